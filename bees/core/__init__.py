@@ -1,0 +1,1 @@
+"""What every bee shares: the contract, the errors, HTTP and SQL plumbing."""

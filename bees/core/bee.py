@@ -1,0 +1,106 @@
+"""The contract: what a connector is.
+
+    class Weather(WorkerBee):
+        bee_type = "api"
+        class Options(BeeOptions): ...
+
+A connector is one file in `bees/`; the file's name is its name in configurations. It imports nothing of the hive and
+runs in a bare Python prompt:
+
+    bee = PostgreSQLWorkerBee.from_options({"host": ..., "streams": {...}})
+    bee.validate_flight_path()
+    for batch in bee.collect_nectar("customers", None): ...
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from nectar.batch import Batch, Cursor
+from nectar.pollen import Stream
+
+BeeType = Literal["database", "file", "api", "stream", "directory"]
+
+
+class BeeOptions(BaseModel):
+    """Base of every connector's options: frozen, unknown names refused, secrets typed `SecretStr` (hidden in repr).
+
+    Each field carries its help: `Field(description=...)`. `streams`, where a connector has them, maps a stream's
+    name to its own options. `extra_forbidden` errors are turned into "did you mean" by the hive.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class WorkerBee(ABC):
+    """Reads one source. Not thread-safe; opened lazily, closed by `close` or as a context manager.
+
+    Every method that talks to the source raises a `SourceError`; its class is the verdict (retry later, give up).
+    """
+
+    bee_type: ClassVar[BeeType]
+    Options: ClassVar[type[BeeOptions]]
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Check plain options against `Options` and make a bee. Raises pydantic's ValidationError."""
+        return cls(cls.Options.model_validate(dict(options)))
+
+    @abstractmethod
+    def validate_flight_path(self) -> None:
+        """Connect and prove that what the options ask can be read. Says nothing, or raises what is wrong and how to mend it."""
+
+    @abstractmethod
+    def get_pollen_schema(self) -> Sequence[Stream]:
+        """The streams that the options choose, with columns, keys and cursors. May ask the source."""
+
+    def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
+        """Parts of a stream that may be read side by side, each with its own checkpoint. Empty: the stream is one part."""
+        return ()
+
+    @abstractmethod
+    def collect_nectar(
+        self, stream: str, cursor: Cursor | None, slice: str | None = None, query: Mapping[str, Any] | None = None  # noqa: A002
+    ) -> Iterator[Batch]:
+        """Read from `cursor` on, oldest first. Each batch carries where to resume after it.
+
+        The caller bounds the time: it may close the iterator after any batch, and later go on from that batch's
+        cursor with a new bee in another process. Reading again from the same cursor gives the same records, or newer
+        versions of them. A record may come twice, never not at all. An iterator that ends has read everything there
+        is now; its last cursor is where the next flight starts.
+        """
+
+    def sealed(self, cursor: Cursor) -> None:  # noqa: B027
+        """Everything up to `cursor` is safe with the hive: acknowledge the source here, nowhere else."""
+
+    def dance_instructions(self) -> dict[str, Any]:
+        """What others may know of this bee: no secret, and nothing that needs the source."""
+        return {
+            "bee_type": type(self).__name__,
+            "flight_pattern": self.bee_type,
+            "nectar_sources": [],
+        }
+
+    def source_identity(self) -> str:
+        """Which source this is, without credentials: another identity means that cursors no longer hold."""
+        return type(self).__name__
+
+    def close(self) -> None:  # noqa: B027
+        """Give back what was opened. May be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.source_identity()}>"

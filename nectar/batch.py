@@ -1,0 +1,62 @@
+"""Nectar: records on their way, as Arrow tables, with the place where reading resumes.
+
+Rules of a table
+  * One row is one record. Names of columns are the record's fields.
+  * A column that Arrow cannot hold exactly is text, and its field says how to read it: metadata `hive.mark` is
+    `number` (an exact decimal; NaN and infinities stay text), `json` (a JSON document), or absent (plain text).
+  * Columns whose name starts with `_` are reserved. `_op` (upsert, delete, truncate) is the only one a bee may send.
+  * A document is a row with the binary column `content`; `nectar.extract` turns it into `text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+MARK = b"hive.mark"
+Cursor = Mapping[str, Any]
+"""Where to resume: a JSON object that only the bee understands. Empty or None: from the beginning."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One item that the bee could read but not understand: a broken line, a page that is no JSON.
+
+    `position` names the place (file and line, page), `code` is a stable word, `reason` a sentence without values,
+    `raw` the item's bytes for the sealed quarantine.
+    """
+
+    position: str
+    code: str
+    reason: str
+    raw: bytes = b""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some records of one stream.
+
+    cursor   where reading resumes once this batch is sealed; the bee gets it back as it is
+    complete only on a stream's last batch: everything the source holds was read in this pass
+    rejects  items that are no records; they count as read and go to quarantine
+    """
+
+    stream: str
+    table: pa.Table
+    cursor: Cursor
+    slice: str | None = None
+    complete: bool = False
+    rejects: tuple[Reject, ...] = ()
+
+
+def marked(name: str, kind: pa.DataType, mark: str) -> pa.Field:
+    """An Arrow field whose text must be read as `mark` says (`number` or `json`)."""
+    return pa.field(name, kind, metadata={MARK: mark.encode()})
+
+
+def mark_of(field: pa.Field) -> str | None:
+    raw = (field.metadata or {}).get(MARK)
+    return raw.decode() if raw else None

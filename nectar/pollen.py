@@ -1,0 +1,42 @@
+"""What a source offers, before anything is read: streams, their columns, keys and cursors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["text", "integer", "number", "float", "boolean", "date", "timestamp", "timestamptz", "time", "json", "binary", "uuid"]
+"""What a column holds, in words that the typed views know. `number` is exact decimal, `float` is binary floating point."""
+
+Resumes = Literal["row", "slice", "none"]
+"""Where reading may go on after a stop: after any batch, only between slices, or not at all."""
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    kind: Kind = "text"
+    nullable: bool = True
+    comment: str = ""
+    source_type: str = ""
+    """The source's own name of the type, such as `numeric(10,2)`; for people."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One table, folder or endpoint of a source."""
+
+    name: str
+    columns: tuple[Column, ...] = ()
+    """Empty where the source cannot tell before it is read."""
+    key: tuple[str, ...] = ()
+    """Columns that identify a record. Empty: the stream cannot land in a continuous jar (the message says what to set)."""
+    cursors: tuple[str, ...] = ()
+    """Columns that incremental reading may follow."""
+    cursor: str | None = None
+    """The one that is followed; None reads the whole stream each time."""
+    resumes: Resumes = "row"
+    comment: str = ""
+    document: bool = False
+    """Records are documents: they carry a `content` column of bytes, from which text is extracted."""
+    labels: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Personal data out, before anything readable is stored."""
