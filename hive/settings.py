@@ -1,0 +1,93 @@
+"""Process settings: the only reader of the environment. All defaults stand here; secrets are hidden in the repr."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once per process. Times are seconds, sizes are bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="HIVE_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    data_dir: Path = Field(Path(".hive"), description="where embedded servers, the hive key and the running hive's state live")
+    database_url: SecretStr | None = Field(None, description="our PostgreSQL; unset: the embedded server under the data folder")
+    redis_url: SecretStr | None = Field(None, description="the broker; unset: the embedded server under the data folder")
+    config: Path | None = Field(None, description="the configuration file that names the bees")
+    key: SecretStr | None = Field(None, description="the hive key: 32 bytes as base64 or hex")
+    key_file: Path | None = Field(None, description="a file that holds the hive key, mode 0600")
+
+    gateway_host: str = Field("127.0.0.1", description="address the gateway listens on")
+    gateway_port: int = Field(8000, description="the gateway's port")
+    flower_port: int = Field(5555, description="Flower's port")
+
+    lease: float = Field(10.0, description="seconds without a heartbeat after which a worker's tasks are taken back")
+    heartbeat: float = Field(3.0, description="seconds between heartbeats of a worker process")
+    janitor: float = Field(1.0, description="seconds between two janitor passes")
+    leg: float = Field(60.0, description="seconds that one collect task reads before it hands over to the next")
+    landing_limit: float = Field(300.0, description="seconds that one landing transaction may last")
+    batch_bytes: int = Field(16 << 20, description="a batch is closed at this size, uncompressed")
+    batch_rows: int = Field(50_000, description="a batch is closed at this number of records")
+    batch_wait: float = Field(0.5, description="a batch is closed when its first record has waited this long")
+    value_limit: int = Field(64 << 20, description="a value above this size is quarantined")
+    hints_per_queue: int = Field(32, description="hints outstanding on one queue; the rest waits in the ledger")
+    pending_bytes_per_flight: int = Field(512 << 20, description="sealed bytes of one flight above which it stops reading")
+    pending_bytes: int = Field(4 << 30, description="sealed bytes of all flights above which nothing is read")
+    max_attempts: int = Field(5, description="attempts after which a task is dead")
+    retention_days: int = Field(7, description="days that finished tasks, receipts and events are kept")
+    transaction_pooling: bool = Field(False, description="the database is reached through pgbouncer in transaction mode")
+    log_level: str = Field("INFO", description="least severe level that is logged")
+    search: bool = Field(True, description="index landed text for full-text search")
+    crash_at: str = Field("", description="tests only: kill this process at the named step of the protocol")
+    crash_once: Path | None = Field(None, description="tests only: a file that is made by the first crash and prevents a second")
+
+    @property
+    def key_path(self) -> Path:
+        return self.key_file or self.data_dir / "hive.key"
+
+    @property
+    def state_path(self) -> Path:
+        """What a running hive tells the other commands on this machine: addresses, with passwords; mode 0600."""
+        return self.data_dir / "hive.json"
+
+    def running(self) -> dict[str, Any]:
+        """The state of the hive that runs on this data folder; empty where none does."""
+        try:
+            state: dict[str, Any] = json.loads(self.state_path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return state
+
+    def database(self) -> str:
+        """Address of our PostgreSQL, password included. Raises NotRunning where there is none."""
+        return self._address(self.database_url, "database_url", "HIVE_DATABASE_URL")
+
+    def redis(self) -> str:
+        """Address of the broker, password included. Raises NotRunning where there is none."""
+        return self._address(self.redis_url, "redis_url", "HIVE_REDIS_URL")
+
+    def _address(self, given: SecretStr | None, name: str, variable: str) -> str:
+        if given is not None:
+            return given.get_secret_value()
+        found = self.running().get(name)
+        if not found:
+            raise NotRunning(
+                f"no hive is running on the data folder {self.data_dir}: start one with `hive up`, or set {variable}"
+            )
+        return str(found)
+
+
+class NotRunning(RuntimeError):
+    """There is no server to talk to: neither an address in the environment nor a hive on this data folder."""
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
