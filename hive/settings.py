@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,8 @@ class NotRunning(RuntimeError):
 def settings() -> Settings:
     """The settings of this process."""
     return Settings()
+
+
+def environment() -> Mapping[str, str]:
+    """The environment that `${NAME}` in a bee's configuration is read from."""
+    return os.environ

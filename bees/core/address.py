@@ -1,0 +1,208 @@
+"""Which addresses a bee may dial: the one guard that every outbound connection passes.
+
+A name is resolved once, every address it has is checked, and the checked address itself is dialled: a name that
+answers differently a moment later (DNS rebinding) changes nothing. Host and SNI stay those of the name.
+
+  public       always
+  private      only hosts that the operator named, and only with `allow_private: true`
+  never        link-local and cloud metadata, multicast, reserved: nothing that a bee reads lives there
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+from bees.core.errors import GiveUp, RetryLater
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Sequence
+
+Address = IPv4Address | IPv6Address
+Origin = tuple[str, str, int]
+"""Scheme, host and port."""
+
+_NEVER = tuple(
+    map(
+        ip_network,
+        (
+            "169.254.0.0/16",  # link-local; AWS, Google, Azure and others serve credentials at 169.254.169.254
+            "fe80::/10",
+            "fd00:ec2::/32",  # AWS metadata over IPv6
+            "fd20:ce::/32",  # Google's
+            "100.100.100.200/32",  # Alibaba's
+            "168.63.129.16/32",  # Azure's wire server, in public space
+            "192.0.0.192/32",  # Oracle's older one
+            "0.0.0.0/8",  # "this host": Linux takes it for loopback
+            "::/128",
+        ),
+    )
+)
+_PRIVATE = tuple(
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "127.0.0.0/8",
+            "100.64.0.0/10",
+            "198.18.0.0/15",
+            "::1/128",
+            "fc00::/7",
+        ),
+    )
+)
+_NAT64 = ip_network("64:ff9b::/96")
+
+
+def system_resolve(host: str, port: int) -> list[str]:
+    """Every address of a name, in the system's order of preference; forms such as `0x7f.1` come out as plain ones."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """What may be dialled for one source. `named` are the origins that the operator wrote down."""
+
+    named: frozenset[Origin] = frozenset()
+    allow_private: bool = False
+    resolve: Callable[[str, int], Sequence[str]] = system_resolve
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """The addresses of a host, all of them allowed; otherwise GiveUp says which option would allow it."""
+        try:
+            found = list(self.resolve(host, port))
+        except (OSError, UnicodeError):
+            found = []
+        if not found:
+            message = "the name of the server has no address"
+            raise RetryLater(message, code="unknown_host", where=self._shown(host), advice="check base_url")
+        for address in found:
+            self._check(address, host, port)
+        return found
+
+    def _check(self, text: str, host: str, port: int) -> None:
+        address = ip_address(text)
+        if getattr(address, "scope_id", None):
+            raise self._never(host)
+        for inner in (address, *_embedded(address)):
+            if _within(inner, _NEVER):
+                raise self._never(host)
+            if _within(inner, _PRIVATE):
+                self._check_private(host, port)
+            elif not inner.is_global or inner.is_multicast:
+                raise self._never(host)
+
+    def _check_private(self, host: str, port: int) -> None:
+        # A server may send us from http to https of itself, not to whatever else listens beside it.
+        named = any(host == known and port in (number, 80, 443) for _, known, number in self.named)
+        if self.allow_private and named:
+            return
+        advice = "set allow_private: true if this source is meant to be on a private network"
+        if not named:
+            advice = "list its origin in allow_origins and set allow_private: true if the source may lead there"
+        raise GiveUp(
+            "the address is private or loopback", code="private_address", where=self._shown(host), advice=advice
+        )
+
+    def _never(self, host: str) -> GiveUp:
+        advice = "no option allows it: name the server by another address"
+        message = "the address is link-local, metadata or reserved, and is never dialled"
+        return GiveUp(message, code="forbidden_address", where=self._shown(host), advice=advice)
+
+    def _shown(self, host: str) -> str:
+        # A host that only a server named is that server's own text, which no message repeats.
+        return host if any(host == known for _, known, _ in self.named) else "the host of a redirect or link"
+
+
+def _within(address: Address, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
+
+
+def _embedded(address: Address) -> list[Address]:
+    """The IPv4 addresses that an IPv6 one stands for: a gateway would dial them."""
+    if isinstance(address, IPv4Address):
+        return []
+    if address in _NAT64:
+        return [IPv4Address(int(address) & 0xFFFFFFFF)]
+    found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    return [inner for inner in found if inner is not None]
+
+
+@dataclass
+class Deadline:
+    """The end of one whole request, however slowly its bytes drip."""
+
+    ends: float = field(default=float("inf"))
+
+    def start(self, seconds: float) -> None:
+        self.ends = time.monotonic() + seconds
+
+    def left(self, timeout: float | None) -> float:
+        """How long the next step may take. Raises httpcore's ReadTimeout when nothing is left."""
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout
+        return left if timeout is None else min(left, timeout)
+
+
+class GuardedBackend(httpcore.NetworkBackend):
+    """Opens connections for httpcore: checked addresses only, within the deadline."""
+
+    def __init__(self, policy: AddressPolicy, deadline: Deadline) -> None:
+        self._policy = policy
+        self._deadline = deadline
+        self._plain = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        failure: Exception = httpcore.ConnectError()
+        for address in self._policy.addresses(host, port):
+            left = self._deadline.left(timeout)
+            try:
+                stream = self._plain.connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return TimedStream(stream, self._deadline)
+        raise failure
+
+
+class TimedStream(httpcore.NetworkStream):
+    """A connection whose every read and write ends with the deadline."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._deadline.left(timeout))
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        inner = self._stream.start_tls(ssl_context, server_hostname, self._deadline.left(timeout))
+        return TimedStream(inner, self._deadline)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

@@ -1,0 +1,332 @@
+"""The one way out over HTTP: every bee and pollinator sends its requests through `HttpClient`.
+
+It speaks httpx's types over httpcore's connection pool, without httpx's own client: that one writes whole URLs, with
+the API keys in them, to its log, and cannot be told which address to dial. Nothing of the environment is read.
+
+  where       http and https only, no user-info, addresses as `bees.core.address` allows
+  how long    connect, read and total time of one request, redirects included
+  how much    a limit on the decoded body, counted while it is decoded
+  redirects   followed by hand, each hop checked; credentials never reach an origin that the operator did not name
+  verdicts    401, 403, 404 and other 4xx give up; 429, 5xx, time-outs and lost connections try again later
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import logging
+import re
+import ssl
+import time
+import zlib
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import httpcore
+import httpx
+
+from bees.core.address import AddressPolicy, Deadline, GuardedBackend, Origin, system_resolve
+from bees.core.errors import GiveUp, RetryLater, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+# httpcore's debug lines show header values: credentials going out, cookies coming in.
+logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = {301, 302, 303, 307, 308}
+_HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
+_STEP = 64 * 1024
+_LONGEST_WAIT = 86_400.0  # a server does not put a bee to sleep for years
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds to connect, between two reads and for the whole request; bytes of a decoded body; redirects."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    total: float = 60.0
+    body: int = 16 * 2**20
+    redirects: int = 5
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What proves who asks, sent to named origins only. `option` is the field that a person mends."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    option: str = "auth"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`status` is 2xx or 304, `body` is decoded, `url` is where it came from, without credentials."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes = field(repr=False)
+    url: httpx.URL = field(repr=False)
+
+
+def checked_url(text: str) -> httpx.URL:
+    """The URL, or GiveUp (`bad_url`) that says what is wrong with it and does not repeat it."""
+    problem = ""
+    url = httpx.URL()
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError, TypeError):
+        problem = "it cannot be read"
+    if "\\" in text or any(c.isspace() or not c.isprintable() for c in text):
+        problem = "it holds white space, control characters or a backslash"
+    elif not problem and url.scheme not in _PORTS:
+        problem = "only http and https are spoken"
+    elif not problem and not _HOST.fullmatch(url.raw_host):
+        problem = "it names no host, or one with characters that no name has"
+    elif not problem and not 0 < (1 if url.port is None else url.port) < 65_536:
+        problem = "its port is no port"
+    elif url.userinfo:
+        problem = "it holds a user name or password, which belong in `auth`"
+    if problem:
+        raise GiveUp(f"a URL is refused: {problem}", code="bad_url")
+    return url
+
+
+def origin(url: httpx.URL) -> Origin:
+    return url.scheme, url.host, url.port or _PORTS[url.scheme]
+
+
+class HttpClient:
+    """Sends requests to one source. Not thread-safe: a bee has its own. `close` ends its connections."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        credentials: Credentials | None = None,
+        origins: Iterable[str] = (),
+        allow_private: bool = False,
+        limits: Limits | None = None,
+        resolve: Callable[[str, int], Sequence[str]] = system_resolve,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._credentials = credentials or Credentials()
+        _check_credentials(self._credentials)
+        self._named = frozenset(origin(checked_url(url)) for url in (base_url, *origins))
+        self._limits = limits or Limits()
+        self._deadline = Deadline()
+        policy = AddressPolicy(self._named, allow_private, resolve)
+        backend = GuardedBackend(policy, self._deadline)
+        self._pool = httpcore.ConnectionPool(tls or _tls(), max_connections=4, network_backend=backend)
+
+    def is_named(self, url: httpx.URL) -> bool:
+        """Whether the operator wrote this URL's origin down: links may lead there, with credentials."""
+        return origin(url) in self._named
+
+    def without_credentials(self, url: httpx.URL) -> httpx.URL:
+        """The URL as it may be kept: servers repeat an API key of the query in their links."""
+        for name in self._credentials.params:
+            if name in url.params:
+                url = url.copy_remove_param(name)
+        return url
+
+    def get(self, url: str | httpx.URL, *, where: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.request("GET", url, where=where, headers=headers)
+
+    def request(
+        self,
+        method: str,
+        url: str | httpx.URL,
+        *,
+        where: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """Send it and read the whole answer, 2xx or 304; anything else is a SourceError with its verdict.
+
+        `where` names the request in errors, in the words of the options: a URL may hold values of records.
+        """
+        self._deadline.start(self._limits.total)
+        target = checked_url(str(url))
+        trusted = True
+        for _ in range(self._limits.redirects + 1):
+            # Once a chain has left the named origins, credentials stay off even if it comes back.
+            trusted = trusted and self.is_named(target)
+            answer = self._hop(method, target, where, headers or {}, content, trusted=trusted)
+            if isinstance(answer, Answer):
+                return answer
+            if method not in {"GET", "HEAD"}:
+                raise GiveUp("the server redirects a request that sends data", code="redirect_refused", where=where)
+            target = self._followed(target, answer, where)
+        message = f"more than {self._limits.redirects} redirects"
+        raise GiveUp(message, code="too_many_redirects", where=where, advice="check base_url and path")
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _followed(self, current: httpx.URL, location: str, where: str) -> httpx.URL:
+        problem = ""
+        target = current
+        try:
+            target = checked_url(str(current.join(location)))
+        except (httpx.InvalidURL, ValueError, GiveUp):
+            problem = "to something that is no plain http or https address"
+        if current.scheme == "https" and target.scheme == "http":
+            problem = "from https to http"
+        if problem:
+            raise GiveUp(f"the server redirects {problem}", code="redirect_refused", where=where)
+        return self.without_credentials(target)
+
+    def _hop(
+        self,
+        method: str,
+        url: httpx.URL,
+        where: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        *,
+        trusted: bool,
+    ) -> Answer | str:
+        """One request: its answer, or where it is redirected to."""
+        request = self._built(method, url, headers, content, trusted=trusted)
+        problem: SourceError
+        try:
+            response = self._pool.handle_request(request)
+            try:
+                return self._judged(response, url, where)
+            finally:
+                response.close()
+        except SourceError:
+            raise
+        except httpcore.TimeoutException:
+            problem = RetryLater("the server does not answer in time", code="timeout", where=where)
+        except httpcore.LocalProtocolError:
+            problem = GiveUp("the request holds what HTTP does not allow", code="bad_request", where=where)
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            problem = _lost(error, where)
+        except zlib.error:
+            problem = GiveUp("the body is not the gzip it says it is", code="bad_encoding", where=where)
+        raise problem  # outside the handlers: the libraries' own errors quote headers and the server's bytes
+
+    def _built(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None, *, trusted: bool
+    ) -> httpcore.Request:
+        sent = {"User-Agent": "worker-bees", "Accept-Encoding": "gzip", **headers}
+        if trusted:
+            sent.update(self._credentials.headers)
+            if self._credentials.params:
+                url = url.copy_merge_params(dict(self._credentials.params))
+        made = httpx.Request(method, url, headers=sent, content=content)
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        timeout = {"connect": self._limits.connect, "read": self._limits.read, "write": self._limits.read, "pool": 1.0}
+        extensions = {"timeout": timeout}
+        return httpcore.Request(method, target, headers=made.headers.raw, content=made.stream, extensions=extensions)
+
+    def _judged(self, response: httpcore.Response, url: httpx.URL, where: str) -> Answer | str:
+        headers = httpx.Headers(response.headers)
+        if response.status in _REDIRECTS and "location" in headers:
+            return headers["location"]
+        problem = verdict(response.status, headers, where, self._credentials.option)
+        if problem:
+            raise problem
+        return Answer(response.status, headers, self._body(response, headers, where), self.without_credentials(url))
+
+    def _body(self, response: httpcore.Response, headers: httpx.Headers, where: str) -> bytes:
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"identity", "", "gzip", "x-gzip"}:
+            raise GiveUp("the body comes in an encoding that was not asked for", code="bad_encoding", where=where)
+        stream = response.iter_stream()
+        body = bytearray()
+        for piece in _gunzip(stream) if "gzip" in encoding else stream:
+            body += piece
+            if len(body) > self._limits.body:
+                advice = "ask for smaller pages (pagination.size), or raise max_body_bytes"
+                message = f"the body is larger than {self._limits.body} bytes"
+                raise GiveUp(message, code="body_too_large", where=where, advice=advice)
+        return bytes(body)
+
+
+def verdict(status: int, headers: Mapping[str, str], where: str, option: str = "auth") -> SourceError | None:
+    """What a status means for the bee; None: the answer can be used."""
+    if 200 <= status < 300 or status == 304:
+        return None
+    if status in (401, 403):
+        what = "the credentials are refused" if status == 401 else "these credentials may not read this"
+        advice = f"check {option} and the rights behind it"
+        return GiveUp(f"{what} (status {status})", code="denied", where=where, advice=advice)
+    if status == 404:
+        return GiveUp("nothing is there (status 404)", code="not_found", where=where, advice="check base_url and path")
+    if status == 429:
+        return RetryLater(
+            "too many requests (status 429)", after=retry_after(headers), code="rate_limited", where=where
+        )
+    if status == 408 or status >= 500:
+        code = "unavailable" if status == 503 else "server_error"
+        return RetryLater(f"the server failed (status {status})", after=retry_after(headers), code=code, where=where)
+    return GiveUp(f"status {status} is no answer to this request", code="unexpected_status", where=where)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait: a number, or a date read by the server's own clock where it sends one."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _LONGEST_WAIT)
+    then, now = _instant(text), _instant(headers.get("date", ""))
+    if then is None:
+        return None
+    return min(max(then - (time.time() if now is None else now), 0.0), _LONGEST_WAIT)
+
+
+def _instant(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _lost(error: Exception, where: str) -> SourceError:
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
+        advice = "install a certificate that this machine trusts, or name the server as its certificate does"
+        message = "the server's certificate is not trusted"
+        return GiveUp(message, code="bad_certificate", where=where, advice=advice)
+    if isinstance(error, httpcore.ConnectError):
+        advice = "check base_url, and that the server runs"
+        return RetryLater("no connection to the server", code="unreachable", where=where, advice=advice)
+    return RetryLater("the connection broke before the answer was complete", code="connection_lost", where=where)
+
+
+def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decode in small steps, so that a bomb meets the limit long before it has gone off. One layer, many members."""
+    decoder, started = zlib.decompressobj(31), False
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            started = True
+            yield decoder.decompress(rest, _STEP)
+            rest = decoder.unconsumed_tail
+            if decoder.eof:
+                rest, decoder, started = decoder.unused_data, zlib.decompressobj(31), False
+    if started:
+        yield decoder.flush(_STEP)
+        if not decoder.eof:
+            raise zlib.error
+
+
+def _check_credentials(credentials: Credentials) -> None:
+    for value in (*credentials.headers, *credentials.headers.values()):
+        if not (value.isascii() and value.isprintable()):
+            message = "a credential or header holds characters that HTTP does not allow (a line break at its end?)"
+            raise GiveUp(message, code="bad_credentials", advice=f"check {credentials.option}")
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def basic(username: str, password: str) -> str:
+    """The value of an Authorization header; text is sent as UTF-8."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()

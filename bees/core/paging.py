@@ -1,0 +1,242 @@
+"""Pages of a listing: which comes next, where reading is, and what need not be read again.
+
+A `Reading` is a stream's cursor in the hand: it is loaded from the cursor, moves page by page, and prints the cursor
+that goes with each batch. It keeps no credential: links lose theirs before they come here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal
+
+import httpx
+from pydantic import Field, model_validator
+
+from bees.core.bee import BeeOptions
+from bees.core.errors import GiveUp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bees.core.http import Answer
+    from nectar.batch import Cursor
+
+REMEMBERED = 200
+"""Pages whose ETag a cursor keeps."""
+
+Style = Literal["link", "page", "cursor", "offset", "none"]
+
+
+class Pagination(BeeOptions):
+    """How a listing is cut into pages."""
+
+    type: Style = Field(
+        "link",
+        description="link: the Link header (or the URL at cursor_path) leads on; page: numbers; cursor: a token in the "
+        "body; offset: a count of rows; none: one page",
+    )
+    size: int | None = Field(None, gt=0, description="rows to ask for in one page; needs size_param")
+    size_param: str | None = Field(None, description="query parameter of the page size")
+    page_param: str = Field("page", description="query parameter of the page number")
+    start: int = Field(1, ge=0, description="number of the first page")
+    cursor_path: str | None = Field(None, description="where the body holds the next cursor or URL, such as meta.next")
+    cursor_param: str = Field("cursor", description="query parameter that takes the next cursor")
+    offset_param: str = Field("offset", description="query parameter of the offset")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Pagination:
+        if self.type == "cursor" and not self.cursor_path:
+            raise ValueError("cursor paging needs cursor_path: where the body holds the next cursor")
+        if self.size and not self.size_param:
+            raise ValueError("size needs size_param: the query parameter that takes it")
+        return self
+
+
+@dataclass
+class Reading:
+    """Where reading is in one pass over a listing.
+
+    at      the next page, in the pagination's own terms; None before the first
+    page    its number in this pass, from 1
+    since   what the cursor parameter gets all through this pass; `high` is the highest value seen
+    known   pages of the last finished pass, by hash of URL: [ETag, Last-Modified, next page]; `fresh`: of this one
+    whole   nothing was left out so far: the end of the pass is complete knowledge
+    short   the page before held fewer rows than were asked for
+    """
+
+    at: Any = None
+    page: int = 1
+    since: Any = None
+    high: Any = None
+    known: dict[str, list[Any]] = field(default_factory=dict)
+    fresh: dict[str, list[Any]] = field(default_factory=dict)
+    whole: bool = True
+    short: bool = False
+    mark: str = ""
+    body: str = ""
+
+    @classmethod
+    def of(cls, cursor: Cursor | None) -> Reading:
+        try:
+            return cls(**{name: _copied(value) for name, value in (cursor or {}).items()})
+        except TypeError:
+            message = "the stored cursor is not one of this connector"
+        raise GiveUp(message, code="bad_cursor", advice="read the stream anew with --full-refresh")
+
+    def cursor(self) -> dict[str, Any]:
+        """As plain JSON; what is as it was at the start is left out."""
+        start = Reading()
+        names = self.__dataclass_fields__
+        return {name: _copied(getattr(self, name)) for name in names if getattr(self, name) != getattr(start, name)}
+
+    def validators(self, url: httpx.URL) -> dict[str, str]:
+        """Headers that let the source answer "unchanged" for a page that was read before."""
+        etag, modified, _ = self.known.get(_short(str(url)), ["", "", None])
+        return {name: text for name, text in (("If-None-Match", etag), ("If-Modified-Since", modified)) if text}
+
+    def unchanged(self, url: httpx.URL) -> Any:
+        """The page after one that is as it was; None: it was the last."""
+        name = _short(str(url))
+        entry = self.known.pop(name)
+        self.fresh[name] = entry
+        self.whole = False  # its records were not seen in this pass, so nobody may conclude that others are gone
+        return entry[2]
+
+    def changed(self, url: httpx.URL, answer: Answer, following: Any) -> None:
+        """Remember a page that was read, if the source can tell next time that it is unchanged."""
+        name = _short(str(url))
+        self.known.pop(name, None)
+        etag, modified = answer.headers.get("etag", ""), answer.headers.get("last-modified", "")
+        if (etag or modified) and len(self.fresh) < REMEMBERED:
+            self.fresh[name] = [etag, modified, following]
+
+    def advance(self, following: Any, where: str) -> None:
+        """Go on to the next page. A source that leads in a circle is a GiveUp.
+
+        Brent's way: one remembered place, renewed at each power of two, finds a circle of any length, also across legs.
+        """
+        self.at = following
+        self.page += 1
+        name = _short(repr(following))
+        if name == self.mark:
+            raise circle("the source leads back to a page that was read", where)
+        if self.page & (self.page - 1) == 0:
+            self.mark = name
+
+    def same_body(self, body: bytes) -> bool:
+        """Whether this page is the one before once more: the source does not heed the parameter."""
+        name = _short(body)
+        same, self.body = name == self.body, name
+        return same
+
+    def finish(self) -> None:
+        """The pass is over: the next one begins at the first page, from the highest value seen."""
+        high = higher(self.since, self.high)
+        self.__dict__.update(Reading(since=high, known=self.fresh).__dict__)
+
+
+def circle(message: str, where: str) -> GiveUp:
+    return GiveUp(message, code="pagination_loop", where=where, advice="check pagination: its type and parameters")
+
+
+def page_params(options: Pagination, at: Any, size: int | None = None) -> dict[str, str]:
+    """The query parameters that ask for the page `at`; None is the first one."""
+    params: dict[str, str] = {}
+    rows = size or options.size
+    if options.size_param and rows:
+        params[options.size_param] = str(rows)
+    if options.type == "page":
+        params[options.page_param] = str(options.start if at is None else at)
+    elif options.type == "offset":
+        params[options.offset_param] = str(at or 0)
+    elif options.type == "cursor" and at is not None:
+        params[options.cursor_param] = str(at)
+    return params
+
+
+def next_page(options: Pagination, answer: Answer, body: Any, count: int, at: Any) -> tuple[Any, bool]:
+    """The place after this page (None: it was the last), and whether the source itself says that nothing is left.
+
+    Numbers and offsets end at an empty page only: a short one may come of a server's own limit or filter.
+    """
+    if options.type == "page":
+        return (options.start if at is None else at) + 1 if count else None, False
+    if options.type == "offset":
+        return (at or 0) + count if count else None, False
+    link = _link(answer.headers)
+    if options.type == "none":
+        return None, link is None
+    if options.type == "link" and not options.cursor_path:
+        return link, True
+    found = dig(body, options.cursor_path or "")
+    if found is MISSING:
+        return None, False
+    if found is None or found is False or found == "":
+        return None, True
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        raise GiveUp("the next cursor is no text or number", code="bad_cursor", advice="check pagination.cursor_path")
+    return found, False
+
+
+MISSING = object()
+
+
+def dig(body: Any, path: str) -> Any:
+    """What stands at a dotted path of objects, or MISSING."""
+    for part in path.split("."):
+        if not isinstance(body, dict) or part not in body:
+            return MISSING
+        body = body[part]
+    return body
+
+
+def highest(start: Any, values: Iterable[Any]) -> Any:
+    """The highest of a cursor's values, as plain JSON: text or an integer."""
+    for value in values:
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            start = higher(start, value)
+        elif isinstance(value, Decimal):
+            start = higher(start, str(value))
+    return start
+
+
+def higher(old: Any, new: Any) -> Any:
+    """The later of two cursor values. One that cannot be compared changes nothing: a cursor never goes back."""
+    if old is None or new is None:
+        return new if old is None else old
+    (old_kind, old_rank), (new_kind, new_rank) = _rank(old), _rank(new)
+    return new if old_kind == new_kind and new_rank > old_rank else old
+
+
+def _rank(value: Any) -> tuple[str, Any]:
+    """Numbers, also in text, by size; ISO dates by time, whatever their zone; other text by its characters."""
+    text = str(value)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        pass
+    else:
+        if number.is_finite():
+            return "number", number
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return "text", text
+    return "time", instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _link(headers: Mapping[str, str]) -> str | None:
+    links = httpx.Response(200, headers={"Link": headers.get("link", "")}).links
+    found = [entry.get("url") for rel, entry in links.items() if rel and "next" in rel.lower().split()]
+    return found[0] if found else None
+
+
+def _short(text: str | bytes) -> str:
+    return hashlib.sha256(text if isinstance(text, bytes) else text.encode()).hexdigest()[:16]
+
+
+def _copied(value: Any) -> Any:
+    return dict(value) if isinstance(value, dict) else value

@@ -1,0 +1,177 @@
+"""What the server's catalog says of tables and queries: columns with their forms, keys, and what may be followed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from bees.core.errors import GiveUp
+from bees.core.sql.postgres.forms import Form, form_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TABLES = """
+SELECT c.relname::text
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
+ WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = %s)
+   AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+   AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+ ORDER BY 1
+"""
+_RELATION = """
+SELECT c.oid, pg_catalog.obj_description(c.oid, 'pg_class')
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+_NAMES = """
+SELECT CASE WHEN n.nspname = %s THEN c.relname::text ELSE n.nspname || '.' || c.relname END
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ ORDER BY 1 LIMIT 10000
+"""
+_COLUMNS = """
+SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       pg_catalog.col_description(a.attrelid, a.attnum)
+  FROM pg_catalog.pg_attribute a
+ WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attnum
+"""
+_INDEXES = """
+SELECT i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND bool_and(coalesce(a.attnotnull, false)),
+       array_agg(a.attname::text ORDER BY k)
+  FROM pg_catalog.pg_index i
+  CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) AS k
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k] AND a.attnum > 0
+ WHERE i.indrelid = %s AND i.indisvalid
+ GROUP BY i.indexrelid, i.indisprimary, i.indisunique, i.indpred, i.indexprs, i.indnkeyatts
+ ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
+"""
+_TYPES = """
+WITH RECURSIVE chain (asked, oid) AS (
+    SELECT oid, oid FROM pg_catalog.pg_type WHERE oid = ANY(%s)
+    UNION ALL
+    SELECT chain.asked, t.typbasetype FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.oid AND t.typtype = 'd'
+)
+SELECT chain.asked, t.typname::text, n.nspname::text, t.typtype::text, t.typcategory::text,
+       pg_catalog.format_type(t.oid, -1), chain.asked <> t.oid
+  FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.oid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+ WHERE t.typtype <> 'd'
+"""
+_FOLLOWED = ("timestamptz", "timestamp", "date", "int2", "int4", "int8")
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    name: str
+    form: Form
+    type_name: str
+    nullable: bool = True
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, view or query. `origin` stands after FROM; `key` is the primary key, or another that is proven."""
+
+    origin: sql.Composable
+    columns: dict[str, SourceColumn]
+    key: tuple[str, ...] = ()
+    comment: str = ""
+    indexed: frozenset[str] = field(default=frozenset())
+
+    def cursors(self) -> tuple[str, ...]:
+        """Columns worth following: times before numbers, certain before nullable, indexed before others."""
+        found = [c for c in self.columns.values() if c.form.name in _FOLLOWED]
+        found.sort(key=lambda c: (c.nullable, c.name not in self.indexed, not c.form.moment))
+        return tuple(c.name for c in found)
+
+    def column(self, name: str, where: str) -> SourceColumn:
+        if name not in self.columns:
+            raise unknown("column", name, self.columns, where)
+        return self.columns[name]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str) -> GiveUp:
+    """The error for a name that is not there, with what was probably meant."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    if not near:
+        near = [k for k in known if k.lower() == name.lower()]
+    hint = f"did you mean {near[0]!r}?" if near else "names are case-sensitive; `hive schema` lists what is there"
+    return GiveUp(f"no {kind} is named {name!r}", code=f"no_{kind}", where=where, advice=hint)
+
+
+def tables_with_key(connection: psycopg.Connection, schema: str) -> list[str]:
+    """Ordinary tables of the schema that have a primary key and that this role may read."""
+    return [name for (name,) in connection.execute(_TABLES, (schema,))]
+
+
+def table(connection: psycopg.Connection, name: str, schema: str, where: str) -> Relation:
+    """The table, view or foreign table of that name: in `schema`, or `schema.table`, with or without quotes."""
+    for space, plain in _readings(name, schema):
+        found = connection.execute(_RELATION, (space, plain)).fetchone()
+        if found:
+            return _described(connection, found[0], sql.Identifier(space, plain), found[1] or "")
+    known = [known for (known,) in connection.execute(_NAMES, (schema,))]
+    raise unknown("table", name, known, where)
+
+
+def _readings(name: str, schema: str) -> list[tuple[str, str]]:
+    """The (schema, table) pairs that a name may mean, the likeliest first: a dot may be part of a name."""
+    readings = [(schema, name)]
+    part = r'(?:"(?:[^"]|"")+"|[^".]+)'
+    if match := re.fullmatch(f"(?:({part})[.])?({part})", name):
+        space, plain = (_unquoted(p) for p in match.groups(default=schema))
+        readings.append((space, plain))
+    return readings
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') and part.endswith('"') and len(part) > 2 else part
+
+
+def _described(connection: psycopg.Connection, oid: int, origin: sql.Composable, comment: str) -> Relation:
+    rows = connection.execute(_COLUMNS, (oid,)).fetchall()
+    forms = _forms(connection, [row[1] for row in rows])
+    columns = {
+        name: SourceColumn(name, forms[kind], type_name, nullable=not certain, comment=note or "")
+        for name, kind, type_name, certain, note in rows
+    }
+    indexes = connection.execute(_INDEXES, (oid,)).fetchall()
+    keys = [tuple(names) for unique, names in indexes if unique]
+    return Relation(
+        origin=origin,
+        columns=columns,
+        key=keys[0] if keys else (),
+        comment=comment,
+        indexed=frozenset(names[0] for _, names in indexes if names[0]),
+    )
+
+
+def query(connection: psycopg.Connection, text: str, where: str) -> Relation:
+    """What a SELECT gives, asked of the server without reading a row."""
+    # A line of its own for the bracket: a comment at the query's end must not swallow it.
+    origin = sql.SQL("(\n{}\n)").format(sql.SQL(text.rstrip().rstrip(";")))
+    asked = connection.execute(sql.SQL("SELECT * FROM {} AS t LIMIT 0").format(origin))
+    described: list[Any] = list(asked.description or ())
+    forms = _forms(connection, [d.type_code for d in described])
+    columns = {d.name: SourceColumn(d.name, forms[d.type_code], d.type_display) for d in described}
+    if len(columns) < len(described):
+        raise GiveUp(
+            "two columns of the query have one name", code="ambiguous", where=where, advice="name each one with AS"
+        )
+    return Relation(origin=origin, columns=columns)
+
+
+def _forms(connection: psycopg.Connection, oids: list[int]) -> dict[int, Form]:
+    rows = connection.execute(_TYPES, (sorted(set(oids)),))
+    return {
+        asked: form_of(name=name, schema=schema, letter=letter, category=category, cast=written, domain=domain)
+        for asked, name, schema, letter, category, written, domain in rows
+    }

@@ -1,0 +1,64 @@
+"""Where reading of one stream stands: what a cursor of the PostgreSQL bee says.
+
+A stream with a cursor column is read in two phases in each flight: first the rows whose cursor is null, by key; then
+the rows from `start` on, by cursor and key. A stream without one has the second phase only, by key.
+
+    by      the order columns this place belongs to; another order makes it void
+    phase   "nulls" or "rows"
+    after   exact texts of the last row's order columns; empty: none read yet in this phase
+    start   where the second phase of this flight begins; None: at the first row
+    high    the greatest cursor value sealed so far; never moves backwards
+    cap     what `high` may not pass in this flight (the source's clock when it began)
+    done    the flight read everything; the next one begins anew from `high` less the look-back
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from nectar.batch import Cursor
+
+Phase = Literal["nulls", "rows"]
+
+
+@dataclass(frozen=True)
+class Place:
+    by: tuple[str, ...]
+    phase: Phase = "rows"
+    after: tuple[str, ...] = ()
+    start: str | None = None
+    high: str | None = None
+    cap: str | None = None
+    done: bool = False
+
+    def cursor(self) -> Cursor:
+        told = {"by": list(self.by), "phase": self.phase, "after": list(self.after), "done": self.done}
+        marks = {"start": self.start, "high": self.high, "cap": self.cap}
+        return told | {name: value for name, value in marks.items() if value is not None}
+
+    def moved(self, after: tuple[str, ...], high: str | None) -> Place:
+        return replace(self, after=after, high=self.high if high is None else high)
+
+    def next_phase(self) -> Place:
+        return replace(self, phase="rows", after=())
+
+    def finished(self) -> Place:
+        return Place(by=self.by, high=self.high, done=True)
+
+
+def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
+    """The place a cursor tells, or None: there is none yet, or it belongs to another order of reading."""
+    if not cursor or cursor.get("by") != list(by):
+        return None
+    phase: Phase = "nulls" if cursor.get("phase") == "nulls" else "rows"
+    return Place(
+        by=by,
+        phase=phase,
+        after=tuple(str(text) for text in cursor.get("after") or ()),
+        start=cursor.get("start"),
+        high=cursor.get("high"),
+        cap=cursor.get("cap"),
+        done=bool(cursor.get("done")),
+    )

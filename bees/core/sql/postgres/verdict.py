@@ -1,0 +1,72 @@
+"""Which verdict a PostgreSQL error carries, by its SQLSTATE; the server's own words are never repeated."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from bees.core.errors import GiveUp, RetryLater, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LATER = {
+    "08": ("unreachable", "the connection to the server was lost"),
+    "53": ("overloaded", "the server has no room left (connections, memory or disk)"),
+    "57P": ("restarting", "the server is starting or shutting down, or ended this session"),
+    "57014": ("statement_timeout", "the statement was cancelled, or took longer than `statement_timeout`"),
+    "57": ("interrupted", "the server was interrupted"),
+    "40": ("conflict", "the statement was in conflict with the server's other work"),
+    "55P03": ("lock_timeout", "a lock was not given in time"),
+    "25P": ("session_timeout", "the server ended a session that waited or ran too long"),
+    "58": ("server_trouble", "the server has trouble with its own storage"),
+    "XX": ("server_trouble", "the server has internal trouble"),
+}
+_ONE_SELECT = "check that `query` is one SELECT that writes nothing"
+_ENCODING = "mend the text at the source, or leave the column out with `columns`"
+_NEVER = {
+    "28": ("denied", "the server refuses this login", "check `user`, `password` and the server's pg_hba.conf"),
+    "3D": ("no_database", "the server knows no such database", "check `database`"),
+    "3F": ("no_schema", "the server knows no such schema", "check `schema`"),
+    "42501": (
+        "no_permission",
+        "the role lacks a permission",
+        "GRANT `user` CONNECT on the database, USAGE on the schema, SELECT on the table, or set `columns`",
+    ),
+    "42P01": ("no_table", "a table does not exist", "check `query`, and `schema` for names without one"),
+    "42702": ("ambiguous", "a column name is not unique", "name each column of `query` with AS"),
+    "42703": ("no_column", "a column does not exist", "check `query`, `key`, `cursor` and `columns`"),
+    "42883": ("not_sortable", "a type has no order, or a function does not exist", "choose another `key` or `cursor`"),
+    "42": ("wrong_query", "the server refuses the statement", _ONE_SELECT),
+    "0A": ("wrong_query", "the server does not support the statement", _ONE_SELECT),
+    "25006": ("writes", "the statement writes, and a bee only reads", _ONE_SELECT),
+    "22021": ("encoding", "a text is no valid UTF-8", _ENCODING),
+    "22P05": ("encoding", "a text has no form in UTF-8", _ENCODING),
+    "22": ("wrong_data", "the server cannot compute the statement on this data", "check the expressions of `query`"),
+    "08P01": ("session", "a parameter of the session is refused", "let the pooler pass `options`, or do without it"),
+}
+
+
+def verdict(sqlstate: str | None, where: str) -> SourceError:
+    """The error to raise for an SQLSTATE; None means that the connection broke before the server could say why."""
+    if sqlstate is None:
+        return RetryLater("the connection to the server was lost", code="unreachable", where=where)
+    for length in (5, 3, 2):
+        if found := _NEVER.get(sqlstate[:length]):
+            code, message, advice = found
+            return GiveUp(f"{message} (SQLSTATE {sqlstate})", code=code, where=where, advice=advice)
+        if later := _LATER.get(sqlstate[:length]):
+            return RetryLater(f"{later[1]} (SQLSTATE {sqlstate})", code=later[0], where=where)
+    message = f"the server refuses the work (SQLSTATE {sqlstate})"
+    return GiveUp(message, code="refused", where=where, advice="look into the server's log")
+
+
+@contextmanager
+def judged(where: str) -> Iterator[None]:
+    """Turn psycopg's errors into verdicts that name `where`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise verdict(error.sqlstate, where) from None

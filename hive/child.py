@@ -1,0 +1,116 @@
+"""One process of the hive: started, restarted when it dies, ended."""
+
+from __future__ import annotations
+
+import enum
+import signal
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hive.embedded import process
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_log = structlog.get_logger("hive.supervisor")
+
+SHORTEST_WAIT = 0.2
+LONGEST_WAIT = 5.0
+_PROOF = 0.5
+_PROOF_AFTER_DEATH = 3.0
+_STEADY = 30.0
+"""Seconds of life after which earlier deaths are forgotten."""
+
+
+class Ends(enum.IntEnum):
+    """The order of ending: first nothing new is scheduled, then the work stops, then the views of it."""
+
+    FIRST = 0
+    WITH_THE_WORK = 1
+    LAST = 2
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run: arguments of `hive`, and what the supervisor must know of it."""
+
+    name: str
+    arguments: tuple[str, ...]
+    ends: Ends
+    listens: tuple[str, int] | None = None
+    """An address that answers once the process is ready; None: ready when it runs and goes on running."""
+
+
+class Child:
+    """Keeps one command running. It never waits: the caller asks it again and again, and owns the clock."""
+
+    def __init__(self, command: Command, argv: list[str], environment: Mapping[str, str], log_path: Path) -> None:
+        self.command = command
+        self.log_path = log_path
+        self.deaths = 0
+        """Deaths in a row, without a steady life in between."""
+        self._argv = argv
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._since = 0.0
+        self._again_at: float | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self, now: float) -> None:
+        self._again_at = None
+        self._since = now
+        with process.open_log(self.log_path) as log, process.undisturbed():
+            self._process = process.spawn(self._argv, log=log, env=self._environment, death_signal=signal.SIGTERM)
+
+    def tend(self, now: float) -> None:
+        """Start the process again if it died and its wait is over: 0.2 s at first, doubled up to 5 s."""
+        if self._process is not None and process.exited(self._process):
+            self._mourn(now, self._process.returncode)
+        if self._again_at is not None and now >= self._again_at:
+            self.start(now)
+
+    def answers(self, now: float) -> bool:
+        """Whether it works: it listens where it should, or has lived for a moment, longer if it died before."""
+        if self._process is None or process.exited(self._process):
+            return False
+        if self.command.listens is None:
+            return now - self._since >= (_PROOF_AFTER_DEATH if self.deaths else _PROOF)
+        try:
+            socket.create_connection(self.command.listens, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def signal(self, signum: int) -> None:
+        """Signal the process itself; it knows what to do with its own children."""
+        if self._process is not None and not process.exited(self._process):
+            self._process.send_signal(signum)
+
+    def ended(self) -> bool:
+        return self._process is None or process.exited(self._process)
+
+    def kill(self) -> None:
+        """Kill the process and all that it started, and wait for it."""
+        if self._process is not None and not process.exited(self._process):
+            process.signal_group(self._process, signal.SIGKILL)
+            self._process.wait()
+
+    def abandon(self) -> None:
+        """Kill as `kill` does and wait for nothing: for a supervisor that is about to exit."""
+        if self._process is not None and self._process.returncode is None:
+            process.signal_group(self._process, signal.SIGKILL)
+
+    def _mourn(self, now: float, code: int) -> None:
+        self._process = None
+        self.deaths = 1 if now - self._since > _STEADY else self.deaths + 1
+        wait = min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** (self.deaths - 1))
+        self._again_at = now + wait
+        _log.warning("process ended", process=self.command.name, code=code, again_in=wait, log=str(self.log_path))

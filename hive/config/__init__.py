@@ -1,0 +1,1 @@
+"""What the bees are told: one model, loaded from a file or a mapping, with every problem reported at once."""

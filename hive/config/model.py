@@ -1,0 +1,177 @@
+"""The one model of what bees are told. Every form of configuration becomes this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from hive.config.problems import did_you_mean
+from hive.config.schedule import CatchUp, Interval, Mode, Overlap, Schedule, Timezone
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+JAR_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,61}$"
+NAME_WORDS = "a letter or digit, then letters, digits, '_', '.' and '-'"
+
+BeeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+JarName = Annotated[str, StringConstraints(pattern=JAR_PATTERN)]
+
+RHYTHM = ("timezone", "catch_up", "catch_up_limit", "overlap", "jitter")
+"""What may stand beside `schedule`, and then holds for each schedule that does not say otherwise."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ScrubbingConfig(_Part):
+    """No profile means no detection: only the rules are applied."""
+
+    profile: str | None = Field(None, description="name of a scrubbing profile, or null for rules only")
+    custom_rules: tuple[dict[str, Any], ...] = Field((), description="rules such as {field: notes, action: replace}")
+
+
+class JarConfig(_Part):
+    name: JarName = Field(description=f"name of the jar: {NAME_WORDS}, 62 at most")
+    type: str = Field("private", description="who the jar is for")
+    description: str = Field("", description="what the jar holds, for people")
+    owner: str = Field("", description="who answers for the jar")
+    tags: tuple[str, ...] = Field((), description="words to find the jar by")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="anything else that shall be kept with the jar")
+
+
+class LimitsConfig(_Part):
+    """Bounds on what all workers together ask of the source."""
+
+    concurrency: int | None = Field(None, ge=1, le=1000, description="collect tasks that read the source at once")
+    rate: float | None = Field(None, gt=0, description="requests per second")
+    burst: int | None = Field(None, ge=1, description="requests that may come at once after a rest")
+
+
+def _named_jar(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _named_streams(value: Any) -> Any:
+    """A stream that is named and told nothing (`orders:`) has no options."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: {} if options is None else options for name, options in value.items()}
+
+
+class BeeConfig(_Part):
+    """One bee. `schedule`, `every` and `schedules` of the native form all become `schedules`.
+
+    The repr leaves `source` and `streams` out: before `lift_secrets` they may hold secrets.
+    """
+
+    type: str = Field(description="a connector of `hive connectors`")
+    enabled: bool = Field(True, description="whether the schedules fly")
+    tenant: BeeName = Field("default", description="whose keys and secrets are used")
+    schedules: tuple[Schedule, ...] = Field((), description="a list, or a map by name, of schedules")
+    timezone: Timezone = Field("UTC", description="the time zone that cron expressions are read in")
+    catch_up: CatchUp = Field("last", description="what is flown of missed slots: none, last or all")
+    catch_up_limit: int = Field(100, ge=1, le=10_000, description="how many missed slots are flown at most")
+    overlap: Overlap = Field("skip", description="what a slot does while a flight is open: skip, buffer_one or allow")
+    jitter: float = Field(0.0, ge=0, le=86400, description="seconds by which flights are spread after their slot")
+    source: dict[str, Any] = Field(default_factory=dict, repr=False, description="options of the connector")
+    streams: Annotated[dict[str, dict[str, Any]], BeforeValidator(_named_streams)] = Field(
+        default_factory=dict, repr=False, description="options of each stream, by its name"
+    )
+    scrubbing: ScrubbingConfig = Field(default_factory=ScrubbingConfig, description="{profile, custom_rules}")
+    honey_jar: Annotated[JarConfig, BeforeValidator(_named_jar)] | None = Field(
+        None, description="the jar's name, or {name, type, description, ...}"
+    )
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="{concurrency, rate, burst}")
+    leg: Interval | None = Field(None, description="seconds that one collect task reads before it hands over")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_schedules(cls, data: Any) -> Any:
+        return with_schedules(data) if isinstance(data, Mapping) else data
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The connector's options in one mapping, references unresolved."""
+        return {**self.source, "streams": self.streams} if self.streams else dict(self.source)
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """The same bee with other `options`, such as `lift_secrets` returns."""
+        source = dict(options)
+        streams = source.pop("streams", {}) if self.streams else {}
+        return self.model_copy(update={"source": source, "streams": streams})
+
+    def new_schedule(
+        self, *, cron: str | None = None, every: Any = None, name: str = "default", mode: Mode = "continuous"
+    ) -> Schedule:
+        """A schedule in this bee's rhythm. Raises pydantic's ValidationError."""
+        rhythm: dict[str, Any] = {field: getattr(self, field) for field in RHYTHM}
+        return Schedule.of({"name": name, "cron": cron, "every": every, "mode": mode, **rhythm})
+
+    def block(self) -> dict[str, Any]:
+        """The native block as JSON: `BeeConfig.model_validate` of it is equal."""
+        block = self.model_dump(mode="json", exclude_defaults=True)
+        if self.schedules:
+            # Whole: a default that was left out would be taken from the bee's own rhythm when it is read again.
+            block["schedules"] = [schedule.spec() for schedule in self.schedules]
+        return block
+
+
+class FleetConfig(_Part):
+    bees: dict[BeeName, BeeConfig] = Field(default_factory=dict)
+
+    def bee(self, name: str) -> BeeConfig:
+        """Raises UnknownBee, with the name that was perhaps meant."""
+        if name not in self.bees:
+            raise UnknownBee(f"no bee is named {name!r}{did_you_mean(name, self.bees)}")
+        return self.bees[name]
+
+
+class UnknownBee(LookupError):
+    """No bee has this name."""
+
+
+def with_schedules(block: Mapping[str, Any]) -> dict[str, Any]:
+    """`block` with `schedule` and `every` turned into a list `schedules`, each entry complete."""
+    block = dict(block)
+    short = {key: block.pop(key) for key in ("schedule", "every") if block.get(key) is not None}
+    for key in ("schedule", "every"):
+        block.pop(key, None)
+    listed = block.get("schedules")
+    entries: Any
+    if short and listed:
+        raise ValueError("has both `schedules` and `schedule` or `every`: write all of them under `schedules`")
+    if isinstance(listed, Mapping):
+        entries = [_named(entry, str(name)) for name, entry in listed.items()]
+    elif listed is not None:
+        entries = [_entry(entry) for entry in listed] if isinstance(listed, list | tuple) else listed
+    else:
+        entries = [_short_entry(short)] if short else []
+    if isinstance(entries, list):
+        rhythm = {field: block[field] for field in RHYTHM if field in block}
+        entries = [{**rhythm, **entry} if isinstance(entry, dict) else entry for entry in entries]
+        _check_names(entries)
+    block["schedules"] = entries
+    return block
+
+
+def _entry(entry: Any) -> Any:
+    return {"cron": entry} if isinstance(entry, str) else entry
+
+
+def _named(entry: Any, name: str) -> Any:
+    entry = _entry(entry)
+    return {"name": name, **entry} if isinstance(entry, dict) else entry
+
+
+def _short_entry(short: dict[str, Any]) -> Any:
+    schedule = short.pop("schedule", None)
+    entry = _entry(schedule) if schedule is not None else {}
+    return {**entry, **short} if isinstance(entry, dict) else entry
+
+
+def _check_names(entries: list[Any]) -> None:
+    names = [str(entry.get("name", "default")) for entry in entries if isinstance(entry, dict)]
+    if len(names) != len(set(names)):
+        raise ValueError("has several schedules: each needs a `name` of its own, by which its slots are known")

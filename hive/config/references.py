@@ -1,0 +1,214 @@
+"""References inside options: `${NAME}` from the environment, `{{ vault.path.key }}` from the vault.
+
+    {{ vault.google.client_id }}             the vault's path google/client_id: a dot for each "/"
+    {{ vault:bees/sales-db.eu/password }}    the path as it stands, for segments that hold dots
+    $${                                      the characters ${ themselves
+
+What a reference brings is put in as it is, never read for references again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from hive.config.fields import fields_of, item_annotation, union_members
+from hive.config.problems import did_you_mean
+
+_SPECIAL = re.compile(
+    r"(?P<escape>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}"
+    r"|\{\{\s*vault\.(?P<dotted>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\s*\}\}"
+    r"|\{\{\s*vault:(?P<path>[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*)\s*\}\}"
+    r"|(?P<broken>\$\{[^}]{0,80}\}?|\{\{\s*vault\b)"
+)
+
+RESERVED = "hive/"
+
+
+@dataclass(frozen=True, order=True)
+class Reference:
+    kind: Literal["environment", "vault"]
+    name: str
+    """The variable, or the path."""
+
+    def __str__(self) -> str:
+        if self.kind == "environment":
+            return f"the environment variable {self.name}"
+        return f"the vault's secret {self.name!r}"
+
+
+class BadReference(ValueError):
+    """A reference is written wrongly, or asks for what no bee may have. `field` says where."""
+
+    def __init__(self, message: str, *, bee: str = "", field: str = "") -> None:
+        self.bee, self.field, self.reason = bee, field, message
+        where = ", ".join([f"{kind} {name!r}" for kind, name in (("bee", bee), ("field", field)) if name])
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class MissingReference(BadReference):
+    """The variable or secret that a field refers to is not there."""
+
+    def __init__(self, reference: Reference, *, bee: str = "", field: str = "", hint: str = "") -> None:
+        self.reference, self.hint = reference, hint
+        verb = "set it" if reference.kind == "environment" else f"set it with `hive vault set {reference.name}`"
+        super().__init__(f"{reference} is missing: {verb}{hint}", bee=bee, field=field)
+
+
+def references(value: Any) -> set[Reference]:
+    """All that `value` refers to, at any depth. Raises BadReference."""
+    return {part for _, text in strings(value) for part in _parts(text) if isinstance(part, Reference)}
+
+
+def resolve(
+    value: Any, *, environ: Mapping[str, str], vault: Callable[[str], str], bee: str = "", field: str = ""
+) -> Any:
+    """`value` with each reference replaced, at any depth; mappings and lists become dict and list.
+
+    `vault` gives the text at a path or raises LookupError. Raises MissingReference or BadReference, which name the bee
+    and the field and hold no value.
+    """
+    if isinstance(value, str):
+        try:
+            return "".join([_fetch(part, environ, vault, bee) for part in _parts(value)])
+        except MissingReference as error:
+            raise MissingReference(error.reference, bee=bee, field=field, hint=error.hint) from error
+        except BadReference as error:
+            raise BadReference(error.reason, bee=bee, field=field) from error
+    if isinstance(value, Mapping):
+        items = value.items()
+        return {k: resolve(v, environ=environ, vault=vault, bee=bee, field=_below(field, k)) for k, v in items}
+    if isinstance(value, list | tuple):
+        return [resolve(v, environ=environ, vault=vault, bee=bee, field=_below(field, n)) for n, v in enumerate(value)]
+    return value
+
+
+def lift_secrets(
+    bee: str, options_model: type[BaseModel], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Move literal secrets out: (options with references in their place, {vault path: value}).
+
+    What is secret is what `options_model` types as SecretStr or SecretBytes, at any depth. References stay; of text
+    that mixes both, the literal parts move. Lifting twice changes nothing. The values may be short: the owner of the
+    vault decides about that.
+    """
+    lifted: dict[str, str] = {}
+    return _lift(options_model, options, f"bees/{bee}", lifted), lifted
+
+
+def strings(value: Any, place: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], str]]:
+    """(place, text) of every string inside."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from strings(item, (*place, key))
+    elif isinstance(value, list | tuple):
+        for n, item in enumerate(value):
+            yield from strings(item, (*place, n))
+
+
+def _parts(text: str) -> list[str | Reference]:
+    """Literal text, escapes undone, and references, in order; no two literals side by side."""
+    parts: list[str | Reference] = []
+    literal, end = "", 0
+    for found in _SPECIAL.finditer(text):
+        literal += text[end : found.start()]
+        end = found.end()
+        if found["escape"]:
+            literal += "${"
+            continue
+        if literal:
+            parts.append(literal)
+            literal = ""
+        parts.append(_reference(found))
+    literal += text[end:]
+    return [*parts, literal] if literal else parts
+
+
+def _reference(found: re.Match[str]) -> Reference:
+    if found["broken"]:
+        raise BadReference(
+            "holds what is no reference: write ${NAME}, {{ vault.path.key }} or {{ vault:path/key }}; "
+            "$${ stands for the characters ${ themselves"
+        )
+    if found["name"]:
+        return Reference("environment", found["name"])
+    path = found["path"] or found["dotted"].replace(".", "/")
+    if path.startswith(RESERVED):
+        raise BadReference(f"refers to {path!r}: secrets under {RESERVED!r} belong to the hive itself")
+    return Reference("vault", path)
+
+
+def _fetch(part: str | Reference, environ: Mapping[str, str], vault: Callable[[str], str], bee: str) -> str:
+    if isinstance(part, str):
+        return part
+    if part.kind == "environment":
+        if part.name not in environ:
+            raise MissingReference(part, hint=did_you_mean(part.name, environ))
+        return environ[part.name]
+    if bee and part.name.startswith("bees/") and not part.name.startswith(f"bees/{bee}/"):
+        # A bee with an address of its own choice would else carry another bee's password there.
+        raise BadReference(f"refers to {part.name!r}, which belongs to another bee")
+    try:
+        return vault(part.name)
+    except LookupError as error:
+        raise MissingReference(part, hint=str(getattr(error, "hint", ""))) from error
+
+
+def _below(field: str, key: object) -> str:
+    return f"{field}.{key}" if field else str(key)
+
+
+def _lift(annotation: Any, value: Any, path: str, lifted: dict[str, str]) -> Any:
+    members = union_members(annotation)
+    if isinstance(value, str):
+        secret = any(isinstance(m, type) and issubclass(m, SecretStr | SecretBytes) for m in members)
+        return _lift_text(value, path, lifted) if secret else value
+    for member in members:
+        if isinstance(value, Mapping):
+            value = {k: _lift(_annotation_of(member, k), v, _segment(path, k), lifted) for k, v in value.items()}
+        elif isinstance(value, list | tuple):
+            value = [_lift(item_annotation(member, n), v, _segment(path, n), lifted) for n, v in enumerate(value)]
+    return value
+
+
+def _annotation_of(member: Any, key: object) -> Any:
+    fields = fields_of(member)
+    if not fields:
+        return item_annotation(member, key)
+    return fields[str(key)].annotation if str(key) in fields else None
+
+
+def _lift_text(text: str, path: str, lifted: dict[str, str]) -> str:
+    parts = _parts(text)
+    literals = [part for part in parts if isinstance(part, str)]
+    if not literals:
+        return text
+    written: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            place = path if len(parts) == 1 else f"{path}/{len(written)}"
+            lifted[place] = part
+            written.append(f"{{{{ vault:{place} }}}}")
+        elif part.kind == "environment":
+            written.append(f"${{{part.name}}}")
+        else:
+            written.append(f"{{{{ vault:{part.name} }}}}")
+    return "".join(written)
+
+
+def _segment(path: str, key: object) -> str:
+    """Field names that the vault's paths cannot hold are spelled in hex; a plain name never starts so."""
+    word = str(key)
+    plain = re.fullmatch(r"[A-Za-z0-9_.-]+", word) and not word.startswith("x.")
+    return f"{path}/{word if plain else 'x.' + word.encode().hex()}"
+
+
+def literal_secrets(options_model: type[BaseModel], options: Mapping[str, Any]) -> Sequence[str]:
+    """Values that stand literally in secret fields: for hiding them in messages."""
+    return list(lift_secrets("-", options_model, options)[1].values())

@@ -1,0 +1,40 @@
+"""Errors of the hive itself.
+
+HiveError            a message that is safe to keep and to show, and names the next step
+  StaleFence         this worker was taken for dead; another one has the task
+  LeaseHeld          another flight reads this stream just now
+  Unreadable         a sealed batch cannot be opened: a person must look
+  Unbalanced         a flight's records do not add up
+"""
+
+from __future__ import annotations
+
+
+class HiveError(Exception):
+    """`code` is a stable word for counting, `advice` the next step; `final` means that trying again cannot help."""
+
+    code = "hive"
+    final = False
+
+    def __init__(self, message: str, *, code: str | None = None, advice: str = "") -> None:
+        super().__init__(message)
+        self.code = code or self.code
+        self.advice = advice
+
+
+class StaleFence(HiveError):
+    code = "stale_fence"
+
+
+class LeaseHeld(HiveError):
+    code = "lease_held"
+
+
+class Unreadable(HiveError):
+    code = "unreadable_batch"
+    final = True
+
+
+class Unbalanced(HiveError):
+    code = "unbalanced"
+    final = True

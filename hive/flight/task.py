@@ -1,0 +1,109 @@
+"""A claimed task: what this process has the right to work on, as long as its fence holds."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from hive.errors import StaleFence
+from hive.ledger.db import Transaction
+from hive.ledger.hints import Hint
+from hive.settings import Settings
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the ledger's task table, with what its work needs to know of the flight, the bee and the jar."""
+
+    day: dt.date
+    id: int
+    flight: uuid.UUID
+    bee: int
+    kind: str
+    queue: str
+    priority: int
+    attempt: int
+    crashes: int
+    fence: int
+    checkpoint: int | None
+    batch: int | None
+    row_from: int | None
+    row_to: int | None
+    bee_name: str
+    tenant: str
+    source: str
+    mode: str
+    full_refresh: bool
+    jar: int
+    jar_name: str
+    part: int
+    config_version: int
+    data_key: bytes | None
+
+    @classmethod
+    def from_row(cls, row: Any) -> Self:
+        return cls(**{f.name: getattr(row, f.name) for f in fields(cls)})
+
+    @property
+    def ref(self) -> str:
+        return f"{self.day:%Y%m%d}.{self.id}"
+
+    @property
+    def stage(self) -> str:
+        """`collect` or `process`: planning is the beginning of collecting."""
+        return "process" if self.kind == "process" else "collect"
+
+    def adopted(self, checkpoint: int) -> Self:
+        return replace(self, kind="collect", checkpoint=checkpoint)
+
+    def hold(self, tx: Transaction) -> None:
+        """Lock this task's row for the rest of the transaction. Raises StaleFence when another worker has it."""
+        if tx.run("hold", day=self.day, id=self.id, fence=self.fence).fetchone() is None:
+            raise StaleFence(f"task {self.ref} was taken back from this worker")
+
+    def let_go(self, tx: Transaction) -> None:
+        """Free what the task held beside its row: the stream's lease, the source's slot."""
+        if self.checkpoint is not None and self.kind == "collect":
+            tx.run("free_lease", checkpoint=self.checkpoint, id=self.id)
+        if self.source and self.stage == "collect":
+            tx.run("free_source_slot", source=self.source, id=self.id)
+
+    def finish(self, tx: Transaction) -> bool:
+        """Done. True: other tasks of this queue wait for a hint."""
+        self.let_go(tx)
+        row = tx.run("finish", day=self.day, id=self.id, queue=self.queue).fetchone()
+        return bool(row and row.waiting)
+
+    def follow(
+        self,
+        tx: Transaction,
+        settings: Settings,
+        kind: str,
+        queue: str,
+        *,
+        checkpoint: int | None = None,
+        batch: int | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> list[Hint]:
+        """Insert a task of the same flight that comes after this one; its hint, if its queue has room."""
+        row = tx.run(
+            "new_task",
+            day=self.day,
+            flight=self.flight,
+            bee=self.bee,
+            kind=kind,
+            queue=queue,
+            priority=self.priority,
+            checkpoint=checkpoint,
+            batch=batch,
+            row_from=rows[0] if rows else None,
+            row_to=rows[1] if rows else None,
+            parent=self.id,
+            room=settings.hints_per_queue,
+        ).fetchone()
+        assert row is not None
+        return [Hint(self.day, row.id, kind, queue, self.flight, self.id)] if row.hinted else []
+
+

@@ -1,0 +1,74 @@
+"""What becomes of a task that failed: a pure decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from hive.errors import HiveError
+from nectar.errors import NectarError
+
+MAX_BACKOFF = 300.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`retry`: the task goes back to its queue after so many seconds; else it is dead.
+
+    counts   the attempt counts against the task's limit (a rate limit or a stop does not)
+    error    what is written down: class, code, place, advice; never a server's text, never a value
+    """
+
+    retry: bool
+    after: float
+    counts: bool
+    error: dict[str, Any]
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An error as the ledger keeps it.
+
+    The messages of our own errors are safe by their contract; of any other error only the class is kept, because its
+    text may hold whatever a server or a record said.
+    """
+    told = {"class": type(error).__name__, "code": getattr(error, "code", None) or "internal"}
+    if isinstance(error, SourceError):
+        return told | {"message": Exception.__str__(error), "place": error.where, "advice": error.advice}
+    if isinstance(error, NectarError | HiveError):
+        return told | {"message": str(error), "place": "", "advice": getattr(error, "advice", "")}
+    place = _place(error)
+    return told | {
+        "code": "internal",
+        "message": f"an unexpected {type(error).__name__}",
+        "place": place,
+        "advice": "the worker's log has the traceback",
+    }
+
+
+def judge(error: BaseException, *, attempt: int, max_attempts: int) -> Verdict:
+    """What to do after the `attempt`-th try (counted from 1) ended in `error`."""
+    told = describe(error)
+    if isinstance(error, RetryLater):
+        if error.after is not None:
+            return Verdict(retry=True, after=max(0.0, error.after), counts=False, error=told)
+        return Verdict(retry=attempt < max_attempts, after=backoff(attempt), counts=True, error=told)
+    if isinstance(error, GiveUp | SourceError | NectarError) or getattr(error, "final", False):
+        return Verdict(retry=False, after=0, counts=True, error=told)
+    return Verdict(retry=attempt < max_attempts, after=backoff(attempt), counts=True, error=told)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before the next try: 1, 2, 4, 8 ... at most five minutes."""
+    return float(min(MAX_BACKOFF, 2 ** max(0, attempt - 1)))
+
+
+def _place(error: BaseException) -> str:
+    """File and line of our own innermost frame."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] in ("hive", "bees", "nectar"):
+            place = f"{name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

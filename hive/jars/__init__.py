@@ -1,0 +1,1 @@
+"""Honey jars: where scrubbed records land, and how people read them."""

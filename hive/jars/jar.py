@@ -1,0 +1,84 @@
+"""Jars themselves: found, made, attached, listed."""
+
+from __future__ import annotations
+
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from hive.ledger.db import Transaction
+from hive.ledger.tables import SHARED_PARTS
+
+
+def jar_of(tx: Transaction, name: str, tenant: str) -> int:
+    """The id of a continuous jar, made if it does not exist. It shares one of the common partitions."""
+    row = tx.psycopg.execute("SELECT id FROM hive.jar WHERE name = %s", [name]).fetchone()
+    if row is None:
+        tx.psycopg.execute(
+            "INSERT INTO hive.jar (name, tenant, kind, part) VALUES (%s, %s, 'continuous', abs(hashtext(%s)) %% %s)"
+            " ON CONFLICT (name) DO NOTHING",
+            [name, tenant, name, SHARED_PARTS],
+        )
+        row = tx.psycopg.execute("SELECT id FROM hive.jar WHERE name = %s", [name]).fetchone()
+    assert row is not None
+    found: int = row[0]
+    return found
+
+
+def new_snapshot_jar(tx: Transaction, comb: str, tenant: str, *, scrubbed: bool) -> int:
+    """A new jar with a table of its own, invisible until `show_snapshot`: readers see a snapshot whole or not at all.
+
+    Named `{comb}_snapshot_YYYYMMDDTHHMMSSZ`; a second one within the same second gets a number.
+    """
+    metadata = Jsonb({"source_comb": comb, "scrubbing_applied": scrubbed})
+    stamp = tx.psycopg.execute(
+        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS\"Z\"'), nextval('hive.part')::int"
+    ).fetchone()
+    assert stamp is not None
+    base, part = f"{comb}_snapshot_{stamp[0]}", stamp[1]
+    for n in range(1, 1000):
+        row = tx.psycopg.execute(
+            "INSERT INTO hive.jar (name, tenant, kind, part, visible, metadata) VALUES (%s, %s, 'snapshot', %s, false, %s)"
+            " ON CONFLICT (name) DO NOTHING RETURNING id",
+            [base if n == 1 else f"{base}_{n}", tenant, part, metadata],
+        ).fetchone()
+        if row is not None:
+            break
+    assert row is not None
+    for table in ("honey", "chunk"):
+        tx.psycopg.execute(
+            sql.SQL("CREATE TABLE {new} (LIKE {parent} INCLUDING ALL, CHECK (part = {part}))").format(
+                new=partition(table, part), parent=sql.Identifier("hive", table), part=sql.Literal(part)
+            )
+        )
+    made: int = row[0]
+    return made
+
+
+def show_snapshot(tx: Transaction, jar: int, part: int) -> None:
+    """Make a complete snapshot visible."""
+    for table in ("honey", "chunk"):
+        tx.psycopg.execute(
+            sql.SQL("ALTER TABLE {parent} ATTACH PARTITION {new} FOR VALUES IN ({part})").format(
+                parent=sql.Identifier("hive", table), new=partition(table, part), part=sql.Literal(part)
+            )
+        )
+    tx.psycopg.execute("UPDATE hive.jar SET visible = true, updated_at = clock_timestamp() WHERE id = %s", [jar])
+
+
+def drop_snapshot(tx: Transaction, jar: int, part: int) -> None:
+    """Take away what an unfinished snapshot left."""
+    for table in ("honey", "chunk"):
+        tx.psycopg.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition(table, part)))
+    tx.psycopg.execute("UPDATE hive.jar SET status = 'archived' WHERE id = %s", [jar])
+
+
+def partition(table: str, part: int) -> sql.Identifier:
+    """The table that holds a part of `honey` or `chunk`."""
+    return sql.Identifier("hive", f"{table}_{part}")
+
+
+def mark_changed(tx: Transaction, jar: int) -> None:
+    tx.psycopg.execute("UPDATE hive.jar SET updated_at = clock_timestamp() WHERE id = %s", [jar])
+
+

@@ -1,0 +1,115 @@
+"""Connections to our PostgreSQL, and the named SQL of the protocol.
+
+Everyday queries are SQLAlchemy Core on `engine.connect()`. The statements that carry the protocol are `.sql` files in
+`hive/ledger/sql/`, run on the psycopg connection underneath (`transaction()`), where they are prepared once and cost
+one round trip.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any, LiteralString, cast
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.rows import namedtuple_row
+
+_CONNECT = {
+    "connect_timeout": 5,
+    # A peer that vanished without a word is noticed within half a minute, not in hours.
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, sa.exc.InterfaceError)
+"""What a database that cannot be reached, or left in the middle, raises."""
+
+
+def make_engine(url: str, *, pool_size: int = 2, transaction_pooling: bool = False) -> sa.Engine:
+    """An engine on `url` (`postgresql://...`). Made after a fork, never before.
+
+    `transaction_pooling`: pgbouncer in transaction mode stands between, so no prepared statements.
+    """
+    connect = dict(_CONNECT)
+    if transaction_pooling:
+        connect["prepare_threshold"] = None  # type: ignore[assignment]
+    return sa.create_engine(
+        sa.engine.make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_pre_ping=False,
+        pool_recycle=1800,
+        connect_args=connect,
+        hide_parameters=True,
+    )
+
+
+@functools.cache
+def statements() -> dict[str, LiteralString]:
+    """Name -> text of every statement under `hive/ledger/sql/`.
+
+    A statement starts with `-- name --`; comment lines after it say why. Names are unique over all files.
+    """
+    found: dict[str, str] = {}
+    for file in sorted(resources.files("hive.ledger").joinpath("sql").iterdir(), key=lambda f: f.name):
+        if not file.name.endswith(".sql"):
+            continue
+        parts = re.split(r"^-- (\w+) --$", file.read_text(), flags=re.MULTILINE)
+        for name, body in zip(parts[1::2], parts[2::2], strict=True):
+            if name in found:
+                raise ValueError(f"two statements are named {name!r}; the second is in {file.name}")
+            lines = [line for line in body.strip().splitlines() if not line.startswith("--")]
+            found[name] = "\n".join(lines).rstrip(";")
+    return cast("dict[str, LiteralString]", found)
+
+
+class Transaction:
+    """An open transaction. `run` executes a named statement, `psycopg` is the connection underneath."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.psycopg = connection
+
+    def run(self, name: str, **values: Any) -> psycopg.Cursor[Any]:
+        cursor = self.psycopg.cursor(row_factory=namedtuple_row)
+        return cursor.execute(statements()[name], values)
+
+
+class Database:
+    """Our PostgreSQL, as one process sees it."""
+
+    def __init__(self, url: str, *, pool_size: int = 2, transaction_pooling: bool = False) -> None:
+        self.engine = make_engine(url, pool_size=pool_size, transaction_pooling=transaction_pooling)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commit at the end, roll back on an error. A connection that broke is thrown away."""
+        pooled = self.engine.raw_connection()
+        connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
+        try:
+            yield Transaction(connection)
+            connection.commit()
+        except BaseException:
+            if connection.closed or connection.broken:
+                pooled.invalidate()
+            else:
+                _roll_back(connection, pooled)
+            raise
+        finally:
+            pooled.close()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _roll_back(connection: psycopg.Connection[Any], pooled: sa.PoolProxiedConnection) -> None:
+    try:
+        connection.rollback()
+    except psycopg.Error:
+        pooled.invalidate()

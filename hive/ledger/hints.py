@@ -1,0 +1,63 @@
+"""Hints: which tasks to tell the broker about. The ledger chooses; sending is somebody else's (hive/celery.py)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hive.ledger.db import Transaction
+
+
+@dataclass(frozen=True)
+class Hint:
+    """`Look at this task`: all that ever travels through the broker."""
+
+    day: dt.date
+    id: int
+    kind: str
+    queue: str
+    flight: uuid.UUID
+    parent: int | None
+
+    @property
+    def ref(self) -> str:
+        """Day and number in one short word, such as 20261121.1234."""
+        return f"{self.day:%Y%m%d}.{self.id}"
+
+    @property
+    def celery_id(self) -> str:
+        """A flight's first task has the flight's id: it is the root that Flower shows."""
+        return celery_id(self.flight, self.id if self.parent is not None else None)
+
+
+Send = Callable[[Sequence[Hint]], None]
+"""Sends hints, best effort: whatever is lost, the janitor sends again."""
+
+
+def celery_id(flight: uuid.UUID, task: int | None) -> str:
+    return str(uuid.uuid5(flight, str(task)) if task is not None else flight)
+
+
+def parse_ref(ref: str) -> tuple[dt.date, int]:
+    """The day and number of `Hint.ref`. Raises ValueError for anything else."""
+    day, _, number = ref.partition(".")
+    return dt.datetime.strptime(day, "%Y%m%d").replace(tzinfo=dt.UTC).date(), int(number)
+
+
+def choose(tx: Transaction, queue: str, room: int) -> list[Hint]:
+    """The next hints of a queue that has room for them: ad-hoc tasks first, then bee by bee in turn."""
+    picked = tx.run("hint_adhoc", queue=queue, room=room).fetchall()
+    turn = tx.run("read_turn", queue=queue).fetchone()
+    after = turn.turn if turn else 0
+    scheduled = tx.run("hint_next", queue=queue, room=room, turn=after).fetchall()
+    if after and len(scheduled) < room:
+        scheduled += tx.run("hint_next", queue=queue, room=room, turn=0).fetchall()
+    if scheduled:
+        tx.run("move_turn", queue=queue, turn=scheduled[-1].bee)
+    return hints_of(picked + scheduled)
+
+
+def hints_of(rows: Sequence[object]) -> list[Hint]:
+    return [Hint(r.day, r.id, r.kind, r.queue, r.flight, r.parent) for r in rows]  # type: ignore[attr-defined]

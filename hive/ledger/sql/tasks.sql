@@ -1,0 +1,115 @@
+-- claim --
+-- A claim raises attempt and fence, by the database's clock only. No row: a duplicate, stale or not yet allowed hint.
+-- Reading waits while its source asked for patience or while too much sealed data waits to land.
+WITH mine AS (
+    SELECT t.day, t.id
+      FROM hive.task t JOIN hive.bee b ON b.id = t.bee
+     WHERE t.day = %(day)s AND t.id = %(id)s AND t.state = 'queued' AND t.available_at <= clock_timestamp()
+       AND (t.kind = 'process'
+            OR ((b.retry_at IS NULL OR b.retry_at <= clock_timestamp())
+                AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch WHERE state = 'sealed' AND flight = t.flight) < %(flight_bytes)s
+                AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch WHERE state = 'sealed') < %(all_bytes)s))
+       FOR UPDATE OF t SKIP LOCKED
+), claimed AS (
+    UPDATE hive.task t
+       SET state = 'running', attempt = t.attempt + 1, fence = nextval('hive.fence'), owner = %(owner)s, hinted_at = NULL,
+           started_at = clock_timestamp()
+      FROM mine
+     WHERE t.day = mine.day AND t.id = mine.id
+    RETURNING t.*
+), started AS (
+    UPDATE hive.flight f SET state = 'running', started_at = clock_timestamp()
+      FROM claimed c WHERE f.id = c.flight AND f.state = 'queued'
+)
+SELECT c.day, c.id, c.flight, c.bee, c.kind, c.queue, c.priority, c.attempt, c.crashes, c.fence, c.checkpoint, c.batch,
+       c.row_from, c.row_to,
+       b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, f.config_version, f.data_key,
+       j.part, j.name AS jar_name
+  FROM claimed c JOIN hive.flight f ON f.id = c.flight JOIN hive.bee b ON b.id = c.bee JOIN hive.jar j ON j.id = f.jar;
+
+-- defer --
+-- A hint that came while the task was not claimable: look again a little later.
+UPDATE hive.task SET hinted_at = NULL, available_at = clock_timestamp() + interval '1 second'
+ WHERE day = %(day)s AND id = %(id)s AND state = 'queued' AND available_at <= clock_timestamp();
+
+-- hold --
+-- The fence first: no row means that this worker was taken for dead and another one has the task.
+SELECT id FROM hive.task
+ WHERE day = %(day)s AND id = %(id)s AND fence = %(fence)s AND state = 'running' FOR UPDATE;
+
+-- finish --
+UPDATE hive.task SET state = 'done', finished_at = clock_timestamp(), last_error = NULL
+ WHERE day = %(day)s AND id = %(id)s
+RETURNING EXISTS (SELECT FROM hive.task w
+                   WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
+                     AND w.available_at <= clock_timestamp()) AS waiting;
+
+-- requeue --
+-- `given_back` is 1 for a voluntary release (stop, rate limit, backpressure): such an attempt does not count.
+UPDATE hive.task
+   SET state = 'queued', attempt = attempt - %(given_back)s, crashes = crashes + %(crashed)s, owner = NULL, hinted_at = NULL,
+       available_at = clock_timestamp() + make_interval(secs => %(after)s), last_error = %(error)s
+ WHERE day = %(day)s AND id = %(id)s;
+
+-- give_up --
+UPDATE hive.task SET state = 'dead', finished_at = clock_timestamp(), last_error = %(error)s
+ WHERE day = %(day)s AND id = %(id)s;
+
+-- progress --
+-- A leg that sealed something is no poison: its attempts start anew.
+UPDATE hive.task SET attempt = 1, crashes = 0 WHERE day = %(day)s AND id = %(id)s AND (attempt > 1 OR crashes > 0);
+
+-- new_task --
+INSERT INTO hive.task (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
+VALUES (%(day)s, %(flight)s, %(bee)s, %(kind)s, %(queue)s, %(priority)s, %(checkpoint)s, %(batch)s, %(row_from)s,
+        %(row_to)s, %(parent)s,
+        CASE WHEN (SELECT count(*) FROM hive.task
+                    WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
+             THEN clock_timestamp() END)
+RETURNING id, hinted_at IS NOT NULL AS hinted;
+
+-- adopt --
+-- The planning task becomes the reading task of the bee's first stream.
+UPDATE hive.task SET kind = 'collect', checkpoint = %(checkpoint)s WHERE day = %(day)s AND id = %(id)s;
+
+-- take_lease --
+-- One reader a stream. A row that somebody holds is not waited for.
+UPDATE hive.lease l SET day = %(day)s, task = %(id)s, fence = %(fence)s, taken_at = clock_timestamp()
+ WHERE l.checkpoint = (SELECT checkpoint FROM hive.lease
+                        WHERE checkpoint = %(checkpoint)s AND (task IS NULL OR task = %(id)s) FOR UPDATE SKIP LOCKED)
+RETURNING l.checkpoint;
+
+-- hold_lease --
+SELECT checkpoint FROM hive.lease
+ WHERE checkpoint = %(checkpoint)s AND task = %(id)s AND fence = %(fence)s FOR UPDATE;
+
+-- free_lease --
+UPDATE hive.lease SET task = NULL WHERE checkpoint = %(checkpoint)s AND task = %(id)s;
+
+-- take_source_slot --
+UPDATE hive.source_slot s SET task = %(id)s
+ WHERE (s.source, s.n) = (SELECT source, n FROM hive.source_slot
+                           WHERE source = %(source)s AND (task IS NULL OR task = %(id)s)
+                           ORDER BY task NULLS LAST, n LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING n;
+
+-- free_source_slot --
+UPDATE hive.source_slot SET task = NULL WHERE source = %(source)s AND task = %(id)s;
+
+-- expired_tasks --
+-- Running tasks whose worker stopped beating.
+SELECT t.day, t.id, t.flight, t.bee, t.kind, t.queue, t.priority, t.attempt, t.crashes, t.fence, t.checkpoint, t.batch,
+       t.row_from, t.row_to, t.owner, b.source
+  FROM hive.task t JOIN hive.bee b ON b.id = t.bee LEFT JOIN hive.worker w ON w.id = t.owner
+ WHERE t.state = 'running' AND (w.id IS NULL OR w.alive_until < clock_timestamp())
+ ORDER BY t.id LIMIT 50 FOR UPDATE OF t SKIP LOCKED;
+
+-- terminate --
+-- A landing whose worker is gone may still hold its locks: a client frozen in COPY outlives every server time-out.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE application_name = %(name)s AND pid <> pg_backend_pid() AND datname = current_database();
+
+-- overdue_landings --
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE application_name LIKE 'hive:%%:%%' AND datname = current_database() AND pid <> pg_backend_pid()
+   AND xact_start < clock_timestamp() - make_interval(secs => %(limit)s);

@@ -1,0 +1,27 @@
+-- beat --
+INSERT INTO hive.worker (id, host, pid, queues, alive_until, rss)
+VALUES (%(id)s, %(host)s, %(pid)s, %(queues)s, clock_timestamp() + make_interval(secs => %(lease)s), %(rss)s)
+ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp(), alive_until = excluded.alive_until, rss = excluded.rss;
+
+-- bury --
+-- A process that its parent saw die: its tasks need not wait for the lease.
+UPDATE hive.worker SET alive_until = '-infinity' WHERE id = %(id)s;
+
+-- say_goodbye --
+-- A process that ends in good order holds nothing any more.
+DELETE FROM hive.worker w WHERE id = %(id)s AND NOT EXISTS (SELECT FROM hive.task WHERE owner = w.id AND state = 'running');
+
+-- workers_of_host --
+SELECT id, pid FROM hive.worker WHERE host = %(host)s AND alive_until > clock_timestamp();
+
+-- grant_grace --
+-- The janitor itself was away for longer than a lease: heartbeats may have been as unable to come through as it was.
+UPDATE hive.worker SET alive_until = clock_timestamp() + make_interval(secs => %(lease)s)
+ WHERE alive_until > clock_timestamp() - make_interval(secs => %(away)s) AND alive_until < clock_timestamp() + make_interval(secs => %(lease)s);
+
+-- forget_workers --
+DELETE FROM hive.worker w WHERE alive_until < clock_timestamp() - interval '10 minutes'
+   AND NOT EXISTS (SELECT FROM hive.task WHERE owner = w.id AND state = 'running');
+
+-- clock --
+SELECT clock_timestamp() AS now, (clock_timestamp() AT TIME ZONE 'UTC')::date AS today;

@@ -1,0 +1,457 @@
+"""All tables, as SQLAlchemy Core: the one description of the schema.
+
+The migrations create them; a test holds the migrated database against this module. Groups, in order: who flies (bee,
+schedule, slot), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease), limits,
+what landed (jar, stream, honey, chunk, quarantine, pollen, seen), what feeds others (event, inbox, consumer), who works
+(worker, queue), secrets (vault_secret).
+
+`task`, `batch`, `payload`, `receipt` and `event` are partitioned by the flight's day and dropped, never deleted;
+`honey` and `chunk` are partitioned by `part` (0 to 15 are shared by ordinary jars, a snapshot jar has its own).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
+
+SCHEMA = "hive"
+SHARED_PARTS = 16
+DAILY = ("task", "batch", "payload", "receipt", "event")
+"""Tables partitioned by day."""
+
+metadata = MetaData(schema=SCHEMA)
+Instant = DateTime(timezone=True)
+NOW = text("clock_timestamp()")
+
+fence_seq = Sequence("fence", metadata=metadata)
+task_seq = Sequence("task_id", metadata=metadata)
+batch_seq = Sequence("batch_id", metadata=metadata)
+
+bee = Table(
+    "bee",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("uid", Uuid, nullable=False, unique=True, server_default=text("gen_random_uuid()")),
+    Column("name", Text, nullable=False, unique=True),
+    Column("tenant", Text, nullable=False, server_default="default"),
+    Column("connector", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("config", JSONB, nullable=False, comment="the native block; secrets only as references"),
+    Column("config_version", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False, comment="file or registered"),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("source", Text, nullable=False, server_default="", comment="whose source_slot rows bound it; empty: unbounded"),
+    Column("retry_at", Instant, comment="the source asked to come back at this time"),
+    Column("last_error", JSONB, comment="class, code, place, advice; never a server's text"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("updated_at", Instant, nullable=False, server_default=NOW),
+)
+
+config_version = Table(
+    "config_version",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("bee", Integer, ForeignKey("hive.bee.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    Column("next_slot", Instant, nullable=False),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("missed", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("bee", "name"),
+    Index("schedule_due", "next_slot", postgresql_where=text("enabled")),
+)
+
+slot = Table(
+    "slot",
+    metadata,
+    Column("bee", Integer, nullable=False),
+    Column("slot_key", Text, nullable=False, comment="schedule@instant, event:<id> or adhoc:<request>"),
+    Column("flight", Uuid),
+    Column("outcome", Text, nullable=False, comment="flown or skipped"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("bee", "slot_key"),
+)
+
+flight = Table(
+    "flight",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("bee", Integer, nullable=False),
+    Column("slot_key", Text, nullable=False),
+    Column("mode", Text, nullable=False, comment="continuous or snapshot"),
+    Column("full_refresh", Boolean, nullable=False, server_default=text("false")),
+    Column("state", Text, nullable=False),
+    Column("jar", Integer, nullable=False),
+    Column("config_version", BigInteger, nullable=False),
+    Column("data_key", LargeBinary, comment="wrapped by the hive key; destroyed at close"),
+    Column("records_read", BigInteger, nullable=False, server_default="0"),
+    Column("records_landed", BigInteger, nullable=False, server_default="0"),
+    Column("records_unchanged", BigInteger, nullable=False, server_default="0"),
+    Column("records_superseded", BigInteger, nullable=False, server_default="0"),
+    Column("records_deleted", BigInteger, nullable=False, server_default="0"),
+    Column("records_quarantined", BigInteger, nullable=False, server_default="0"),
+    Column("bytes_read", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("error", JSONB, comment="class, code, place, advice"),
+    Index("flight_of_bee", "bee", "created_at"),
+    Index("flight_open", "bee", postgresql_where=text("state IN ('queued', 'running')")),
+    postgresql_with={"fillfactor": "70"},
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("id", BigInteger, task_seq, nullable=False, server_default=task_seq.next_value()),
+    Column("flight", Uuid, nullable=False),
+    Column("bee", Integer, nullable=False),
+    Column("kind", Text, nullable=False, comment="plan, collect or process"),
+    Column("queue", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="queued", comment="queued, running, done, dead"),
+    Column("priority", SmallInteger, nullable=False, server_default="1", comment="0 ad-hoc, 1 scheduled"),
+    Column("attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("crashes", SmallInteger, nullable=False, server_default="0"),
+    Column("fence", BigInteger),
+    Column("owner", Text),
+    Column("checkpoint", BigInteger),
+    Column("batch", BigInteger),
+    Column("row_from", Integer),
+    Column("row_to", Integer),
+    Column("parent", BigInteger, comment="the task that made this one: Celery's parent id"),
+    Column("available_at", Instant, nullable=False, server_default=NOW),
+    Column("hinted_at", Instant),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("last_error", JSONB),
+    PrimaryKeyConstraint("day", "id"),
+    Index("task_waiting", "queue", "priority", "bee", "id", postgresql_where=text("state = 'queued' AND hinted_at IS NULL")),
+    Index("task_hinted", "queue", "hinted_at", postgresql_where=text("state = 'queued' AND hinted_at IS NOT NULL")),
+    Index("task_running", "owner", postgresql_where=text("state = 'running'")),
+    Index("task_open", "flight", postgresql_where=text("state IN ('queued', 'running')")),
+    postgresql_partition_by="RANGE (day)",
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("id", BigInteger, batch_seq, nullable=False, server_default=batch_seq.next_value()),
+    Column("flight", Uuid, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("rows", Integer, nullable=False, comment="records and rejects"),
+    Column("bytes", BigInteger, nullable=False, comment="uncompressed"),
+    Column("open_parts", Integer, nullable=False, server_default="1"),
+    Column("state", Text, nullable=False, server_default="sealed", comment="sealed, landed or dead"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("day", "id"),
+    UniqueConstraint("day", "checkpoint", "seq"),
+    Index("batch_pending", "flight", "bytes", postgresql_where=text("state = 'sealed'")),
+    Index("batch_of_checkpoint", "checkpoint", "seq"),
+    Index("batch_of_flight", "flight"),
+    postgresql_partition_by="RANGE (day)",
+)
+
+payload = Table(
+    "payload",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("batch", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="sealed Arrow IPC"),
+    PrimaryKeyConstraint("day", "batch"),
+    postgresql_partition_by="RANGE (day)",
+)
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("row_from", Integer, nullable=False),
+    Column("row_to", Integer, nullable=False),
+    Column("flight", Uuid, nullable=False),
+    Column("landed", Integer, nullable=False),
+    Column("unchanged", Integer, nullable=False),
+    Column("superseded", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),
+    Column("quarantined", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("day", "checkpoint", "seq", "row_from"),
+    Index("receipt_of_flight", "flight"),
+    postgresql_partition_by="RANGE (day)",
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("bee", Integer, nullable=False),
+    Column("jar", Integer, nullable=False),
+    Column("stream", Integer, nullable=False),
+    Column("slice", Text, nullable=False, server_default=""),
+    Column("fingerprint", Text, nullable=False, server_default=""),
+    Column("epoch", Integer, nullable=False, server_default="1"),
+    Column("sealed_cursor", LargeBinary, comment="sealed JSON"),
+    Column("sealed_seq", BigInteger, nullable=False, server_default="0"),
+    Column("landed_seq", BigInteger, nullable=False, server_default="0"),
+    Column("needs_full_read", Boolean, nullable=False, server_default=text("false")),
+    Column("scrub_version", BigInteger),
+    Column("updated_at", Instant, nullable=False, server_default=NOW),
+    UniqueConstraint("bee", "jar", "stream", "slice"),
+    postgresql_with={"fillfactor": "70"},
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("checkpoint", BigInteger, primary_key=True),
+    Column("day", Date),
+    Column("task", BigInteger, comment="null: free"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("taken_at", Instant),
+    postgresql_with={"fillfactor": "70"},
+)
+
+source_slot = Table(
+    "source_slot",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("task", BigInteger, comment="null: free"),
+    PrimaryKeyConstraint("source", "n"),
+    postgresql_with={"fillfactor": "70"},
+)
+
+rate = Table(
+    "rate",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("tokens", Double, nullable=False),
+    Column("capacity", Double, nullable=False),
+    Column("per_second", Double, nullable=False),
+    Column("refilled_at", Instant, nullable=False, server_default=NOW),
+    postgresql_with={"fillfactor": "70"},
+)
+
+jar = Table(
+    "jar",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("tenant", Text, nullable=False, server_default="default"),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("type", Text, nullable=False, server_default="private"),
+    Column("status", Text, nullable=False, server_default="active"),
+    Column("kind", Text, nullable=False, comment="continuous or snapshot"),
+    Column("part", Integer, nullable=False),
+    Column("visible", Boolean, nullable=False, server_default=text("true")),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("updated_at", Instant, nullable=False, server_default=NOW),
+)
+
+part_seq = Sequence("part", start=SHARED_PARTS, metadata=metadata)
+
+stream = Table(
+    "stream",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("jar", Integer, nullable=False),
+    Column("bee", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("view", Text, comment="name of its typed view in the schema jars"),
+    UniqueConstraint("jar", "bee", "name"),
+)
+
+pollen = Table(
+    "pollen",
+    metadata,
+    Column("stream", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("columns", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("stream", "version"),
+)
+
+honey = Table(
+    "honey",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("jar", Integer, nullable=False),
+    Column("bee", Integer, nullable=False),
+    Column("stream", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False, comment="pos is (epoch, seq, row): the higher one wins"),
+    Column("seq", BigInteger, nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("written_seq", BigInteger, nullable=False, comment="the seq that last wrote the data: readers stop at landed_seq"),
+    Column("scrub_version", BigInteger, nullable=False),
+    Column("collected_at", Instant, nullable=False),
+    Column("deleted_at", Instant),
+    Column("flight", Uuid, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("record_key", Text, nullable=False, comment="the scrubbed key"),
+    Column("data", JSONB),
+    Column("marks", JSONB, comment="per field: what was removed (kinds and counts), what could not be held exactly"),
+    PrimaryKeyConstraint("part", "jar", "bee", "stream", "key_hash"),
+    postgresql_partition_by="LIST (part)",
+)
+
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("part", Integer, nullable=False),
+    Column("jar", Integer, nullable=False),
+    Column("bee", Integer, nullable=False),
+    Column("stream", Integer, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("text_hash", LargeBinary, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("words", TSVECTOR, nullable=False),
+    PrimaryKeyConstraint("part", "jar", "bee", "stream", "key_hash", "n"),
+    Index("chunk_words", "words", postgresql_using="gin"),
+    postgresql_partition_by="LIST (part)",
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("jar", Integer, nullable=False),
+    Column("bee", Integer, nullable=False),
+    Column("stream", Integer, nullable=False),
+    Column("flight", Uuid, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("records", Integer, nullable=False, server_default="1", comment="more than one: a whole part of a batch"),
+    Column("key_hash", LargeBinary),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("place", Text, nullable=False, server_default=""),
+    Column("body", LargeBinary, nullable=False, comment="sealed"),
+    Column("key_id", Text, nullable=False, comment="which key sealed the body"),
+    Column("state", Text, nullable=False, server_default="open", comment="open, retried or dropped"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Index("quarantine_of_key", "stream", "key_hash", postgresql_where=text("state = 'open'")),
+    Index("quarantine_of_flight", "flight"),
+)
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("flight", Uuid, nullable=False),
+    Column("stream", Integer, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("flight", "stream", "key_hash"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("id", BigInteger, task_seq, nullable=False, server_default=task_seq.next_value()),
+    Column("kind", Text, nullable=False),
+    Column("bee", Integer),
+    Column("flight", Uuid),
+    Column("body", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("day", "id"),
+    postgresql_partition_by="RANGE (day)",
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("bee", Integer, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="sealed"),
+    Column("received_at", Instant, nullable=False, server_default=NOW),
+    Column("slot_key", Text),
+    PrimaryKeyConstraint("bee", "event_id"),
+)
+
+consumer = Table(
+    "consumer",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("name", "checkpoint"),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", Text, primary_key=True, comment="host:pid:start"),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("started_at", Instant, nullable=False, server_default=NOW),
+    Column("beat_at", Instant, nullable=False, server_default=NOW),
+    Column("alive_until", Instant, nullable=False),
+    Column("rss", BigInteger, nullable=False, server_default="0"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("turn", Integer, nullable=False, server_default="0", comment="the bee that was hinted last: the next one is after it"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+vault_secret = Table(
+    "vault_secret",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("tenant", "path", "version"),
+)

@@ -1,0 +1,67 @@
+"""What one process of the hive holds: database, keys, open bees, and the way to the broker. Made after a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hive.flight.bees import OpenBees
+from hive.ledger.db import Database
+from hive.ledger.hints import Hint, Send
+from hive.settings import Settings, settings
+from hive.vault.key import HiveKey, hive_key
+from hive.vault.keyring import Keyring
+from hive.vault.store import Vault
+
+
+def _nobody(hints: Sequence[Hint]) -> None:
+    """No broker: the janitor finds the tasks in the ledger."""
+
+
+@dataclass
+class Runtime:
+    """One process's ports to the outside. `owner` is its name in the ledger."""
+
+    settings: Settings
+    db: Database
+    key: HiveKey
+    send: Send = _nobody
+    owner: str = ""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    bees: OpenBees = field(init=False)
+    _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.bees = OpenBees(self.vault)
+
+    def vault(self, tenant: str = "default") -> Vault:
+        return Vault(self.db.engine, self.key, tenant)
+
+    def keyring(self, tenant: str = "default") -> Keyring:
+        if tenant not in self._keyrings:
+            self._keyrings[tenant] = Keyring(self.vault(tenant))
+        return self._keyrings[tenant]
+
+    def close(self) -> None:
+        self.bees.close()
+        self.db.close()
+
+
+_current: tuple[int, Runtime] | None = None
+
+
+def open_runtime(chosen: Settings | None = None, send: Send = _nobody, owner: str = "") -> Runtime:
+    """A runtime of its own; the caller closes it. Raises NotRunning or MissingHiveKey with what to set."""
+    chosen = chosen or settings()
+    database = Database(chosen.database(), transaction_pooling=chosen.transaction_pooling)
+    return Runtime(settings=chosen, db=database, key=hive_key(chosen), send=send, owner=owner)
+
+
+def runtime(send: Send = _nobody, owner: str = "") -> Runtime:
+    """This process's runtime. A child made by fork gets its own: no connection is shared across a fork."""
+    global _current  # noqa: PLW0603 - one per process is the point
+    if _current is None or _current[0] != os.getpid():
+        _current = (os.getpid(), open_runtime(send=send, owner=owner))
+    return _current[1]

@@ -1,0 +1,173 @@
+"""Rows of a table as JSON documents that PostgreSQL's jsonb takes, each value exact or marked.
+
+What JSON or jsonb cannot hold is changed in the one way that loses least, and the field gets a mark:
+
+    nul      U+0000, which jsonb refuses, became U+FFFD
+    base64   bytes became base64 text
+    text     NaN and infinities, numbers that no JSON can write, became their names as text
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from nectar.batch import mark_of
+from nectar.canonical import to_polars
+
+Marks = dict[int, dict[str, str]]
+"""Row -> field -> mark."""
+
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?$"
+_UNSAFE = r"\\u0000|\\u[dD][89a-fA-F]"
+"""Escapes inside JSON text that jsonb may refuse: NUL and surrogates."""
+
+
+def encode(table: pa.Table) -> tuple[pl.Series, Marks]:
+    """(JSON object of each row, marks). Columns whose name starts with "_" are left out."""
+    marks: Marks = {}
+    plain: list[pl.Series] = []
+    raw: list[pl.Series] = []
+    for name in table.column_names:
+        if name.startswith("_"):
+            continue
+        column, is_json = _column(table[name], table.schema.field(name), marks)
+        (raw if is_json else plain).append(column.alias(name))
+    return _objects(plain, raw, table.num_rows), marks
+
+
+def _objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Series:
+    """Join plain columns (which polars writes as JSON) and columns that are JSON already."""
+    parts: list[pl.Expr] = []
+    frame: dict[str, pl.Series] = {}
+    if plain:
+        written = pl.DataFrame(plain).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+        frame["plain"] = written
+        parts.append(pl.col("plain").str.slice(1).str.strip_suffix("}"))
+    for n, column in enumerate(raw):
+        frame[str(n)] = column.fill_null("null")
+        comma = "," if parts else ""
+        parts += [pl.lit(f"{comma}{json.dumps(column.name, ensure_ascii=False)}:"), pl.col(str(n))]
+    if not frame:
+        return pl.Series(["{}"] * rows, dtype=pl.String)
+    return pl.DataFrame(frame).select(pl.concat_str(pl.lit("{"), *parts, pl.lit("}"))).to_series()
+
+
+def _column(column: pa.ChunkedArray, field: pa.Field, marks: Marks) -> tuple[pl.Series, bool]:
+    """(series, whether its values are JSON text already)."""
+    kind, mark = field.type, mark_of(field)
+    if pa.types.is_nested(kind):
+        return _nested(column, field.name, marks), True
+    series = to_polars(column)
+    if series.dtype == pl.String:
+        if mark == "json":
+            return _json(series, field.name, marks), True
+        if mark == "number":
+            return _number(series, field.name, marks), True
+        return _text(series, field.name, marks), False
+    if pa.types.is_decimal(kind):
+        return _number(series.cast(pl.String), field.name, marks), True
+    if pa.types.is_floating(kind):
+        return _float(series, field.name, marks)
+    if series.dtype == pl.Binary or pa.types.is_fixed_size_binary(kind):
+        _note(marks, field.name, "base64", series.is_not_null())
+        return series.cast(pl.Binary).bin.encode("base64"), False
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return series, False
+    if pa.types.is_null(kind):
+        return series.cast(pl.String), False
+    return pl.Series([None if v is None else str(v) for v in column.to_pylist()], dtype=pl.String), False
+
+
+def _note(marks: Marks, name: str, mark: str, where: pl.Series) -> None:
+    for row in where.fill_null(value=False).arg_true():
+        marks.setdefault(int(row), {})[name] = mark
+
+
+def _text(series: pl.Series, name: str, marks: Marks) -> pl.Series:
+    nul = series.str.contains("\x00", literal=True)
+    if not nul.any():
+        return series
+    _note(marks, name, "nul", nul)
+    return series.str.replace_all("\x00", "�", literal=True)
+
+
+def _number(series: pl.Series, name: str, marks: Marks) -> pl.Series:
+    fits = series.str.contains(_NUMBER)
+    if fits.all():
+        return series
+    _note(marks, name, "text", ~fits)
+    quoted = pl.Series([None if v is None else json.dumps(v) for v in series.to_list()], dtype=pl.String)
+    return pl.DataFrame({"v": series, "q": quoted, "fits": fits}).select(pl.when("fits").then("v").otherwise("q")).to_series()
+
+
+def _float(series: pl.Series, name: str, marks: Marks) -> tuple[pl.Series, bool]:
+    finite = series.is_finite()
+    if finite.all():
+        return series, False
+    odd = (~finite).fill_null(value=False)
+    _note(marks, name, "text", odd)
+    names = {"NaN": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
+    return series.cast(pl.String).replace(names), True
+
+
+def _json(series: pl.Series, name: str, marks: Marks) -> pl.Series:
+    unsafe = series.str.contains(_UNSAFE)
+    if not unsafe.any():
+        return series
+    texts = series.to_list()
+    for row in unsafe.fill_null(value=False).arg_true():
+        value, changed = clean(json.loads(texts[row]))
+        texts[row] = json.dumps(value, ensure_ascii=False)
+        if changed:
+            marks.setdefault(int(row), {})[name] = "nul"
+    return pl.Series(texts, dtype=pl.String)
+
+
+def _nested(column: pa.ChunkedArray, name: str, marks: Marks) -> pl.Series:
+    texts: list[str | None] = []
+    for row, value in enumerate(column.to_pylist()):
+        if value is None:
+            texts.append(None)
+            continue
+        tidy, changed = clean(value)
+        if changed:
+            marks.setdefault(row, {})[name] = "nul"
+        texts.append(json.dumps(tidy, ensure_ascii=False, default=str))
+    return pl.Series(texts, dtype=pl.String)
+
+
+def clean(value: Any) -> tuple[Any, bool]:
+    """A nested value without what jsonb refuses; and whether anything was changed."""
+    if isinstance(value, str):
+        tidy = value.replace("\x00", "�").encode("utf-8", "replace").decode() if _odd(value) else value
+        return tidy, tidy != value
+    if isinstance(value, dict):
+        pairs = [(clean(str(k)), clean(v)) for k, v in value.items()]
+        return {k[0]: v[0] for k, v in pairs}, any(k[1] or v[1] for k, v in pairs)
+    if isinstance(value, list | tuple):
+        items = [clean(v) for v in value]
+        return [v for v, _ in items], any(c for _, c in items)
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)], True
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode(), True
+    return value, False
+
+
+def _odd(text: str) -> bool:
+    return "\x00" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text)
+
+
+def texts(table: pa.Table) -> Iterator[tuple[str, pl.Series]]:
+    """The columns of a scrubbed table that people would search: plain text, in the table's order."""
+    for name in table.column_names:
+        field = table.schema.field(name)
+        if not name.startswith("_") and mark_of(field) is None and pa.types.is_string(field.type):
+            yield name, to_polars(table[name])

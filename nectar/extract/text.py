@@ -1,0 +1,88 @@
+"""Bytes to text: which encoding, whether it is text at all, and one kind of line end."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+HEAD = 64 << 10
+"""Bytes at the beginning of a file that decide whether it is text."""
+
+CONTROL_SHARE = 0.05
+"""From this share of control characters on, bytes are no text. Random bytes have about 0.1, prose has none."""
+
+_BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_UNMARKED = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
+_CONTROLS = bytes(sorted({*range(0x20), 0x7F} - set(b"\t\n\r\f\b\x1b")))
+_CONTROL_CHARACTERS = dict.fromkeys(_CONTROLS)
+# Formats that may look like text for their first bytes, or hold text stored as it is.
+_MAGIC = (b"%PDF-", b"PK\x03\x04", b"PK\x05\x06", b"\x89PNG", b"GIF87a", b"GIF89a", b"\xff\xd8\xff", b"\x1f\x8b\x08")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A codec's name, and the length of the byte order mark that stands before the text."""
+
+    name: str
+    bom: int = 0
+
+
+def encoding_of(head: bytes, declared: str = "") -> Encoding:
+    """A byte order mark decides; without one what was declared, else UTF-8. UTF-16 without a mark is little-endian."""
+    for mark, name in _BOMS:
+        if head.startswith(mark):
+            return Encoding(name, len(mark))
+    name = codecs.lookup(declared).name if declared else "utf-8"
+    return Encoding(_UNMARKED.get(name, name))
+
+
+def looks_textual(head: bytes, encoding: Encoding) -> bool:
+    """Whether the beginning of a file has few enough control characters. A NUL counts as one, and is no proof."""
+    if not head:
+        return True
+    if head.startswith(_MAGIC):
+        return False
+    if encoding.name.startswith(("utf-16", "utf-32")):
+        text = head[encoding.bom :].decode(encoding.name, "ignore")
+        return len(text) - len(text.translate(_CONTROL_CHARACTERS)) <= CONTROL_SHARE * len(text)
+    return len(head) - len(head.translate(None, _CONTROLS)) < CONTROL_SHARE * len(head)
+
+
+def decode(data: bytes, declared: str = "") -> str:
+    """The text of `data`, its byte order mark removed. Raises UnicodeError where the bytes are not in the encoding."""
+    encoding = encoding_of(data[:4], declared)
+    text = data[encoding.bom :].decode(encoding.name)
+    if encoding.name != "utf-8":
+        text.encode()  # a few codecs give half surrogate pairs, which are no text anywhere else
+    return text
+
+
+def decodes(data: bytes, declared: str = "", *, whole: bool = True) -> bool:
+    """Whether `decode` would succeed. `whole` is false for a beginning, which may end within a character."""
+    try:
+        if whole:
+            decode(data, declared)
+        else:
+            codecs.getincrementaldecoder(encoding_of(data[:4], declared).name)().decode(data)
+    except UnicodeError:
+        return False
+    return True
+
+
+def normalised(text: str) -> str:
+    """Every line end is a newline. Nothing else changes, a NUL neither."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def first_line(text: str, limit: int) -> str:
+    """The first line that holds something, at most `limit` characters of it; empty where there is none."""
+    for line in text.split("\n"):
+        if line.strip():
+            return line.strip()[:limit]
+    return ""

@@ -1,0 +1,31 @@
+"""Who a record is (key hash) and what it says (content hash), computed on columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+import polars_hash as plh
+import pyarrow as pa
+
+from nectar import canonical
+
+BITS = 128
+
+
+def key_hashes(table: pa.Table, key: Sequence[str], secret: bytes) -> pl.Series:
+    """HMAC-SHA-256 of each row's canonical key, its first 128 bits as hex; null where a part of the key is null.
+
+    `secret` never rotates: it names records for ever. Raises KeyError for a key column that the table lacks.
+    """
+    return _keyed(canonical.keys(table, key), secret)
+
+
+def content_hashes(table: pa.Table, secret: bytes) -> pl.Series:
+    """HMAC-SHA-256 of each row's canonical content, its first 128 bits as hex."""
+    return _keyed(canonical.records(table), secret)
+
+
+def _keyed(texts: pl.Series, secret: bytes) -> pl.Series:
+    digest = plh.col("text").chash.hmac_sha256(key=secret.hex())
+    return pl.DataFrame({"text": texts}).select(digest.str.slice(0, BITS // 4)).to_series()

@@ -1,0 +1,87 @@
+"""From a raw batch to what may be stored: validate, extract, scrub. Pure: the same input gives the same output.
+
+The steps of the documents' `NectarProcessor`, on whole tables: validation and format conversion (sizes, marks),
+content extraction (documents become text), scrubbing, chunking (`nectar.chunk`, at landing).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nectar.extract import extract
+
+
+class Scrubs(Protocol):
+    """What the pipeline needs of a scrubber: `nectar.scrub.DataScrubber` has it."""
+
+    def scrub(self, table: pa.Table) -> Scrubbed: ...
+
+
+class Scrubbed(Protocol):
+    @property
+    def table(self) -> pa.Table: ...
+    @property
+    def removed(self) -> pa.Table: ...
+    @property
+    def failed(self) -> dict[int, str]: ...
+
+
+@dataclass(frozen=True)
+class Refined:
+    """table    rows that may be stored, in the order of `rows`
+    rows     their places in the table that came in
+    removed  (row, field, kind, count): what was taken out; `row` counts in `table`
+    failed   place in the table that came in -> reason code: to quarantine, never landed
+    """
+
+    table: pa.Table
+    rows: list[int]
+    removed: pa.Table
+    failed: dict[int, str]
+
+
+def refine(table: pa.Table, scrubber: Scrubs, *, document: bool, value_limit: int) -> Refined:
+    """Validate, extract and scrub. A record that cannot be used is in `failed`; the others do not suffer."""
+    failed = oversized(table, value_limit)
+    table, rows = without(table, list(range(table.num_rows)), failed)
+    if document:
+        table, unreadable = extract(table)
+        failed |= {rows[i]: code for i, code in unreadable.items()}
+        table, rows = without(table, rows, unreadable)
+    scrubbed = scrubber.scrub(table)
+    if not scrubbed.failed:
+        return Refined(scrubbed.table, rows, scrubbed.removed, failed)
+    failed |= {rows[i]: code for i, code in scrubbed.failed.items()}
+    clean, kept = without(scrubbed.table, list(range(table.num_rows)), scrubbed.failed)
+    return Refined(clean, [rows[i] for i in kept], _renumber(scrubbed.removed, kept), failed)
+
+
+def oversized(table: pa.Table, limit: int) -> dict[int, str]:
+    """Rows with a text or binary value above `limit` bytes."""
+    found: dict[int, str] = {}
+    if table.nbytes <= limit:
+        return found
+    for column in table.columns:
+        if pa.types.is_string(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_string(column.type):
+            big = pc.fill_null(pc.greater(pc.binary_length(column), limit), fill_value=False)
+            found |= {int(i): "too_large" for i in pc.indices_nonzero(big).to_pylist()}
+    return found
+
+
+def without(table: pa.Table, rows: list[int], gone: dict[int, str]) -> tuple[pa.Table, list[int]]:
+    """The table and its row places without the rows in `gone`, which counts in this table."""
+    if not gone:
+        return table, rows
+    keep = [i for i in range(table.num_rows) if i not in gone]
+    return table.take(pa.array(keep, pa.int64())), [rows[i] for i in keep]
+
+
+def _renumber(removed: pa.Table, kept: list[int]) -> pa.Table:
+    new = {old: i for i, old in enumerate(kept)}
+    places = [new.get(r) for r in removed["row"].to_pylist()]
+    renumbered = removed.set_column(0, "row", pa.array(places, pa.int32()))
+    return renumbered.filter(pc.is_valid(renumbered["row"]))

@@ -1,0 +1,253 @@
+"""Arrow columns: distinct values scrubbed once, nested ones leaf by leaf, with a record of what went from which row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nectar.batch import mark_of
+from nectar.scrub.actions import REDACTED
+from nectar.scrub.cells import Cells, Outcome
+from nectar.scrub.documents import scrub_documents
+from nectar.scrub.profiles import Action
+from nectar.scrub.rules import FieldRule
+from nectar.scrub.tree import Members, number_text, scrub_trees
+
+REMOVED = pa.schema([("row", pa.int32()), ("field", pa.string()), ("kind", pa.string()), ("count", pa.int32())])
+Rows = Any
+"""numpy array: the table's row of each value of an array."""
+
+
+@dataclass
+class Tally:
+    """What was taken out of which row, and which rows failed."""
+
+    taken: dict[tuple[str, str], list[tuple[Rows, Rows]]] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def add(self, path: str, kind: str, rows: Rows, counts: Rows) -> None:
+        self.taken.setdefault((path, kind), []).append((rows, counts))
+
+    def fail(self, rows: Rows, code: str) -> None:
+        for row in rows.tolist():
+            self.failed.setdefault(row, code)
+
+    def removed(self) -> pa.Table:
+        """One line for each row, field and kind, in the order of the rows."""
+        tables = [
+            pa.table(
+                {
+                    "row": pa.array(rows, pa.int32()),
+                    "field": pa.repeat(path, len(rows)),
+                    "kind": pa.repeat(kind, len(rows)),
+                    "count": pa.array(counts, pa.int32()),
+                },
+                schema=REMOVED,
+            )
+            for (path, kind), parts in self.taken.items()
+            for rows, counts in parts
+        ]
+        if not tables:
+            return REMOVED.empty_table()
+        grouped = pa.concat_tables(tables).group_by(["row", "field", "kind"]).aggregate([("count", "sum")])
+        named = grouped.rename_columns({"count_sum": "count"}).select(REMOVED.names).cast(REMOVED)
+        return named.sort_by([("row", "ascending"), ("field", "ascending"), ("kind", "ascending")])
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Scrubs arrays. The array itself comes back when nothing in it changed."""
+
+    cells: Cells
+    tally: Tally
+
+    def scrub(self, array: pa.Array, path: str, mark: str | None, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        """The array with personal data out. Its type changes only where a value no longer fits: then it is text."""
+        rule = self.cells.rule_of(path) or rule
+        kind = array.type
+        if (rule is not None and rule.action is Action.KEEP) or pa.types.is_null(kind):
+            return array
+        if rule is not None and rule.action in {Action.REMOVE, Action.REPLACE}:
+            return self._whole(array, path, rule, rows)
+        if isinstance(kind, pa.BaseExtensionType):
+            inner = "json" if kind.extension_name == "arrow.json" else mark
+            changed = self.scrub(array.storage, path, inner, rule, rows)
+            return array if changed is array.storage or changed.equals(array.storage) else changed
+        if pa.types.is_dictionary(kind):
+            plain = array.cast(kind.value_type)
+            changed = self.scrub(plain, path, mark, rule, rows)
+            return array if changed is plain else changed.dictionary_encode()
+        if pa.types.is_run_end_encoded(kind):
+            return self.scrub(pc.run_end_decode(array), path, mark, rule, rows)
+        if _is_text(kind):
+            return self._text(array, path, mark, rule, rows)
+        if pa.types.is_nested(kind):
+            return self._nested(array, path, rule, rows)
+        return self._scalars(array, path, rule, rows)
+
+    def _whole(self, array: pa.Array, path: str, rule: FieldRule, rows: Rows) -> pa.Array:
+        """A field that a rule removes or replaces, whatever it holds."""
+        there = pc.is_valid(array).to_numpy(zero_copy_only=False)
+        self.tally.add(path, "rule", rows[there], np.ones(int(there.sum()), dtype=np.int32))
+        if rule.action is Action.REMOVE:
+            kind = array.type
+            return pa.nulls(len(array), kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind)
+        return pc.if_else(pc.is_valid(array), REDACTED, pa.scalar(None, pa.string()))
+
+    def _text(self, array: pa.Array, path: str, mark: str | None, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        wide = array if not _is_view(array.type) else array.cast(pa.large_string())
+        coded = wide.dictionary_encode()
+        values = coded.dictionary.to_pylist()
+        if mark == "json":
+            outcomes = scrub_documents(self.cells, path, values, rule)
+        elif mark == "number":
+            outcomes = self.cells.numbers(path, values, rule)
+        else:
+            outcomes = self.cells.texts(path, values, rule)
+        if not outcomes:
+            return array
+        return self._changed((coded, values), outcomes, rows, wide.type).cast(array.type)
+
+    def _scalars(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        """Numbers, and under a rule anything. Without one, binary and temporal values stay as they are."""
+        kind = array.type
+        numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        if rule is None and (not numeric or not self._may_find_numbers(array, path)):
+            return array
+        coded = array.dictionary_encode()
+        values = coded.dictionary.to_pylist()
+        texts = [_written(value) if rule is not None else number_text(value) for value in values]
+        outcomes = self.cells.numbers(path, dict.fromkeys(text for text in texts if text is not None), rule)
+        if not outcomes:
+            return array
+        if all(outcome.value is None for outcome in outcomes.values()):
+            keep = np.array([text not in outcomes for text in texts], dtype=bool)
+            self._changed((coded, texts), outcomes, rows, pa.string())  # for the tally
+            stays = pa.array(keep).take(coded.indices)
+            return pc.if_else(stays, array, pa.scalar(None, kind))
+        plain = [str(value) if text is None else text for value, text in zip(values, texts, strict=True)]
+        return self._changed((coded, plain), outcomes, rows, pa.string())
+
+    def _may_find_numbers(self, array: pa.Array, path: str) -> bool:
+        """False spares the look at every number: nothing but cards could be here, and none is long enough."""
+        if self.cells.rules.patterns or len(self.cells.wants_numbers(path)) > 1:
+            return True
+        if not self.cells.wants_numbers(path) or pa.types.is_float16(array.type):
+            return False
+        highest = pc.max(array).as_py()
+        return len(array) > 0 and highest is not None and highest >= 10**11
+
+    def _changed(
+        self, column: tuple[Any, list[Any]], outcomes: Mapping[str, Outcome], rows: Rows, kind: pa.DataType
+    ) -> pa.Array:
+        """Write the outcomes in place of the distinct values (given as text), and enter them in the tally."""
+        coded, values = column
+        valid = pc.is_valid(coded.indices).to_numpy(zero_copy_only=False)
+        index = pc.fill_null(coded.indices, 0).to_numpy(zero_copy_only=False)[valid]
+        where = rows[valid]
+        counts: dict[tuple[str, str], Any] = {}
+        new = list(values)
+        for place, value in enumerate(values):
+            outcome = outcomes.get(value) if value is not None else None
+            if outcome is None:
+                continue
+            new[place] = outcome.value
+            if outcome.failed:
+                self.tally.fail(where[index == place], outcome.failed)
+            for path, entity, count in outcome.counts:
+                counts.setdefault((path, entity), np.zeros(len(values), dtype=np.int32))[place] += count
+        for (path, entity), by_value in counts.items():
+            by_row = by_value[index]
+            self.tally.add(path, entity, where[by_row > 0], by_row[by_row > 0])
+        return pa.array(new, kind).take(coded.indices)
+
+    def _nested(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        kind = array.type
+        if pa.types.is_struct(kind):
+            return self._struct(array, path, rule, rows)
+        if pa.types.is_fixed_size_list(kind):
+            plain = array.cast(pa.list_(kind.value_field))
+            changed = self.scrub(plain, path, None, rule, rows)
+            return array if changed is plain else changed.cast(pa.list_(changed.type.value_field, kind.list_size))
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            return self._list(array, path, rule, rows)
+        if pa.types.is_map(kind):
+            return self._map(array, path, rule, rows)
+        if pa.types.is_union(kind):  # Arrow cannot rebuild one, and nothing unread may pass
+            self.tally.fail(rows, "unsupported_type")
+            return pa.nulls(len(array))
+        return self._copies(array, array.to_pylist(), path, rule, rows)
+
+    def _struct(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        members = array.flatten()
+        fields = [array.type.field(i) for i in range(array.type.num_fields)]
+        changed = [
+            self.scrub(member, f"{path}.{f.name}" if path else f.name, mark_of(f), rule, rows)
+            for f, member in zip(fields, members, strict=True)
+        ]
+        if all(new is old for new, old in zip(changed, members, strict=True)):
+            return array
+        retyped = [retype(f, new) for f, new in zip(fields, changed, strict=True)]
+        return pa.StructArray.from_arrays(changed, fields=retyped, mask=array.is_null())
+
+    def _list(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        whole = array.take(pa.array(np.arange(len(array))))  # offsets from zero, nothing under a null
+        parents = pc.list_parent_indices(whole).to_numpy(zero_copy_only=False)
+        changed = self.scrub(whole.values, path, mark_of(array.type.value_field), rule, rows[parents])
+        if changed is whole.values or changed.equals(whole.values):
+            return array
+        maker = pa.LargeListArray if pa.types.is_large_list(array.type) else pa.ListArray
+        of = pa.large_list if pa.types.is_large_list(array.type) else pa.list_
+        kind = of(retype(array.type.value_field, changed))
+        return maker.from_arrays(whole.offsets, changed, type=kind, mask=whole.is_null())
+
+    def _map(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        """A map is an object: its keys are data too."""
+        nodes = [None if entries is None else Members(entries) for entries in array.to_pylist()]
+        return self._copies(array, nodes, path, rule, rows)
+
+    def _copies(self, array: pa.Array, nodes: list[Any], path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        """Rare types take the way of plain Python data."""
+        copies = scrub_trees(self.cells, nodes, path, rule)
+        for row, copy in zip(rows.tolist(), copies, strict=True):
+            if copy.failed:
+                self.tally.failed.setdefault(row, copy.failed)
+            for (shown, kind), count in copy.counts.items():
+                self.tally.add(shown, kind, np.array([row]), np.array([count]))
+        if not any(copy.failed or copy.counts for copy in copies):
+            return array
+        try:
+            return pa.array([copy.value for copy in copies], array.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+            # A text that does not fit the type, such as a pseudonym among integers.
+            changed = np.array([bool(copy.counts) for copy in copies], dtype=bool)
+            self.tally.fail(rows[changed], "does_not_fit")
+            return pc.if_else(pa.array(changed), pa.scalar(None, array.type), array)
+
+
+def retype(given: pa.Field, array: pa.Array) -> pa.Field:
+    """The field that fits the scrubbed array: nullable where something was removed."""
+    changed = given.with_type(array.type)
+    if array.null_count and not given.nullable:
+        changed = changed.with_nullable(True)
+    return changed
+
+
+def _written(value: Any) -> str | None:
+    """A value as text, for rules that mask or hash fields of any type; the same in every shape of data."""
+    if value is None or value != value:  # noqa: PLR0124  not-a-number is a null
+        return None
+    return number_text(value) or (value.hex() if isinstance(value, bytes) else str(value))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_view(kind))
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string_view(kind))

@@ -1,0 +1,188 @@
+"""The scrubber: a profile and rules, applied to text, objects, frames and tables by one path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nectar.batch import MARK, mark_of
+from nectar.errors import BadProfile, MissingKey
+from nectar.keys import PseudonymKeys
+from nectar.scrub.cells import Cells
+from nectar.scrub.columns import Columns, Tally, retype
+from nectar.scrub.engine import warm
+from nectar.scrub.entities import JOINABLE
+from nectar.scrub.frames import (
+    is_pandas,
+    is_polars,
+    refuse,
+    scrub_pandas,
+    scrub_pandas_column,
+    scrub_polars,
+    scrubbed_copies,
+)
+from nectar.scrub.profiles import Action, Profile, known_keys, profile_named
+from nectar.scrub.rules import Rules, parse_rules
+
+REVISION = 1
+"""Raised when our own recognisers, context words or actions change what comes out."""
+
+_DECIDERS = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")
+
+
+@dataclass(frozen=True)
+class Scrubbed:
+    """A scrubbed table.
+
+    table    the same rows; every cell that failed is null
+    removed  what was taken out: row, field, kind (an entity, or `rule`), count
+    failed   rows that could not be scrubbed, with a stable reason; they must not land
+    """
+
+    table: pa.Table
+    removed: pa.Table
+    failed: Mapping[int, str]
+
+
+class DataScrubber:
+    """Takes personal data out, as a profile and custom rules say.
+
+    config   `profile_id` (or `profile`): a name, or None for the rules alone; `custom_rules`: a list of
+             `{field or pattern, action}`; `profiles`: definitions of one's own, in the form of the built-in ones;
+             `enabled`: false leaves all data as it is
+    keys     needed as soon as anything is hashed
+
+    Raises BadProfile for what is not understood, MissingKey for a hash without keys. Equal values get equal results
+    in every shape of data. A scrubber may be shared by threads and carried through a fork.
+
+    A rule's field wins over detection, and `keep` is not scanned at all. A removed value is null (empty, where the
+    text is all there is), a removed part of a longer text is cut out. A whole number that is personal data by its
+    field's name or its check digit becomes null or text: an Arrow column of integers stays one if findings are only
+    removed, else it becomes a column of text.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None, keys: PseudonymKeys | None = None) -> None:
+        given = config or {}
+        known_keys(given, ("profile_id", "profile", "custom_rules", "profiles", "enabled"), "scrubbing")
+        named = [given[key] for key in ("profile_id", "profile") if given.get(key) is not None]
+        if len(set(map(str, named))) > 1:
+            raise BadProfile("scrubbing: profile_id and profile name two profiles; give one")
+        own = given.get("profiles") or {}
+        if not isinstance(own, Mapping):
+            raise BadProfile("scrubbing: profiles must map names to definitions")
+        profile = profile_named(named[0] if named else None, own)
+        rules = parse_rules(given.get("custom_rules"))
+        if given.get("enabled", True) is False:
+            profile, rules = Profile(), Rules()
+        hashed = _hashed_kinds(profile, rules)
+        if hashed and keys is None:
+            raise MissingKey(f"the scrubbing profile or a rule makes pseudonyms of {hashed[0]}, and no keys were given")
+        self._cells = Cells(profile, rules, keys)
+        self._hashed = hashed
+
+    def __repr__(self) -> str:
+        return f"<DataScrubber {self._cells.profile.name or 'rules only'}>"
+
+    @property
+    def version(self) -> str:
+        """Changes when another result is possible: profile, rules, recognisers and their versions, key ids."""
+        profile, rules, keys = self._cells.profile, self._cells.rules, self._cells.keys
+        said = {
+            "revision": REVISION,
+            "actions": list(profile.actions),
+            "rules": [(rule.field, rule.action) for rule in rules.fields],
+            "patterns": [(rule.pattern, rule.action) for rule in rules.patterns],
+            "libraries": [(name, version(name)) for name in _DECIDERS] if profile.actions or self._hashed else [],
+            "keys": [(kind, keys.pseudonym_key(kind)[0]) for kind in self._hashed] if keys is not None else [],
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+    def warm(self) -> None:
+        """Compile what this scrubber needs now; a worker calls it after its start, so that no record waits."""
+        if self._cells.entities:
+            warm(self._cells.entities)
+
+    def process(self, data: Any) -> Any:
+        """Scrub text, an object, a list, a pandas or polars frame or series, an Arrow table, batch or array.
+
+        The same shape comes back, a copy; values of other types stay as they are. Raises SkipRecord when something
+        could not be scrubbed: nothing passes half done.
+        """
+        if isinstance(data, pa.Table):
+            tally = Tally()
+            table = self._table(data, tally, skip_reserved=False)
+            refuse(tally)
+            return table
+        if isinstance(data, pa.RecordBatch):
+            return self._batch(data)
+        if is_pandas(data, "DataFrame"):
+            return scrub_pandas(self._cells, data)
+        if is_pandas(data, "Series"):
+            return scrub_pandas_column(self._cells, data, "" if data.name is None else str(data.name))
+        if is_polars(data, "DataFrame"):
+            return scrub_polars(self._cells, data)
+        if is_polars(data, "Series"):
+            return scrub_polars(self._cells, data.to_frame()).to_series()
+        value = scrubbed_copies(self._cells, [data], "")[0].value
+        return "" if value is None and isinstance(data, str) else value
+
+    def scrub(self, table: pa.Table) -> Scrubbed:
+        """Scrub the records of a batch. Columns whose name starts with `_` and binary columns stay as they are.
+
+        Text that is marked `json` is scrubbed in its strings and stays JSON; text marked `number` is a number.
+        """
+        tally = Tally()
+        result = self._table(table, tally, skip_reserved=True)
+        return Scrubbed(result, tally.removed(), tally.failed)
+
+    def _batch(self, data: pa.RecordBatch) -> pa.RecordBatch:
+        table = self.process(pa.Table.from_batches([data]))
+        if not table.num_columns:
+            return data
+        arrays = [column.combine_chunks() for column in table.columns]
+        return pa.RecordBatch.from_arrays([_as_array(array) for array in arrays], schema=table.schema)
+
+    def _table(self, table: pa.Table, tally: Tally, *, skip_reserved: bool) -> pa.Table:
+        columns = Columns(self._cells, tally)
+        rows = np.arange(table.num_rows)
+        for place, given in enumerate(table.schema):
+            if skip_reserved and given.name.startswith("_"):
+                continue
+            array = _as_array(table.column(place).combine_chunks())
+            mark = mark_of(given)
+            new = columns.scrub(array, given.name, mark, None, rows)
+            if new is not array:
+                field = retype(given, new)
+                if mark == "number":
+                    field = _unmarked(field)
+                table = table.set_column(place, field, new)
+        return table
+
+
+def _as_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _unmarked(field: pa.Field) -> pa.Field:
+    """Text that stands for a number is plain text from here on."""
+    others = {key: value for key, value in (field.metadata or {}).items() if key != MARK}
+    return field.with_metadata(others)
+
+
+def _hashed_kinds(profile: Profile, rules: Rules) -> tuple[str, ...]:
+    """Every key domain that this scrubber may use, known before the first record: `version` names their keys."""
+    kinds = [entity for entity, action in profile.actions if action is Action.HASH_WITH_SALT]
+    fields = [f"field:{rule.field}" for rule in rules.fields if rule.action is Action.HASH_WITH_SALT]
+    patterns = [rule.kind for rule in rules.patterns if rule.action is Action.HASH_WITH_SALT]
+    if fields or patterns:
+        kinds += [kind for kind in JOINABLE if kind not in kinds]
+    return (*kinds, *fields, *patterns)

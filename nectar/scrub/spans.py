@@ -1,0 +1,54 @@
+"""From findings that may overlap to pieces of text that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from nectar.scrub.findings import Hit
+
+
+class Piece(NamedTuple):
+    """A stretch of text with one owner. `whole` is false where a better finding took a part of it."""
+
+    start: int
+    end: int
+    hit: Hit
+    whole: bool
+
+
+def by_worth(hit: Hit, order: Mapping[str, int]) -> tuple[int, int, int, int]:
+    """Sort key, best first: a rule, check digits, context, form; then the longest; then the profile's order."""
+    return (-hit.strength, hit.start - hit.end, order.get(hit.entity, len(order)), hit.start)
+
+
+def pieces(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Piece]:
+    """Share the text out among the hits, best first, in the order of the text.
+
+    What sticks out of a beaten hit stays personal data: it becomes a piece of its own.
+    """
+    taken: list[Piece] = []
+    for hit in sorted(hits, key=lambda h: by_worth(h, order)):
+        free = [(hit.start, hit.end)]
+        for piece in taken:
+            free = [part for start, end in free for part in _without(start, end, piece)]
+        whole = free == [(hit.start, hit.end)]
+        taken += [Piece(start, end, hit, whole) for start, end in free]
+    return sorted(taken, key=lambda piece: piece.start)
+
+
+def _without(start: int, end: int, piece: Piece) -> list[tuple[int, int]]:
+    if piece.end <= start or end <= piece.start:
+        return [(start, end)]
+    parts = ((start, min(end, piece.start)), (max(start, piece.end), end))
+    return [(a, b) for a, b in parts if a < b]
+
+
+def splice(text: str, parts: Iterable[Piece], written: Callable[[Piece], str]) -> str:
+    """The text with each piece rewritten."""
+    result: list[str] = []
+    at = 0
+    for piece in parts:
+        result += [text[at : piece.start], written(piece)]
+        at = piece.end
+    return "".join([*result, text[at:]])

@@ -1,0 +1,690 @@
+"""Files of a folder: every version of every file comes, and only what changed comes again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bees.core import files as core_files
+from bees.core import tabular
+from bees.core.errors import GiveUp
+from bees.core.files import Seen, matcher, shown
+from bees.core.tabular import PLACE
+from bees.local import LocalBee
+from nectar.extract import extract
+from tests.bees.contract import BeeContract, Source, rows
+
+if TYPE_CHECKING:
+    from nectar.batch import Batch
+
+HOUR = 3600 * 10**9
+
+
+def read(root: Path, stream: str = "documents", cursor: Any = None, **options: Any) -> list[Batch]:
+    with LocalBee.from_options({"path": str(root), **options}) as bee:
+        batches = list(bee.collect_nectar(stream, json.loads(json.dumps(cursor)) if cursor else cursor))
+    tick()
+    return batches
+
+
+def tick() -> None:
+    """Return when the file system's clock has moved: what changes from now on has other times than before."""
+    with tempfile.TemporaryFile() as probe:
+        first = os.fstat(probe.fileno()).st_ctime_ns
+        while os.fstat(probe.fileno()).st_ctime_ns == first:
+            os.utime(probe.fileno())
+
+
+def paths(batches: list[Batch]) -> list[str]:
+    return [row["path"] for row in rows(batches)]
+
+
+def rejects(batches: list[Batch]) -> list[tuple[str, str]]:
+    return [(r.position, r.code) for b in batches for r in b.rejects]
+
+
+def write(root: Path, **contents: str | bytes) -> None:
+    for name, content in contents.items():
+        path = root / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def fingerprint(root: Path) -> list[tuple[str, int, int, bytes]]:
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    return [(str(p), p.stat().st_mtime_ns, p.stat().st_ctime_ns, p.read_bytes()) for p in files]
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bee reads an hour after the files were written, so their times can be trusted."""
+    now = time.time_ns
+    monkeypatch.setattr("bees.local.time.time_ns", lambda: now() + HOUR)
+
+
+class LocalContract(BeeContract):
+    connector = "local"
+
+
+class TestDocuments(LocalContract):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Source:
+        root = tmp_path / "root"
+        write(root, a_md="# A", b__c_txt="C", b__d="D", z_md="")
+        return Source(
+            options={"path": str(root), "batch_rows": 1}, stream="documents", keys={"a.md", "b/c.txt", "b/d", "z.md"},
+            key_of=lambda row: row["path"], unreachable={"path": str(tmp_path / "gone")},
+            fingerprint=lambda: fingerprint(root),
+        )  # fmt: skip
+
+
+class TestCsv(LocalContract):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Source:
+        root = tmp_path / "root"
+        write(root, one_csv="id;name\n1;Ann\n2;Bo\n\n3;Cy\n", two__x_tsv="id\tname\n4\tDi\n5\tEd")
+        return Source(
+            options={"source_path": str(root), "batch_rows": 2}, stream="records",
+            keys={("one.csv", 2), ("one.csv", 3), ("one.csv", 5), ("two/x.tsv", 2), ("two/x.tsv", 3)},
+            key_of=lambda row: (row["source_file"], row["source_row"]), unreachable={"path": str(tmp_path / "gone")},
+            fingerprint=lambda: fingerprint(root),
+        )  # fmt: skip
+
+
+class TestJsonLines(LocalContract):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Source:
+        root = tmp_path / "root"
+        write(root, a_jsonl='{"id": 1}\n{"id": 2}\n', b_ndjson="\n".join(f'{{"id": {n}}}' for n in range(3, 9)))
+        stream = {"format": "jsonl", "patterns": ["*.jsonl", "*.ndjson"], "key": "id"}
+        return Source(
+            options={"path": str(root), "batch_rows": 3, "streams": {"people": stream}}, stream="people",
+            keys=set(range(1, 9)), key_of=lambda row: row["id"], unreachable={"path": str(root / "a.jsonl")},
+            fingerprint=lambda: fingerprint(root),
+        )  # fmt: skip
+
+
+def test_a_document_tells_where_it_is_and_what_it_holds(tmp_path: Path) -> None:
+    write(tmp_path, in__a_md="# Hi\n")
+    os.utime(tmp_path / "in/a.md", ns=(0, 1_700_000_000_123_456_789))
+
+    [batch] = read(tmp_path)
+    [row] = rows([batch])
+
+    assert row["modified"].isoformat() == "2023-11-14T22:13:20.123456+00:00"
+    assert {k: v for k, v in row.items() if k != "modified"} == {
+        "path": "in/a.md", "name": "a.md", "size": 5, "media_type": "text/markdown", "content": b"# Hi\n",
+    }  # fmt: skip
+    assert batch.complete
+    assert extract(batch.table)[0].column("title").to_pylist() == ["Hi"]
+
+
+def test_added_and_changed_files_come_and_nothing_else(tmp_path: Path, later: None) -> None:
+    write(tmp_path, a_txt="one", b_txt="two")
+    first = read(tmp_path)
+    assert read(tmp_path, cursor=first[-1].cursor) == []
+
+    write(tmp_path, b_txt="two, changed", c_txt="three")
+    second = read(tmp_path, cursor=first[-1].cursor)
+
+    assert paths(second) == ["b.txt", "c.txt"]
+    assert not second[-1].complete, "a part of the folder is not the folder"
+    assert read(tmp_path, cursor=second[-1].cursor) == []
+
+
+def test_a_touched_file_sends_nothing(tmp_path: Path, later: None) -> None:
+    write(tmp_path, a_txt="one", b_csv="id\n1\n")
+    for stream in ("documents", "records"):
+        before = read(tmp_path, stream)
+        os.utime(tmp_path / "a.txt")
+        os.utime(tmp_path / "b.csv")
+
+        again = read(tmp_path, stream, before[-1].cursor)
+
+        assert rows(again) == []
+        assert read(tmp_path, stream, again[-1].cursor) == []
+
+
+def test_a_file_rewritten_with_its_old_times_and_size_comes(tmp_path: Path, later: None) -> None:
+    write(tmp_path, a_txt="one", b_txt="111")
+    times = (tmp_path / "a.txt").stat()
+    first = read(tmp_path)
+
+    write(tmp_path, a_txt="eno")
+    os.utime(tmp_path / "a.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
+    write(tmp_path, b_txt="222")
+    os.utime(tmp_path / "b.txt", ns=(0, 0))
+
+    assert paths(read(tmp_path, cursor=first[-1].cursor)) == ["a.txt", "b.txt"]
+
+
+def test_a_change_within_the_grain_of_the_clock_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, a_txt="one")
+    first = read(tmp_path)
+    monkeypatch.setattr(Seen, "version", lambda self, file: b"sameone")  # as if no time had passed
+
+    write(tmp_path, a_txt="eno")
+
+    assert paths(read(tmp_path, cursor=first[-1].cursor)) == ["a.txt"]
+
+
+def test_a_file_that_goes_back_to_old_bytes_in_one_pass_comes_each_time(tmp_path: Path) -> None:
+    write(tmp_path, a_txt="old", b_txt="x")
+    end = read(tmp_path)[-1].cursor
+    write(tmp_path, a_txt="new", b_txt="y")
+    middle = read(tmp_path, cursor=end, batch_rows=1)[0]
+    assert paths([middle]) == ["a.txt"]
+    write(tmp_path, a_txt="old")
+
+    assert paths(read(tmp_path, cursor=middle.cursor)) == ["a.txt", "b.txt"]
+
+
+def test_a_renamed_file_and_a_moved_folder_come_under_their_new_names(tmp_path: Path, later: None) -> None:
+    write(tmp_path / "root", a__b_txt="b", c_txt="c")
+    write(tmp_path, old__d_txt="d")
+    first = read(tmp_path / "root")
+    (tmp_path / "root/c.txt").rename(tmp_path / "root/d.txt")
+    (tmp_path / "old").rename(tmp_path / "root/old")
+
+    assert paths(read(tmp_path / "root", cursor=first[-1].cursor)) == ["d.txt", "old/d.txt"]
+
+
+def test_an_empty_folder_is_read_completely_and_once(tmp_path: Path) -> None:
+    [batch] = read(tmp_path)
+
+    assert (batch.complete, batch.table.num_rows) == (True, 0)
+    assert read(tmp_path, cursor=batch.cursor) == []
+
+
+def test_other_settings_read_everything_again(tmp_path: Path, later: None) -> None:
+    write(tmp_path, a_txt=b"caf\xe9")
+    first = read(tmp_path)
+    assert rejects(first) == [("a.txt", "not_utf8")]
+    assert not first[-1].complete
+    assert "encoding" in first[0].rejects[0].reason
+    assert first[0].rejects[0].raw == b"caf\xe9"
+    assert read(tmp_path, cursor=first[-1].cursor) == [], "told once, not each time"
+
+    second = read(tmp_path, cursor=first[-1].cursor, encoding="latin-1")
+
+    assert extract(second[0].table)[0].column("text").to_pylist() == ["café"]
+
+
+def test_text_is_known_by_content_and_binaries_are_left_out(tmp_path: Path) -> None:
+    write(
+        tmp_path, photo_txt=b"\xff\xd8\xff\xe0" + bytes(range(256)), program_bin="print('words')\n" * 3,
+        nul_txt=b"a NUL \0 stands in this text, and it is text", wide_txt="Grüße".encode("utf-16"), empty_txt="",
+    )  # fmt: skip
+
+    batches = read(tmp_path)
+
+    assert paths(batches) == ["empty.txt", "nul.txt", "program.bin", "wide.txt"]
+    assert rejects(batches) == []
+    assert extract(batches[0].table)[1] == {}
+
+
+def test_a_large_document_is_set_aside_once_but_rows_have_no_such_limit(tmp_path: Path, later: None) -> None:
+    write(tmp_path, a_csv="id\n" + "1\n" * 100, big_bin=bytes(300))
+    batches = read(tmp_path, max_file_bytes=99)
+
+    assert rejects(batches) == [("a.csv", "too_large")]
+    assert read(tmp_path, cursor=batches[-1].cursor, max_file_bytes=99) == []
+    assert len(rows(read(tmp_path, "records", max_file_bytes=99))) == 100
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As if the file system denied `name`: root is denied nothing."""
+    real = os.open
+
+    def refusing(path: Any, *args: Any, **more: Any) -> int:
+        if path == name:
+            raise PermissionError(13, "denied")
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(core_files.os, "open", refusing)
+
+
+@pytest.mark.parametrize(("name", "left"), [("a.txt", ["b/c.txt"]), ("b", ["a.txt"])])
+def test_what_may_not_be_read_is_told_once_and_read_when_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: None, name: str, left: list[str]
+) -> None:
+    write(tmp_path, a_txt="a", b__c_txt="c")
+    with monkeypatch.context() as patch:
+        refuse(patch, name)
+        batches = read(tmp_path)
+        again = read(tmp_path, cursor=batches[-1].cursor)
+
+    assert (rejects(batches), paths(batches)) == ([(name, "unreadable")], left)
+    assert not batches[-1].complete
+    assert again == []
+    assert {*left, *paths(read(tmp_path, cursor=batches[-1].cursor))} == {"a.txt", "b/c.txt"}
+
+
+def test_a_file_without_rights_is_set_aside(tmp_path: Path) -> None:
+    assert read(tmp_path)[-1].complete  # whatever is imported late is imported by now
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), a_txt="a", b_txt="b")
+        (Path(folder) / "a.txt").chmod(0)
+        Path(folder).chmod(0o755)
+        me = os.geteuid()
+        if me == 0:
+            os.seteuid(65534)  # root may read everything
+        try:
+            batches = read(Path(folder))
+        finally:
+            os.seteuid(me)
+
+    assert (rejects(batches), paths(batches)) == ([("a.txt", "unreadable")], ["b.txt"])
+
+
+def test_nothing_outside_and_nothing_but_files_is_opened(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write(tmp_path, secret__s_txt="outside", root__a_txt="inside")
+    (root / "file").symlink_to(tmp_path / "secret/s.txt")
+    (root / "folder").symlink_to(tmp_path / "secret")
+    (root / "loop").symlink_to(root)
+    os.mkfifo(root / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "s"))
+
+        assert paths(read(root)) == ["a.txt"]
+
+
+@pytest.mark.parametrize("what", ["link", "linked folder", "pipe", "gone"])
+def test_a_file_that_becomes_something_else_after_the_listing_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    root = tmp_path / "root"
+    write(tmp_path, secret__s_txt="outside", root__in__s_txt="inside", root__z_txt="z")
+    real = core_files.Folder.open
+
+    def swapped(self: Any, path: str) -> Any:
+        if path == "in/s.txt":
+            (root / path).unlink()
+            if what == "link":
+                (root / path).symlink_to(tmp_path / "secret/s.txt")
+            elif what == "pipe":
+                os.mkfifo(root / path)
+            elif what == "linked folder":
+                (root / "in").rmdir()
+                (root / "in").symlink_to(tmp_path / "secret")
+        return real(self, path)
+
+    monkeypatch.setattr(core_files.Folder, "open", swapped)
+
+    batches = read(root)
+
+    assert (paths(batches), rejects(batches)) == (["z.txt"], [])
+
+
+def test_names_that_are_no_text_are_shown_and_stay_apart(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.txt", b"caf\xe8.txt", "caf\ufffd.txt".encode(), "café.txt".encode()):
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_text(name.hex())
+
+    found = {row["path"]: row["content"] for row in rows(read(tmp_path))}
+
+    assert len(found) == 4
+    assert "café.txt" in found
+    assert all(path == shown(os.fsdecode(bytes.fromhex(content.decode()))) for path, content in found.items())
+
+
+def test_rows_keep_their_text_nuls_and_line_breaks(tmp_path: Path) -> None:
+    write(tmp_path, a_csv='\ufeffid,note,id\r\n007,"two\nlines, and ""quotes""",x\r\n8,a\0b,\r\n')
+
+    [batch] = read(tmp_path, "records")
+
+    assert batch.table.to_pylist() == [
+        {"id": "007", "note": 'two\nlines, and "quotes"', "id_2": "x", "source_file": "a.csv", "source_row": 2},
+        {"id": "8", "note": "a\0b", "id_2": "", "source_file": "a.csv", "source_row": 4},
+    ]
+    assert [str(t) for t in batch.table.schema.types] == ["string"] * 4 + ["int64"]
+
+
+def test_broken_rows_are_set_aside_with_file_and_line_and_the_others_come(tmp_path: Path) -> None:
+    write(tmp_path, a_csv=b'id,name\n1,Ann\n2\n3,"B"o\n4,caf\xe9\n5,Ed,x\n6,"F\nf"\n7,Gus\n8,"open\n9,Ira\n')
+
+    batches = read(tmp_path, "records")
+
+    assert [(r["id"], r["source_row"]) for r in rows(batches)] == [("1", 2), ("6", 7), ("7", 9)]
+    assert rejects(batches) == [
+        ("a.csv:3", "ragged_row"), ("a.csv:4", "broken_row"), ("a.csv:5", "not_utf8"), ("a.csv:6", "ragged_row"),
+        ("a.csv:10", "unclosed_quote"),
+    ]  # fmt: skip
+    assert batches[0].rejects[0].raw == b"2\n"
+    assert batches[0].rejects[-1].raw == b'8,"open\n9,Ira\n'
+    assert not batches[-1].complete
+    assert not [r for b in batches for r in b.rejects if "Ed" in r.reason or "caf" in r.reason]
+
+
+def test_broken_lines_of_json_are_set_aside(tmp_path: Path) -> None:
+    write(tmp_path, a_jsonl=b'{"id": 1}\n\n{"id": \n[2]\n{"id": "\xff"}\n{"id": NaN}\n{"id": 12345678901234567890.5}\n')
+
+    batches = read(tmp_path, "records")
+
+    assert [r["source_row"] for r in rows(batches)] == [1, 7]
+    assert rows(batches)[1]["id"] == "12345678901234567890.5"
+    assert rejects(batches) == [
+        ("a.jsonl:3", "not_json"), ("a.jsonl:4", "not_object"), ("a.jsonl:5", "not_utf8"), ("a.jsonl:6", "not_json"),
+    ]  # fmt: skip
+
+
+def test_a_huge_line_is_set_aside_and_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabular.Lines.__init__, "__defaults__", ("", 1 << 20))
+    with (tmp_path / "a.jsonl").open("wb") as file:
+        file.write(b'{"id": "')
+        file.truncate(200 << 20)  # a hole: takes no room on the disk
+        file.seek(0, os.SEEK_END)
+        file.write(b'"}\n{"id": 2}\n')
+
+    batches = read(tmp_path, "records")
+
+    assert [r["id"] for r in rows(batches)] == [2]
+    assert rejects(batches) == [("a.jsonl:1", "row_too_long")]
+    assert len(batches[0].rejects[0].raw) <= 1 << 20
+
+
+def test_a_row_above_the_limit_ends_a_csv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabular, "MAX_ROW", 1000)
+    write(tmp_path, a_csv='id,name\n1,Ann\n2,"' + "x\n" * 2000 + "3,Cy\n")
+
+    batches = read(tmp_path, "records", batch_rows=1)
+
+    assert [r["id"] for r in rows(batches)] == ["1"]
+    assert rejects(batches) == [("a.csv:3", "unclosed_quote")]
+    for batch in batches:
+        assert [r["id"] for r in rows(read(tmp_path, "records", batch.cursor))] == []
+
+
+def test_long_fields_come_whole(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="id,note\n1," + "x" * 300_000 + "\n")
+
+    assert len(rows(read(tmp_path, "records"))[0]["note"]) == 300_000
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "cp1252"])
+def test_rows_in_other_encodings_are_read_and_resumed(tmp_path: Path, codec: str) -> None:
+    # U+010A and U+0A41 hold the byte of a newline, where it is none.
+    text = "id;name\n" + "".join(f"{n};é{'' if codec == 'cp1252' else 'Ċੁ'}\n" for n in range(9))
+    write(tmp_path, a_csv=text.encode(codec))
+
+    batches = read(tmp_path, "records", encoding=codec, batch_rows=2)
+    rest = read(tmp_path, "records", batches[1].cursor, encoding=codec)
+
+    assert [r["id"] for r in rows(batches)] == [str(n) for n in range(9)]
+    assert {r["name"] for r in rows(batches)} == {text.split("\n")[1][2:]}
+    assert [r["id"] for r in rows(rest)] == [str(n) for n in range(4, 9)]
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2;3\n", "a;b\n1,5;2\n3,7;4\n", "a|b\n1|2,3,4\n", "a\tb\n1\t2\n"])
+def test_the_delimiter_is_the_one_that_parts_all_rows_alike(tmp_path: Path, text: str) -> None:
+    write(tmp_path, a_csv=text)
+
+    assert set(rows(read(tmp_path, "records"))[0]) == {"a", "b", "source_file", "source_row"}
+
+
+def test_columns_are_named_without_touching_reserved_names(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="_id,source_file,,x\n1,2,3,4\n", b_jsonl='{"_id": 1, "source_file": "mine"}\n')
+
+    first, second = rows(read(tmp_path, "records"))
+
+    assert first == {
+        "underscore_id": "1", "source_file_2": "2", "column_3": "3", "x": "4", "source_file": "a.csv", "source_row": 2,
+    }  # fmt: skip
+    assert second == {"underscore_id": 1, "source_file_2": "mine", "source_file": "b.jsonl", "source_row": 1}
+
+
+def test_files_with_other_columns_make_batches_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="x\n1\n", b_csv="x\n2\n", c_csv="y\n3\n", d_csv="", e_jsonl='{"z": 1}\n')
+
+    names = [b.table.column_names for b in read(tmp_path, "records", patterns="*.csv")]
+
+    assert names == [["x", *PLACE], ["y", *PLACE]]
+    assert len(rows(read(tmp_path, "records"))) == 4
+
+
+def test_a_configured_key_needs_no_place_and_a_missing_one_is_told(tmp_path: Path) -> None:
+    stream = {"patterns": ["*.csv", "*.jsonl"], "key": ["_id"]}
+    write(tmp_path, a_csv="_id,x\n1,2\n", b_csv="x\n2\n", c_jsonl='{"_id": 3}\n{"x": 4}\n')
+
+    batches = read(tmp_path, "s", streams={"s": stream})
+
+    assert rows(batches) == [{"underscore_id": "1", "x": "2"}, {"underscore_id": 3}]
+    assert rejects(batches) == [("b.csv", "no_key"), ("c.jsonl:2", "no_key")]
+    [offer] = LocalBee.from_options({"path": str(tmp_path), "streams": {"s": stream}}).get_pollen_schema()
+    assert (offer.key, offer.document) == (("underscore_id",), False)
+
+
+def test_a_file_without_header_has_numbered_columns(tmp_path: Path) -> None:
+    write(tmp_path, a_dat="1|2\n3|4\n")
+
+    stream = {"patterns": "*.dat", "format": "csv", "header": False, "key": "column_1"}
+    batches = read(tmp_path, "s", streams={"s": stream})
+
+    assert rows(batches) == [{"column_1": "1", "column_2": "2"}, {"column_1": "3", "column_2": "4"}]
+
+
+def test_a_binary_with_a_name_of_rows_is_set_aside_whole(tmp_path: Path) -> None:
+    write(tmp_path, a_csv=b"PK\x03\x04" + bytes(range(256)) * 20)
+
+    assert rejects(read(tmp_path, "records")) == [("a.csv", "not_text")]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_and_wholly_next_time(
+    tmp_path: Path, late: bool, request: pytest.FixtureRequest
+) -> None:
+    if late:
+        request.getfixturevalue("later")
+    write(tmp_path, a_csv="id\n" + "".join(f"{n}\n" for n in range(6)))
+    middle = read(tmp_path, "records", batch_rows=3)[0]
+    with (tmp_path / "a.csv").open("a") as file:
+        file.write("6\n")
+
+    rest = read(tmp_path, "records", middle.cursor)
+    again = read(tmp_path, "records", rest[-1].cursor)
+
+    assert [r["id"] for r in rows(rest)] == ["3", "4", "5", "6"]
+    assert [r["id"] for r in rows(again)] == [str(n) for n in range(7)]
+    assert rows(read(tmp_path, "records", again[-1].cursor)) == []
+
+
+def test_a_file_rewritten_before_the_place_is_read_from_its_beginning(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="id\n1\n2\n3\n4\n")
+    middle = read(tmp_path, "records", batch_rows=2)[0]
+    write(tmp_path, a_csv="id\n1\n9\n3\n4\n")
+
+    assert [r["id"] for r in rows(read(tmp_path, "records", middle.cursor))] == ["1", "9", "3", "4"]
+
+
+def test_a_half_read_file_that_goes_back_to_its_old_bytes_comes_whole(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="id\n1\n2\n3\n")
+    end = read(tmp_path, "records")[-1].cursor
+    write(tmp_path, a_csv="id\n7\n8\n9\n")
+    middle = read(tmp_path, "records", end, batch_rows=2)[0]
+    write(tmp_path, a_csv="id\n1\n2\n3\n")
+
+    assert [r["id"] for r in rows(read(tmp_path, "records", middle.cursor))] == ["1", "2", "3"]
+
+
+def test_a_complete_read_in_two_legs_says_so_at_its_end_only(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="id\n1\n2\n3\n", b_csv="id\n4\n")
+    first = read(tmp_path, "records", batch_rows=2)
+    rest = read(tmp_path, "records", first[0].cursor)
+
+    assert [b.complete for b in first] == [False] * (len(first) - 1) + [True]
+    assert [b.complete for b in rest] == [True]
+
+
+DEEDS = st.sampled_from(["write", "touch", "old times", "delete", "grow", "rename"])
+CHANGES = st.tuples(DEEDS, st.integers(0, 3), st.integers(0, 3))
+
+
+def change(root: Path, what: str, file: int, value: int) -> None:
+    path = root / f"{file}.csv"
+    old = path.stat() if path.exists() else None
+    if what == "write" or old is None:
+        path.write_text("id\n" + f"{value}\n" * (2 + file))
+    elif what == "touch":
+        os.utime(path)
+    elif what == "old times":
+        path.write_text("id\n" + f"{value}\n" * (2 + file))
+        os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    elif what == "delete":
+        path.unlink()
+    elif what == "grow":
+        path.write_text(path.read_text() + f"{value}\n")
+    else:
+        path.rename(root / f"{value}.csv")
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.sampled_from(["documents", "records"]),
+    st.booleans(),
+    st.lists(st.tuples(st.lists(CHANGES), st.integers(0, 9)), max_size=8),
+)
+def test_whatever_changes_and_wherever_reading_stops_the_jar_holds_what_the_files_hold(
+    stream: str, aged: bool, legs: list[tuple[list[tuple[str, int, int]], int]]
+) -> None:
+    """A leg stops after some batches, the files change, the next one goes on; two undisturbed ones end it."""
+    jar: dict[Any, Any] = {}
+    cursor = None
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        root, now = Path(folder), time.time_ns
+        patch.setattr("bees.local.time.time_ns", lambda: now() + HOUR * aged)
+        for changes, stop in [*legs, ([], 10**6), ([], 10**6)]:
+            for what in changes:
+                change(root, *what)
+            for batch in read(root, stream, cursor, batch_rows=2)[:stop]:
+                cursor = batch.cursor
+                for row in batch.table.to_pylist():
+                    jar[row.get("path") or (row["source_file"], row["source_row"])] = row.get("content") or row["id"]
+        for path in root.iterdir():
+            if stream == "documents":
+                assert jar[path.name] == path.read_bytes()
+            else:
+                lines = path.read_text().splitlines()
+                assert [jar[path.name, n] for n in range(2, len(lines) + 1)] == lines[1:]
+
+
+def test_ten_thousand_files_are_read_soon_and_remembered_in_little(tmp_path: Path, later: None) -> None:
+    for folder in range(20):
+        (tmp_path / str(folder)).mkdir()
+        for number in range(500):
+            opened = os.open(f"{tmp_path}/{folder}/{number}.txt", os.O_CREAT | os.O_WRONLY)
+            os.write(opened, b"text %d" % number)
+            os.close(opened)
+    began = time.process_time()
+
+    batches = read(tmp_path)
+    assert read(tmp_path, cursor=batches[-1].cursor) == []
+
+    assert time.process_time() - began < 3
+    assert len(rows(batches)) == 10_000
+    assert len(json.dumps(batches[-1].cursor)) < 27 * 10_000 + 100
+    assert max(len(json.dumps(b.cursor)) for b in batches) < 27 * 10_000 + 500
+
+
+def test_a_folder_with_too_many_files_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, a="", b="", c="")
+
+    with pytest.raises(GiveUp, match="more than 2 files") as error:
+        read(tmp_path, max_files=2)
+    assert error.value.code == "too_many_files"
+
+
+@pytest.mark.parametrize("cursor", [{"seen": "no base64!"}, {"seen": "AAAA"}, {"seen": ""}])
+def test_a_cursor_that_nobody_understands_reads_everything(tmp_path: Path, cursor: dict[str, str]) -> None:
+    write(tmp_path, a_txt="a")
+
+    assert paths(read(tmp_path, cursor=cursor)) == ["a.txt"]
+
+
+def test_a_cursor_names_no_file(tmp_path: Path) -> None:
+    write(tmp_path, ann_csv="id\n1\n2\n3\n")
+
+    assert all("ann" not in json.dumps(b.cursor) for b in read(tmp_path, "records", batch_rows=1))
+
+
+def test_a_folder_that_is_none_is_named_with_the_next_step(tmp_path: Path) -> None:
+    write(tmp_path, a_txt="a")
+    for path, word in ((tmp_path / "gone", "does not exist"), (tmp_path / "a.txt", "is no folder")):
+        with pytest.raises(GiveUp, match=word) as error:
+            LocalBee.from_options({"path": str(path)}).validate_flight_path()
+        assert error.value.where == "path"
+        assert "`path`" in error.value.advice
+
+
+def test_the_root_may_be_a_link_and_identity_is_where_it_leads(tmp_path: Path) -> None:
+    write(tmp_path, real__a_txt="a")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    assert paths(read(tmp_path / "link")) == ["a.txt"]
+    assert LocalBee.from_options({"path": str(tmp_path / "link")}).source_identity() == f"local:{tmp_path / 'real'}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoding": "klingon"}, {"encoding": "hex"}, {"encoding": "cp037"}, {"path": ""}, {"pattern": ["*"]},
+        {"batch_rows": 0}, {"streams": {"s": {"format": "xlsx"}}},
+        {"streams": {"s": {"delimiter": '"'}}}, {"streams": {"s": {"delimiter": ";;"}}},
+    ],
+)  # fmt: skip
+def test_wrong_options_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        LocalBee.from_options({"path": str(tmp_path), **options})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant", "not_meant"),
+    [
+        ("*.md", ["a.md", "x/y/a.md", ".md"], ["a.mdx", "a.md/b"]),
+        ("docs/*.md", ["docs/a.md"], ["docs/x/a.md", "x/docs/a.md"]),
+        ("docs/**/*.md", ["docs/a.md", "docs/x/y/a.md"], ["docs.md"]),
+        ("./docs/**", ["docs/a", "docs/x/y"], ["doc/a"]),
+        ("[!a]?.txt", ["bc.txt", "]c.txt"], ["ac.txt", "b.txt"]),
+        ("[a-c^].txt", ["b.txt", "^.txt"], ["d.txt"]),
+        ("a+(b).txt", ["a+(b).txt"], ["aab.txt"]),
+    ],
+)
+def test_patterns_are_globs(pattern: str, meant: list[str], not_meant: list[str]) -> None:
+    wanted = matcher((pattern,))
+
+    assert [p for p in meant if not wanted(p)] == []
+    assert [p for p in not_meant if wanted(p)] == []
+
+
+def test_a_key_that_documents_do_not_have_is_refused(tmp_path: Path) -> None:
+    bee = LocalBee.from_options({"path": str(tmp_path), "streams": {"s": {"patterns": "*.md", "key": "id"}}})
+
+    with pytest.raises(GiveUp, match="path") as error:
+        bee.get_pollen_schema()
+    assert error.value.where == "streams.s.key"
+
+
+def test_folders_inside_are_left_alone_when_told(tmp_path: Path) -> None:
+    write(tmp_path, a_txt="a", b__c_txt="c")
+
+    assert paths(read(tmp_path, recursive=False)) == ["a.txt"]
+
+
+def test_the_field_limit_of_csv_is_only_ever_raised(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="id\n1\n")
+    old = csv.field_size_limit(1 << 30)
+    try:
+        read(tmp_path, "records")
+        assert csv.field_size_limit() == 1 << 30
+    finally:
+        csv.field_size_limit(old)

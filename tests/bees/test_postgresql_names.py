@@ -1,0 +1,127 @@
+"""The PostgreSQL bee: what it offers, what may be chosen, and what is said of a wrong choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic
+import pytest
+from psycopg import sql
+
+from bees.core.errors import GiveUp
+from tests.bees.contract import rows
+from tests.bees.postgresql_source import Database, fly, ids, source_database  # noqa: F401 - the fixture `db`
+
+
+class TestNames:
+    def test_mixed_case_and_odd_names_are_read_as_they_are(self, db: Database) -> None:
+        db.run(
+            'CREATE SCHEMA "Sales Dept"',
+            sql.SQL('GRANT USAGE ON SCHEMA "Sales Dept" TO {}').format(sql.Identifier(db.role)),
+            'CREATE TABLE "Sales Dept"."Order.Items" ("Order Id" int PRIMARY KEY, "sélect" text, "a""b%s{}" int)',
+            """INSERT INTO "Sales Dept"."Order.Items" VALUES (1, 'x', 2)""",
+        )
+        expected = [{"Order Id": 1, "sélect": "x", 'a"b%s{}': 2}]
+
+        assert fly(db.bee(schema="Sales Dept"), "Order.Items")[0] == expected
+        named = {"items": {"table": '"Sales Dept"."Order.Items"'}}
+        assert fly(db.bee(streams=named), "items")[0] == expected
+
+    def test_the_schema_tells_what_the_catalog_knows(self, db: Database) -> None:
+        db.run(
+            "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL, n numeric(10,2), doc jsonb, seen date)",
+            "COMMENT ON TABLE t IS 'things'",
+            "COMMENT ON COLUMN t.n IS 'price'",
+            "CREATE TABLE keyless (a int)",
+        )
+        with db.bee() as bee:
+            (stream,) = bee.get_pollen_schema()
+
+        assert (stream.name, stream.key, stream.cursors, stream.comment) == (
+            "t",
+            ("id",),
+            ("id", "at", "seen"),
+            "things",
+        )
+        told = [(c.name, c.kind, c.source_type, c.nullable, c.comment) for c in stream.columns]
+        assert told[2:4] == [("n", "number", "numeric(10,2)", True, "price"), ("doc", "json", "jsonb", True, "")]
+
+    def test_a_table_without_a_key_is_offered_and_says_what_to_set(self, db: Database) -> None:
+        db.run("CREATE TABLE t (a int, b int)", "INSERT INTO t VALUES (1, 2)")
+        with db.bee(streams={"t": None}) as bee:
+            assert bee.get_pollen_schema()[0].key == ()
+            with pytest.raises(GiveUp, match=r"streams\.t\.key") as error:
+                list(bee.collect_nectar("t", None))
+        assert error.value.code == "no_key"
+        assert fly(db.bee(streams={"t": {"key": "a"}}), "t")[0] == [{"a": 1, "b": 2}]
+
+    def test_a_unique_index_without_nulls_serves_as_key(self, db: Database) -> None:
+        db.run(
+            "CREATE TABLE t (a int, b int NOT NULL, c int NOT NULL)",
+            "CREATE UNIQUE INDEX ON t (a)",
+            "CREATE UNIQUE INDEX ON t (b) WHERE c > 0",
+            "CREATE UNIQUE INDEX ON t (c) INCLUDE (a)",
+        )
+        with db.bee(streams={"t": {}}) as bee:
+            assert bee.get_pollen_schema()[0].key == ("c",)
+
+    @pytest.mark.parametrize(
+        ("stream", "code", "meant"),
+        [
+            ({"table": "order"}, "no_table", "orders"),
+            ({"table": "Orders"}, "no_table", "orders"),
+            ({"key": "idd"}, "no_column", "'id'"),
+            ({"cursor": "chnged"}, "no_column", "changed"),
+            ({"columns": ["id", "Changed"]}, "no_column", "changed"),
+            ({"cursor": "doc"}, "not_sortable", "plain types"),
+            ({"key": "doc"}, "not_sortable", "plain types"),
+            ({"key": "spot"}, "not_sortable", "choose another"),
+            ({"cursor": "id", "lookback": "5m"}, "wrong_lookback", "number"),
+            ({"lookback": 5}, "wrong_lookback", "cursor"),
+        ],
+    )
+    def test_what_cannot_be_read_is_named_before_the_flight(
+        self, db: Database, stream: dict[str, Any], code: str, meant: str
+    ) -> None:
+        db.run("CREATE TABLE orders (id int PRIMARY KEY, changed timestamptz, doc json, spot point)")
+        with db.bee(streams={"orders": stream}) as bee, pytest.raises(GiveUp, match=meant) as error:
+            bee.validate_flight_path()
+        assert error.value.code == code
+
+    def test_key_and_cursor_are_read_whatever_the_columns(self, db: Database) -> None:
+        db.run(
+            "CREATE TABLE t (id int PRIMARY KEY, at date, a int, b int)", "INSERT INTO t VALUES (1, '2024-03-01', 2, 3)"
+        )
+        records, _ = fly(db.bee(streams={"t": {"columns": "b", "cursor": "at"}}), "t")
+
+        assert records == [{"b": 3, "id": 1, "at": "2024-03-01"}]
+
+    @pytest.mark.parametrize(
+        "stream",
+        [
+            {"query": "SELECT 1", "table": "t"},
+            {"query": "SELECT 1\x00"},
+            {"query": " "},
+            {"lookback": "soon"},
+            {"where": "1"},
+        ],
+    )
+    def test_options_that_make_no_sense_are_refused(self, db: Database, stream: dict[str, Any]) -> None:
+        with pytest.raises(pydantic.ValidationError):
+            db.bee(streams={"t": stream})
+
+
+class TestQueryArgument:
+    def test_a_limit_bounds_the_reading_and_nothing_is_called_complete(self, db: Database) -> None:
+        db.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 10)")
+        with db.bee() as bee:
+            batches = list(bee.collect_nectar("t", None, query={"limit": 4}))
+
+        assert ids(rows(batches)) == [1, 2, 3, 4]
+        assert not any(b.complete or b.cursor["done"] for b in batches)
+
+    @pytest.mark.parametrize("query", [{"where": "true"}, {"limit": "1; DROP TABLE t"}, {"limit": -1}, {"limit": True}])
+    def test_anything_else_is_refused(self, db: Database, query: dict[str, Any]) -> None:
+        with db.bee() as bee, pytest.raises(GiveUp) as error:
+            list(bee.collect_nectar("t", None, query=query))
+        assert error.value.code == "wrong_query"

@@ -1,0 +1,330 @@
+"""What a configuration may say, and how all of its mistakes are told at once."""
+
+# ruff: noqa: F811 - fixtures are imported, then asked for by name
+
+from __future__ import annotations
+
+import itertools
+import json
+import traceback
+
+import pytest
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
+
+from hive.config.fields import names_at
+from hive.config.load import from_mapping, load
+from hive.config.model import BeeConfig, UnknownBee
+from hive.config.problems import ConfigProblems, did_you_mean
+from hive.config.schedule import Schedule
+from tests.hive.village import CANARY, VillageOptions, only_the_village, read  # noqa: F401
+
+
+@pytest.fixture
+def complaints(read, tmp_path):
+    """The lines of what is wrong, without the folder."""
+
+    def lines(text, suffix=".yaml", **known):
+        with pytest.raises(ConfigProblems) as caught:
+            read(text, suffix, **known)
+        assert CANARY not in "".join(traceback.format_exception(caught.value))
+        return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+    return lines
+
+
+FULL = """
+    bees:
+      post:
+        type: village
+        schedule: "0 */6 * * *"
+        timezone: Europe/Berlin
+        catch_up: all
+        source: {host: a.example, password: "${PASSWORD}", headers: {X-Key: "{{ vault.village.key }}"}}
+        streams: {cards: {cursor: sent_at}, letters: }
+        scrubbing: {profile: gdpr_compliant, custom_rules: [{field: notes, action: replace}]}
+        honey_jar: sales
+        limits: {concurrency: 2}
+        leg: 2m
+"""
+
+
+class TestLoad:
+    def test_the_native_form_becomes_the_model(self, read):
+        bee = read(FULL, environ={"PASSWORD": "x"}, vault={"village/key": "y"}.__getitem__).bee("post")
+
+        assert bee.schedules == (Schedule(cron="0 */6 * * *", timezone="Europe/Berlin", catch_up="all"),)
+        assert (bee.type, bee.enabled, bee.tenant, bee.leg) == ("village", True, "default", 120.0)
+        assert bee.honey_jar is not None
+        assert bee.honey_jar.name == "sales"
+        assert bee.scrubbing.profile == "gdpr_compliant"
+        assert bee.options["streams"] == {"cards": {"cursor": "sent_at"}, "letters": {}}
+        assert bee.options["password"] == "${PASSWORD}"
+
+    def test_json_says_the_same_as_yaml(self, read):
+        block = {"type": "village", "source": {"host": "a"}, "every": "5m"}
+
+        fleet = read(json.dumps({"bees": {"post": block}}, indent="\t"), ".json")
+
+        assert fleet == read(f"bees: {{post: {json.dumps(block)}}}")
+
+    def test_a_block_survives_the_ledger(self, read):
+        bee = read(FULL).bee("post")
+
+        assert BeeConfig.model_validate(json.loads(json.dumps(bee.block()))) == bee
+
+    def test_a_schedule_of_its_own_zone_survives_the_ledger(self):
+        bee = from_mapping("a", {
+            "type": "village", "source": {"host": "a"}, "timezone": "Europe/Berlin",
+            "schedules": [{"cron": "0 1 * * *", "timezone": "UTC"}],
+        })  # fmt: skip
+
+        assert BeeConfig.model_validate(bee.block()).schedules[0].timezone == "UTC"
+
+    def test_every_problem_of_a_file_is_told_at_once_with_its_line(self, complaints):
+        found = complaints(
+            """\
+            bees:
+              post:
+                type: village
+                schedule: "0 */6 * *"
+                timezone: Europe/Berln
+                catch_up: lst
+                source:
+                  hots: a.example
+                  port: many
+                  password: "${PASWORD}"
+                streams: {cards: {cursr: sent_at}}
+                honey_jar: "a/b'"
+                limits: {concurency: 3}
+                port: 5
+              mail:
+                type: vilage
+                every: -5
+            """,
+            environ={"PASSWORD": CANARY},
+        )
+
+        assert [line.split(":")[1] for line in found] == [
+            str(n) for n in (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17)
+        ]
+        text = "\n".join(found)
+        for line in (
+            "hive.yaml:4: bee 'post', field 'schedule': is no cron expression",
+            "field 'timezone': is no time zone of the IANA list, such as 'Europe/Berlin'; did you mean 'Euro",
+            "field 'catch_up': is none of the known words, expected 'none', 'last' or 'all'; did you mean 'last'?",
+            "hive.yaml:7: bee 'post', field 'source.host': is missing, expected server name or address",
+            "field 'source.hots': is no known option; did you mean 'host'?",
+            "field 'source.port': should be a valid integer",
+            "field 'source.password': the environment variable PASWORD is missing: set it; did you mean 'PASSWORD'?",
+            "field 'streams.cards.cursr': is no known option; did you mean 'cursor'?",
+            "field 'honey_jar': is too long or holds a character that is not allowed, expected a letter or digit",
+            "field 'limits.concurency': is no known option; did you mean 'concurrency'?",
+            "field 'port': is no known option; did you mean 'source.port'?",
+            "bee 'mail', field 'type': no connector is named 'vilage'; did you mean 'village'?",
+            "bee 'mail', field 'every': is no interval",
+        ):
+            assert line in text
+
+    @pytest.mark.parametrize("name", ["a b", "'a/b'", "-a", "'a\"b'", "5", "a" * 64, "'../a'", '"a\\n"'])
+    def test_names_of_bees_hold_no_quotes_or_paths(self, complaints, name):
+        assert "is no name for a bee" in complaints(f"bees: {{{name}: {{type: village, source: {{host: a}}}}}}")[0]
+
+    @pytest.mark.parametrize("jar", ["a b", "a/b", "a'b", "a" * 63, "..", "", 'a\\"b', "a\\n"])
+    def test_names_of_jars_hold_no_quotes_or_paths(self, complaints, jar):
+        found = complaints(f'bees: {{a: {{type: village, source: {{host: a}}, honey_jar: "{jar}"}}}}')
+
+        assert "field 'honey_jar'" in found[0]
+        assert "62 at most" in found[0]
+
+    def test_a_jar_may_be_described(self, read):
+        bee = read("bees: {a: {type: village, source: {host: a}, honey_jar: {name: j, description: d}}}").bee("a")
+
+        assert bee.honey_jar is not None
+        assert (bee.honey_jar.name, bee.honey_jar.description) == ("j", "d")
+
+    @pytest.mark.parametrize("scrubbing", ["", "scrubbing: {profile: null}", "scrubbing: {custom_rules: []}"])
+    def test_no_profile_means_rules_only(self, read, scrubbing):
+        bee = read(f"bees: {{a: {{type: village, source: {{host: a}}, {scrubbing}}}}}").bee("a")
+
+        assert bee.scrubbing.profile is None
+
+    def test_keys_written_twice_are_told_beside_the_rest(self, complaints):
+        found = complaints("""\
+            bees:
+              a: {type: village, source: {hots: a}}
+              a: {type: village, source: {host: a}, every: never}
+        """)
+
+        assert found[0] == "hive.yaml:3: the key 'a' is written twice, first in line 2"
+        assert "field 'every'" in found[1]
+
+    def test_keys_written_twice_in_json_are_told(self, complaints):
+        found = complaints('{"bees": {"a": {"type": "village"},\n "a": {}}}', ".json")
+
+        assert any("hive.json:2: the key 'a' is written twice" in line for line in found)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "names no bees"),
+            ("bee: {}", "names no bees: a map `bees:` was expected, 'bee' was found"),
+            ("- a", "names no bees"),
+            ("bees: []", "`bees` must be a map"),
+            ("bees: {}\nmore: 1", "hive.yaml:2: the key 'more' is not known here"),
+            ("bees: {a: 1}", "must be a map with `type`"),
+            ("bees: {a: {}}", "bee 'a', field 'type': is missing"),
+            ("bees: {a: {type: 5}}", "field 'type': should be a valid string"),
+            ("bees: {a: {type: village, source: [x]}}", "field 'source': should be a valid dictionary"),
+            ("bees: {a: {type: village, source: {host: a}, streams: [x]}}", "field 'streams': should be a valid dict"),
+            ("bees: {a: {type: village, source: {host: a, streams: {x: {kee: 1}}}}}", "field 'source.streams.x.kee'"),
+            (f"bees: {{a: *{CANARY}}}", "is not YAML: found undefined alias"),
+            (f"bees: {{a: !{CANARY} x}}", "is not YAML: could not determine a constructor"),
+            (f'bees: {{a: "{CANARY}', "is not YAML"),
+            ("bees: &a [*a]", "is an alias inside of itself"),
+            ("bees: {a: 2024-13-45}", "is not YAML"),
+            ("[" * 5000, "is nested too deeply"),
+        ],
+    )
+    def test_what_is_no_configuration_is_told_by_line_and_never_quoted(self, complaints, text, message):
+        assert message in complaints(text)[0]
+
+    def test_aliases_cannot_fill_the_memory(self, complaints):
+        levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+
+        assert any("grows too large" in line for line in complaints("\n".join(["a0: &a0 x", *levels])))
+
+    def test_merged_blocks_are_checked_where_they_are_used(self, complaints):
+        found = complaints("""\
+            bees:
+              a: &base {type: village, source: {host: a}, every: 5m}
+              b:
+                <<: *base
+                every: 5x
+        """)
+
+        assert found == [found[0]]
+        assert found[0].startswith("hive.yaml:5: bee 'b', field 'every'")
+
+    def test_a_file_that_cannot_be_read_is_told(self, tmp_path):
+        with pytest.raises(ConfigProblems, match="cannot be read: No such file"):
+            load(tmp_path / "none.yaml")
+        (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\xfa")
+        with pytest.raises(ConfigProblems, match="not UTF-8"):
+            load(tmp_path / "bad.yaml")
+
+    def test_broken_json_is_told_by_line(self, complaints):
+        assert complaints('{"bees":\n oops}', ".json")[0].startswith("hive.json:2: is not JSON")
+
+    def test_an_unknown_bee_suggests_the_near_one(self, read):
+        with pytest.raises(UnknownBee, match="no bee is named 'psot'; did you mean 'post'"):
+            read(FULL).bee("psot")
+
+    def test_a_connector_that_quotes_a_secret_in_its_reason_is_not_repeated(self, complaints):
+        found = complaints('bees: {a: {type: village, source: {host: a, shape: "${S}"}}}', environ={"S": CANARY})
+
+        assert "source.shape" in found[0]
+
+    def test_a_literal_secret_of_the_wrong_kind_is_not_repeated(self, complaints):
+        complaints(f"bees: {{a: {{type: village, source: {{host: a, password: [{CANARY}]}}}}}}")
+
+    def test_neither_a_bee_nor_a_fleet_shows_its_options(self, read):
+        fleet = read(f"bees: {{a: {{type: village, source: {{host: a, password: {CANARY}}}}}}}")
+
+        assert CANARY not in repr(fleet) + str(fleet.bee("a"))
+
+
+class TestSchedulesInConfig:
+    def bee(self, **block):
+        return from_mapping("a", {"type": "village", "source": {"host": "a"}, **block})
+
+    def test_several_are_named_in_a_map_or_a_list_and_share_the_rhythm(self):
+        wanted = (
+            Schedule(name="flow", every=300, overlap="allow"),
+            Schedule(name="night", cron="0 1 * * *", mode="snapshot", overlap="skip"),
+        )
+        night = {"cron": "0 1 * * *", "mode": "snapshot", "overlap": "skip"}
+
+        assert self.bee(overlap="allow", schedules={"flow": {"every": "5m"}, "night": night}).schedules == wanted
+        assert self.bee(
+            overlap="allow", schedules=[{"name": "flow", "every": "5m"}, {"name": "night", **night}]
+        ).schedules == wanted  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("block", "message"),
+        [
+            ({"schedule": "* * * * *", "every": "5m"}, "field 'schedule': needs either `cron` or `every`"),
+            ({"schedule": "* * * * *", "schedules": {"a": "0 1 * * *"}}, "has both"),
+            ({"schedules": ["* * * * *", "0 1 * * *"]}, "each needs a `name`"),
+            ({"schedules": {"a": {"cron": "x"}}}, "field 'schedules.a.cron': is no cron"),
+            (
+                {"schedules": {"a": {"evry": "5m", "every": 5}}},
+                "field 'schedules.a.evry': is no known option; did you mean",
+            ),
+            ({"schedules": {"a": {"every": "5m"}}, "jitter": -1}, "field 'jitter'"),
+            ({"schedules": {"a@b": {"every": "5m"}}}, "field 'schedules.a@b.name'"),
+            ({"schedules": [{}]}, "field 'schedules.0': needs either"),
+            ({"schedules": 5}, "field 'schedules': should be a valid tuple"),
+            ({"schedule": {"cron": "x"}}, "field 'schedule.cron': is no cron"),
+            ({"schedule": 5}, "field 'schedule'"),
+            ({"every": True}, "field 'every': is no interval"),
+            ({"catch_up_limit": 0, "every": 5}, "field 'catch_up_limit'"),
+        ],
+    )
+    def test_what_is_wrong_is_told_at_the_place_it_was_written(self, block, message):
+        with pytest.raises(ConfigProblems) as caught:
+            self.bee(**block)
+
+        assert message in str(caught.value)
+        assert len(caught.value.problems) == 1
+
+    def test_a_later_schedule_takes_the_bees_rhythm(self):
+        bee = self.bee(timezone="Europe/Berlin", jitter=5)
+
+        assert bee.new_schedule(cron="*/5 * * * *") == Schedule(cron="*/5 * * * *", timezone="Europe/Berlin", jitter=5)
+        with pytest.raises(ValidationError):
+            bee.new_schedule(cron="*/5 * * *")
+
+
+class TestFromMapping:
+    def test_flat_options_become_the_source(self):
+        bee = from_mapping(
+            "a", {"host": "h", "timezone": "theirs", "streams": {"x": {}}, "every": 60}, connector="village"
+        )
+
+        assert bee.options == {"host": "h", "timezone": "theirs", "streams": {"x": {}}}
+        assert bee.schedules[0].every == 60
+        assert bee.timezone == "UTC"
+
+    def test_a_native_block_is_taken_as_it_is(self):
+        assert from_mapping("a", {"type": "village", "source": {"host": "h"}}).source == {"host": "h"}
+
+    def test_problems_name_the_bee_without_a_file(self):
+        with pytest.raises(ConfigProblems) as caught:
+            from_mapping("a", {"hots": "h"}, connector="village")
+
+        assert str(caught.value).splitlines() == [
+            "bee 'a', field 'source.host': is missing, expected server name or address",
+            "bee 'a', field 'source.hots': is no known option; did you mean 'host'?",
+        ]
+
+    def test_an_unknown_connector_is_told(self):
+        with pytest.raises(ConfigProblems, match="no connector is named 'vilage'; did you mean 'village'"):
+            from_mapping("a", {"host": "h"}, connector="vilage")
+
+
+def test_known_options_are_found_through_unions_tuples_and_maps():
+    @dataclass
+    class Plain:
+        word: str = ""
+
+    assert names_at(VillageOptions, ("auth", "Token")) == ["kind", "password", "token", "user"]
+    assert names_at(VillageOptions, ("logins", 3)) == ["kind", "password", "user"]
+    assert names_at(VillageOptions, ("streams", "any")) == ["cursor", "key"]
+    assert names_at(dict[str, tuple[int, Plain]], ("x", 1)) == ["word"]
+    assert list(itertools.chain(names_at(int, ()), names_at(VillageOptions, ("nothing", "here")))) == []
+
+
+def test_suggestions_ignore_case_and_stay_silent_when_nothing_is_near():
+    assert did_you_mean("Hots", ["HOST", "port"]) == "; did you mean 'HOST'?"
+    assert did_you_mean("zzz", ["HOST", "port"]) == ""
