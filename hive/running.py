@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from hive.settings import Settings
 
 
-class AlreadyRunning(RuntimeError):  # noqa: N818 - says what is, as its message does
+class AlreadyRunning(RuntimeError):
     """Another process runs a hive on this data folder."""
 
 
-class StartFailed(RuntimeError):  # noqa: N818 - likewise
+class StartFailed(RuntimeError):
     """The hive did not come up; the message ends with what was said last."""
 
 
-class StopFailed(RuntimeError):  # noqa: N818 - likewise
+class StopFailed(RuntimeError):
     """A hive runs on this data folder and could not be ended."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ class Settings(BaseSettings):
     gateway_host: str = Field("127.0.0.1", description="address the gateway listens on")
     gateway_port: int = Field(8000, description="the gateway's port")
     flower_port: int = Field(5555, description="Flower's port")
+
+    flower_login: SecretStr | None = Field(None, description="user:password of Flower; unset: made once under the data folder")
 
     lease: float = Field(10.0, description="seconds without a heartbeat after which a worker's tasks are taken back")
     heartbeat: float = Field(3.0, description="seconds between heartbeats of a worker process")
@@ -98,3 +101,32 @@ def settings() -> Settings:
 def environment() -> Mapping[str, str]:
     """The environment that `${NAME}` in a bee's configuration is read from."""
     return os.environ
+
+
+def export_flower_options() -> None:
+    """Flower's options as the environment it reads: loopback address, a login, read only.
+
+    The login is the running hive's, else HIVE_FLOWER_LOGIN, else one made once at `<data>/flower.login`.
+    """
+    chosen = settings()
+    os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
+    os.environ.setdefault("FLOWER_PORT", str(chosen.flower_port))
+    os.environ.setdefault("FLOWER_BASIC_AUTH", _flower_login(chosen))
+    os.environ.setdefault("FLOWER_READ_ONLY", "true")
+
+
+def _flower_login(chosen: Settings) -> str:
+    state = chosen.running().get("flower_login")
+    if state:
+        return f"{state['user']}:{state['password']}"
+    if chosen.flower_login is not None:
+        return chosen.flower_login.get_secret_value()
+    path = chosen.data_dir / "flower.login"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        login = f"hive:{secrets.token_urlsafe(16)}"
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(login + "\n")
+        return login

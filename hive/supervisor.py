@@ -47,7 +47,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DEBOUNCE = 0.5
 
 
-class PortInUse(RuntimeError):  # noqa: N818 - says what is, as its message does
+class PortInUse(RuntimeError):
     """Something else listens where the gateway or Flower shall."""
 
 

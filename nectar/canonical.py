@@ -26,8 +26,9 @@ from nectar.batch import mark_of
 def values(column: pa.ChunkedArray, field: pa.Field) -> pl.Series:
     """The canonical text of each value of a column; null stays null."""
     tag, text = _text(column, field)
-    tagged = pl.DataFrame({"v": text}).select(pl.concat_str(pl.lit(tag), pl.col("v").str.len_bytes(), pl.lit(":"), pl.col("v")))
-    return tagged.to_series()
+    value = pl.col("v")
+    tagged = pl.concat_str(pl.lit(tag), value.str.len_bytes(), pl.lit(":"), value)
+    return pl.DataFrame({"v": text}).select(tagged).to_series()
 
 
 def records(table: pa.Table) -> pl.Series:
@@ -37,7 +38,8 @@ def records(table: pa.Table) -> pl.Series:
     for name in names:
         prefix = f"{len(name.encode())}:{name}"
         column = values(table[name], table.schema.field(name))
-        parts.append(pl.DataFrame({"v": column}).select(pl.concat_str(pl.lit(prefix), pl.col("v")).fill_null("")).to_series())
+        part = pl.concat_str(pl.lit(prefix), pl.col("v")).fill_null("")
+        parts.append(pl.DataFrame({"v": column}).select(part).to_series())
     if not parts:
         return pl.Series([""] * table.num_rows, dtype=pl.String)
     frame = pl.DataFrame([s.alias(str(n)) for n, s in enumerate(parts)])
@@ -88,7 +90,10 @@ def _bits(series: pl.Series) -> pl.Series:
 
 
 def _nested(column: pa.ChunkedArray) -> pl.Series:
-    texts = [None if v is None else json.dumps(v, sort_keys=True, ensure_ascii=False, default=_plain) for v in column.to_pylist()]
+    texts = [
+        None if v is None else json.dumps(v, sort_keys=True, ensure_ascii=False, default=_plain)
+        for v in column.to_pylist()
+    ]
     return pl.Series(texts, dtype=pl.String)
 
 

@@ -104,7 +104,8 @@ def _number(series: pl.Series, name: str, marks: Marks) -> pl.Series:
         return series
     _note(marks, name, "text", ~fits)
     quoted = pl.Series([None if v is None else json.dumps(v) for v in series.to_list()], dtype=pl.String)
-    return pl.DataFrame({"v": series, "q": quoted, "fits": fits}).select(pl.when("fits").then("v").otherwise("q")).to_series()
+    chosen = pl.when("fits").then("v").otherwise("q")
+    return pl.DataFrame({"v": series, "q": quoted, "fits": fits}).select(chosen).to_series()
 
 
 def _float(series: pl.Series, name: str, marks: Marks) -> tuple[pl.Series, bool]:

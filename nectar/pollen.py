@@ -5,8 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["text", "integer", "number", "float", "boolean", "date", "timestamp", "timestamptz", "time", "json", "binary", "uuid"]
-"""What a column holds, in words that the typed views know. `number` is exact decimal, `float` is binary floating point."""
+Kind = Literal[
+    "text",
+    "integer",
+    "number",
+    "float",
+    "boolean",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "time",
+    "json",
+    "binary",
+    "uuid",
+]
+"""What a column holds, in words that the typed views know. `number` is exact decimal, `float` binary floating point."""
 
 Resumes = Literal["row", "slice", "none"]
 """Where reading may go on after a stop: after any batch, only between slices, or not at all."""
@@ -30,7 +43,7 @@ class Stream:
     columns: tuple[Column, ...] = ()
     """Empty where the source cannot tell before it is read."""
     key: tuple[str, ...] = ()
-    """Columns that identify a record. Empty: the stream cannot land in a continuous jar (the message says what to set)."""
+    """Columns that identify a record. Empty: the stream cannot land in a continuous jar (its message says how)."""
     cursors: tuple[str, ...] = ()
     """Columns that incremental reading may follow."""
     cursor: str | None = None

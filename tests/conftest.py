@@ -1,5 +1,16 @@
-"""Fixtures that every test may ask for."""
+"""Fixtures that every test may ask for, and the mark `servers` on each test whose fixtures start a server."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.servers import *  # noqa: F403 - the servers' fixtures, by name
+
+SERVERS = {"postgres", "valkey"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")

@@ -56,14 +56,17 @@ class WorkerBee(ABC):
 
     @abstractmethod
     def validate_flight_path(self) -> None:
-        """Connect and prove that what the options ask can be read. Says nothing, or raises what is wrong and how to mend it."""
+        """Connect and prove that what the options ask can be read.
+
+        Says nothing, or raises what is wrong and how to mend it.
+        """
 
     @abstractmethod
     def get_pollen_schema(self) -> Sequence[Stream]:
         """The streams that the options choose, with columns, keys and cursors. May ask the source."""
 
     def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
-        """Parts of a stream that may be read side by side, each with its own checkpoint. Empty: the stream is one part."""
+        """Parts of a stream that may be read side by side, each with its own checkpoint. Empty: it is one part."""
         return ()
 
     @abstractmethod
@@ -99,7 +102,9 @@ class WorkerBee(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -43,7 +43,7 @@ class ServerError(RuntimeError):
     """An embedded server did not start, or there is no place for it. The message ends with what it said last."""
 
 
-class LockHeld(RuntimeError):  # noqa: N818 - says what is, as its message does
+class LockHeld(RuntimeError):
     """Another process holds the lock; `holder` is what it wrote there."""
 
     def __init__(self, path: Path, holder: str) -> None:

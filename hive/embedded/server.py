@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import subprocess
 
 
-class FolderInUse(ServerError):  # noqa: N818 - says what is, as its message does
+class FolderInUse(ServerError):
     """A living server already works in this folder."""
 
 
-class PortTaken(ServerError):  # noqa: N818 - likewise
+class PortTaken(ServerError):
     """Another process took the port between our choice and the server's start."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
-from hive.config.references import MissingReference, resolve
+from hive.config.references import BadReference, resolve
 from hive.registry import connector
 from hive.settings import environment
 from nectar.pollen import Stream
@@ -96,9 +96,9 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def make_bee(name: str, kind: str, config: Mapping[str, Any], vault: Vault) -> WorkerBee:
     """A bee with its secrets resolved. Raises GiveUp naming bee and field."""
     try:
-        options = resolve(options_of(config), environ=environment(), vault=vault.text)
-    except MissingReference as error:
-        raise GiveUp(f"bee {name!r}: {error}", code="missing_reference", where=getattr(error, "field", "")) from None
+        options = resolve(options_of(config), environ=environment(), vault=vault.text, bee=name, field="source")
+    except BadReference as error:
+        raise GiveUp(str(error), code="missing_reference", where=error.field) from None
     try:
         return connector(kind).from_options(options)
     except ValueError as error:

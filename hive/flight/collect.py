@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from bees.core.errors import GiveUp
 from hive import crash
 from hive.errors import StaleFence
 from hive.flight.bees import OpenBee
@@ -163,6 +164,11 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, stream_name: str | None = Non
         assert state is not None
         name = stream_name or _stream_name(tx, state.stream)
     data_key = flight_key(rt.key, task.data_key, task.flight)
+    if not bee.stream(name).key:
+        raise GiveUp(
+            f"bee {task.bee_name!r}: the stream {name!r} has no key, so its records cannot land exactly once",
+            code="no_key", where=f"streams.{name}.key", advice=f"name the columns that identify a record: streams.{name}.key",
+        )  # fmt: skip
     leg = Leg(
         task, bee, bee.stream(name), rt, data_key, state.epoch, state.sealed_seq, open_cursor(rt, task, state.sealed_cursor)
     )

@@ -48,7 +48,7 @@ def take_lease(tx: Transaction, task: Task) -> bool:
 
 def _register(tx: Transaction, task: Task, bee: OpenBee, stream: Stream) -> int:
     """The stream's checkpoint, begun anew if what it belongs to has changed or everything is to be read again."""
-    row = tx.run("register_stream", jar=task.jar, bee=task.bee, name=stream.name).fetchone()
+    row = tx.run("register_stream", jar=task.jar, bee=task.bee, stream=stream.name).fetchone()
     assert row is not None
     state = tx.run("checkpoint_state", checkpoint=row.checkpoint).fetchone()
     assert state is not None

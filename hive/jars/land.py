@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,22 @@ def raise_pos(tx: Transaction, place: Place, keys: Sequence[str], rows: Sequence
             " RETURNING encode(h.key_hash, 'hex')"
         ).format(honey=partition("honey", place.part)),
         {**_values(place), "keys": list(keys), "rows": list(rows), "contents": list(contents)},
+    )
+    return {row[0] for row in found}
+
+
+def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
+    """Which of these keys (with the row they have in this batch) the jar holds in an older version."""
+    if not keys:
+        return set()
+    found = tx.psycopg.execute(
+        sql.SQL(
+            "SELECT n.key_hash FROM unnest(%(keys)s::text[], %(rows)s::int[]) AS n(key_hash, \"row\") LEFT JOIN {honey} h"
+            " ON h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
+            " AND h.key_hash = decode(n.key_hash, 'hex')"
+            " WHERE h.key_hash IS NULL OR (h.epoch, h.seq, h.\"row\") < (%(epoch)s, %(seq)s, n.\"row\")"
+        ).format(honey=partition("honey", place.part)),
+        {**_values(place), "keys": list(keys), "rows": list(keys.values())},
     )
     return {row[0] for row in found}
 

@@ -100,4 +100,4 @@ def _compile(pattern: str, where: str) -> Any:
     try:
         return regex.compile(pattern)
     except regex.error as error:
-        raise BadProfile(f"{where}: the pattern is no regular expression ({error.msg})") from error
+        raise BadProfile(f"{where}: the pattern is no regular expression ({error})") from error

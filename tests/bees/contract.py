@@ -49,7 +49,9 @@ class Source:
 def bee_class(connector: str) -> type[WorkerBee]:
     module = importlib.import_module(f"bees.{connector}")
     found = [
-        c for c in vars(module).values() if isinstance(c, type) and issubclass(c, WorkerBee) and c.__module__ == module.__name__
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and issubclass(c, WorkerBee) and c.__module__ == module.__name__
     ]
     assert len(found) == 1, f"bees/{connector}.py must define exactly one WorkerBee"
     return found[0]

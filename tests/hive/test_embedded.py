@@ -21,6 +21,7 @@ from tests.servers import short_folder
 
 ROOT = Path(__file__).parents[2]
 SERVERS = (EmbeddedPostgres, EmbeddedValkey)
+pytestmark = pytest.mark.servers
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another account only matters to root")
 
 

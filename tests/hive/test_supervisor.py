@@ -23,6 +23,8 @@ from hive.settings import Settings
 from hive.supervisor import QUEUES, AlreadyRunning, PortInUse, StartFailed, Supervisor, detach, down
 from tests.servers import short_folder
 
+pytestmark = pytest.mark.servers
+
 ROOT = Path(__file__).parents[2]
 
 # Notes what happens to it in the events file. `beat` may be told to die at its start, `worker` to ignore SIGTERM.

@@ -78,7 +78,7 @@ RETURNING landed_seq;
 -- register_stream --
 -- Finds or makes a stream, its checkpoint and its lease in one step.
 WITH found AS (
-    INSERT INTO hive.stream (jar, bee, name) VALUES (%(jar)s, %(bee)s, %(name)s)
+    INSERT INTO hive.stream (jar, bee, name) VALUES (%(jar)s, %(bee)s, %(stream)s)
     ON CONFLICT (jar, bee, name) DO UPDATE SET name = excluded.name
     RETURNING id
 ), point AS (

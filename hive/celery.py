@@ -1,0 +1,107 @@
+"""The Celery application, where `celery -A hive` looks for it. Queues, limits and Flower's options; no logic.
+
+Why each setting that is not Celery's default is here: Redis and Celery deliver hints, at least once or not at all;
+PostgreSQL owns the truth. So nothing may be kept in the broker (no result backend, no countdown), a message is
+acknowledged when its work is done, and what is lost is hinted again by the janitor.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from hive.ledger.hints import Hint, celery_id
+from hive.settings import NotRunning, export_flower_options, settings
+
+QUEUES = ("bees.database", "bees.file", "bees.api", "bees.stream", "bees.directory", "nectar", "nectar.embed")
+HARD_LIMIT = 3600
+
+_TASKS = {"plan": "bees.collect", "collect": "bees.collect", "process": "nectar.process"}
+
+
+def _broker() -> str:
+    try:
+        return settings().redis()
+    except NotRunning:
+        return "redis://127.0.0.1:6379/0"
+
+
+app = Celery("hive", broker=_broker(), include=["hive.tasks"])
+app.conf.update(
+    task_queues=[Queue(name) for name in QUEUES],
+    task_default_queue="bees.database",
+    task_create_missing_queues=False,
+    task_acks_late=True,
+    task_reject_on_worker_lost=False,
+    task_acks_on_failure=True,
+    task_acks_on_timeout=True,
+    task_ignore_result=True,
+    result_backend=None,
+    task_serializer="json",
+    accept_content=["json"],
+    event_serializer="json",
+    task_time_limit=HARD_LIMIT,
+    task_publish_retry=False,
+    worker_prefetch_multiplier=1,
+    worker_max_tasks_per_child=5000,
+    worker_proc_alive_timeout=60,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_soft_shutdown_timeout=8,
+    worker_enable_soft_shutdown_on_idle=False,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_channel_error_retry=True,
+    broker_pool_acquire_timeout=5,
+    broker_transport_options={
+        "visibility_timeout": HARD_LIMIT + 600,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
+    beat_scheduler="hive.beat:HiveScheduler",
+    beat_max_loop_interval=1,
+)
+
+
+def send(hints: Sequence[Hint]) -> None:
+    """Tell the broker, best effort: a hint that does not arrive is sent again by the janitor."""
+    for hint in hints:
+        try:
+            app.send_task(
+                _TASKS[hint.kind],
+                args=[hint.ref],
+                queue=hint.queue,
+                task_id=hint.celery_id,
+                root_id=str(hint.flight),
+                parent_id=celery_id(hint.flight, hint.parent) if hint.parent is not None else None,
+                retry=False,
+                ignore_result=True,
+                argsrepr=hint.ref,
+                kwargsrepr="",
+            )
+        except (OSError, app.connection_for_write().connection_errors):  # noqa: PERF203 - each hint may fail alone
+            return
+
+
+def queue_lengths() -> dict[str, int]:
+    """Messages that wait in each queue. Raises the transport's connection errors."""
+    with app.connection_for_read() as connection:
+        client = connection.default_channel.client
+        pipe: Any = client.pipeline()
+        for name in QUEUES:
+            pipe.llen(name)
+        return dict(zip(QUEUES, pipe.execute(), strict=True))
+
+
+if "flower" in sys.argv[1:]:
+    # Also for the plain `celery -A hive flower`, from any folder: loopback, a login, nothing but reading.
+    export_flower_options()

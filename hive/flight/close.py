@@ -1,0 +1,53 @@
+"""The end of a flight: totals, the flight log, a snapshot made visible. A short transaction after a landing's commit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from hive.jars import jar
+from hive.ledger.db import Database
+
+
+def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
+    """Close a flight without open tasks; gives its final state, or None while it is open or closed already.
+
+    Two last landings may both come here: the second waits for the flight's row and finds it closed.
+    """
+    with db.transaction() as tx:
+        row = tx.run("is_open", flight=flight, day=day).fetchone()
+        if row is None or row.open:
+            return None
+        locked = tx.run("lock_flight", flight=flight).fetchone()
+        if locked is None:
+            return None
+        totals = tx.run("totals", flight=flight, day=day).fetchone()
+        assert totals is not None
+        error = totals.error or locked.error or _balance(totals)
+        state = "failed" if error or totals.dead else "complete"
+        if locked.mode == "snapshot":
+            (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, locked.jar, locked.part)
+        else:
+            jar.mark_changed(tx, locked.jar)
+        counts = {n: getattr(totals, n) for n in ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")}
+        kept = Jsonb(error) if error else None
+        tx.run("close_flight", flight=flight, state=state, error=kept, **counts)
+        tx.run("note_outcome", bee=locked.bee, error=kept)
+        return state
+
+
+def _balance(totals: Any) -> dict[str, Any] | None:
+    """Every record that was read must be accounted for."""
+    ended = totals.landed + totals.unchanged + totals.superseded + totals.deleted + totals.quarantined
+    if totals.read == ended:
+        return None
+    return {
+        "class": "Unbalanced",
+        "code": "unbalanced",
+        "message": f"{totals.read} records were read and {ended} are accounted for",
+        "place": "",
+        "advice": "`hive doctor`; fly the bee with --full-refresh",
+    }

@@ -1,0 +1,332 @@
+"""Scrub and land: a sealed batch becomes honey.
+
+Everything is worked out first, without a transaction; then one transaction writes it all: the records (the higher pos
+wins), the bad ones to quarantine, the receipt, the payload's end and last the watermark. The task's fence is checked
+before anything is written, so a worker that was taken for dead changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+import pyarrow as pa
+
+from hive import crash
+from hive.errors import HiveError
+from hive.flight.scrubbers import scrubber_of
+from hive.flight.seal import Meta, flight_key, open_batch, place, unpack
+from hive.flight.task import Task
+from hive.jars import land
+from hive.jars.quarantine import REASONS, Bad, quarantine, raw_of
+from hive.jars.search import pieces
+from hive.jars.views import kinds_of, learn
+from hive.ledger.db import Transaction
+from hive.runtime import Runtime
+from nectar.batch import Reject
+from nectar.encode import Marks, encode
+from nectar.identity import content_hashes, key_hashes
+from nectar.pipeline import Refined, refine
+
+_learned: dict[int, dict[str, str]] = {}
+"""Stream -> columns that this process has seen written down."""
+
+
+class Outrun(HiveError):
+    """Records that were unchanged a moment ago were written over meanwhile: this batch must write them after all."""
+
+    def __init__(self, keys: set[str]) -> None:
+        super().__init__("other landings changed these records meanwhile")
+        self.keys = keys
+
+
+@dataclass
+class Work:
+    """One part of a batch, and what is to become of each of its records."""
+
+    task: Task
+    rt: Runtime
+    place: land.Place
+    checkpoint: int
+    in_order: bool
+    """Every earlier batch of the stream has landed, and this part is its whole batch."""
+    table: pa.Table
+    first: int
+    meta: Meta
+    rejects: list[tuple[int, Reject]]
+    ids: pl.DataFrame = field(default_factory=pl.DataFrame)
+    bad: list[Bad] = field(default_factory=list)
+    superseded: int = 0
+    unchanged: int = 0
+    raised: pl.DataFrame = field(default_factory=pl.DataFrame)
+    frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String)))
+    chunks: pl.DataFrame | None = None
+    fresh: bool = True
+
+
+def process(task: Task, rt: Runtime) -> bool:
+    """Scrub and land one part of a batch. True: tasks of this queue wait for a hint."""
+    work = load(task, rt)
+    forced: set[str] = set()
+    while True:
+        prepare(work, forced)
+        try:
+            return _land(work)
+        except Outrun as outrun:
+            forced |= outrun.keys
+            work = load(task, rt)
+
+
+def load(task: Task, rt: Runtime) -> Work:
+    """Open the batch and cut out this task's part of it. Raises Unreadable."""
+    with rt.db.transaction() as tx:
+        row = tx.run("load_batch", day=task.day, batch=task.batch).fetchone()
+        assert row is not None
+        scrubber = scrubber_of(tx, task, rt)
+    data_key = flight_key(rt.key, task.data_key, task.flight)
+    packed = open_batch(data_key, row.body, place(task.flight, row.checkpoint, row.seq))
+    table, meta, rejects = unpack(packed)
+    low, high = task.row_from or 0, row.rows if task.row_to is None else task.row_to
+    records = table.num_rows
+    cut = table.slice(low, max(0, min(high, records) - low)) if low < records else table.slice(0, 0)
+    numbered = [(records + n, r) for n, r in enumerate(rejects) if low <= records + n < high]
+    whole = low == 0 and high == row.rows
+    spot = land.Place(
+        task.part, task.jar, task.bee, row.stream, row.epoch, row.seq, task.flight,
+        scrubber.number, meta.collected_at,
+    )  # fmt: skip
+    in_order = whole and row.landed_seq == row.seq - 1
+    return Work(task, rt, spot, row.checkpoint, in_order, cut, low, meta, numbered)
+
+
+def prepare(work: Work, forced: set[str]) -> None:
+    """Decide what becomes of every record, without writing anything. `forced` keys are written even if unchanged."""
+    work.bad = [Bad(row, r.code, r.reason, r.raw, r.position) for row, r in work.rejects]
+    if work.table.num_rows == 0:
+        return
+    work.ids = _identify(work)
+    newest = work.ids.unique(subset="key_hash", keep="last", maintain_order=True)
+    work.superseded = work.ids.height - newest.height
+    todo = _leave_unchanged(work, newest, forced)
+    if not todo.is_empty():
+        _refine(work, todo)
+
+
+def _identify(work: Work) -> pl.DataFrame:
+    """(at, key_hash, content_hash, deleted) of each record with a key; the others are bad."""
+    table, key = work.table, work.meta.key
+    _, record_key = work.rt.keyring(work.task.tenant).key("record")
+    _, content_key = work.rt.keyring(work.task.tenant).key("content")
+    if all(k in table.column_names for k in key):
+        hashes = key_hashes(table, key, record_key)
+    else:
+        hashes = pl.Series([None] * table.num_rows, dtype=pl.String)
+    deleted = pl.Series([False] * table.num_rows)
+    if "_op" in table.column_names:
+        deleted = pl.Series([op == "delete" for op in table["_op"].to_pylist()])
+    ids = pl.DataFrame(
+        {
+            "at": pl.Series(range(table.num_rows), dtype=pl.Int32),
+            "key_hash": hashes,
+            "content_hash": content_hashes(table, content_key),
+            "deleted": deleted,
+        }
+    )
+    for at in ids.filter(pl.col("key_hash").is_null())["at"]:
+        _set_bad(work, at, "null_key", None)
+    return ids.filter(pl.col("key_hash").is_not_null())
+
+
+def _set_bad(work: Work, at: int, code: str, key_hash: str | None) -> None:
+    reason = REASONS.get(code, code.replace("_", " "))
+    work.bad.append(Bad(work.first + at, code, reason, raw_of(work.table, at), key_hash=key_hash))
+
+
+def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: set[str]) -> pl.DataFrame:
+    """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
+    with work.rt.db.transaction() as tx:
+        known = land.known(tx, work.place, newest["key_hash"].to_list())
+    work.fresh = not known
+    if not known:
+        return newest
+    version = work.place.scrub_version
+    same, quarantined = [], []
+    for key, content, deleted in newest.select("key_hash", "content_hash", "deleted").iter_rows():
+        there = known.get(key)
+        equal = (
+            there is not None and not deleted and not there.deleted and key not in forced
+            and there.content_hash == content and there.scrub_version == version
+        )  # fmt: skip
+        same.append(equal)
+        quarantined.append(there is not None and there.quarantined)
+    marked = newest.with_columns(same=pl.Series(same), quarantined=pl.Series(quarantined))
+    untouched = pl.col("same") & (pl.lit(work.in_order) & ~pl.col("quarantined"))
+    work.unchanged = marked.filter(untouched).height
+    work.raised = marked.filter(pl.col("same") & ~untouched)
+    return marked.filter(~pl.col("same")).select(newest.columns)
+
+
+def _refine(work: Work, todo: pl.DataFrame) -> None:
+    """Scrub what must be written and put it into the form the jar takes."""
+    gone = todo.filter(pl.col("deleted"))
+    todo = todo.filter(~pl.col("deleted"))
+    table = work.table.take(pa.array(todo["at"].to_list(), pa.int64()))
+    scrubber = scrubber_of(None, work.task, work.rt)
+    refined = refine(table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit)
+    for at, code in refined.failed.items():
+        _set_bad(work, todo["at"][at], code, todo["key_hash"][at])
+    kept = todo[refined.rows] if refined.failed else todo
+    frame = _frame(work, refined, kept)
+    if not gone.is_empty():
+        frame = pl.concat([frame, _tombstones(work, gone)])
+    work.frame = frame
+    if work.rt.settings.search:
+        work.chunks = pieces(refined.table, kept["key_hash"], document=work.meta.document)
+    _learn(work, refined.table)
+
+
+def _frame(work: Work, refined: Refined, kept: pl.DataFrame) -> pl.DataFrame:
+    texts, inexact = encode(refined.table)
+    keys = _record_keys(refined.table, work.meta.key, kept["key_hash"])
+    return pl.DataFrame(
+        {
+            "key_hash": kept["key_hash"],
+            "content_hash": kept["content_hash"],
+            "record_key": keys,
+            "row": kept["at"] + work.first,
+            "data": texts,
+            "marks": pl.Series(_marks(refined, inexact), dtype=pl.String),
+            "deleted": pl.Series([False] * kept.height, dtype=pl.Boolean),
+        }
+    )
+
+
+def _tombstones(work: Work, gone: pl.DataFrame) -> pl.DataFrame:
+    """A delete of a record that was never seen is written too: an older version that comes later must not land."""
+    nothing = pl.Series([None] * gone.height, dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "key_hash": gone["key_hash"],
+            "content_hash": gone["content_hash"],
+            "record_key": gone["key_hash"],
+            "row": gone["at"] + work.first,
+            "data": nothing,
+            "marks": nothing,
+            "deleted": gone["deleted"],
+        }
+    )
+
+
+def _record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.Series:
+    """The scrubbed key as text, for people; a JSON array where it has several columns; the hash where it was removed."""
+    columns = [c for c in key if c in table.column_names]
+    texts: list[str] = []
+    for values, fallback in zip(zip(*[table[c].to_pylist() for c in columns], strict=True), hashes, strict=False):
+        if any(v is None for v in values):
+            texts.append(fallback)
+        else:
+            words = [v if isinstance(v, str) else str(v) for v in values]
+            texts.append(words[0] if len(words) == 1 else json.dumps(words, ensure_ascii=False))
+    keys = pl.Series(texts or hashes.to_list(), dtype=pl.String)
+    return keys.str.replace_all("\x00", "�", literal=True)
+
+
+def _marks(refined: Refined, inexact: Marks) -> list[str | None]:
+    """Per record: what was removed from which field (kinds and counts), and which fields could not be held exactly."""
+    found: dict[int, dict[str, dict[str, object]]] = {}
+    rows = zip(*[refined.removed[c].to_pylist() for c in ("row", "field", "kind", "count")], strict=True)
+    for row, name, kind, count in rows:
+        removed = found.setdefault(row, {}).setdefault("removed", {})
+        removed.setdefault(name, {})[kind] = count  # type: ignore[index, attr-defined]
+    for row, marks in inexact.items():
+        found.setdefault(row, {})["inexact"] = dict(marks)
+    return [json.dumps(found[n], ensure_ascii=False) if n in found else None for n in range(refined.table.num_rows)]
+
+
+def _learn(work: Work, table: pa.Table) -> None:
+    """Write new columns down and renew the typed view, in a transaction of its own."""
+    kinds = kinds_of(table, {} if work.meta.document else work.meta.kinds)
+    known = _learned.get(work.place.stream, {})
+    if all(known.get(name) in (kind, "text") for name, kind in kinds.items()):
+        return
+    with work.rt.db.transaction() as tx:
+        _learned[work.place.stream] = learn(
+            tx, work.place.jar, work.place.bee, work.place.stream, work.place.part, kinds
+        )
+
+
+def _land(work: Work) -> bool:
+    """The landing transaction."""
+    task = work.task
+    with work.rt.db.transaction() as tx:
+        name_backend(tx, task, work.rt.settings.landing_limit)
+        task.hold(tx)
+        superseded = work.superseded + _raise(tx, work)
+        written = land.write(tx, work.place, work.frame)
+        crash.point("process:mid-write")
+        if work.chunks is not None:
+            land.write_chunks(tx, work.place, written, work.fresh, work.chunks)
+        if work.bad:
+            quarantine(tx, work.rt.keyring(task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
+        deleted = work.frame.filter(pl.col("deleted").cast(pl.Boolean) & pl.col("key_hash").is_in(sorted(written))).height
+        raised = work.raised.height if not work.raised.is_empty() else 0
+        counts = {
+            "landed": len(written) - deleted,
+            "unchanged": work.unchanged + raised - (superseded - work.superseded),
+            "superseded": superseded + work.frame.height - len(written),
+            "deleted": deleted,
+            "quarantined": sum(b.records for b in work.bad),
+        }
+        waiting = complete_part(tx, task, work.checkpoint, work.place.seq, counts)
+        crash.point("process:before-commit")
+    crash.point("process:after-commit")
+    return waiting
+
+
+def _raise(tx: Transaction, work: Work) -> int:
+    """Raise the pos of unchanged records that came out of order. Gives how many newer versions stood there instead."""
+    if work.raised.is_empty():
+        return 0
+    keys = work.raised["key_hash"].to_list()
+    rows = [at + work.first for at in work.raised["at"]]
+    raised = land.raise_pos(tx, work.place, keys, rows, work.raised["content_hash"].to_list())
+    left = {k: r for k, r in zip(keys, rows, strict=True) if k not in raised}
+    older = land.older(tx, work.place, left)
+    if older:
+        raise Outrun(older)
+    return len(left)
+
+
+def complete_part(
+    tx: Transaction, task: Task, checkpoint: int, seq: int, counts: dict[str, int], *, dead: bool = False
+) -> bool:
+    """The end of a landing: receipt, the payload's removal, the task's end, and last the watermark."""
+    tx.run(
+        "give_receipt", day=task.day, checkpoint=checkpoint, seq=seq, row_from=task.row_from, row_to=task.row_to,
+        flight=task.flight, **counts,
+    )  # fmt: skip
+    part = tx.run("part_landed", day=task.day, batch=task.batch, dead=dead).fetchone()
+    assert part is not None
+    if dead:
+        waiting = False
+    else:
+        waiting = task.finish(tx)
+    if part.open_parts == 0:
+        tx.run("drop_payload", day=task.day, batch=task.batch)
+        state = tx.run("lock_checkpoint", checkpoint=checkpoint).fetchone()
+        assert state is not None
+        tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)
+    return waiting
+
+
+def name_backend(tx: Transaction, task: Task, limit: float) -> None:
+    """Say whose landing this is, so that the janitor can end it; and let the server end it where it can."""
+    names = {"application_name": f"hive:{task.ref}:{task.fence}"}
+    if tx.psycopg.info.server_version >= 170000:  # noqa: PLR2004 - transaction_timeout came with PostgreSQL 17
+        names["transaction_timeout"] = f"{int(limit * 1000)}ms"
+    for name, value in names.items():
+        tx.psycopg.execute("SELECT set_config(%s, %s, true)", [name, value])
+
+

@@ -1,0 +1,180 @@
+"""What a hint leads to: claim the task, run it, write down what became of it, hint the next one.
+
+Celery tasks call `work`; so does the janitor when there is no broker. A hint may come ten times, late or for nothing:
+the claim decides.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any
+
+import structlog
+from psycopg.types.json import Jsonb
+
+from hive import crash
+from hive.errors import LeaseHeld, StaleFence
+from hive.flight.aside import halve, set_aside
+from hive.flight.close import close_if_done
+from hive.flight.collect import collect
+from hive.flight.plan import plan, take_lease
+from hive.flight.process import process
+from hive.flight.task import Task
+from hive.flight.verdict import Verdict, describe, judge
+from hive.ledger.db import UNREACHABLE, Transaction
+from hive.ledger.hints import Hint, choose
+from hive.runtime import Runtime
+
+log = structlog.get_logger()
+
+CRASHES_BEFORE_HALVING = 2
+
+
+def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
+    """Run one task if it may be claimed. False: there was nothing to do, and nothing happened."""
+    crash.point(f"{stage}:before-claim")
+    task = claim(day, number, rt)
+    if task is None:
+        return False
+    crash.point(f"{stage}:after-claim")
+    waiting = run(task, rt)
+    if waiting:
+        hint_next(rt, task.queue)
+    close_if_done(rt.db, task.flight, task.day)
+    crash.point(f"{stage}:before-ack")
+    return True
+
+
+def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
+    """The right to run a task; None for a duplicate, stale or not yet allowed hint."""
+    limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "all_bytes": rt.settings.pending_bytes}
+    try:
+        with rt.db.transaction() as tx:
+            row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()
+            if row is not None:
+                task = Task.from_row(row)
+                if task.stage == "process" or (_source_slot(tx, task) and (task.kind == "plan" or take_lease(tx, task))):
+                    return task
+                raise _NotYet
+    except _NotYet:
+        pass
+    with rt.db.transaction() as tx:
+        tx.run("defer", day=day, id=number)
+    return None
+
+
+class _NotYet(Exception):
+    """Rolls a claim back: the stream or the source has no room for another reader."""
+
+
+def _source_slot(tx: Transaction, task: Task) -> bool:
+    return not task.source or tx.run("take_source_slot", source=task.source, id=task.id).fetchone() is not None
+
+
+def run(task: Task, rt: Runtime) -> bool:
+    """Do a claimed task, whatever happens. True: tasks of its queue wait for a hint."""
+    try:
+        return _do(task, rt)
+    except StaleFence as error:
+        log.warning("task.stale", task=task.ref, bee=task.bee_name, reason=error.code)
+        return True
+    except UNREACHABLE:
+        log.warning("database.unreachable", task=task.ref, bee=task.bee_name)
+        return settle(task, rt, Verdict(retry=True, after=0, counts=False, error={"code": "database_unreachable"}))
+    except LeaseHeld as error:
+        return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
+    except Exception as error:
+        verdict = judge(error, attempt=task.attempt, max_attempts=rt.settings.max_attempts)
+        _log(task, error, verdict)
+        if task.stage == "collect":
+            rt.bees.drop(task.bee, task.config_version)
+        return settle(task, rt, verdict)
+
+
+def _do(task: Task, rt: Runtime) -> bool:
+    if task.kind == "process":
+        return process(task, rt)
+    bee = rt.bees.get(task.bee, task.config_version, task.bee_name, task.tenant, lambda: _config(task, rt))
+    if task.kind == "plan":
+        mine, stream = plan(task, bee, rt)
+        return collect(mine, bee, rt, stream)
+    return collect(task, bee, rt)
+
+
+def _config(task: Task, rt: Runtime) -> tuple[str, dict[str, Any]]:
+    with rt.db.transaction() as tx:
+        row = tx.psycopg.execute("SELECT connector, config FROM hive.bee WHERE id = %s", [task.bee]).fetchone()
+    assert row is not None
+    return row
+
+
+def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
+    told = {k: v for k, v in verdict.error.items() if v}
+    about = {"task": task.ref, "bee": task.bee_name, "attempt": task.attempt, "retry": verdict.retry, **told}
+    if verdict.error.get("code") == "internal":
+        place = verdict.error.get("place")
+        log.error("task.failed", kind=type(error).__name__, where=place, **{k: v for k, v in about.items() if k != "place"})
+    else:
+        log.warning("task.failed", **about)
+
+
+def settle(task: Task, rt: Runtime, verdict: Verdict) -> bool:
+    """Write a failure down. While our database is out of reach this waits for it: the attempt is given back after all."""
+    while True:
+        try:
+            hints = _settle(task, rt, verdict)
+        except StaleFence:
+            return True
+        except UNREACHABLE:
+            if rt.stopping.is_set():
+                raise
+            time.sleep(0.5)
+        else:
+            rt.send(hints)
+            return True
+
+
+def _settle(task: Task, rt: Runtime, verdict: Verdict) -> list[Hint]:
+    with rt.db.transaction() as tx:
+        task.hold(tx)
+        if not verdict.counts and verdict.after and "retry" in str(verdict.error.get("code", "")):
+            _note_retry_at(tx, task, verdict.after)
+        return put_back(tx, task, rt, verdict, crashed=False)
+
+
+def put_back(tx: Transaction, task: Task, rt: Runtime, verdict: Verdict, *, crashed: bool) -> list[Hint]:
+    """Apply a verdict to a task whose row is locked."""
+    rows = (task.row_to or 0) - (task.row_from or 0)
+    again = task.crashes + crashed if crashed else task.attempt
+    if task.stage == "process" and verdict.counts and (again >= CRASHES_BEFORE_HALVING or not verdict.retry):
+        if verdict.error.get("code") != "unreadable_batch" and rows > 1:
+            return halve(tx, task, rt)
+        if verdict.error.get("code") != "unreadable_batch" and crashed:
+            set_aside(tx, task, rt, "killed_worker", None)
+            return []
+        if not verdict.retry or again >= rt.settings.max_attempts:
+            set_aside(tx, task, rt, "dead_batch", verdict.error)
+            return []
+    task.let_go(tx)
+    if verdict.retry:
+        tx.run(
+            "requeue", day=task.day, id=task.id, given_back=0 if verdict.counts else 1, crashed=int(crashed),
+            after=verdict.after, error=Jsonb(verdict.error),
+        )  # fmt: skip
+    else:
+        tx.run("give_up", day=task.day, id=task.id, error=Jsonb(verdict.error))
+    return []
+
+
+def _note_retry_at(tx: Transaction, task: Task, after: float) -> None:
+    tx.psycopg.execute(
+        "UPDATE hive.bee SET retry_at = clock_timestamp() + make_interval(secs => %s) WHERE id = %s", [after, task.bee]
+    )
+
+
+def hint_next(rt: Runtime, queue: str) -> None:
+    """Fill the room that a finished task left in its queue."""
+    with rt.db.transaction() as tx:
+        hints = choose(tx, queue, rt.settings.hints_per_queue)
+    rt.send(hints)

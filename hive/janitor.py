@@ -1,0 +1,164 @@
+"""The janitor: takes back what dead workers hold, hints what waits, closes what is done. Any number may run at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from hive.flight.close import close_if_done
+from hive.flight.task import Task
+from hive.flight.verdict import Verdict, backoff
+from hive.flight.work import put_back, work
+from hive.ledger import partitions
+from hive.ledger.db import Transaction
+from hive.ledger.hints import Hint, choose, hints_of
+from hive.runtime import Runtime
+from hive.worker import bury_the_dead
+
+log = structlog.get_logger()
+
+Lengths = Callable[[], dict[str, int]]
+"""How many messages wait in each queue; raises OSError-like errors when the broker is out of reach."""
+
+LOST_AFTER = 3.0
+"""A hint of this age in an empty queue is lost."""
+HINT_AGAIN = 60.0
+"""A hint of this age is sent again whatever the queue looks like."""
+
+
+class Janitor:
+    """One pass is `tick`. Keeps only its own clock: everything else is in the ledger."""
+
+    def __init__(self, rt: Runtime, lengths: Lengths | None = None, *, works: bool = True) -> None:
+        self._rt = rt
+        self._lengths = lengths
+        self._works = works
+        self._last = time.monotonic()
+        self._no_broker_since: float | None = None
+        self._housekeeping = 0.0
+
+    def tick(self) -> None:
+        """One pass; every step is short and may be repeated."""
+        now = time.monotonic()
+        away, self._last = now - self._last, now
+        if away > self._rt.settings.lease:
+            self._grant_grace(away)
+            return
+        bury_the_dead(self._rt.db)
+        expire(self._rt)
+        self._hint()
+        self._close()
+        if now - self._housekeeping > 60 or not self._housekeeping:
+            self._housekeeping = now
+            self._keep_house()
+
+    def _grant_grace(self, away: float) -> None:
+        with self._rt.db.transaction() as tx:
+            tx.run("grant_grace", lease=self._rt.settings.lease, away=away)
+        log.warning("janitor.was_away", seconds=round(away, 1))
+
+    def _hint(self) -> None:
+        room = self._rt.settings.hints_per_queue
+        with self._rt.db.transaction() as tx:
+            queues = [r.queue for r in tx.run("waiting_queues").fetchall()]
+            hints = [h for queue in queues for h in choose(tx, queue, room)]
+            hints += self._lost(tx, room)
+        self._rt.send(hints)
+        if self._no_broker_since and time.monotonic() - self._no_broker_since > LOST_AFTER and self._works:
+            self._work_alone()
+
+    def _lost(self, tx: Transaction, room: int) -> list[Hint]:
+        lengths = self._queue_lengths()
+        found: list[Hint] = []
+        for row in tx.run("hinted_queues").fetchall():
+            empty = lengths is not None and lengths.get(row.queue, 0) == 0
+            age = LOST_AFTER if empty else HINT_AGAIN
+            if lengths is not None and row.age > age:
+                found += hints_of(tx.run("hint_again", queue=row.queue, age=age, room=room).fetchall())
+        return found
+
+    def _queue_lengths(self) -> dict[str, int] | None:
+        if self._lengths is None:
+            return None
+        try:
+            lengths = self._lengths()
+        except Exception as error:  # noqa: BLE001 - whatever the transport raises means: no broker just now
+            if self._no_broker_since is None:
+                self._no_broker_since = time.monotonic()
+                log.warning("broker.unreachable", kind=type(error).__name__)
+            return None
+        self._no_broker_since = None
+        return lengths
+
+    def _work_alone(self) -> None:
+        """No broker: run what is due, through the functions that the Celery tasks call."""
+        deadline = time.monotonic() + self._rt.settings.lease / 2
+        while time.monotonic() < deadline:
+            with self._rt.db.transaction() as tx:
+                row = tx.psycopg.execute(
+                    "SELECT day, id, kind FROM hive.task WHERE state = 'queued' AND available_at <= clock_timestamp()"
+                    " ORDER BY kind DESC, priority, id LIMIT 1"
+                ).fetchone()
+            if row is None or not work(row[0], row[1], "process" if row[2] == "process" else "collect", self._rt):
+                return
+        self._last = time.monotonic()
+
+    def _close(self) -> None:
+        with self._rt.db.transaction() as tx:
+            rows = tx.run("closable_flights").fetchall()
+        for row in rows:
+            close_if_done(self._rt.db, row.flight, row.day)
+
+    def _keep_house(self) -> None:
+        with self._rt.db.transaction() as tx:
+            tx.run("forget_workers")
+            tx.run("overdue_landings", limit=self._rt.settings.landing_limit)
+            clock = tx.run("clock").fetchone()
+        assert clock is not None
+        with self._rt.db.engine.begin() as connection:
+            partitions.ensure_days(connection, clock.today, days=8)
+            partitions.drop_before(connection, clock.today - dt.timedelta(days=self._rt.settings.retention_days))
+
+
+def expire(rt: Runtime) -> int:
+    """Take back the tasks of workers that stopped beating: again, in halves, or dead. Gives how many."""
+    hints: list[Hint] = []
+    with rt.db.transaction() as tx:
+        rows = tx.run("expired_tasks").fetchall()
+        for row in rows:
+            # Its landing may still hold locks although its client is gone or frozen.
+            tx.run("terminate", name=f"hive:{row.day:%Y%m%d}.{row.id}:{row.fence}")
+            hints += put_back(tx, _task(tx, row), rt, _crashed(row, rt.settings.max_attempts), crashed=True)
+            log.warning("task.taken_back", task=f"{row.day:%Y%m%d}.{row.id}", kind=row.kind, crashes=row.crashes + 1)
+    rt.send(hints)
+    return len(rows)
+
+
+def _crashed(row: Any, max_attempts: int) -> Verdict:
+    error = {
+        "class": "WorkerLost",
+        "code": "worker_lost",
+        "message": "the worker process died or stopped answering",
+        "place": "",
+        "advice": "look for the out-of-memory killer and at the worker's log",
+    }
+    again = row.crashes + 1 < max_attempts
+    return Verdict(retry=again, after=0.0 if row.crashes == 0 else backoff(row.crashes), counts=True, error=error)
+
+
+def _task(tx: Transaction, row: Any) -> Task:
+    about = tx.psycopg.execute(
+        "SELECT b.name, b.tenant, f.mode, f.full_refresh, f.jar, j.name, j.part, f.config_version, f.data_key"
+        " FROM hive.flight f JOIN hive.bee b ON b.id = f.bee JOIN hive.jar j ON j.id = f.jar WHERE f.id = %s",
+        [row.flight],
+    ).fetchone()
+    assert about is not None
+    return Task(
+        row.day, row.id, row.flight, row.bee, row.kind, row.queue, row.priority, row.attempt, row.crashes, row.fence,
+        row.checkpoint, row.batch, row.row_from, row.row_to, about[0], about[1], row.source, about[2], about[3], about[4],
+        about[5], about[6], about[7], about[8],
+    )  # fmt: skip

@@ -1,0 +1,65 @@
+"""Full text: what of a record people can search, and the search itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import polars_hash as plh
+import pyarrow as pa
+
+from hive.ledger.db import Database
+from nectar.chunk import chunks
+from nectar.encode import texts
+
+_ONE_CHUNK = 64_000
+"""Characters that surely fit into one chunk's 256 KiB of UTF-8."""
+
+
+def pieces(table: pa.Table, keys: pl.Series, *, document: bool) -> pl.DataFrame:
+    """(key_hash, n, text, text_hash) of scrubbed records: documents in chunks, other records as one text."""
+    columns = {name: column.fill_null("") for name, column in texts(table)}
+    if not columns:
+        return _hashed(pl.DataFrame(schema={"key_hash": pl.String, "n": pl.Int32, "text": pl.String}))
+    if document and "text" in columns:
+        return _hashed(_split(keys, columns["text"]))
+    joined = pl.DataFrame(columns).select(pl.concat_str(pl.all(), separator="\n")).to_series()
+    frame = pl.DataFrame({"key_hash": keys, "text": joined.str.strip_chars("\n").str.replace_all("\x00", " ", literal=True)})
+    short = frame.filter((pl.col("text").str.len_chars() <= _ONE_CHUNK) & (pl.col("text") != ""))
+    long = frame.filter(pl.col("text").str.len_chars() > _ONE_CHUNK)
+    short = short.select("key_hash", pl.lit(0, dtype=pl.Int32).alias("n"), "text")
+    return _hashed(pl.concat([short, _split(long["key_hash"], long["text"])]) if long.height else short)
+
+
+def _split(keys: pl.Series, values: pl.Series) -> pl.DataFrame:
+    rows = [
+        (key, n, chunk.text.replace("\x00", " "))
+        for key, text in zip(keys, values, strict=True)
+        for n, chunk in enumerate(chunks(text or ""))
+        if chunk.text.strip()
+    ]
+    return pl.DataFrame(rows, schema={"key_hash": pl.String, "n": pl.Int32, "text": pl.String}, orient="row")
+
+
+def _hashed(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(text_hash=plh.col("text").chash.sha2_256().str.slice(0, 32))
+
+
+def search(db: Database, jar: str, text: str, *, top_k: int = 10) -> list[dict[str, Any]]:
+    """The best matching records of a jar, by full text. `text` is what people type: words, "phrases", -not."""
+    with db.transaction() as tx:
+        found = tx.psycopg.execute(
+            "WITH q AS (SELECT websearch_to_tsquery('english', %(text)s) AS query), best AS ("
+            " SELECT c.part, c.jar, c.bee, c.stream, c.key_hash, max(ts_rank_cd(c.words, q.query)) AS rank,"
+            "        (array_agg(c.text ORDER BY ts_rank_cd(c.words, q.query) DESC))[1] AS text"
+            "   FROM q, hive.jar j JOIN hive.chunk c ON c.part = j.part AND c.jar = j.id"
+            "  WHERE j.name = %(jar)s AND j.visible AND c.words @@ q.query GROUP BY 1, 2, 3, 4, 5"
+            "  ORDER BY rank DESC LIMIT %(top_k)s)"
+            " SELECT b.name, s.name, h.record_key, best.rank,"
+            "        ts_headline('english', left(best.text, 100000), q.query, 'MaxFragments=1,MaxWords=20,MinWords=5')"
+            "   FROM q, best JOIN hive.honey h USING (part, jar, bee, stream, key_hash)"
+            "   JOIN hive.bee b ON b.id = best.bee JOIN hive.stream s ON s.id = best.stream"
+            "  WHERE h.deleted_at IS NULL ORDER BY best.rank DESC",
+            {"jar": jar, "text": text, "top_k": top_k},
+        ).fetchall()
+    return [{"bee": b, "stream": s, "key": k, "rank": float(r), "text": t} for b, s, k, r, t in found]

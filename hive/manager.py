@@ -1,0 +1,269 @@
+"""`HiveManager`: the hive from Python, with the same settings as the command line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from hive.config.load import from_mapping, load
+from hive.config.model import BeeConfig, UnknownBee
+from hive.config.problems import did_you_mean
+from hive.config.references import lift_secrets
+from hive.flight.create import Bee, fly_now
+from hive.registry import connector, queue_of
+from hive.runtime import Runtime, open_runtime
+from hive.scheduler import set_schedules
+from hive.settings import Settings, environment
+from nectar.scrub import DataScrubber
+
+_FLIGHT = """
+SELECT f.id::text AS flight, b.name AS bee, f.state, f.records_read, f.records_landed, f.records_unchanged,
+       f.records_superseded, f.records_deleted, f.records_quarantined, f.bytes_read, f.started_at, f.finished_at,
+       extract(epoch FROM coalesce(f.finished_at, clock_timestamp()) - f.started_at)::float AS seconds, f.error,
+       f.mode, j.name AS jar, f.slot_key
+  FROM hive.flight f JOIN hive.bee b ON b.id = f.bee JOIN hive.jar j ON j.id = f.jar
+"""
+_BEE = """
+SELECT b.id, b.name, b.tenant, b.queue, b.config_version,
+       coalesce(b.config -> 'honey_jar' ->> 'name', b.config ->> 'honey_jar', b.name) AS jar
+  FROM hive.bee b
+"""
+OPEN = ("queued", "running")
+
+
+class UnknownFlight(LookupError):
+    """No flight has this id."""
+
+
+@dataclass(frozen=True)
+class FlightResult:
+    """What a flight has done so far; final once `state` is complete, failed or cancelled."""
+
+    flight: str
+    bee: str
+    state: str
+    records_read: int
+    records_landed: int
+    records_unchanged: int
+    records_superseded: int
+    records_deleted: int
+    records_quarantined: int
+    bytes_read: int
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    seconds: float | None
+    error: Mapping[str, Any] | None
+    mode: str
+    jar: str
+    slot_key: str
+
+    def json(self) -> dict[str, Any]:
+        """As `hive flight ID --json` prints it."""
+        told = {k: v for k, v in self.__dict__.items() if k not in ("mode", "slot_key")}
+        for name in ("started_at", "finished_at"):
+            told[name] = told[name].isoformat() if told[name] else None
+        return told
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A handle on a flight: `wait` for its end, or look at it."""
+
+    id: str
+    hive: HiveManager
+
+    def result(self) -> FlightResult:
+        return self.hive.flight(self.id)
+
+    def wait(self, timeout: float | None = None) -> FlightResult:
+        """Block until the flight is closed. Raises TimeoutError after `timeout` seconds; the flight goes on."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.02
+        while True:
+            result = self.result()
+            if result.state not in OPEN:
+                return result
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"flight {self.id} of {result.bee!r} is still {result.state} after {timeout} seconds")
+            time.sleep(pause)
+            pause = min(0.25, pause * 1.3)
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker process, by its last heartbeat."""
+
+    worker_id: str
+    host: str
+    pid: int
+    alive: bool
+    last_heartbeat: dt.datetime
+    rss: int
+    running: int
+
+
+class HiveManager:
+    """Registers bees, flies them, and looks after what flies.
+
+        hive = HiveManager()
+        hive.fly("sales-db-bee").wait(timeout=60).records_landed
+
+    Raises NotRunning where neither HIVE_DATABASE_URL is set nor a hive runs on the data folder.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, rt: Runtime | None = None) -> None:
+        if rt is None:
+            from hive.celery import send
+
+            rt = open_runtime(settings, send=send)
+        self._rt = rt
+
+    def fly(
+        self, bee: str, *, mode: str = "continuous", full_refresh: bool = False, request: str | None = None
+    ) -> Flight:
+        """Start an ad-hoc flight and return at once. Raises UnknownBee. The same `request` gives the same flight."""
+        if mode not in ("continuous", "snapshot"):
+            raise ValueError(f"mode is {mode!r}; expected continuous or snapshot")
+        flight, _ = fly_now(self._rt, self._bee(bee), mode=mode, full_refresh=full_refresh, request=request)
+        return Flight(str(flight), self)
+
+    def flight(self, flight_id: str) -> FlightResult:
+        """Raises UnknownFlight."""
+        try:
+            wanted = uuid.UUID(flight_id)
+        except ValueError:
+            raise UnknownFlight(f"{flight_id!r} is no flight id; `hive flights` lists them") from None
+        rows = self._rows(_FLIGHT + " WHERE f.id = %s", [wanted])
+        if not rows:
+            raise UnknownFlight(f"no flight has the id {flight_id}; `hive flights` lists them")
+        return FlightResult(**rows[0])
+
+    def flights(self, bee: str | None = None, limit: int = 20) -> list[FlightResult]:
+        """The newest flights, of one bee or of all."""
+        if bee is not None:
+            self._bee(bee)
+        where = " WHERE b.name = %s" if bee else ""
+        rows = self._rows(_FLIGHT + where + " ORDER BY f.created_at DESC LIMIT %s", [*([bee] if bee else []), limit])
+        return [FlightResult(**row) for row in rows]
+
+    def bees(self) -> list[dict[str, Any]]:
+        """Every bee with its last flight and its next slot."""
+        return self._rows(
+            "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.retry_at, b.last_error,"
+            " (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled) AS next_slot,"
+            " (SELECT coalesce(sum(missed), 0)::int FROM hive.schedule s WHERE s.bee = b.id) AS missed,"
+            " f.state AS last_state, f.finished_at AS last_finished, f.id::text AS last_flight"
+            " FROM hive.bee b LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight"
+            "   WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true ORDER BY b.name",
+            [],
+        )
+
+    def apply(self, path: Path) -> list[str]:
+        """Load a configuration file and register all its bees; gives their names. Raises ConfigProblems."""
+        vault = self._rt.vault()
+        fleet = load(path, environ=environment(), vault=vault.text)
+        for name, config in fleet.bees.items():
+            self._register(name, config, origin="file")
+        return list(fleet.bees)
+
+    def register_worker(self, worker_type: str, config: Mapping[str, Any]) -> str:
+        """Add or change a bee; gives its id, which is its name (`name` or `id` in `config`, else one is made).
+
+        `config` is the bee's block of the native form, or just the connector's options. Raises ConfigProblems.
+        """
+        given = dict(config)
+        name = str(given.pop("name", None) or given.pop("id", None) or f"{worker_type}-{uuid.uuid4().hex[:8]}")
+        bee = from_mapping(name, given, connector=worker_type, environ=environment(), vault=self._rt.vault().text)
+        self._register(name, bee, origin="registered")
+        return name
+
+    def schedule_job(self, worker_id: str, schedule: str) -> str:
+        """Give a bee one schedule: a cron expression, or an interval such as `5m`. Gives the schedule's name."""
+        bee = self._bee(worker_id)
+        block = self._rows("SELECT config FROM hive.bee WHERE id = %s", [bee.id])[0]["config"]
+        config = BeeConfig.model_validate(block)
+        made = config.new_schedule(**({"cron": schedule} if " " in schedule.strip() else {"every": schedule}))
+        with self._rt.db.transaction() as tx:
+            set_schedules(tx, bee.id, (made,))
+        return str(made.name)
+
+    def monitor_workers(self) -> list[WorkerStatus]:
+        """Every worker process that was heard of in the last minutes."""
+        rows = self._rows(
+            "SELECT w.id AS worker_id, w.host, w.pid, w.alive_until > clock_timestamp() AS alive, w.beat_at AS last_heartbeat,"
+            " w.rss, (SELECT count(*) FROM hive.task t WHERE t.owner = w.id AND t.state = 'running')::int AS running"
+            " FROM hive.worker w ORDER BY w.id",
+            [],
+        )
+        return [WorkerStatus(**row) for row in rows]
+
+    def distribute_load(self) -> int:
+        """Hint what waits wherever a queue has room, bee by bee in turn; gives how many tasks were hinted."""
+        from hive.ledger.hints import choose
+
+        with self._rt.db.transaction() as tx:
+            queues = [r.queue for r in tx.run("waiting_queues").fetchall()]
+            hints = [h for queue in queues for h in choose(tx, queue, self._rt.settings.hints_per_queue)]
+        self._rt.send(hints)
+        return len(hints)
+
+    def scrubber(self, profile: str | None, custom_rules: Sequence[Mapping[str, Any]] = (), tenant: str = "default") -> DataScrubber:
+        """A scrubber with the hive's pseudonym keys: its tokens join those in the jars."""
+        return DataScrubber({"profile": profile, "custom_rules": list(custom_rules)}, keys=self._rt.keyring(tenant))
+
+    def close(self) -> None:
+        self._rt.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _register(self, name: str, config: BeeConfig, *, origin: str) -> None:
+        kind = connector(config.type)
+        options, secrets = lift_secrets(name, kind.Options, config.options)
+        vault = self._rt.vault(config.tenant)
+        for path, value in secrets.items():
+            vault.set(path, value, shortest=0)
+        block = config.with_options(options).block()
+        source = name if config.limits.concurrency else ""
+        with self._rt.db.transaction() as tx:
+            row = tx.psycopg.execute(
+                "INSERT INTO hive.bee (name, tenant, connector, queue, config, config_version, origin, enabled, source)"
+                " VALUES (%(name)s, %(tenant)s, %(kind)s, %(queue)s, %(config)s, 1, %(origin)s, %(enabled)s, %(source)s)"
+                " ON CONFLICT (name) DO UPDATE SET tenant = excluded.tenant, connector = excluded.connector,"
+                "   queue = excluded.queue, config = excluded.config, enabled = excluded.enabled, source = excluded.source,"
+                "   config_version = bee.config_version + (bee.config IS DISTINCT FROM excluded.config)::int,"
+                "   updated_at = clock_timestamp() RETURNING id",
+                {
+                    "name": name, "tenant": config.tenant, "kind": config.type, "queue": queue_of(kind.bee_type),
+                    "config": Jsonb(block), "origin": origin, "enabled": config.enabled, "source": source,
+                },
+            ).fetchone()  # fmt: skip
+            assert row is not None
+            set_schedules(tx, row[0], config.schedules if config.enabled else ())
+            if source:
+                tx.psycopg.execute(
+                    "INSERT INTO hive.source_slot (source, n) SELECT %s, generate_series(1, %s) ON CONFLICT DO NOTHING",
+                    [source, config.limits.concurrency],
+                )
+
+    def _bee(self, name: str) -> Bee:
+        rows = self._rows(_BEE + " WHERE b.name = %s", [name])
+        if not rows:
+            names = [r["name"] for r in self._rows("SELECT name FROM hive.bee", [])]
+            raise UnknownBee(f"no bee is named {name!r}{did_you_mean(name, names)}")
+        return Bee(**rows[0])
+
+    def _rows(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        with self._rt.db.transaction() as tx:
+            return tx.psycopg.cursor(row_factory=dict_row).execute(query.encode(), values).fetchall()

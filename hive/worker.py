@@ -1,0 +1,87 @@
+"""A worker process's life in the ledger: its name, its heartbeat, and its death as its parent sees it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Sequence
+
+import psutil
+import structlog
+
+from hive.ledger.db import UNREACHABLE, Database
+from hive.runtime import Runtime
+from hive.settings import Settings
+
+log = structlog.get_logger()
+
+
+def name_of(pid: int) -> str:
+    """`host:pid:start`: a pid that is used again is another worker."""
+    return f"{socket.gethostname()}:{pid}:{int(psutil.Process(pid).create_time() * 100)}"
+
+
+class Heartbeat:
+    """A thread that says that this process lives, on a connection of its own: a long COPY must not silence it."""
+
+    def __init__(self, settings: Settings, owner: str, queues: Sequence[str] = ()) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._queues = list(queues)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Beat once, then go on in the background. Raises when the database cannot be reached."""
+        db = Database(self._settings.database(), pool_size=1, transaction_pooling=self._settings.transaction_pooling)
+        self._db = db
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        try:
+            with self._db.transaction() as tx:
+                tx.run("say_goodbye", id=self._owner)
+        except UNREACHABLE:
+            log.warning("heartbeat.no_goodbye", worker=self._owner)
+        self._db.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._settings.heartbeat):
+            try:
+                self._beat()
+            except UNREACHABLE:
+                log.warning("heartbeat.missed", worker=self._owner)
+
+    def _beat(self) -> None:
+        with self._db.transaction() as tx:
+            tx.run(
+                "beat", id=self._owner, host=socket.gethostname(), pid=os.getpid(), queues=self._queues,
+                lease=self._settings.lease, rss=psutil.Process().memory_info().rss,
+            )  # fmt: skip
+
+
+def bury_the_dead(db: Database) -> int:
+    """Mark the worker processes of this host that exist no more: their tasks need not wait for the lease."""
+    buried = 0
+    with db.transaction() as tx:
+        for row in tx.run("workers_of_host", host=socket.gethostname()).fetchall():
+            try:
+                alive = name_of(row.pid) == row.id
+            except psutil.NoSuchProcess:
+                alive = False
+            if not alive:
+                tx.run("bury", id=row.id)
+                buried += 1
+    return buried
+
+
+def begin(rt: Runtime, queues: Sequence[str] = ()) -> Heartbeat:
+    """Give a runtime its name in the ledger and start its heartbeat."""
+    rt.owner = name_of(os.getpid())
+    beat = Heartbeat(rt.settings, rt.owner, queues)
+    beat.start()
+    return beat
