@@ -14,6 +14,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## .venv with everything, from requirements.lock
+	@:
 
 # Once for each lock. Silent, unless a step fails: then all it said is shown.
 $(READY): requirements.lock pyproject.toml
@@ -22,8 +23,8 @@ $(READY): requirements.lock pyproject.toml
 	@echo "setting up $(VENV): a minute or two, once"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) \
 	  || { echo "$(PYTHON) makes no virtual environments here; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@{ $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes -r requirements.lock \
-	  && $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; } >$(LOG) 2>&1 \
+	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements.lock \
+	  && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; } >$(LOG) 2>&1 \
 	  || { cat $(LOG) >&2; exit 1; }
 	@touch $@
 

@@ -50,7 +50,7 @@ def slots_to_fly(schedule: Schedule, next_due: dt.datetime, now: dt.datetime) ->
         return [], 0
     if schedule.catch_up == "all":
         return latest, 0
-    on_time = now - latest[-1] <= dt.timedelta(seconds=60) or len(latest) == 1
+    on_time = now - latest[-1] <= dt.timedelta(seconds=60)
     if schedule.catch_up == "none" and not on_time:
         return [], len(latest)
     return latest[-1:], len(latest) - 1

@@ -48,6 +48,7 @@ def create_flight(
     """
     flight = uuid.uuid4()
     if mode == "snapshot":
+        tx.psycopg.execute("SAVEPOINT no_jar")
         jar = new_snapshot_jar(tx, bee.name, bee.tenant, scrubbed=True)
     else:
         jar = jar_of(tx, bee.jar, bee.tenant)
@@ -67,6 +68,8 @@ def create_flight(
         room=rt.settings.hints_per_queue,
     ).fetchone()
     if row is None:
+        if mode == "snapshot":
+            tx.psycopg.execute("ROLLBACK TO SAVEPOINT no_jar")
         return None
     hint = Hint(row.day, row.id, "plan", bee.queue, flight, None)
     return flight, [hint] if row.hinted else []

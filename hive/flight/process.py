@@ -324,7 +324,7 @@ def complete_part(
 def name_backend(tx: Transaction, task: Task, limit: float) -> None:
     """Say whose landing this is, so that the janitor can end it; and let the server end it where it can."""
     names = {"application_name": f"hive:{task.ref}:{task.fence}"}
-    if tx.psycopg.info.server_version >= 170000:  # noqa: PLR2004 - transaction_timeout came with PostgreSQL 17
+    if tx.psycopg.info.server_version >= 170000:  # transaction_timeout came with PostgreSQL 17
         names["transaction_timeout"] = f"{int(limit * 1000)}ms"
     for name, value in names.items():
         tx.psycopg.execute("SELECT set_config(%s, %s, true)", [name, value])

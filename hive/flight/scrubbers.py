@@ -11,7 +11,7 @@ from hive.runtime import Runtime
 from nectar.scrub import DataScrubber
 
 _KEPT = 64
-_made: OrderedDict[tuple[int, int], "VersionedScrubber"] = OrderedDict()
+_made: OrderedDict[tuple[int, int], VersionedScrubber] = OrderedDict()
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def pack(table: pa.Table, meta: Meta, rejects: Sequence[Reject]) -> bytes:
     }
     schema = table.schema.with_metadata({**(table.schema.metadata or {}), _META: json.dumps(about).encode()})
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4" if table.nbytes > 4096 else None)  # noqa: PLR2004 - below, lz4 only costs
+    options = pa.ipc.IpcWriteOptions(compression="lz4" if table.nbytes > 4096 else None)  # below, lz4 only costs
     with pa.ipc.new_stream(sink, schema, options=options) as writer:
         writer.write_table(table)
     packed: bytes = sink.getvalue().to_pybytes()

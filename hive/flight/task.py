@@ -58,10 +58,15 @@ class Task:
     def adopted(self, checkpoint: int) -> Self:
         return replace(self, kind="collect", checkpoint=checkpoint)
 
-    def hold(self, tx: Transaction) -> None:
-        """Lock this task's row for the rest of the transaction. Raises StaleFence when another worker has it."""
-        if tx.run("hold", day=self.day, id=self.id, fence=self.fence).fetchone() is None:
+    def hold(self, tx: Transaction) -> Self:
+        """Lock this task's row for the rest of the transaction. Raises StaleFence when another worker has it.
+
+        Gives the task as its row is now: a planning task may have become a reading one, which holds a lease.
+        """
+        row = tx.run("hold", day=self.day, id=self.id, fence=self.fence).fetchone()
+        if row is None:
             raise StaleFence(f"task {self.ref} was taken back from this worker")
+        return replace(self, kind=row.kind, checkpoint=row.checkpoint)
 
     def let_go(self, tx: Transaction) -> None:
         """Free what the task held beside its row: the stream's lease, the source's slot."""

@@ -78,7 +78,8 @@ def run(task: Task, rt: Runtime) -> bool:
         return _do(task, rt)
     except StaleFence as error:
         log.warning("task.stale", task=task.ref, bee=task.bee_name, reason=error.code)
-        return True
+        # Only the stream may be lost and the task still be ours: it goes back, to begin where the stream stands now.
+        return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
     except UNREACHABLE:
         log.warning("database.unreachable", task=task.ref, bee=task.bee_name)
         return settle(task, rt, Verdict(retry=True, after=0, counts=False, error={"code": "database_unreachable"}))
@@ -137,7 +138,7 @@ def settle(task: Task, rt: Runtime, verdict: Verdict) -> bool:
 
 def _settle(task: Task, rt: Runtime, verdict: Verdict) -> list[Hint]:
     with rt.db.transaction() as tx:
-        task.hold(tx)
+        task = task.hold(tx)
         if not verdict.counts and verdict.after and "retry" in str(verdict.error.get("code", "")):
             _note_retry_at(tx, task, verdict.after)
         return put_back(tx, task, rt, verdict, crashed=False)

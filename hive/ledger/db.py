@@ -76,7 +76,7 @@ class Transaction:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.psycopg = connection
 
-    def run(self, name: str, **values: Any) -> psycopg.Cursor[Any]:
+    def run(self, name: str, /, **values: Any) -> psycopg.Cursor[Any]:
         cursor = self.psycopg.cursor(row_factory=namedtuple_row)
         return cursor.execute(statements()[name], values)
 

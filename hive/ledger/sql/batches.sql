@@ -52,7 +52,7 @@ SELECT EXISTS (SELECT FROM hive.receipt
 -- part_landed --
 UPDATE hive.batch
    SET open_parts = open_parts - 1,
-       state = CASE WHEN open_parts > 1 THEN state WHEN %(dead)s OR state = 'dead' THEN 'dead' ELSE 'landed' END
+       state = CASE WHEN %(dead)s OR state = 'dead' THEN 'dead' WHEN open_parts > 1 THEN state ELSE 'landed' END
  WHERE day = %(day)s AND id = %(batch)s
 RETURNING open_parts;
 

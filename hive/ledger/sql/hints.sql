@@ -52,6 +52,9 @@ SELECT turn FROM hive.queue WHERE name = %(queue)s;
 
 -- move_turn --
 -- Best effort: a turn that two move at once is only a little unfair.
+WITH first AS (
+    INSERT INTO hive.queue (name, turn) VALUES (%(queue)s, %(turn)s) ON CONFLICT DO NOTHING
+)
 UPDATE hive.queue SET turn = %(turn)s
  WHERE name = (SELECT name FROM hive.queue WHERE name = %(queue)s FOR UPDATE SKIP LOCKED);
 

@@ -34,7 +34,7 @@ UPDATE hive.task SET hinted_at = NULL, available_at = clock_timestamp() + interv
 
 -- hold --
 -- The fence first: no row means that this worker was taken for dead and another one has the task.
-SELECT id FROM hive.task
+SELECT kind, checkpoint FROM hive.task
  WHERE day = %(day)s AND id = %(id)s AND fence = %(fence)s AND state = 'running' FOR UPDATE;
 
 -- finish --

@@ -1,0 +1,169 @@
+"""Due schedules become flights, each slot once, however many schedulers tick."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from hive.config.schedule import Schedule
+from hive.ledger import db
+from hive.scheduler import slots_to_fly, tick
+from tests.hive.nest import Nest, make_nest, nest, write
+
+__all__ = ["make_nest", "nest"]
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+FLOWN = "SELECT slot_key FROM hive.flight ORDER BY slot_key"
+
+
+def minutes(n: float) -> timedelta:
+    return timedelta(minutes=n)
+
+
+class TestSlotsToFly:
+    """Five minutes apart; `now` is 12:00:10, and the oldest slot that was not flown is due at `since`."""
+
+    now = NOON + timedelta(seconds=10)
+
+    def fly(self, catch_up: str, since: datetime, **more):
+        return slots_to_fly(Schedule(every=300, catch_up=catch_up, **more), since, self.now)
+
+    @pytest.mark.parametrize("catch_up", ["none", "last", "all"])
+    def test_a_slot_that_is_due_just_now_always_flies(self, catch_up):
+        assert self.fly(catch_up, NOON) == ([NOON], 0)
+
+    @pytest.mark.parametrize("catch_up", ["none", "last", "all"])
+    def test_nothing_is_due_before_its_time(self, catch_up):
+        assert self.fly(catch_up, NOON + minutes(5)) == ([], 0)
+
+    @pytest.mark.parametrize("catch_up", ["none", "last"])
+    def test_of_missed_slots_only_the_one_that_is_due_now_flies(self, catch_up):
+        assert self.fly(catch_up, NOON - minutes(20)) == ([NOON], 4)
+
+    def test_all_are_flown_oldest_first(self):
+        assert self.fly("all", NOON - minutes(10)) == ([NOON - minutes(10), NOON - minutes(5), NOON], 0)
+
+    def test_all_means_the_latest_up_to_the_limit(self):
+        slots, _ = self.fly("all", NOON - minutes(500), catch_up_limit=3)
+
+        assert slots == [NOON - minutes(10), NOON - minutes(5), NOON]
+
+    @pytest.mark.parametrize(("catch_up", "flown"), [("none", 0), ("last", 1), ("all", 1)])
+    def test_a_single_slot_that_was_missed_long_ago_is_a_missed_one(self, catch_up, flown):
+        daily = Schedule(cron="0 2 * * *", catch_up=catch_up)
+
+        slots, missed = slots_to_fly(daily, NOON - timedelta(hours=10), self.now)
+
+        assert (len(slots), missed) == (flown, 1 - flown)
+
+
+def due(nest: Nest, name: str = "people", **rhythm: object) -> None:
+    """A bee of which this hour's slot is due, and those of the `hours` before."""
+    hours = rhythm.pop("hours", 0)
+    write(nest.register(name, schedules=[{"name": "often", "every": "1h", **rhythm}]) / "a.jsonl", [{"id": 1}])
+    nest.run("UPDATE hive.schedule SET next_slot = date_trunc('hour', clock_timestamp()) - %s", timedelta(hours=hours))
+
+
+class TestTick:
+    def test_a_due_slot_becomes_one_flight_and_moves_on(self, nest):
+        due(nest)
+
+        ticks = [tick(nest.rt) for _ in range(3)]
+
+        assert ticks == [1, 0, 0]
+        assert len(nest.rows(FLOWN)) == 1
+        assert nest.one("SELECT next_slot > clock_timestamp() FROM hive.schedule")
+
+    def test_two_schedulers_at_once_give_one_flight(self, nest):
+        for n in range(8):
+            due(nest, f"bee-{n}")
+        others = [nest.runtime(f"scheduler:{n}:1") for n in range(2)]
+        together = threading.Barrier(len(others))
+
+        def ticks(rt):
+            together.wait()
+            tick(rt)
+
+        threads = [threading.Thread(target=ticks, args=[rt]) for rt in others]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        tick(nest.rt)
+
+        assert nest.rows("SELECT bee FROM hive.flight ORDER BY 1") == [(n + 1,) for n in range(8)]
+        assert nest.rows("SELECT count(*)::int FROM hive.task") == [(8,)]
+
+    def test_a_disabled_bee_stays_at_home(self, nest):
+        due(nest)
+        nest.run("UPDATE hive.bee SET enabled = false")
+
+        assert tick(nest.rt) == 0
+
+    @pytest.mark.parametrize(("overlap", "flights"), [("skip", 1), ("buffer_one", 2), ("allow", 4)])
+    def test_overlap_decides_how_many_wait(self, nest, overlap, flights):
+        due(nest, overlap=overlap, catch_up="all", hours=3)
+
+        tick(nest.rt)
+
+        assert len(nest.rows(FLOWN)) == flights
+        outcomes = nest.rows("SELECT count(*) FILTER (WHERE outcome = 'flown')::int, count(*)::int FROM hive.slot")
+        assert outcomes[0][0] == flights
+
+    def test_a_bee_with_an_open_flight_leaves_the_slot_out_and_says_so(self, nest):
+        due(nest)
+        nest.fly()
+
+        tick(nest.rt)
+
+        assert nest.one("SELECT count(*) FROM hive.flight") == 1
+        assert nest.one("SELECT outcome FROM hive.slot WHERE starts_with(slot_key, 'often@')") == "skipped"
+
+    def test_jitter_delays_the_first_task(self, nest):
+        due(nest, jitter=3600.0)
+
+        tick(nest.rt)
+
+        assert nest.one("SELECT available_at > clock_timestamp() AND hinted_at IS NULL FROM hive.task")
+        assert nest.sent == []
+
+
+class TestTheSlot:
+    """What keeps two schedulers apart where the row lock does not, because one of them stood still meanwhile."""
+
+    @staticmethod
+    def tick_again(nest: Nest) -> None:
+        """A second scheduler that read the schedule before the first one moved it."""
+        due(nest, overlap="allow")
+        before = nest.one("SELECT next_slot FROM hive.schedule")
+        tick(nest.rt)
+        nest.run("UPDATE hive.schedule SET next_slot = %s", before)
+        tick(nest.rt)
+
+    def test_it_is_taken_once(self, nest):
+        self.tick_again(nest)
+
+        assert nest.one("SELECT count(*) FROM hive.flight") == nest.one("SELECT count(*) FROM hive.task") == 1
+
+    def test_without_the_conflict_rule_the_second_scheduler_fails(self, nest, monkeypatch):
+        text = db.statements()["create_flight"]
+        assert "    ON CONFLICT DO NOTHING\n" in text
+        monkeypatch.setitem(db.statements(), "create_flight", text.replace("    ON CONFLICT DO NOTHING\n", ""))
+
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            self.tick_again(nest)
+
+    def test_without_the_unique_key_there_are_two_flights(self, nest):
+        nest.run("ALTER TABLE hive.slot DROP CONSTRAINT slot_pkey")
+
+        self.tick_again(nest)
+
+        assert nest.one("SELECT count(*) FROM hive.flight") == 2
+
+    def test_a_request_that_comes_twice_is_one_flight(self, nest):
+        write(nest.register() / "a.jsonl", [{"id": 1}])
+
+        assert len({nest.fly(request="once") for _ in range(3)}) == 1
