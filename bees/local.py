@@ -119,7 +119,11 @@ class LocalBee(WorkerBee):
         return [self._offer(self._plan(name)) for name in self._streams()]
 
     def collect_nectar(
-        self, stream: str, cursor: Cursor | None, slice: str | None = None, query: Mapping[str, Any] | None = None  # noqa: A002, ARG002
+        self,
+        stream: str,
+        cursor: Cursor | None,
+        slice: str | None = None,  # noqa: A002, ARG002
+        query: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:
         plan = self._plan(stream)
         if query:

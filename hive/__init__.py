@@ -1,4 +1,7 @@
-"""The manager: schedules flights, keeps the ledger, lands honey. The only place that knows Celery, Redis and our database."""
+"""The manager: schedules flights, keeps the ledger, lands honey.
+
+The only place that knows Celery, Redis and our database.
+"""
 
 from __future__ import annotations
 

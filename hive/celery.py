@@ -88,7 +88,7 @@ def send(hints: Sequence[Hint]) -> None:
                 argsrepr=hint.ref,
                 kwargsrepr="",
             )
-        except (OSError, app.connection_for_write().connection_errors):  # noqa: PERF203 - each hint may fail alone
+        except (OSError, app.connection_for_write().connection_errors):  # the broker is away for the other hints too
             return
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
+from hive import worker
 from hive.flight.close import close_if_done
 from hive.flight.task import Task
 from hive.flight.verdict import Verdict, backoff
 from hive.flight.work import put_back, work
 from hive.ledger import partitions
-from hive.ledger.db import Transaction
+from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint, choose, hints_of
-from hive.runtime import Runtime
-from hive.worker import bury_the_dead
+from hive.logs import configure
+from hive.runtime import Runtime, open_runtime
 
 log = structlog.get_logger()
 
@@ -48,7 +51,7 @@ class Janitor:
         if away > self._rt.settings.lease:
             self._grant_grace(away)
             return
-        bury_the_dead(self._rt.db)
+        worker.bury_the_dead(self._rt.db)
         expire(self._rt)
         self._hint()
         self._close()
@@ -124,6 +127,29 @@ class Janitor:
             partitions.drop_before(connection, clock.today - dt.timedelta(days=self._rt.settings.retention_days))
 
 
+def run() -> None:
+    """A process of its own: a pass each HIVE_JANITOR seconds until a signal ends it. Any number may run."""
+    from hive.celery import queue_lengths, send
+
+    configure()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rt = open_runtime(send=send)
+    beat: worker.Heartbeat | None = None
+    keeper = Janitor(rt, queue_lengths)
+    while not stop.is_set():
+        try:
+            beat = beat or worker.begin(rt)
+            keeper.tick()
+        except UNREACHABLE:
+            log.warning("database.unreachable", where="janitor")
+        stop.wait(rt.settings.janitor)
+    if beat is not None:
+        beat.stop()
+    rt.close()
+
+
 def expire(rt: Runtime) -> int:
     """Take back the tasks of workers that stopped beating: again, in halves, or dead. Gives how many."""
     hints: list[Hint] = []
@@ -159,6 +185,6 @@ def _task(tx: Transaction, row: Any) -> Task:
     assert about is not None
     return Task(
         row.day, row.id, row.flight, row.bee, row.kind, row.queue, row.priority, row.attempt, row.crashes, row.fence,
-        row.checkpoint, row.batch, row.row_from, row.row_to, about[0], about[1], row.source, about[2], about[3], about[4],
-        about[5], about[6], about[7], about[8],
+        row.checkpoint, row.batch, row.row_from, row.row_to, about[0], about[1], row.source, about[2], about[3],
+        about[4], about[5], about[6], about[7], about[8],
     )  # fmt: skip

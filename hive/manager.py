@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,10 +13,12 @@ from typing import Any, Self
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from bees.core.bee import WorkerBee
 from hive.config.load import from_mapping, load
 from hive.config.model import BeeConfig, UnknownBee
 from hive.config.problems import did_you_mean
 from hive.config.references import lift_secrets
+from hive.flight.bees import make_bee
 from hive.flight.create import Bee, fly_now
 from hive.registry import connector, queue_of
 from hive.runtime import Runtime, open_runtime
@@ -83,16 +85,25 @@ class Flight:
     def result(self) -> FlightResult:
         return self.hive.flight(self.id)
 
-    def wait(self, timeout: float | None = None) -> FlightResult:
-        """Block until the flight is closed. Raises TimeoutError after `timeout` seconds; the flight goes on."""
+    def wait(
+        self, timeout: float | None = None, *, watch: Callable[[FlightResult], None] | None = None
+    ) -> FlightResult:
+        """Block until the flight is closed; `watch` sees each result on the way.
+
+        Raises TimeoutError after `timeout` seconds; the flight goes on.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.02
         while True:
             result = self.result()
             if result.state not in OPEN:
                 return result
+            if watch is not None:
+                watch(result)
             if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"flight {self.id} of {result.bee!r} is still {result.state} after {timeout} seconds")
+                raise TimeoutError(
+                    f"flight {self.id} of {result.bee!r} is still {result.state} after {timeout} seconds"
+                )
             time.sleep(pause)
             pause = min(0.25, pause * 1.3)
 
@@ -166,6 +177,12 @@ class HiveManager:
             [],
         )
 
+    def open_bee(self, name: str) -> WorkerBee:
+        """The live bee with its secrets, for a look at its source; the caller closes it. Raises UnknownBee, GiveUp."""
+        bee = self._bee(name)
+        about = self._rows("SELECT connector, config FROM hive.bee WHERE id = %s", [bee.id])[0]
+        return make_bee(name, about["connector"], about["config"], self._rt.vault(bee.tenant).text)
+
     def apply(self, path: Path) -> list[str]:
         """Load a configuration file and register all its bees; gives their names. Raises ConfigProblems."""
         vault = self._rt.vault()
@@ -190,7 +207,8 @@ class HiveManager:
         bee = self._bee(worker_id)
         block = self._rows("SELECT config FROM hive.bee WHERE id = %s", [bee.id])[0]["config"]
         config = BeeConfig.model_validate(block)
-        made = config.new_schedule(**({"cron": schedule} if " " in schedule.strip() else {"every": schedule}))
+        is_cron = " " in schedule.strip()
+        made = config.new_schedule(cron=schedule) if is_cron else config.new_schedule(every=schedule)
         with self._rt.db.transaction() as tx:
             set_schedules(tx, bee.id, (made,))
         return str(made.name)
@@ -198,8 +216,9 @@ class HiveManager:
     def monitor_workers(self) -> list[WorkerStatus]:
         """Every worker process that was heard of in the last minutes."""
         rows = self._rows(
-            "SELECT w.id AS worker_id, w.host, w.pid, w.alive_until > clock_timestamp() AS alive, w.beat_at AS last_heartbeat,"
-            " w.rss, (SELECT count(*) FROM hive.task t WHERE t.owner = w.id AND t.state = 'running')::int AS running"
+            "SELECT w.id AS worker_id, w.host, w.pid, w.alive_until > clock_timestamp() AS alive,"
+            " w.beat_at AS last_heartbeat, w.rss,"
+            " (SELECT count(*) FROM hive.task t WHERE t.owner = w.id AND t.state = 'running')::int AS running"
             " FROM hive.worker w ORDER BY w.id",
             [],
         )
@@ -215,7 +234,9 @@ class HiveManager:
         self._rt.send(hints)
         return len(hints)
 
-    def scrubber(self, profile: str | None, custom_rules: Sequence[Mapping[str, Any]] = (), tenant: str = "default") -> DataScrubber:
+    def scrubber(
+        self, profile: str | None, custom_rules: Sequence[Mapping[str, Any]] = (), tenant: str = "default"
+    ) -> DataScrubber:
         """A scrubber with the hive's pseudonym keys: its tokens join those in the jars."""
         return DataScrubber({"profile": profile, "custom_rules": list(custom_rules)}, keys=self._rt.keyring(tenant))
 
@@ -239,9 +260,11 @@ class HiveManager:
         with self._rt.db.transaction() as tx:
             row = tx.psycopg.execute(
                 "INSERT INTO hive.bee (name, tenant, connector, queue, config, config_version, origin, enabled, source)"
-                " VALUES (%(name)s, %(tenant)s, %(kind)s, %(queue)s, %(config)s, 1, %(origin)s, %(enabled)s, %(source)s)"
+                " VALUES (%(name)s, %(tenant)s, %(kind)s, %(queue)s, %(config)s, 1, %(origin)s, %(enabled)s,"
+                "   %(source)s)"
                 " ON CONFLICT (name) DO UPDATE SET tenant = excluded.tenant, connector = excluded.connector,"
-                "   queue = excluded.queue, config = excluded.config, enabled = excluded.enabled, source = excluded.source,"
+                "   queue = excluded.queue, config = excluded.config, enabled = excluded.enabled,"
+                "   source = excluded.source,"
                 "   config_version = bee.config_version + (bee.config IS DISTINCT FROM excluded.config)::int,"
                 "   updated_at = clock_timestamp() RETURNING id",
                 {

@@ -60,7 +60,7 @@ def open_runtime(chosen: Settings | None = None, send: Send = _nobody, owner: st
 
 
 def runtime(send: Send = _nobody, owner: str = "") -> Runtime:
-    """This process's runtime. A child made by fork gets its own: no connection is shared across a fork."""
+    """The runtime of this process. A child made by fork gets its own: no connection is shared across a fork."""
     global _current  # noqa: PLW0603 - one per process is the point
     if _current is None or _current[0] != os.getpid():
         _current = (os.getpid(), open_runtime(send=send, owner=owner))

@@ -21,7 +21,8 @@ from hive.runtime import Runtime
 log = structlog.get_logger()
 
 _DUE = """
-SELECT s.id AS schedule, s.name AS schedule_name, s.spec, s.next_slot, b.id, b.name, b.tenant, b.queue, b.config_version,
+SELECT s.id AS schedule, s.name AS schedule_name, s.spec, s.next_slot,
+       b.id, b.name, b.tenant, b.queue, b.config_version,
        coalesce(b.config -> 'honey_jar' ->> 'name', b.config ->> 'honey_jar', b.name) AS jar, clock_timestamp() AS now
   FROM hive.schedule s JOIN hive.bee b ON b.id = s.bee
  WHERE s.enabled AND b.enabled AND s.next_slot <= clock_timestamp()

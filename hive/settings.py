@@ -19,9 +19,15 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HIVE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    data_dir: Path = Field(Path(".hive"), description="where embedded servers, the hive key and the running hive's state live")
-    database_url: SecretStr | None = Field(None, description="our PostgreSQL; unset: the embedded server under the data folder")
-    redis_url: SecretStr | None = Field(None, description="the broker; unset: the embedded server under the data folder")
+    data_dir: Path = Field(
+        Path(".hive"), description="where embedded servers, the hive key and the running hive's state live"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="our PostgreSQL; unset: the embedded server under the data folder"
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="the broker; unset: the embedded server under the data folder"
+    )
     config: Path | None = Field(None, description="the configuration file that names the bees")
     key: SecretStr | None = Field(None, description="the hive key: 32 bytes as base64 or hex")
     key_file: Path | None = Field(None, description="a file that holds the hive key, mode 0600")
@@ -30,7 +36,9 @@ class Settings(BaseSettings):
     gateway_port: int = Field(8000, description="the gateway's port")
     flower_port: int = Field(5555, description="Flower's port")
 
-    flower_login: SecretStr | None = Field(None, description="user:password of Flower; unset: made once under the data folder")
+    flower_login: SecretStr | None = Field(
+        None, description="user:password of Flower; unset: made once under the data folder"
+    )
 
     lease: float = Field(10.0, description="seconds without a heartbeat after which a worker's tasks are taken back")
     heartbeat: float = Field(3.0, description="seconds between heartbeats of a worker process")
@@ -42,15 +50,21 @@ class Settings(BaseSettings):
     batch_wait: float = Field(0.5, description="a batch is closed when its first record has waited this long")
     value_limit: int = Field(64 << 20, description="a value above this size is quarantined")
     hints_per_queue: int = Field(32, description="hints outstanding on one queue; the rest waits in the ledger")
-    pending_bytes_per_flight: int = Field(512 << 20, description="sealed bytes of one flight above which it stops reading")
+    pending_bytes_per_flight: int = Field(
+        512 << 20, description="sealed bytes of one flight above which it stops reading"
+    )
     pending_bytes: int = Field(4 << 30, description="sealed bytes of all flights above which nothing is read")
     max_attempts: int = Field(5, description="attempts after which a task is dead")
     retention_days: int = Field(7, description="days that finished tasks, receipts and events are kept")
-    transaction_pooling: bool = Field(False, description="the database is reached through pgbouncer in transaction mode")
+    transaction_pooling: bool = Field(
+        False, description="the database is reached through pgbouncer in transaction mode"
+    )
     log_level: str = Field("INFO", description="least severe level that is logged")
     search: bool = Field(True, description="index landed text for full-text search")
     crash_at: str = Field("", description="tests only: kill this process at the named step of the protocol")
-    crash_once: Path | None = Field(None, description="tests only: a file that is made by the first crash and prevents a second")
+    crash_once: Path | None = Field(
+        None, description="tests only: a file that is made by the first crash and prevents a second"
+    )
 
     @property
     def key_path(self) -> Path:

@@ -63,22 +63,21 @@ class Supervisor:
         settings: Settings,
         *,
         config: Path | None = None,
-        queues: Collection[str] = (),
         concurrency: Mapping[str, int] | None = None,
         command: Callable[[tuple[str, ...]], list[str]] | None = None,
-        migrate: Callable[[str], None] | None = None,
+        prepare: Callable[[str], Collection[str]] | None = None,
     ) -> None:
-        """`queues` have a bee, so their pools start before the hive is ready; `concurrency` is processes by queue.
+        """`concurrency` is processes by queue; `command` makes an argument list from the arguments of `hive`.
 
-        `command` makes the argument list of a process from the arguments of `hive`; `migrate` brings the database to
-        the newest schema, and may do more that must be done before the first process starts.
+        `prepare` does with the database what must be done before the first process starts, and gives the queues that
+        have a bee: their pools start before the hive is ready, the others after.
         """
         self._settings = settings
         self._config = config or settings.config
-        self._urgent = {"nectar", *queues}
-        self._concurrency = {**_default_concurrency(self._urgent), **(concurrency or {})}
+        self._urgent = {"nectar"}
+        self._concurrency = dict(concurrency or {})
         self._command = command or _hive_command
-        self._migrate = migrate or _migrate
+        self._prepare = prepare or self._migrate_and_load
         self._servers: list[Server] = []
         self._children: list[Child] = []
         self._waiting: list[Child] = []
@@ -161,7 +160,7 @@ class Supervisor:
             "config": None if self._config is None else str(self._config.resolve()),
         }
         with self._stoppable():
-            self._migrate(database_url)
+            self._urgent |= set(self._prepare(database_url))
         self._publish(ready=False)
         self._plan(gateway, flower)
 
@@ -182,6 +181,21 @@ class Supervisor:
             with self._stoppable():
                 addresses.append(server.start())
         return addresses[0], addresses[1]
+
+    def _migrate_and_load(self, database_url: str) -> set[str]:
+        """Bring the schema up to date and register the bees of the configuration. Raises ConfigProblems."""
+        from hive.ledger.db import Database
+        from hive.ledger.migrate import migrate
+        from hive.manager import HiveManager
+        from hive.runtime import Runtime
+        from hive.vault.key import hive_key
+
+        key = hive_key(self._settings)
+        migrate(database_url)
+        with HiveManager(rt=Runtime(self._settings, Database(database_url), key)) as hive:
+            if self._config is not None:
+                hive.apply(self._config)
+            return {bee["queue"] for bee in hive.bees() if bee["enabled"]}
 
     def _publish(self, *, ready: bool) -> None:
         self._state["ready"] = ready
@@ -211,7 +225,8 @@ class Supervisor:
             (self._children if urgent else self._waiting).append(child)
 
     def _worker(self, queue: str) -> Command:
-        arguments = ("worker", "--queues", queue, "-c", str(self._concurrency[queue]))
+        concurrency = {**_default_concurrency(self._urgent), **self._concurrency}
+        arguments = ("worker", "--queues", queue, "-c", str(concurrency[queue]))
         return Command(f"worker-{queue}", arguments, Ends.WITH_THE_WORK)
 
     def _await_ready(self) -> None:
@@ -297,12 +312,6 @@ class Supervisor:
 
 def _hive_command(arguments: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-m", "hive", *arguments]
-
-
-def _migrate(url: str) -> None:
-    from hive.ledger.migrate import migrate
-
-    migrate(url)
 
 
 def _default_concurrency(urgent: Collection[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The Celery tasks, a few lines each: unwrap the message, call a plain function. And a worker process's start and end."""
+"""The Celery tasks, a few lines each: unwrap the message, call a plain function. And how a worker starts and ends."""
 
 from __future__ import annotations
 

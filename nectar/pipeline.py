@@ -6,6 +6,7 @@ content extraction (documents become text), scrubbing, chunking (`nectar.chunk`,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +28,7 @@ class Scrubbed(Protocol):
     @property
     def removed(self) -> pa.Table: ...
     @property
-    def failed(self) -> dict[int, str]: ...
+    def failed(self) -> Mapping[int, str]: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def oversized(table: pa.Table, limit: int) -> dict[int, str]:
     return found
 
 
-def without(table: pa.Table, rows: list[int], gone: dict[int, str]) -> tuple[pa.Table, list[int]]:
+def without(table: pa.Table, rows: list[int], gone: Mapping[int, str]) -> tuple[pa.Table, list[int]]:
     """The table and its row places without the rows in `gone`, which counts in this table."""
     if not gone:
         return table, rows

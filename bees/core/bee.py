@@ -71,7 +71,11 @@ class WorkerBee(ABC):
 
     @abstractmethod
     def collect_nectar(
-        self, stream: str, cursor: Cursor | None, slice: str | None = None, query: Mapping[str, Any] | None = None  # noqa: A002
+        self,
+        stream: str,
+        cursor: Cursor | None,
+        slice: str | None = None,  # noqa: A002
+        query: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:
         """Read from `cursor` on, oldest first. Each batch carries where to resume after it.
 

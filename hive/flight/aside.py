@@ -8,9 +8,10 @@ from psycopg.types.json import Jsonb
 
 from hive.errors import HiveError
 from hive.flight.process import complete_part, load
+from hive.flight.seal import pack
 from hive.flight.task import Task
 from hive.jars.land import Place
-from hive.jars.quarantine import REASONS, Bad, quarantine, raw_of
+from hive.jars.quarantine import REASONS, Bad, quarantine
 from hive.ledger.db import Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
@@ -22,7 +23,9 @@ def halve(tx: Transaction, task: Task, rt: Runtime) -> list[Hint]:
     middle = (low + high) // 2
     hints: list[Hint] = []
     for part in ((low, middle), (middle, high)):
-        hints += task.follow(tx, rt.settings, "process", task.queue, checkpoint=task.checkpoint, batch=task.batch, rows=part)
+        hints += task.follow(
+            tx, rt.settings, "process", task.queue, checkpoint=task.checkpoint, batch=task.batch, rows=part
+        )
     tx.run("split_batch", day=task.day, batch=task.batch)
     task.finish(tx)
     return hints
@@ -37,7 +40,7 @@ def set_aside(tx: Transaction, task: Task, rt: Runtime, code: str, error: dict[s
     try:
         work = load(task, rt)
         place, checkpoint = work.place, work.checkpoint
-        raw = raw_of(work.table, 0) if work.table.num_rows == 1 else _whole(work.table)
+        raw = pack(work.table, work.meta, ())
         bad = [Bad(r, reject.code, reject.reason, reject.raw, reject.position) for r, reject in work.rejects]
         if work.table.num_rows:
             bad.append(Bad(task.row_from or 0, code, REASONS[code], raw, records=rows - len(bad)))
@@ -49,16 +52,6 @@ def set_aside(tx: Transaction, task: Task, rt: Runtime, code: str, error: dict[s
     if error is not None:
         tx.run("give_up", day=task.day, id=task.id, error=Jsonb(error))
     complete_part(tx, task, checkpoint, place.seq, counts, dead=error is not None)
-
-
-def _whole(table: Any) -> bytes:
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_table(table)
-    raw: bytes = sink.getvalue().to_pybytes()
-    return raw
 
 
 def _unopened(tx: Transaction, task: Task) -> tuple[Place, int, bytes]:

@@ -42,7 +42,9 @@ class OpenBee:
             self.pollen()
         if name not in self.streams:
             raise GiveUp(
-                f"the source no longer offers the stream {name!r}", code="stream_gone", where=name,
+                f"the source no longer offers the stream {name!r}",
+                code="stream_gone",
+                where=name,
                 advice="compare `hive schema` with the bee's streams",
             )
         return self.streams[name]
@@ -61,7 +63,9 @@ class OpenBees:
         self._vault = vault
         self._open: OrderedDict[tuple[int, int], OpenBee] = OrderedDict()
 
-    def get(self, bee: int, version: int, name: str, tenant: str, load: Callable[[], tuple[str, Mapping[str, Any]]]) -> OpenBee:
+    def get(
+        self, bee: int, version: int, name: str, tenant: str, load: Callable[[], tuple[str, Mapping[str, Any]]]
+    ) -> OpenBee:
         """The open bee of this configuration version. `load` gives (connector, config) when it must be made.
 
         Raises GiveUp that names the bee and the field when a reference is missing or an option is wrong.
@@ -69,7 +73,7 @@ class OpenBees:
         at = (bee, version)
         if at not in self._open:
             kind, config = load()
-            self._open[at] = OpenBee(make_bee(name, kind, config, self._vault(tenant)), config)
+            self._open[at] = OpenBee(make_bee(name, kind, config, self._vault(tenant).text), config)
         self._open.move_to_end(at)
         while len(self._open) > _KEPT:
             _, old = self._open.popitem(last=False)
@@ -93,10 +97,10 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**(config.get("source") or {}), **({"streams": streams} if streams else {})}
 
 
-def make_bee(name: str, kind: str, config: Mapping[str, Any], vault: Vault) -> WorkerBee:
-    """A bee with its secrets resolved. Raises GiveUp naming bee and field."""
+def make_bee(name: str, kind: str, config: Mapping[str, Any], vault: Callable[[str], str]) -> WorkerBee:
+    """A bee with its secrets resolved; `vault` gives the text at a path. Raises GiveUp naming bee and field."""
     try:
-        options = resolve(options_of(config), environ=environment(), vault=vault.text, bee=name, field="source")
+        options = resolve(options_of(config), environ=environment(), vault=vault, bee=name, field="source")
     except BadReference as error:
         raise GiveUp(str(error), code="missing_reference", where=error.field) from None
     try:
@@ -104,5 +108,7 @@ def make_bee(name: str, kind: str, config: Mapping[str, Any], vault: Vault) -> W
     except ValueError as error:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in getattr(error, "errors", list)()) or "its options"
         raise GiveUp(
-            f"bee {name!r}: the connector {kind!r} refuses {fields}", code="bad_options", advice="`hive config check FILE` says why"
+            f"bee {name!r}: the connector {kind!r} refuses {fields}",
+            code="bad_options",
+            advice="`hive config check FILE` says why",
         ) from None

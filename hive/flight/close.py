@@ -1,4 +1,7 @@
-"""The end of a flight: totals, the flight log, a snapshot made visible. A short transaction after a landing's commit."""
+"""The end of a flight: totals, the flight log, a snapshot made visible.
+
+A short transaction after a landing's commit.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
             (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, locked.jar, locked.part)
         else:
             jar.mark_changed(tx, locked.jar)
-        counts = {n: getattr(totals, n) for n in ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")}
+        counts = {
+            n: getattr(totals, n)
+            for n in ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
+        }
         kept = Jsonb(error) if error else None
         tx.run("close_flight", flight=flight, state=state, error=kept, **counts)
         tx.run("note_outcome", bee=locked.bee, error=kept)

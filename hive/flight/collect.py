@@ -126,7 +126,13 @@ class Leg:
         assert row is not None
         tx.run("keep_payload", day=self.task.day, batch=row.id, body=body)
         self.hints += self.task.follow(
-            tx, self.rt.settings, "process", PROCESS_QUEUE, checkpoint=self.task.checkpoint, batch=row.id, rows=(0, rows)
+            tx,
+            self.rt.settings,
+            "process",
+            PROCESS_QUEUE,
+            checkpoint=self.task.checkpoint,
+            batch=row.id,
+            rows=(0, rows),
         )
         moved = tx.run(
             "move_sealed_cursor", checkpoint=self.task.checkpoint, epoch=self.epoch, cursor=sealed_cursor, seq=seq
@@ -167,10 +173,19 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, stream_name: str | None = Non
     if not bee.stream(name).key:
         raise GiveUp(
             f"bee {task.bee_name!r}: the stream {name!r} has no key, so its records cannot land exactly once",
-            code="no_key", where=f"streams.{name}.key", advice=f"name the columns that identify a record: streams.{name}.key",
-        )  # fmt: skip
+            code="no_key",
+            where=f"streams.{name}.key",
+            advice=f"name the columns that identify a record: streams.{name}.key",
+        )
     leg = Leg(
-        task, bee, bee.stream(name), rt, data_key, state.epoch, state.sealed_seq, open_cursor(rt, task, state.sealed_cursor)
+        task,
+        bee,
+        bee.stream(name),
+        rt,
+        data_key,
+        state.epoch,
+        state.sealed_seq,
+        open_cursor(rt, task, state.sealed_cursor),
     )
     return leg.run()
 

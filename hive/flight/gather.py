@@ -11,7 +11,12 @@ from nectar.batch import Batch
 
 
 def gather(
-    batches: Iterator[Batch], *, most_bytes: int, most_rows: int, wait: float, clock: Callable[[], float] = time.monotonic
+    batches: Iterator[Batch],
+    *,
+    most_bytes: int,
+    most_rows: int,
+    wait: float,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[tuple[Batch, bool]]:
     """(batch, whether it is the last) for each batch to seal.
 
@@ -43,7 +48,9 @@ def _rows(held: list[Batch]) -> int:
 
 
 def _alike(a: Batch, b: Batch) -> bool:
-    return bool(b.table.num_rows == 0 or a.table.num_rows == 0 or a.table.schema.equals(b.table.schema, check_metadata=True))
+    return bool(
+        b.table.num_rows == 0 or a.table.num_rows == 0 or a.table.schema.equals(b.table.schema, check_metadata=True)
+    )
 
 
 def _join(held: list[Batch]) -> Batch:

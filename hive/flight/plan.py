@@ -22,7 +22,9 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, str]:
     streams = bee.pollen()
     if not streams:
         raise GiveUp(
-            f"bee {task.bee_name!r}: the source offers no stream", code="no_stream", where="streams",
+            f"bee {task.bee_name!r}: the source offers no stream",
+            code="no_stream",
+            where="streams",
             advice="name what to read under `streams`, or check what the credentials may see with `hive schema`",
         )
     hints: list[Hint] = []

@@ -8,8 +8,9 @@ before anything is written, so a worker that was taken for dead changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -17,10 +18,10 @@ import pyarrow as pa
 from hive import crash
 from hive.errors import HiveError
 from hive.flight.scrubbers import scrubber_of
-from hive.flight.seal import Meta, flight_key, open_batch, place, unpack
+from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.task import Task
 from hive.jars import land
-from hive.jars.quarantine import REASONS, Bad, quarantine, raw_of
+from hive.jars.quarantine import REASONS, Bad, quarantine
 from hive.jars.search import pieces
 from hive.jars.views import kinds_of, learn
 from hive.ledger.db import Transaction
@@ -101,7 +102,7 @@ def load(task: Task, rt: Runtime) -> Work:
     return Work(task, rt, spot, row.checkpoint, in_order, cut, low, meta, numbered)
 
 
-def prepare(work: Work, forced: set[str]) -> None:
+def prepare(work: Work, forced: Container[str]) -> None:
     """Decide what becomes of every record, without writing anything. `forced` keys are written even if unchanged."""
     work.bad = [Bad(row, r.code, r.reason, r.raw, r.position) for row, r in work.rejects]
     if work.table.num_rows == 0:
@@ -141,10 +142,10 @@ def _identify(work: Work) -> pl.DataFrame:
 
 def _set_bad(work: Work, at: int, code: str, key_hash: str | None) -> None:
     reason = REASONS.get(code, code.replace("_", " "))
-    work.bad.append(Bad(work.first + at, code, reason, raw_of(work.table, at), key_hash=key_hash))
+    work.bad.append(Bad(work.first + at, code, reason, pack(work.table.slice(at, 1), work.meta, ()), key_hash=key_hash))
 
 
-def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: set[str]) -> pl.DataFrame:
+def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -> pl.DataFrame:
     """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
     with work.rt.db.transaction() as tx:
         known = land.known(tx, work.place, newest["key_hash"].to_list())
@@ -220,7 +221,7 @@ def _tombstones(work: Work, gone: pl.DataFrame) -> pl.DataFrame:
 
 
 def _record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.Series:
-    """The scrubbed key as text, for people; a JSON array where it has several columns; the hash where it was removed."""
+    """The scrubbed key as text, for people: a JSON array if it has several columns, the hash where it was removed."""
     columns = [c for c in key if c in table.column_names]
     texts: list[str] = []
     for values, fallback in zip(zip(*[table[c].to_pylist() for c in columns], strict=True), hashes, strict=False):
@@ -235,11 +236,11 @@ def _record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.S
 
 def _marks(refined: Refined, inexact: Marks) -> list[str | None]:
     """Per record: what was removed from which field (kinds and counts), and which fields could not be held exactly."""
-    found: dict[int, dict[str, dict[str, object]]] = {}
+    found: dict[int, dict[str, dict[str, Any]]] = {}
     rows = zip(*[refined.removed[c].to_pylist() for c in ("row", "field", "kind", "count")], strict=True)
     for row, name, kind, count in rows:
         removed = found.setdefault(row, {}).setdefault("removed", {})
-        removed.setdefault(name, {})[kind] = count  # type: ignore[index, attr-defined]
+        removed.setdefault(name, {})[kind] = count
     for row, marks in inexact.items():
         found.setdefault(row, {})["inexact"] = dict(marks)
     return [json.dumps(found[n], ensure_ascii=False) if n in found else None for n in range(refined.table.num_rows)]
@@ -264,13 +265,12 @@ def _land(work: Work) -> bool:
         name_backend(tx, task, work.rt.settings.landing_limit)
         task.hold(tx)
         superseded = work.superseded + _raise(tx, work)
-        written = land.write(tx, work.place, work.frame)
-        crash.point("process:mid-write")
-        if work.chunks is not None:
-            land.write_chunks(tx, work.place, written, work.fresh, work.chunks)
+        written = land_frame(tx, work)
         if work.bad:
             quarantine(tx, work.rt.keyring(task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
-        deleted = work.frame.filter(pl.col("deleted").cast(pl.Boolean) & pl.col("key_hash").is_in(sorted(written))).height
+        deleted = work.frame.filter(
+            pl.col("deleted").cast(pl.Boolean) & pl.col("key_hash").is_in(sorted(written))
+        ).height
         raised = work.raised.height if not work.raised.is_empty() else 0
         counts = {
             "landed": len(written) - deleted,
@@ -283,6 +283,15 @@ def _land(work: Work) -> bool:
         crash.point("process:before-commit")
     crash.point("process:after-commit")
     return waiting
+
+
+def land_frame(tx: Transaction, work: Work) -> set[str]:
+    """Write the records with their searchable text. Gives the keys that were written: the others are newer there."""
+    written = land.write(tx, work.place, work.frame)
+    crash.point("process:mid-write")
+    if work.chunks is not None:
+        land.write_chunks(tx, work.place, written, work.fresh, work.chunks)
+    return written
 
 
 def _raise(tx: Transaction, work: Work) -> int:
@@ -309,10 +318,7 @@ def complete_part(
     )  # fmt: skip
     part = tx.run("part_landed", day=task.day, batch=task.batch, dead=dead).fetchone()
     assert part is not None
-    if dead:
-        waiting = False
-    else:
-        waiting = task.finish(tx)
+    waiting = False if dead else task.finish(tx)
     if part.open_parts == 0:
         tx.run("drop_payload", day=task.day, batch=task.batch)
         state = tx.run("lock_checkpoint", checkpoint=checkpoint).fetchone()
@@ -328,5 +334,3 @@ def name_backend(tx: Transaction, task: Task, limit: float) -> None:
         names["transaction_timeout"] = f"{int(limit * 1000)}ms"
     for name, value in names.items():
         tx.psycopg.execute("SELECT set_config(%s, %s, true)", [name, value])
-
-

@@ -88,4 +88,6 @@ def open_batch(data_key: bytes, body: bytes | None, aad: bytes) -> bytes:
     try:
         return open_(data_key, body, aad)
     except Unsealable as error:
-        raise Unreadable("the sealed batch does not open: it was changed or moved", advice="fly the bee again") from error
+        raise Unreadable(
+            "the sealed batch does not open: it was changed or moved", advice="fly the bee again"
+        ) from error

@@ -110,5 +110,3 @@ class Task:
         ).fetchone()
         assert row is not None
         return [Hint(self.day, row.id, kind, queue, self.flight, self.id)] if row.hinted else []
-
-

@@ -54,9 +54,8 @@ def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
             row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()
             if row is not None:
                 task = Task.from_row(row)
-                if task.stage == "process" or (_source_slot(tx, task) and (task.kind == "plan" or take_lease(tx, task))):
-                    return task
-                raise _NotYet
+                _need_room(tx, task)
+                return task
     except _NotYet:
         pass
     with rt.db.transaction() as tx:
@@ -66,6 +65,14 @@ def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
 
 class _NotYet(Exception):
     """Rolls a claim back: the stream or the source has no room for another reader."""
+
+
+def _need_room(tx: Transaction, task: Task) -> None:
+    """Take the source's slot and the stream's lease for a task that needs them. Raises _NotYet."""
+    if task.stage == "process":
+        return
+    if not _source_slot(tx, task) or not (task.kind == "plan" or take_lease(tx, task)):
+        raise _NotYet
 
 
 def _source_slot(tx: Transaction, task: Task) -> bool:
@@ -85,7 +92,7 @@ def run(task: Task, rt: Runtime) -> bool:
         return settle(task, rt, Verdict(retry=True, after=0, counts=False, error={"code": "database_unreachable"}))
     except LeaseHeld as error:
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a task raises becomes a verdict in the ledger
         verdict = judge(error, attempt=task.attempt, max_attempts=rt.settings.max_attempts)
         _log(task, error, verdict)
         if task.stage == "collect":
@@ -107,7 +114,7 @@ def _config(task: Task, rt: Runtime) -> tuple[str, dict[str, Any]]:
     with rt.db.transaction() as tx:
         row = tx.psycopg.execute("SELECT connector, config FROM hive.bee WHERE id = %s", [task.bee]).fetchone()
     assert row is not None
-    return row
+    return row[0], row[1]
 
 
 def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
@@ -115,13 +122,15 @@ def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
     about = {"task": task.ref, "bee": task.bee_name, "attempt": task.attempt, "retry": verdict.retry, **told}
     if verdict.error.get("code") == "internal":
         place = verdict.error.get("place")
-        log.error("task.failed", kind=type(error).__name__, where=place, **{k: v for k, v in about.items() if k != "place"})
+        log.error(
+            "task.failed", kind=type(error).__name__, where=place, **{k: v for k, v in about.items() if k != "place"}
+        )
     else:
         log.warning("task.failed", **about)
 
 
 def settle(task: Task, rt: Runtime, verdict: Verdict) -> bool:
-    """Write a failure down. While our database is out of reach this waits for it: the attempt is given back after all."""
+    """Write a failure down. This waits while our database is out of reach: the attempt is given back after all."""
     while True:
         try:
             hints = _settle(task, rt, verdict)

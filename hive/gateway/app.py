@@ -6,12 +6,10 @@ import asyncio
 import base64
 import binascii
 import hmac
-import importlib.metadata
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
-from psycopg.rows import dict_row
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,28 +17,12 @@ from starlette.routing import Route
 
 from hive.ledger.db import UNREACHABLE, Database
 from hive.settings import Settings
+from hive.status import look
 
 T = TypeVar("T")
 
 _PATIENCE = 2.0
 """Seconds within which the database must answer."""
-
-_QUEUES = """
-SELECT queue AS name, count(*) FILTER (WHERE state = 'queued')::int AS waiting,
-       count(*) FILTER (WHERE state = 'running')::int AS running
-  FROM hive.task WHERE state IN ('queued', 'running') GROUP BY queue ORDER BY queue
-"""
-_BEES = """
-SELECT b.name, b.connector, b.enabled, f.state AS last_state, f.finished_at AS last_finished,
-       (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled) AS next_slot
-  FROM hive.bee b LEFT JOIN LATERAL (SELECT state, finished_at FROM hive.flight
-       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true ORDER BY b.name
-"""
-_WORKERS = """
-SELECT w.id, w.host, w.pid, w.queues, w.alive_until > clock_timestamp() AS alive, w.beat_at AS last_heartbeat, w.rss,
-       (SELECT count(*) FROM hive.task t WHERE t.owner = w.id AND t.state = 'running')::int AS running
-  FROM hive.worker w ORDER BY w.id
-"""
 
 
 class Gateway:
@@ -60,7 +42,7 @@ class Gateway:
                 return JSONResponse({"error": "wrong login"}, 401, {"WWW-Authenticate": 'Basic realm="hive"'})
             alive = await self._in_time(self._ping)
             return JSONResponse({"status": "ok" if alive else "unavailable"})
-        told = await self._in_time(self._look)
+        told = await self._in_time(lambda: look(self._db, patience=_PATIENCE))
         if told is None:
             return JSONResponse({"status": "unavailable"}, 503)
         return Response(orjson.dumps(told), media_type="application/json")
@@ -76,14 +58,6 @@ class Gateway:
         with self._db.transaction() as tx:
             tx.psycopg.execute("SELECT set_config('statement_timeout', '2s', true)")
         return True
-
-    def _look(self) -> dict[str, Any]:
-        with self._db.transaction() as tx:
-            tx.psycopg.execute("SELECT set_config('statement_timeout', '2s', true)")
-            rows = tx.psycopg.cursor(row_factory=dict_row)
-            queues, bees, workers = [rows.execute(query).fetchall() for query in (_QUEUES, _BEES, _WORKERS)]
-        version = importlib.metadata.version("worker-bees")
-        return {"status": "ok", "version": version, "queues": queues, "bees": bees, "workers": workers}
 
     def _knows(self, request: Request) -> bool:
         """Whether the request carries the operator's login."""

@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 from hive.ledger.db import Database
 from hive.vault.envelope import NONCE_BYTES, TAG_BYTES
 
+STATES = ("open", "retried", "dropped")
 _ENTRY = """
 SELECT q.id, b.name AS bee, j.name AS jar, s.name AS stream, q.flight::text AS flight, q.records, q.code, q.reason,
        q.place, q.state, q.created_at, q.seq, q."row", greatest(0, length(q.body) - %(frame)s) AS size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -38,7 +37,8 @@ def new_snapshot_jar(tx: Transaction, comb: str, tenant: str, *, scrubbed: bool)
     base, part = f"{comb}_snapshot_{stamp[0]}", stamp[1]
     for n in range(1, 1000):
         row = tx.psycopg.execute(
-            "INSERT INTO hive.jar (name, tenant, kind, part, visible, metadata) VALUES (%s, %s, 'snapshot', %s, false, %s)"
+            "INSERT INTO hive.jar (name, tenant, kind, part, visible, metadata)"
+            " VALUES (%s, %s, 'snapshot', %s, false, %s)"
             " ON CONFLICT (name) DO NOTHING RETURNING id",
             [base if n == 1 else f"{base}_{n}", tenant, part, metadata],
         ).fetchone()
@@ -80,5 +80,3 @@ def partition(table: str, part: int) -> sql.Identifier:
 
 def mark_changed(tx: Transaction, jar: int) -> None:
     tx.psycopg.execute("UPDATE hive.jar SET updated_at = clock_timestamp() WHERE id = %s", [jar])
-
-

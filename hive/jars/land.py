@@ -47,17 +47,17 @@ COLUMNS = ("key_hash", "content_hash", "record_key", "row", "data", "marks", "de
 
 _UPSERT = sql.SQL("""
 WITH landed AS (
-    INSERT INTO {honey} AS h (part, jar, bee, stream, epoch, seq, "row", written_seq, scrub_version, collected_at, deleted_at,
-                              flight, key_hash, content_hash, record_key, data, marks)
+    INSERT INTO {honey} AS h (part, jar, bee, stream, epoch, seq, "row", written_seq, scrub_version, collected_at,
+                              deleted_at, flight, key_hash, content_hash, record_key, data, marks)
     SELECT %(part)s, %(jar)s, %(bee)s, %(stream)s, %(epoch)s, %(seq)s, n."row", %(seq)s, %(scrub_version)s,
            %(collected_at)s::timestamptz, CASE WHEN n.deleted THEN clock_timestamp() END, %(flight)s,
            decode(n.key_hash, 'hex'), decode(n.content_hash, 'hex'), n.record_key, n.data::jsonb, n.marks::jsonb
       FROM {source} ORDER BY n.key_hash
     ON CONFLICT (part, jar, bee, stream, key_hash) DO UPDATE
        SET epoch = excluded.epoch, seq = excluded.seq, "row" = excluded."row", written_seq = excluded.written_seq,
-           scrub_version = excluded.scrub_version, collected_at = excluded.collected_at, deleted_at = excluded.deleted_at,
-           flight = excluded.flight, content_hash = excluded.content_hash, record_key = excluded.record_key,
-           data = excluded.data, marks = excluded.marks
+           scrub_version = excluded.scrub_version, collected_at = excluded.collected_at,
+           deleted_at = excluded.deleted_at, flight = excluded.flight, content_hash = excluded.content_hash,
+           record_key = excluded.record_key, data = excluded.data, marks = excluded.marks
      WHERE (h.epoch, h.seq, h."row") < (excluded.epoch, excluded.seq, excluded."row")
     RETURNING encode(h.key_hash, 'hex') AS key
 )
@@ -66,7 +66,7 @@ SELECT array_agg(key) FROM landed
 # A higher pos wins, whatever the order of arrival: the WHERE above is that rule's only home.
 
 _ARRAYS = sql.SQL(
-    'unnest(%(keys)s::text[], %(contents)s::text[], %(record_keys)s::text[], %(rows)s::int[], %(datas)s::text[],'
+    "unnest(%(keys)s::text[], %(contents)s::text[], %(record_keys)s::text[], %(rows)s::int[], %(datas)s::text[],"
     " %(marks)s::text[], %(deleteds)s::bool[])"
     ' AS n(key_hash, content_hash, record_key, "row", data, marks, deleted)'
 )
@@ -76,8 +76,8 @@ def known(tx: Transaction, place: Place, keys: Sequence[str]) -> dict[str, Known
     """What the jar holds of these keys (hex)."""
     found = tx.psycopg.execute(
         sql.SQL(
-            "SELECT encode(h.key_hash, 'hex'), encode(h.content_hash, 'hex'), h.scrub_version, h.deleted_at IS NOT NULL,"
-            " EXISTS (SELECT FROM hive.quarantine q"
+            "SELECT encode(h.key_hash, 'hex'), encode(h.content_hash, 'hex'), h.scrub_version,"
+            " h.deleted_at IS NOT NULL, EXISTS (SELECT FROM hive.quarantine q"
             "          WHERE q.stream = h.stream AND q.key_hash = h.key_hash AND q.state = 'open')"
             " FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
             " AND h.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k)"
@@ -87,7 +87,9 @@ def known(tx: Transaction, place: Place, keys: Sequence[str]) -> dict[str, Known
     return {row[0]: Known(*row[1:]) for row in found}
 
 
-def raise_pos(tx: Transaction, place: Place, keys: Sequence[str], rows: Sequence[int], contents: Sequence[str]) -> set[str]:
+def raise_pos(
+    tx: Transaction, place: Place, keys: Sequence[str], rows: Sequence[int], contents: Sequence[str]
+) -> set[str]:
     """Unchanged records that came while earlier batches are still open: their pos rises, their data stays.
 
     Gives the keys whose pos was raised. The others were written meanwhile: by a newer version, or by an older one that
@@ -115,10 +117,10 @@ def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
         return set()
     found = tx.psycopg.execute(
         sql.SQL(
-            "SELECT n.key_hash FROM unnest(%(keys)s::text[], %(rows)s::int[]) AS n(key_hash, \"row\") LEFT JOIN {honey} h"
+            'SELECT n.key_hash FROM unnest(%(keys)s::text[], %(rows)s::int[]) AS n(key_hash, "row") LEFT JOIN {honey} h'
             " ON h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
             " AND h.key_hash = decode(n.key_hash, 'hex')"
-            " WHERE h.key_hash IS NULL OR (h.epoch, h.seq, h.\"row\") < (%(epoch)s, %(seq)s, n.\"row\")"
+            ' WHERE h.key_hash IS NULL OR (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, n."row")'
         ).format(honey=partition("honey", place.part)),
         {**_values(place), "keys": list(keys), "rows": list(keys.values())},
     )
@@ -126,7 +128,7 @@ def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
 
 
 def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> set[str]:
-    """Insert or update the records of `frame` (see COLUMNS), at most one for each key. Gives the keys that were written."""
+    """Insert or update the records of `frame` (see COLUMNS), at most one for each key. Gives the keys it wrote."""
     if frame.is_empty():
         return set()
     frame = frame.sort("key_hash")
@@ -137,7 +139,7 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> set[str]:
         values |= {n: frame[c].to_list() for n, c in zip(names, COLUMNS, strict=True)}
     else:
         tx.psycopg.execute(
-            "CREATE TEMP TABLE landing (key_hash text, content_hash text, record_key text, \"row\" int, data text,"
+            'CREATE TEMP TABLE landing (key_hash text, content_hash text, record_key text, "row" int, data text,'
             " marks text, deleted bool) ON COMMIT DROP"
         )
         copy_frame(tx, sql.SQL("landing"), frame.select(COLUMNS))
@@ -164,7 +166,7 @@ def _pieces(lines: pl.Series, rows: int = 5_000) -> Iterable[bytes]:
 
 
 def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """A column in COPY's text format: null is \\N, backslash and the three separators are escaped."""
+    r"""A column in COPY's text format: null is \N, backslash and the three separators are escaped."""
     column = pl.col(name)
     if frame.schema[name] == pl.String:
         for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
@@ -193,7 +195,8 @@ def write_chunks(tx: Transaction, place: Place, written: set[str], fresh: bool, 
     names = ("key_hash", "n", "text", "text_hash")
     if chunks.height < MANY:
         source: sql.Composable = sql.SQL(
-            "unnest(%(keys)s::text[], %(ns)s::int[], %(texts)s::text[], %(hashes)s::text[]) AS c(key_hash, n, text, text_hash)"
+            "unnest(%(keys)s::text[], %(ns)s::int[], %(texts)s::text[], %(hashes)s::text[])"
+            " AS c(key_hash, n, text, text_hash)"
         )
         values |= {v: chunks[c].to_list() for v, c in zip(("keys", "ns", "texts", "hashes"), names, strict=True)}
     else:

@@ -6,8 +6,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from hive.jars.land import Place
 from hive.ledger.db import Transaction
 from hive.vault.envelope import open_, seal
@@ -46,8 +44,8 @@ def quarantine(tx: Transaction, key: tuple[str, bytes], place: Place, checkpoint
     ]  # fmt: skip
     with tx.psycopg.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO hive.quarantine (jar, bee, stream, flight, checkpoint, epoch, seq, \"row\", records, key_hash, code,"
-            " reason, place, body, key_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            'INSERT INTO hive.quarantine (jar, bee, stream, flight, checkpoint, epoch, seq, "row", records, key_hash,'
+            " code, reason, place, body, key_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             rows,
         )
 
@@ -55,15 +53,6 @@ def quarantine(tx: Transaction, key: tuple[str, bytes], place: Place, checkpoint
 def open_record(secret: bytes, checkpoint: int, seq: int, row: int, body: bytes) -> bytes:
     """The raw bytes of a quarantined record."""
     return open_(secret, body, _aad(checkpoint, seq, row))
-
-
-def raw_of(table: pa.Table, row: int) -> bytes:
-    """One record as bytes that can be read again: an Arrow stream of a single row."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.slice(row, 1))
-    raw: bytes = sink.getvalue().to_pybytes()
-    return raw
 
 
 def _aad(checkpoint: int, seq: int, row: int) -> bytes:

@@ -24,7 +24,9 @@ def pieces(table: pa.Table, keys: pl.Series, *, document: bool) -> pl.DataFrame:
     if document and "text" in columns:
         return _hashed(_split(keys, columns["text"]))
     joined = pl.DataFrame(columns).select(pl.concat_str(pl.all(), separator="\n")).to_series()
-    frame = pl.DataFrame({"key_hash": keys, "text": joined.str.strip_chars("\n").str.replace_all("\x00", " ", literal=True)})
+    frame = pl.DataFrame(
+        {"key_hash": keys, "text": joined.str.strip_chars("\n").str.replace_all("\x00", " ", literal=True)}
+    )
     short = frame.filter((pl.col("text").str.len_chars() <= _ONE_CHUNK) & (pl.col("text") != ""))
     long = frame.filter(pl.col("text").str.len_chars() > _ONE_CHUNK)
     short = short.select("key_hash", pl.lit(0, dtype=pl.Int32).alias("n"), "text")

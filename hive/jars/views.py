@@ -1,4 +1,7 @@
-"""A typed SQL view for each stream of a jar: `jars.{jar}__{stream}`. Its casts are total: null and a mark, never an error."""
+"""A typed SQL view for each stream of a jar: `jars.{jar}__{stream}`.
+
+Its casts are total: null and a mark, never an error.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _LOCK = 7_245_900_000_000
 def view_name(jar: str, stream: str) -> str:
     """`{jar}__{stream}`, cut to the 63 bytes of an identifier with a hash that keeps long names apart."""
     name = f"{jar}__{stream}"
-    if len(name.encode()) <= 63:  # noqa: PLR2004 - NAMEDATALEN - 1
+    if len(name.encode()) <= 63:  # NAMEDATALEN - 1
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return name.encode()[:54].decode("utf-8", "ignore") + "_" + digest
@@ -77,15 +80,19 @@ def learn(tx: Transaction, jar: int, bee: int, stream: int, part: int, kinds: Ma
     for name, kind in kinds.items():
         merged[name] = kind if merged.get(name, kind) == kind else "text"
     if merged != known or row is None:
-        tx.psycopg.execute("INSERT INTO hive.pollen (stream, version, columns) VALUES (%s, %s, %s)", [stream, version + 1, Jsonb(merged)])
+        tx.psycopg.execute(
+            "INSERT INTO hive.pollen (stream, version, columns) VALUES (%s, %s, %s)",
+            [stream, version + 1, Jsonb(merged)],
+        )
         _renew(tx, jar, bee, stream, part, merged)
     return merged
 
 
 def _renew(tx: Transaction, jar: int, bee: int, stream: int, part: int, columns: Mapping[str, str]) -> None:
     row = tx.psycopg.execute(
-        "SELECT j.name, s.name, s.view, b.name FROM hive.stream s JOIN hive.jar j ON j.id = s.jar JOIN hive.bee b ON b.id = s.bee"
-        " WHERE s.id = %s", [stream]
+        "SELECT j.name, s.name, s.view, b.name FROM hive.stream s JOIN hive.jar j ON j.id = s.jar"
+        " JOIN hive.bee b ON b.id = s.bee WHERE s.id = %s",
+        [stream],
     ).fetchone()
     assert row is not None
     name = row[2] or _free_name(tx, row[0], row[1], row[3])
@@ -122,11 +129,11 @@ def _expression(name: str, cast: str | None) -> sql.Composed:
 
 
 def _short(name: str) -> sql.Identifier:
-    return sql.Identifier(name if len(name.encode()) <= 63 else view_name(name, ""))  # noqa: PLR2004 - as above
+    return sql.Identifier(name if len(name.encode()) <= 63 else view_name(name, ""))
 
 
 def _unread(name: str, cast: str | None) -> sql.Composed:
     assert cast is not None
-    return sql.SQL(
-        "CASE WHEN data ->> {name} IS NOT NULL AND {cast}(data -> {name}) IS NULL THEN {name} END"
-    ).format(name=sql.Literal(name), cast=sql.Identifier("hive", cast))
+    return sql.SQL("CASE WHEN data ->> {name} IS NOT NULL AND {cast}(data -> {name}) IS NULL THEN {name} END").format(
+        name=sql.Literal(name), cast=sql.Identifier("hive", cast)
+    )

@@ -57,7 +57,7 @@ def statements() -> dict[str, LiteralString]:
 
     A statement starts with `-- name --`; comment lines after it say why. Names are unique over all files.
     """
-    found: dict[str, str] = {}
+    found: dict[str, LiteralString] = {}
     for file in sorted(resources.files("hive.ledger").joinpath("sql").iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".sql"):
             continue
@@ -67,7 +67,7 @@ def statements() -> dict[str, LiteralString]:
                 raise ValueError(f"two statements are named {name!r}; the second is in {file.name}")
             lines = [line for line in body.strip().splitlines() if not line.startswith("--")]
             found[name] = "\n".join(lines).rstrip(";")
-    return cast("dict[str, LiteralString]", found)
+    return found
 
 
 class Transaction:

@@ -49,7 +49,9 @@ def ensure_days(connection: sa.Connection, first: dt.date, days: int) -> None:
 
 def drop_before(connection: sa.Connection, day: dt.date) -> list[str]:
     """Drop the partitions of days before `day` whose flights are all closed; their totals stay in `flight`."""
-    open_day = connection.execute(sa.text("SELECT min(day) FROM hive.flight WHERE state IN ('queued', 'running')")).scalar()
+    open_day = connection.execute(
+        sa.text("SELECT min(day) FROM hive.flight WHERE state IN ('queued', 'running')")
+    ).scalar()
     limit = min(day, open_day) if open_day else day
     dropped = []
     for table in DAILY:

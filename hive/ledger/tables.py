@@ -61,7 +61,9 @@ bee = Table(
     Column("config_version", BigInteger, nullable=False),
     Column("origin", Text, nullable=False, comment="file or registered"),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
-    Column("source", Text, nullable=False, server_default="", comment="whose source_slot rows bound it; empty: unbounded"),
+    Column(
+        "source", Text, nullable=False, server_default="", comment="whose source_slot rows bound it; empty: unbounded"
+    ),
     Column("retry_at", Instant, comment="the source asked to come back at this time"),
     Column("last_error", JSONB, comment="class, code, place, advice; never a server's text"),
     Column("created_at", Instant, nullable=False, server_default=NOW),
@@ -158,7 +160,14 @@ task = Table(
     Column("finished_at", Instant),
     Column("last_error", JSONB),
     PrimaryKeyConstraint("day", "id"),
-    Index("task_waiting", "queue", "priority", "bee", "id", postgresql_where=text("state = 'queued' AND hinted_at IS NULL")),
+    Index(
+        "task_waiting",
+        "queue",
+        "priority",
+        "bee",
+        "id",
+        postgresql_where=text("state = 'queued' AND hinted_at IS NULL"),
+    ),
     Index("task_hinted", "queue", "hinted_at", postgresql_where=text("state = 'queued' AND hinted_at IS NOT NULL")),
     Index("task_running", "owner", postgresql_where=text("state = 'running'")),
     Index("task_open", "flight", postgresql_where=text("state IN ('queued', 'running')")),
@@ -321,7 +330,12 @@ honey = Table(
     Column("epoch", Integer, nullable=False, comment="pos is (epoch, seq, row): the higher one wins"),
     Column("seq", BigInteger, nullable=False),
     Column("row", Integer, nullable=False),
-    Column("written_seq", BigInteger, nullable=False, comment="the seq that last wrote the data: readers stop at landed_seq"),
+    Column(
+        "written_seq",
+        BigInteger,
+        nullable=False,
+        comment="the seq that last wrote the data: readers stop at landed_seq",
+    ),
     Column("scrub_version", BigInteger, nullable=False),
     Column("collected_at", Instant, nullable=False),
     Column("deleted_at", Instant),
@@ -439,7 +453,13 @@ queue = Table(
     "queue",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("turn", Integer, nullable=False, server_default="0", comment="the bee that was hinted last: the next one is after it"),
+    Column(
+        "turn",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the bee that was hinted last: the next one is after it",
+    ),
     postgresql_with={"fillfactor": "50"},
 )
 

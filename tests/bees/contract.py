@@ -1,4 +1,6 @@
-"""What every bee must do. A connector's test subclasses `BeeContract` and gives it a source.
+"""What every bee must do.
+
+A connector's test subclasses `BeeContract` and gives it a source:
 
     class TestLocal(BeeContract):
         connector = "local"

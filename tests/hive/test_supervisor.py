@@ -57,7 +57,7 @@ import sys
 from hive.settings import Settings
 from hive.supervisor import Supervisor
 command = lambda arguments: [sys.executable, "-c", {STAND_IN!r}, *arguments]
-hive = Supervisor(Settings(), queues=["bees.file"], command=command, migrate=lambda url: None)
+hive = Supervisor(Settings(), command=command, prepare=lambda url: ["bees.file"])
 hive.run(on_ready=lambda state: print("ready", flush=True))
 """
 

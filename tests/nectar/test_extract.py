@@ -15,12 +15,14 @@ from nectar.extract.text import decode, decodes, encoding_of, looks_textual
 
 
 def documents(*contents: bytes | None, media_type: str = "text/plain") -> pa.Table:
-    return pa.table({
-        "path": [f"{n}.txt" for n in range(len(contents))],
-        "media_type": [media_type] * len(contents),
-        "content": pa.array(contents, pa.binary()),
-        "size": [len(c or b"") for c in contents],
-    })
+    return pa.table(
+        {
+            "path": [f"{n}.txt" for n in range(len(contents))],
+            "media_type": [media_type] * len(contents),
+            "content": pa.array(contents, pa.binary()),
+            "size": [len(c or b"") for c in contents],
+        }
+    )
 
 
 def one(content: bytes, media_type: str = "text/plain") -> dict[str, Any]:

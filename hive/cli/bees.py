@@ -1,0 +1,138 @@
+"""`hive connectors`, `hive bees`, `hive check`, `hive schema`, `hive dance`: what can fly, and what its source says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hive.cli import show
+
+if TYPE_CHECKING:
+    from bees.core.bee import WorkerBee
+
+Name = Annotated[str, typer.Argument(metavar="BEE", help="Name of the bee.")]
+Config = Annotated[
+    Path | None, typer.Option(help="Take the bee from this file; no hive need run. [default: the running hive]")
+]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (connectors, bees, check, schema, dance):
+        app.command()(command)
+
+
+def connectors(json: show.Json = False) -> None:
+    """List the kinds of source that bees can read."""
+    from hive.registry import connectors as known
+
+    found = list(known().values())
+    if json:
+        show.document([{**info.__dict__, "queue": info.queue} for info in found])
+        return
+    rows = [(info.name, info.bee_type, info.summary, info.missing or None) for info in found]
+    show.table(("connector", "type", "what it reads", "missing"), rows, empty="there are none")
+
+
+def bees(json: show.Json = False) -> None:
+    """List the bees, their last flight and next slot."""
+    from hive.manager import HiveManager
+
+    with HiveManager() as hive:
+        found = hive.bees()
+    if json:
+        show.document(found)
+        return
+    rows = [
+        (
+            b["name"], b["connector"], "enabled" if b["enabled"] else "disabled", b["last_state"], b["last_finished"],
+            b["next_slot"], b["missed"], show.error_text(b["last_error"]) or None,
+        )
+        for b in found
+    ]  # fmt: skip
+    names = ("bee", "connector", "", "last flight", "ended", "next slot", "missed", "error")
+    show.table(names, rows, empty="there are no bees: name some in a file and start with `hive up --config FILE`")
+
+
+def check(bee: Name, config: Config = None, json: show.Json = False) -> None:
+    """Prove that a bee can read its source."""
+    with _open(bee, config) as opened, show.working(f"{bee}: connects"):
+        opened.validate_flight_path()
+        streams = opened.get_pollen_schema()
+    found = [{"stream": s.name, "key": list(s.key), "cursor": s.cursor} for s in streams]
+    if json:
+        show.document({"bee": bee, "ok": True, "streams": found})
+        return
+    rows = [(s["stream"], s["key"] or None, s["cursor"]) for s in found]
+    show.table(("stream", "key", "cursor"), rows, empty="the source offers no stream")
+    show.say(f"{bee}: its source answers, and what it asks for can be read")
+
+
+def schema(bee: Name, config: Config = None, json: show.Json = False) -> None:
+    """Show a source's streams and columns."""
+    with _open(bee, config) as opened, show.working(f"{bee}: asks"):
+        streams = opened.get_pollen_schema()
+    if json:
+        show.document([_stream(s) for s in streams])
+        return
+    rows: list[tuple[Any, ...]] = [
+        (s.name, c.name, c.kind, c.source_type or None, c.nullable, "key" if c.name in s.key else None)
+        for s in streams
+        for c in s.columns
+    ]
+    rows += [(s.name, None, None, None, None, ", ".join(s.key) or None) for s in streams if not s.columns]
+    show.table(("stream", "column", "kind", "in the source", "nullable", "key"), rows, empty="there is no stream")
+
+
+def dance(bee: Name, config: Config = None, json: show.Json = False) -> None:  # noqa: ARG001 - always JSON
+    """Print what others may know of a bee, as JSON."""
+    with _open(bee, config) as opened:
+        show.document(opened.dance_instructions())
+
+
+@contextmanager
+def _open(name: str, config: Path | None) -> Iterator[WorkerBee]:
+    """The live bee, from the running hive or from a file; an error of its source names the bee."""
+    from bees.core.errors import SourceError
+
+    try:
+        if config is None:
+            from hive.manager import HiveManager
+
+            with HiveManager() as hive, hive.open_bee(name) as opened:
+                yield opened
+        else:
+            with _from_file(name, config) as opened:
+                yield opened
+    except SourceError as error:
+        whose = f"bee {name!r}: "
+        if error.args and not str(error.args[0]).startswith(whose):
+            error.args = (whose + str(error.args[0]), *error.args[1:])
+        raise
+
+
+def _from_file(name: str, config: Path) -> WorkerBee:
+    from hive.config.load import load
+    from hive.flight.bees import make_bee
+    from hive.settings import environment
+    from hive.vault.store import MissingSecret
+
+    def no_vault(path: str) -> str:
+        raise MissingSecret(path)
+
+    found = load(config, environ=environment()).bee(name)
+    return make_bee(name, found.type, found.block(), no_vault)
+
+
+def _stream(stream: Any) -> dict[str, Any]:
+    columns = [
+        {"name": c.name, "kind": c.kind, "nullable": c.nullable, "source_type": c.source_type, "comment": c.comment}
+        for c in stream.columns
+    ]
+    return {
+        "stream": stream.name, "key": list(stream.key), "cursor": stream.cursor, "cursors": list(stream.cursors),
+        "document": stream.document, "columns": columns,
+    }  # fmt: skip

@@ -1,0 +1,107 @@
+"""`hive fly`, `hive flights`, `hive flight`: flights by hand, and what became of them."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hive.cli import show
+
+if TYPE_CHECKING:
+    from hive.manager import Flight, FlightResult
+
+
+class Mode(enum.StrEnum):
+    CONTINUOUS = "continuous"
+    SNAPSHOT = "snapshot"
+
+
+def register(app: typer.Typer) -> None:
+    for command in (fly, flights, flight):
+        app.command()(command)
+
+
+def fly(
+    bee: Annotated[str, typer.Argument(help="Name of the bee.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the flight has ended.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait at most (implies --wait); the flight goes on.")
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="snapshot fills a new jar of its own.")] = Mode.CONTINUOUS,
+    full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Read everything anew.")] = False,
+    json: show.Json = False,
+) -> None:
+    """Fly a bee now. With --wait the exit code is 0 for a complete flight and 1 for a failed one."""
+    from hive.manager import HiveManager
+
+    with HiveManager() as hive:
+        flying = hive.fly(bee, mode=mode.value, full_refresh=full_refresh)
+        if not wait and timeout is None:
+            _tell(flying.result(), json=json)
+            return
+        try:
+            result, late = _wait(flying, timeout), False
+        except TimeoutError as error:
+            result, late = flying.result(), True
+            show.say(f"hive: {error}; it goes on: hive flight {flying.id}")
+        except KeyboardInterrupt:
+            show.say(f"hive: stopped waiting; the flight goes on: hive flight {flying.id}")
+            raise
+    _tell(result, json=json)
+    if late or result.state != "complete":
+        raise typer.Exit(1)
+
+
+def flights(
+    bee: Annotated[str | None, typer.Argument(help="Only flights of this bee.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    json: show.Json = False,
+) -> None:
+    """List the newest flights."""
+    from hive.manager import HiveManager
+
+    with HiveManager() as hive:
+        found = hive.flights(bee, limit)
+    if json:
+        show.document([f.json() for f in found])
+        return
+    rows = [
+        (
+            f.flight, f.bee, f.state, f.records_read, f.records_landed, f.records_unchanged, f.records_quarantined,
+            f.seconds, f.started_at, show.error_text(f.error) or None,
+        )
+        for f in found
+    ]  # fmt: skip
+    names = ("flight", "bee", "state", "read", "landed", "unchanged", "quarantined", "seconds", "started", "error")
+    show.table(names, rows, empty="nothing has flown yet: `hive fly BEE`")
+
+
+def flight(
+    flight_id: Annotated[str, typer.Argument(metavar="ID", help="The flight's id.")], json: show.Json = False
+) -> None:
+    """Show one flight."""
+    from hive.manager import HiveManager
+
+    with HiveManager() as hive:
+        _tell(hive.flight(flight_id), json=json)
+
+
+def _wait(flying: Flight, timeout: float | None) -> FlightResult:
+    with show.working("waits for a worker") as update:
+
+        def moved(result: FlightResult) -> None:
+            update(f"{result.bee}: {result.state}, {result.records_read} read, {result.records_landed} landed")
+
+        return flying.wait(timeout, watch=moved)
+
+
+def _tell(result: FlightResult, *, json: bool) -> None:
+    if json:
+        show.document(result.json())
+        return
+    told: dict[str, Any] = {**result.json(), "mode": result.mode, "slot": result.slot_key}
+    told["error"] = show.error_text(result.error) or None
+    told["started_at"], told["finished_at"] = result.started_at, result.finished_at
+    show.fields(told)

@@ -1,0 +1,74 @@
+"""The hive's processes, each by itself: what `hive up` starts, and what a deployment runs one by one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    for command in (worker, beat, janitor, gateway, flower):
+        app.command(rich_help_panel="Processes")(command)
+
+
+def worker(
+    queues: Annotated[str, typer.Option("--queues", "-Q", help="Queues to work for, separated by commas.")],
+    concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Processes of this worker.")] = 2,
+) -> None:
+    """Work for some queues.
+
+    The same as `celery -A hive worker -Q LIST -c N`.
+    """
+    from hive.celery import QUEUES, app
+    from hive.config.problems import did_you_mean
+
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    for name in names:
+        if name not in QUEUES:
+            near = did_you_mean(name, QUEUES) or f"; there are {', '.join(QUEUES)}"
+            raise typer.BadParameter(f"no queue is named {name!r}{near}", param_hint="--queues")
+    name = f"{'.'.join(names)}@%h"
+    app.worker_main(
+        ["worker", "-Q", ",".join(names), "-c", str(concurrency), "-n", name, "--without-gossip", "--without-mingle"]
+    )
+
+
+def beat() -> None:
+    """Make the due flights, look after what flies.
+
+    The same as `celery -A hive beat`; any number may run.
+    """
+    from hive.celery import app
+
+    app.start(["beat", "--loglevel", "WARNING"])
+
+
+def janitor() -> None:
+    """Take back what dead workers hold.
+
+    And close what is done. Beat does this too; any number may run.
+    """
+    from hive.janitor import run
+
+    run()
+
+
+def gateway() -> None:
+    """Answer on HTTP: /healthz and /status."""
+    from hive.gateway.serve import serve
+    from hive.logs import configure
+    from hive.settings import settings
+
+    configure()
+    serve(settings())
+
+
+def flower() -> None:
+    """Show workers and tasks on a page with a login.
+
+    The same as `celery -A hive flower`.
+    """
+    from hive.celery import app
+
+    app.start(["flower"])

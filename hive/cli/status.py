@@ -1,0 +1,44 @@
+"""`hive status`: what works, what waits, what is broken."""
+
+from __future__ import annotations
+
+import typer
+
+from hive.cli import show
+from hive.cli.ledger import ledger
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(json: show.Json = False) -> None:
+    """Show addresses, workers, queues and bees."""
+    from hive.settings import settings
+    from hive.status import look
+
+    with ledger() as rt:
+        found = look(rt.db)
+    state = settings().running()
+    found |= {name: state.get(name) for name in ("gateway", "flower", "started_at")}
+    if json:
+        show.document(found)
+        return
+    show.fields({name: found[name] for name in ("version", "gateway", "flower", "started_at") if found[name]})
+    print()
+    workers = [
+        (w["id"], w["alive"], w["queues"], w["running"], f"{w['rss'] >> 20} MB", w["last_heartbeat"])
+        for w in found["workers"]
+    ]
+    show.table(
+        ("worker", "alive", "queues", "tasks", "memory", "heard of"), workers, empty="no worker has been heard of"
+    )
+    print()
+    queues = [(q["name"], q["waiting"], q["running"]) for q in found["queues"]]
+    show.table(("queue", "waiting", "running"), queues, empty="nothing waits and nothing runs")
+    print()
+    bees = [
+        (b["name"], b["connector"], b["enabled"], b["last_state"], b["last_finished"], b["next_slot"])
+        for b in found["bees"]
+    ]
+    show.table(("bee", "connector", "enabled", "last flight", "ended", "next slot"), bees, empty="there are no bees")

@@ -1,0 +1,94 @@
+"""`hive up` and `hive down`: the whole hive on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hive.cli import show
+
+if TYPE_CHECKING:
+    from hive.settings import Settings
+
+Data = Annotated[Path | None, typer.Option(help="Folder of servers, keys and state. [default: HIVE_DATA_DIR or .hive]")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(down)
+
+
+def up(
+    config: Annotated[Path | None, typer.Option(help="File that names the bees. [default: HIVE_CONFIG]")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and let it run.")] = False,
+    data: Data = None,
+) -> None:
+    """Start the whole hive and keep it running until Ctrl-C.
+
+    Servers first, then beat, a worker for each queue, the gateway and Flower.
+
+    HIVE_DATABASE_URL and HIVE_REDIS_URL name servers of your own; where they are not set, embedded ones are started.
+    """
+    from hive.config.load import load
+    from hive.logs import configure
+    from hive.settings import environment
+    from hive.supervisor import Supervisor
+    from hive.supervisor import detach as start
+
+    chosen = _settings(data, config)
+    if chosen.config is not None:
+        load(chosen.config, environ=environment())  # what is wrong is said before anything starts
+    first = not (chosen.data_dir / "flower.secret").exists()
+    if detach:
+        options = ["--config", str(chosen.config.resolve())] if chosen.config else []
+        with show.working("the hive starts"):
+            state: Mapping[str, Any] = start(chosen, [sys.executable, "-m", "hive", "up", *options])
+        _announce(chosen, state, first=first)
+        show.say("it runs in the background; `hive down` stops it")
+        return
+    configure()
+    with show.working("the hive starts") as moving:
+        ended = getattr(moving, "__self__", None)
+
+        def ready(state: Mapping[str, Any]) -> None:
+            if ended is not None:
+                ended.stop()
+            _announce(chosen, state, first=first)
+
+        Supervisor(chosen).run(on_ready=ready)
+    show.say("the hive has stopped")
+
+
+def down(data: Data = None) -> None:
+    """Stop the hive of a data folder."""
+    from hive.supervisor import down as stop
+
+    with show.working("the hive stops"):
+        ran = stop(_settings(data, None))
+    show.say("the hive has stopped" if ran else "no hive was running")
+
+
+def _settings(data: Path | None, config: Path | None) -> Settings:
+    from hive.settings import Settings
+
+    given: dict[str, Any] = {"data_dir": data, "config": config}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _announce(chosen: Settings, state: Mapping[str, Any], *, first: bool) -> None:
+    login = state["flower_login"]
+    password = login["password"] if first else f"in {chosen.data_dir / 'flower.secret'}"
+    show.fields(
+        {
+            "hive": f"ready, process {state['pid']}",
+            "gateway": state["gateway"],
+            "flower": state["flower"],
+            "login": f"user {login['user']}, password {password}",
+            "logs": str(chosen.data_dir.resolve() / "logs"),
+        }
+    )
+    sys.stdout.flush()

@@ -1,0 +1,92 @@
+"""Quarantined records once more: scrubbed and landed with the pos that they were collected at.
+
+A newer version that has landed meanwhile stays: the pos decides, as it does for every landing. What is refused again
+goes back to quarantine as an entry of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hive.flight.process import Work, land_frame, prepare
+from hive.flight.scrubbers import scrubber_of
+from hive.flight.seal import unpack
+from hive.flight.task import Task
+from hive.jars.jar import mark_changed
+from hive.jars.land import Place
+from hive.jars.quarantine import open_record, quarantine
+from hive.ledger.db import Transaction
+from hive.runtime import Runtime
+from hive.vault.envelope import Unsealable
+
+_ENTRY = """
+SELECT q.*, b.name AS bee_name, b.tenant, b.queue, b.config_version, j.name AS jar_name, j.part
+  FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee JOIN hive.jar j ON j.id = q.jar WHERE q.id = %(id)s
+"""
+
+
+class NotRetriable(LookupError):
+    """There is no such entry, it is not open, or it holds no record."""
+
+
+class _Everything:
+    """All keys: nothing is left out as unchanged, the pos decides."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Retried:
+    """Numbers of records. `superseded`: the jar holds a newer version."""
+
+    landed: int
+    superseded: int
+    failed: int
+
+
+def retry(rt: Runtime, number: int) -> Retried:
+    """Land one entry. Raises NotRetriable."""
+    with rt.db.transaction() as tx:
+        work = _open(tx, rt, number)
+    prepare(work, _Everything())
+    with rt.db.transaction() as tx:
+        row = tx.psycopg.execute("SELECT state FROM hive.quarantine WHERE id = %s FOR UPDATE", [number]).fetchone()
+        if row is None or row[0] != "open":
+            raise NotRetriable(f"the quarantined record {number} was settled by somebody else meanwhile")
+        written = land_frame(tx, work)
+        if work.bad:
+            quarantine(tx, rt.keyring(work.task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
+        tx.psycopg.execute("UPDATE hive.quarantine SET state = 'retried', body = '' WHERE id = %s", [number])
+        mark_changed(tx, work.place.jar)
+    return Retried(len(written), work.superseded + work.frame.height - len(written), len(work.bad))
+
+
+def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
+    from psycopg.rows import namedtuple_row
+
+    row: Any = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_ENTRY, {"id": number}).fetchone()
+    if row is None:
+        raise NotRetriable(f"no quarantined record has the number {number}; `hive quarantine list` names them")
+    if row.state != "open":
+        raise NotRetriable(f"the quarantined record {number} is {row.state} already")
+    _, key = rt.keyring(row.tenant).key("quarantine")
+    try:
+        table, meta, _ = unpack(open_record(key, row.checkpoint, row.seq, row.row, row.body))
+    except (ValueError, KeyError, OSError, Unsealable) as error:
+        raise NotRetriable(
+            f"the quarantined record {number} is no record, but what the source gave instead of one ({row.place}): "
+            f"mend it there, then fly the bee {row.bee_name!r} with --full-refresh"
+        ) from error
+    task = Task(
+        day=row.created_at.date(), id=0, flight=row.flight, bee=row.bee, kind="process", queue=row.queue, priority=0,
+        attempt=1, crashes=0, fence=0, checkpoint=row.checkpoint, batch=None, row_from=None, row_to=None,
+        bee_name=row.bee_name, tenant=row.tenant, source="", mode="continuous", full_refresh=False, jar=row.jar,
+        jar_name=row.jar_name, part=row.part, config_version=row.config_version, data_key=None,
+    )  # fmt: skip
+    scrubber = scrubber_of(tx, task, rt)
+    place = Place(
+        row.part, row.jar, row.bee, row.stream, row.epoch, row.seq, row.flight, scrubber.number, meta.collected_at
+    )
+    return Work(task, rt, place, row.checkpoint, in_order=False, table=table, first=row.row, meta=meta, rejects=[])
