@@ -36,6 +36,7 @@ class HiveScheduler(Scheduler):
         if self._janitor is None:
             self._beat = worker.begin(rt)
             self._janitor = Janitor(rt, queue_lengths)
+            worker.say_ready(rt.settings)
         scheduler.tick(rt)
         self._janitor.tick()
 

@@ -21,8 +21,6 @@ _log = structlog.get_logger("hive.supervisor")
 
 SHORTEST_WAIT = 0.2
 LONGEST_WAIT = 5.0
-_PROOF = 0.5
-_PROOF_AFTER_DEATH = 3.0
 _STEADY = 30.0
 """Seconds of life after which earlier deaths are forgotten."""
 
@@ -43,7 +41,7 @@ class Command:
     arguments: tuple[str, ...]
     ends: Ends
     listens: tuple[str, int] | None = None
-    """An address that answers once the process is ready; None: ready when it runs and goes on running."""
+    """An address that answers once the process is ready; None: it makes the file HIVE_READY_FILE when it is."""
 
 
 class Child:
@@ -52,10 +50,11 @@ class Child:
     def __init__(self, command: Command, argv: list[str], environment: Mapping[str, str], log_path: Path) -> None:
         self.command = command
         self.log_path = log_path
+        self._ready_file = log_path.with_suffix(".ready")
         self.deaths = 0
         """Deaths in a row, without a steady life in between."""
         self._argv = argv
-        self._environment = environment
+        self._environment = {**environment, "HIVE_READY_FILE": str(self._ready_file)}
         self._process: subprocess.Popen[bytes] | None = None
         self._since = 0.0
         self._again_at: float | None = None
@@ -67,6 +66,7 @@ class Child:
     def start(self, now: float) -> None:
         self._again_at = None
         self._since = now
+        self._ready_file.unlink(missing_ok=True)
         with process.open_log(self.log_path) as log, process.undisturbed():
             self._process = process.spawn(self._argv, log=log, env=self._environment, death_signal=signal.SIGTERM)
 
@@ -77,12 +77,12 @@ class Child:
         if self._again_at is not None and now >= self._again_at:
             self.start(now)
 
-    def answers(self, now: float) -> bool:
-        """Whether it works: it listens where it should, or has lived for a moment, longer if it died before."""
+    def answers(self) -> bool:
+        """Whether it works: it listens where it should, or has said that it does."""
         if self._process is None or process.exited(self._process):
             return False
         if self.command.listens is None:
-            return now - self._since >= (_PROOF_AFTER_DEATH if self.deaths else _PROOF)
+            return self._ready_file.exists()
         try:
             socket.create_connection(self.command.listens, timeout=1).close()
         except OSError:

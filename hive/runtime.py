@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hive.flight.bees import OpenBees
+from hive.flight.scrubbers import Scrubbers
 from hive.ledger.db import Database
 from hive.ledger.hints import Hint, Send
 from hive.settings import Settings, settings
@@ -31,6 +32,9 @@ class Runtime:
     owner: str = ""
     stopping: threading.Event = field(default_factory=threading.Event)
     bees: OpenBees = field(init=False)
+    scrubbers: Scrubbers = field(default_factory=Scrubbers)
+    learned: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Stream -> columns that this process has seen written down."""
     _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

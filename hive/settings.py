@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     transaction_pooling: bool = Field(
         False, description="the database is reached through pgbouncer in transaction mode"
     )
+    ready_file: Path | None = Field(None, description="a file that this process makes once it works; set by `hive up`")
     log_level: str = Field("INFO", description="least severe level that is logged")
     search: bool = Field(True, description="index landed text for full-text search")
     crash_at: str = Field("", description="tests only: kill this process at the named step of the protocol")

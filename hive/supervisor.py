@@ -235,11 +235,11 @@ class Supervisor:
             self._check_stop()
             child.start(time.monotonic())
         deadline = time.monotonic() + _START_LIMIT
-        while not all(child.answers(time.monotonic()) for child in self._children):
+        while not all(child.answers() for child in self._children):
             for child in self._children:
                 now = time.monotonic()
                 child.tend(now)
-                late = now > deadline and not child.answers(now)
+                late = now > deadline and not child.answers()
                 if late or child.deaths >= _START_DEATHS:
                     said = process.last_lines(child.log_path)
                     raise StartFailed(f"the hive's {child.command.name} does not start ({child.log_path}): {said}")

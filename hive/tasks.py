@@ -11,14 +11,19 @@ from celery import signals
 
 from hive import worker
 from hive.celery import app, send
+from hive.flight.collect import PROCESS_QUEUE
+from hive.flight.scrubbers import warm_up
 from hive.flight.work import work
 from hive.ledger.db import UNREACHABLE
 from hive.ledger.hints import parse_ref
 from hive.logs import configure
 from hive.runtime import runtime
+from hive.settings import settings
 
 _flag = mmap.mmap(-1, 1)
 """Shared with the children by the fork: set when the worker is told to stop, so that legs end after their batch."""
+_queues: list[str] = []
+"""What this worker listens to; found out by the parent, known to its children by the fork."""
 _beats: dict[int, worker.Heartbeat] = {}
 
 
@@ -39,10 +44,23 @@ def _logging(**_: Any) -> None:
     configure()
 
 
+@signals.celeryd_after_setup.connect
+def _parent_is_set_up(instance: Any = None, **_: Any) -> None:
+    _queues[:] = list(instance.app.amqp.queues.consume_from)
+
+
+@signals.worker_ready.connect
+def _parent_works(**_: Any) -> None:
+    worker.say_ready(settings())
+
+
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
     rt = runtime(send)
-    _beats[os.getpid()] = worker.begin(rt)
+    _beats[os.getpid()] = worker.begin(rt, _queues)
+    if PROCESS_QUEUE in _queues:
+        # The first batch must not wait for the recognisers to be loaded and compiled.
+        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     threading.Thread(target=_watch_flag, args=(rt.stopping,), name="stop-watch", daemon=True).start()
 
 

@@ -64,6 +64,12 @@ class Heartbeat:
             )  # fmt: skip
 
 
+def say_ready(settings: Settings) -> None:
+    """Tell `hive up` that this process works."""
+    if settings.ready_file is not None:
+        settings.ready_file.touch()
+
+
 def bury_the_dead(db: Database) -> int:
     """Mark the worker processes of this host that exist no more: their tasks need not wait for the lease."""
     buried = 0

@@ -67,9 +67,10 @@ def down(data: Data = None) -> None:
     """Stop the hive of a data folder."""
     from hive.supervisor import down as stop
 
+    chosen = _settings(data, None)
     with show.working("the hive stops"):
-        ran = stop(_settings(data, None))
-    show.say("the hive has stopped" if ran else "no hive was running")
+        ran = stop(chosen)
+    show.say("the hive has stopped" if ran else f"no hive was running on the data folder {chosen.data_dir}")
 
 
 def _settings(data: Path | None, config: Path | None) -> Settings:

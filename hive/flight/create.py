@@ -10,12 +10,9 @@ from typing import Any
 from hive import crash
 from hive.jars.jar import jar_of, new_snapshot_jar
 from hive.ledger.db import Transaction
-from hive.ledger.hints import Hint
+from hive.ledger.hints import ADHOC, SCHEDULED, Hint
 from hive.runtime import Runtime
 from hive.vault.envelope import new_data_key, wrap
-
-ADHOC, SCHEDULED = 0, 1
-"""Priorities: people do not wait behind schedules."""
 
 
 @dataclass(frozen=True)

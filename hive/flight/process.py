@@ -8,31 +8,30 @@ before anything is written, so a worker that was taken for dead changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+import time
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+import psycopg
 import pyarrow as pa
 
 from hive import crash
 from hive.errors import HiveError
-from hive.flight.scrubbers import scrubber_of
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.task import Task
 from hive.jars import land
 from hive.jars.quarantine import REASONS, Bad, quarantine
 from hive.jars.search import pieces
 from hive.jars.views import kinds_of, learn
-from hive.ledger.db import Transaction
+from hive.ledger.db import UNREACHABLE, Transaction
 from hive.runtime import Runtime
 from nectar.batch import Reject
 from nectar.encode import Marks, encode
 from nectar.identity import content_hashes, key_hashes
 from nectar.pipeline import Refined, refine
-
-_learned: dict[int, dict[str, str]] = {}
-"""Stream -> columns that this process has seen written down."""
 
 
 class Outrun(HiveError):
@@ -41,6 +40,10 @@ class Outrun(HiveError):
     def __init__(self, keys: set[str]) -> None:
         super().__init__("other landings changed these records meanwhile")
         self.keys = keys
+
+
+class LandingTooLong(HiveError):
+    code = "landing_too_long"
 
 
 @dataclass
@@ -85,7 +88,7 @@ def load(task: Task, rt: Runtime) -> Work:
     with rt.db.transaction() as tx:
         row = tx.run("load_batch", day=task.day, batch=task.batch).fetchone()
         assert row is not None
-        scrubber = scrubber_of(tx, task, rt)
+        scrubber = rt.scrubbers.of(tx, task, rt)
     data_key = flight_key(rt.key, task.data_key, task.flight)
     packed = open_batch(data_key, row.body, place(task.flight, row.checkpoint, row.seq))
     table, meta, rejects = unpack(packed)
@@ -174,7 +177,7 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     gone = todo.filter(pl.col("deleted"))
     todo = todo.filter(~pl.col("deleted"))
     table = work.table.take(pa.array(todo["at"].to_list(), pa.int64()))
-    scrubber = scrubber_of(None, work.task, work.rt)
+    scrubber = work.rt.scrubbers.of(None, work.task, work.rt)
     refined = refine(table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit)
     for at, code in refined.failed.items():
         _set_bad(work, todo["at"][at], code, todo["key_hash"][at])
@@ -249,11 +252,11 @@ def _marks(refined: Refined, inexact: Marks) -> list[str | None]:
 def _learn(work: Work, table: pa.Table) -> None:
     """Write new columns down and renew the typed view, in a transaction of its own."""
     kinds = kinds_of(table, {} if work.meta.document else work.meta.kinds)
-    known = _learned.get(work.place.stream, {})
+    known = work.rt.learned.get(work.place.stream, {})
     if all(known.get(name) in (kind, "text") for name, kind in kinds.items()):
         return
     with work.rt.db.transaction() as tx:
-        _learned[work.place.stream] = learn(
+        work.rt.learned[work.place.stream] = learn(
             tx, work.place.jar, work.place.bee, work.place.stream, work.place.part, kinds
         )
 
@@ -261,8 +264,9 @@ def _learn(work: Work, table: pa.Table) -> None:
 def _land(work: Work) -> bool:
     """The landing transaction."""
     task = work.task
-    with work.rt.db.transaction() as tx:
-        name_backend(tx, task, work.rt.settings.landing_limit)
+    limit = work.rt.settings.landing_limit
+    with _in_time(limit), work.rt.db.transaction() as tx:
+        name_backend(tx, task, limit)
         task.hold(tx)
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
@@ -283,6 +287,21 @@ def _land(work: Work) -> bool:
         crash.point("process:before-commit")
     crash.point("process:after-commit")
     return waiting
+
+
+@contextmanager
+def _in_time(limit: float) -> Iterator[None]:
+    """A landing that the server broke off after its time is no database out of reach: it counts, and is halved."""
+    began = time.monotonic()
+    try:
+        yield
+    except (*UNREACHABLE, psycopg.errors.InternalError) as error:
+        if time.monotonic() - began < limit:
+            raise
+        raise LandingTooLong(
+            f"a landing lasted longer than {limit:.0f} seconds",
+            advice="smaller batches (HIVE_BATCH_ROWS, HIVE_BATCH_BYTES), or more time (HIVE_LANDING_LIMIT)",
+        ) from error
 
 
 def land_frame(tx: Transaction, work: Work) -> set[str]:

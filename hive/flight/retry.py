@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hive.flight.process import Work, land_frame, prepare
-from hive.flight.scrubbers import scrubber_of
 from hive.flight.seal import unpack
 from hive.flight.task import Task
 from hive.jars.jar import mark_changed
@@ -85,7 +84,7 @@ def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
         bee_name=row.bee_name, tenant=row.tenant, source="", mode="continuous", full_refresh=False, jar=row.jar,
         jar_name=row.jar_name, part=row.part, config_version=row.config_version, data_key=None,
     )  # fmt: skip
-    scrubber = scrubber_of(tx, task, rt)
+    scrubber = rt.scrubbers.of(tx, task, rt)
     place = Place(
         row.part, row.jar, row.bee, row.stream, row.epoch, row.seq, row.flight, scrubber.number, meta.collected_at
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hive.flight.task import Task
 from hive.ledger.db import Transaction
-from hive.runtime import Runtime
-from nectar.scrub import DataScrubber
+
+if TYPE_CHECKING:
+    from hive.flight.task import Task
+    from hive.runtime import Runtime
+    from nectar.scrub import DataScrubber
 
 _KEPT = 64
-_made: OrderedDict[tuple[int, int], VersionedScrubber] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,31 @@ class VersionedScrubber:
     number: int
 
 
-def scrubber_of(tx: Transaction | None, task: Task, rt: Runtime) -> VersionedScrubber:
-    """The scrubber of a task's bee. `tx` is needed the first time only."""
-    at = (task.bee, task.config_version)
-    if at not in _made:
-        assert tx is not None
-        row = tx.psycopg.execute("SELECT config -> 'scrubbing' FROM hive.bee WHERE id = %s", [task.bee]).fetchone()
-        scrubber = DataScrubber(row[0] if row else None, keys=rt.keyring(task.tenant))
-        _made[at] = VersionedScrubber(scrubber, int(scrubber.version[:15], 16))
-    _made.move_to_end(at)
-    while len(_made) > _KEPT:
-        _made.popitem(last=False)
-    return _made[at]
+class Scrubbers:
+    """Kept by a process's runtime; the one that was idle longest goes first."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[tuple[int, int], VersionedScrubber] = OrderedDict()
+
+    def of(self, tx: Transaction | None, task: Task, rt: Runtime) -> VersionedScrubber:
+        """The scrubber of a task's bee. `tx` is needed the first time only."""
+        from nectar.scrub import DataScrubber
+
+        at = (task.bee, task.config_version)
+        if at not in self._made:
+            assert tx is not None
+            row = tx.psycopg.execute("SELECT config -> 'scrubbing' FROM hive.bee WHERE id = %s", [task.bee]).fetchone()
+            scrubber = DataScrubber(row[0] if row else None, keys=rt.keyring(task.tenant))
+            self._made[at] = VersionedScrubber(scrubber, int(scrubber.version[:15], 16))
+        self._made.move_to_end(at)
+        while len(self._made) > _KEPT:
+            self._made.popitem(last=False)
+        return self._made[at]
+
+
+def warm_up() -> None:
+    """Load what scrubbing needs, which takes a second or two."""
+    from hive.flight import process  # noqa: F401 - for its imports
+    from nectar.scrub import detect
+
+    detect(["a text without anything"])

@@ -15,11 +15,9 @@ from psycopg.types.json import Jsonb
 
 from hive import crash
 from hive.errors import LeaseHeld, StaleFence
-from hive.flight.aside import halve, set_aside
 from hive.flight.close import close_if_done
 from hive.flight.collect import collect
 from hive.flight.plan import plan, take_lease
-from hive.flight.process import process
 from hive.flight.task import Task
 from hive.flight.verdict import Verdict, describe, judge
 from hive.ledger.db import UNREACHABLE, Transaction
@@ -102,6 +100,8 @@ def run(task: Task, rt: Runtime) -> bool:
 
 def _do(task: Task, rt: Runtime) -> bool:
     if task.kind == "process":
+        from hive.flight.process import process  # here, so that those who only read carry no scrubber
+
         return process(task, rt)
     bee = rt.bees.get(task.bee, task.config_version, task.bee_name, task.tenant, lambda: _config(task, rt))
     if task.kind == "plan":
@@ -155,6 +155,8 @@ def _settle(task: Task, rt: Runtime, verdict: Verdict) -> list[Hint]:
 
 def put_back(tx: Transaction, task: Task, rt: Runtime, verdict: Verdict, *, crashed: bool) -> list[Hint]:
     """Apply a verdict to a task whose row is locked."""
+    from hive.flight.aside import halve, set_aside
+
     rows = (task.row_to or 0) - (task.row_from or 0)
     again = task.crashes + crashed if crashed else task.attempt
     if task.stage == "process" and verdict.counts and (again >= CRASHES_BEFORE_HALVING or not verdict.retry):

@@ -6,8 +6,12 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hive.ledger.db import Transaction
+
+ADHOC, SCHEDULED = 0, 1
+"""Priorities: people do not wait behind schedules."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,17 @@ def parse_ref(ref: str) -> tuple[dt.date, int]:
 
 
 def choose(tx: Transaction, queue: str, room: int) -> list[Hint]:
-    """The next hints of a queue that has room for them: ad-hoc tasks first, then bee by bee in turn."""
-    picked = tx.run("hint_adhoc", queue=queue, room=room).fetchall()
-    turn = tx.run("read_turn", queue=queue).fetchone()
-    after = turn.turn if turn else 0
-    scheduled = tx.run("hint_next", queue=queue, room=room, turn=after).fetchall()
-    if after and len(scheduled) < room:
-        scheduled += tx.run("hint_next", queue=queue, room=room, turn=0).fetchall()
-    if scheduled:
-        tx.run("move_turn", queue=queue, turn=scheduled[-1].bee)
-    return hints_of(picked + scheduled)
+    """The next hints of a queue that has room for them: ad-hoc tasks first, and of each kind bee by bee in turn."""
+    row = tx.run("read_turn", queue=queue).fetchone()
+    turn = row.turn if row else 0
+    picked: list[Any] = []
+    for priority in (ADHOC, SCHEDULED):
+        for after in (turn, 0) if turn else (0,):
+            if len(picked) < room:
+                picked += tx.run("hint_next", queue=queue, room=room, turn=after, priority=priority).fetchall()
+    if picked:
+        tx.run("move_turn", queue=queue, turn=picked[-1].bee)
+    return hints_of(picked)
 
 
 def hints_of(rows: Sequence[object]) -> list[Hint]:

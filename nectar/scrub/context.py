@@ -64,20 +64,18 @@ def _like(word: str, token: str) -> bool:
     return word == token
 
 
-@lru_cache(maxsize=len(WORDS))
-def _pattern(entity: str) -> re.Pattern[str]:
-    """Any text that may hold a context word of the entity, in one search: a superset of `_like`."""
-    return re.compile("|".join(sorted(map(re.escape, WORDS[entity]), key=len)), re.IGNORECASE)
-
-
-def may_help(entity: str, text: str) -> bool:
-    """False: no word in the text can lift this entity."""
-    return _pattern(entity).search(text) is not None
+def may_help(entity: str, text: str, start: int, end: int) -> bool:
+    """False: no word can lift a hit of this entity that starts between these places. Looks no further than needed."""
+    window = text[max(0, start - _REACH) : end].lower()
+    return any(word in window for word in WORDS[entity])
 
 
 def stands_before(entity: str, text: str, start: int) -> bool:
     """A context word of the entity is among the five words before `start`."""
-    found = _WORD.findall(text[max(0, start - _REACH) : start].lower())
+    window = text[max(0, start - _REACH) : start].lower()
+    if not any(word in window for word in WORDS[entity]):
+        return False
+    found = _WORD.findall(window)
     tokens = [token for token in found if token not in _FILLERS][-_WINDOW:]
     return any(_like(word, token) for token in tokens for word in WORDS[entity])
 

@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from nectar.errors import SkipRecord
 from nectar.scrub import context as words
 from nectar.scrub.entities import ENTITIES
-from nectar.scrub.findings import CONTEXT, Finding, Hit, ScanError
-
-if TYPE_CHECKING:
-    from nectar.scrub.prefilter import Candidate
+from nectar.scrub.findings import CONTEXT, Finding, Hit, ScanError, without_contained
 
 THRESHOLD = 0.35
 Scan = tuple[Hit, ...] | ScanError
@@ -82,16 +78,15 @@ def scan_texts(
 
 
 def _scan(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str], threshold: float) -> list[Scan]:
-    from nectar.scrub.prefilter import chosen
+    from nectar.scrub.prefilter import chosen, look_up
 
     found: list[list[Hit] | ScanError] = [[] for _ in texts]
     who = chosen(entities)
-    for i, start, end, number, strong in _candidates(texts, entities, threshold):
+    for i, start, end, number, strong in look_up(texts, entities, threshold):
         hits, text, recogniser = found[i], texts[i], who[number]
         if isinstance(hits, ScanError):
             continue
-        helped = words.may_help(recogniser.entity, text)
-        if not (strong or helped or recogniser.entity in lifted):
+        if not (strong or recogniser.entity in lifted or words.may_help(recogniser.entity, text, start, end)):
             continue
         try:
             raw = recogniser.lines(text[start:end])
@@ -99,41 +94,17 @@ def _scan(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str]
             found[i] = failure
             continue
         for hit in raw:
-            judged = _lift(hit._replace(start=hit.start + start, end=hit.end + start), text, helped, lifted)
+            judged = _lift(hit._replace(start=hit.start + start, end=hit.end + start), text, lifted)
             if judged.score >= threshold:
                 hits.append(judged)
-    return [hits if isinstance(hits, ScanError) else _tidy(hits) for hits in found]
+    return [hits if isinstance(hits, ScanError) else tuple(without_contained(hits)) for hits in found]
 
 
-def _candidates(texts: Sequence[str], entities: frozenset[str], threshold: float) -> list[Candidate]:
-    from nectar.scrub.prefilter import every_line, prefilter
-
-    database = prefilter(entities, threshold)
-    plain = [i for i, text in enumerate(texts) if database is not None and text.isascii()]
-    candidates: list[Candidate] = []
-    if database is not None and plain:
-        scanned = database.scan([texts[i] for i in plain])
-        candidates = [candidate._replace(text=plain[candidate.text]) for candidate in scanned]
-    for i in sorted(set(range(len(texts))).difference(plain)):
-        candidates += every_line(i, texts[i], entities, threshold)
-    return candidates
-
-
-def _lift(hit: Hit, text: str, helped: bool, lifted: frozenset[str]) -> Hit:
+def _lift(hit: Hit, text: str, lifted: frozenset[str]) -> Hit:
     """The hit with what the field's name or a word before it adds: +0.35, at least 0.4, at most 1."""
-    if hit.entity in lifted or (helped and words.stands_before(hit.entity, text, hit.start)):
+    if hit.entity in lifted or words.stands_before(hit.entity, text, hit.start):
         return hit._replace(score=min(1.0, max(0.4, hit.score + 0.35)), strength=max(hit.strength, CONTEXT))
     return hit
-
-
-def _tidy(hits: list[Hit]) -> tuple[Hit, ...]:
-    """In the order of the text, without those that lie in an equal or better one of the same entity."""
-    kept: list[Hit] = []
-    for hit in sorted(set(hits), key=lambda h: (h.start, -h.end, -h.score, -h.strength, h.entity)):
-        inside = (k for k in kept if k.entity == hit.entity and k.start <= hit.start and hit.end <= k.end)
-        if not any(hit.score <= k.score for k in inside):
-            kept.append(hit)
-    return tuple(kept)
 
 
 def detect(
@@ -167,4 +138,5 @@ def detect(
 
 def warm(entities: Iterable[str] = ENTITIES) -> None:
     """Import and compile everything now, so that the first record does not wait. Call it after a fork."""
-    scan_texts(["warm@example.com 202-555-0143"], frozenset(entities))
+    # The second number is none, so every region's numbering plan is asked for it, and thereby read.
+    scan_texts(["warm@example.com 202-555-0143 99-99-9999"], frozenset(entities))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +28,20 @@ class Hit(NamedTuple):
     end: int
     score: float
     strength: int = PATTERN
+
+
+def without_contained(hits: Iterable[Hit]) -> list[Hit]:
+    """In the order of the text, without those that lie in an equal or better one of the same entity."""
+    kept: list[Hit] = []
+    open_ones: dict[str, list[Hit]] = {}
+    for hit in sorted(set(hits), key=lambda h: (h.start, -h.end, -h.score, -h.strength, h.entity)):
+        # Only what reaches beyond this start can contain it or any later one: few, however long the text is.
+        around = [other for other in open_ones.get(hit.entity, ()) if other.end > hit.start]
+        if not any(hit.end <= other.end and hit.score <= other.score for other in around):
+            kept.append(hit)
+            around.append(hit)
+        open_ones[hit.entity] = around
+    return kept
 
 
 class ScanError(Exception):

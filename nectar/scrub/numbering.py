@@ -1,8 +1,7 @@
 """Numbering plans: which digits can be a telephone number of a region, told without parsing them.
 
 phonenumbers needs some 30 microseconds for one candidate in one region, and most digits in data are no telephone
-numbers. What is said here comes from the library's own metadata and errs on one side only: False is certain, True
-means that the library must decide.
+numbers. What is said here comes from the library's own metadata, and where its answer is not certain, none is given.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, phonenumbermatcher
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_valid_number, phonenumbermatcher
 from phonenumbers.phonemetadata import PhoneMetadata
 
 _KINDS = (
@@ -20,7 +19,6 @@ _KINDS = (
     "mobile",
 )  # fmt: skip
 """The kinds of numbers by which phonenumbers calls a number valid."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Format:
@@ -35,14 +33,24 @@ class _Format:
 class _Plan:
     """One region's rules. `abroad` begins a number of any country; `prefixes` may stand before a national number."""
 
+    country: int
     code: str
     abroad: re.Pattern[str]
     prefixes: tuple[tuple[re.Pattern[str], str | None], ...]
+    general: re.Pattern[str]
+    lengths: tuple[int, ...]
     valid: re.Pattern[str]
     formats: tuple[_Format, ...]
 
-    def without_prefix(self, digits: str) -> list[str]:
-        """What is left of the digits where a national prefix or a carrier's code is taken off."""
+    def without_prefixes(self, digits: str) -> list[str]:
+        """What may be left of the digits without national prefixes and carriers' codes.
+
+        phonenumbers takes one off behind a country code, and another one off what that leaves.
+        """
+        left = self._without_prefix(digits)
+        return [*left, *(shorter for number in left for shorter in self._without_prefix(number))] if left else left
+
+    def _without_prefix(self, digits: str) -> list[str]:
         left = []
         for prefix, transform in self.prefixes:
             match = prefix.match(digits)
@@ -58,23 +66,33 @@ class _Plan:
                 return form.needs_prefix
         return False
 
+    def is_valid(self, national: str) -> bool:
+        """What the library says of the number, once parsed to this. It keeps zeros in front apart: none here."""
+        return not national.startswith("0") and bool(is_valid_number(PhoneNumber(self.country, int(national))))
 
-def may_be(digits: str, region: str) -> bool:
-    """False: phonenumbers finds no valid number of this region, nor an international one, in these ASCII digits.
 
-    They stand for a candidate of digits and punctuation, without a plus sign and without an extension.
+def verdict(digits: str, region: str) -> bool | None:
+    """Whether phonenumbers takes ASCII digits, with or without punctuation, for a valid number seen from this region.
+
+    True and False are certain; None means that the library must look. The digits are without a plus sign, extension
+    or letters.
     """
     plan = _plan(region)
     if plan.abroad.match(digits):
-        return True
-    stripped = plan.without_prefix(digits)
-    bare_is_enough = bool(stripped) or not plan.needs_prefix(digits)
+        return None
+    stripped = plan.without_prefixes(digits)
     if digits.startswith(plan.code):
         rest = digits[len(plan.code) :]
-        stripped += [rest, *plan.without_prefix(rest)]
-    if any(plan.valid.fullmatch(number) for number in stripped):
-        return True
-    return bare_is_enough and plan.valid.fullmatch(digits) is not None
+        candidates = [digits, rest, *stripped, *plan.without_prefixes(rest)]
+        return None if any(map(plan.valid.fullmatch, candidates)) else False
+    if not stripped:
+        possible = plan.valid.fullmatch(digits) and not plan.needs_prefix(digits)
+        return (plan.is_valid(digits) or None) if possible else False
+    if not any(map(plan.valid.fullmatch, [digits, *stripped])):
+        return False
+    # One prefix, and what is left is of a length that the library accepts: it takes the prefix off.
+    taken_off = len(stripped) == 1 and not plan.general.fullmatch(digits) and len(stripped[0]) in plan.lengths
+    return True if taken_off and plan.is_valid(stripped[0]) else None
 
 
 @lru_cache(maxsize=64)
@@ -83,13 +101,16 @@ def _plan(region: str) -> _Plan:
     regions = COUNTRY_CODE_TO_REGION_CODE[own.country_code]
     main, *_ = sharing = [PhoneMetadata.metadata_for_region(each) for each in regions]
     # A number is valid where it is valid in any region that shares the country code: +1 has two dozen.
-    kinds = dict.fromkeys(getattr(data, kind) for data in sharing for kind in _KINDS)
+    kinds = [getattr(data, kind) for data in sharing for kind in _KINDS]
     patterns = dict.fromkeys(kind.national_number_pattern for kind in kinds if kind and kind.national_number_pattern)
     prefixes = dict.fromkeys((d.national_prefix_for_parsing, d.national_prefix_transform_rule) for d in (own, main))
     return _Plan(
+        country=own.country_code,
         code=str(own.country_code),
         abroad=re.compile(own.international_prefix),
         prefixes=tuple((re.compile(prefix), transform) for prefix, transform in prefixes if prefix),
+        general=re.compile(own.general_desc.national_number_pattern),
+        lengths=tuple(own.general_desc.possible_length),
         valid=re.compile("|".join(f"(?:{pattern})" for pattern in patterns)),
         formats=tuple(_format(data) for data in main.number_format),
     )

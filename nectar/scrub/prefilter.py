@@ -1,8 +1,8 @@
 r"""Where to look: one pass over all texts that names the lines a recogniser may match, and misses none.
 
 Hyperscan compiles the recognisers' own patterns with PREFILTER: what it cannot express it widens, so its matches are a
-superset. It works on ASCII (`\b`, `\w`, `\d` mean bytes to it); other texts go to the recognisers directly. No
-pattern of ours matches across a line break, so a document is judged line by line.
+superset. It works on ASCII (`\b`, `\w`, `\d` mean bytes to it); other lines go to the recognisers directly. No pattern
+of ours matches across a line break, so a document is judged line by line.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ except ImportError:  # no wheel for this machine: the recognisers look at every 
     hyperscan = None
 
 
+Piece = tuple[int, int, str]
+"""Number of a text, where in it the piece begins, and the piece: whole lines."""
+
+
 class Candidate(NamedTuple):
     """Recogniser number `who` may match in text number `text`, between `start` and `end` (one line)."""
 
@@ -43,9 +47,9 @@ class Prefilter:
     database: Any
     local: threading.local
 
-    def scan(self, texts: Sequence[str]) -> list[Candidate]:
-        """Candidate lines of ASCII texts, each line and recogniser once."""
-        joined = "\n".join(texts).encode("ascii")
+    def scan(self, pieces: Sequence[Piece]) -> list[Candidate]:
+        """Candidate lines of ASCII pieces of texts, each line and recogniser once."""
+        joined = "\n".join([piece for _, _, piece in pieces]).encode("ascii")
         ids: list[int] = []
         ends: list[int] = []
 
@@ -56,14 +60,14 @@ class Prefilter:
         self.database.scan(joined, match_event_handler=seen, scratch=self._scratch())
         if not ids:
             return []
-        return self._candidates(joined, texts, np.array(ids), np.array(ends))
+        return self._candidates(joined, pieces, np.array(ids), np.array(ends))
 
     def _scratch(self) -> Any:
         if not hasattr(self.local, "scratch"):
             self.local.scratch = hyperscan.Scratch(self.database)
         return self.local.scratch
 
-    def _candidates(self, joined: bytes, texts: Sequence[str], ids: Any, ends: Any) -> list[Candidate]:
+    def _candidates(self, joined: bytes, pieces: Sequence[Piece], ids: Any, ends: Any) -> list[Candidate]:
         breaks = np.flatnonzero(np.frombuffer(joined, dtype=np.uint8) == 10)
         # A match ends behind its last character, so the line is that of the character before.
         lines = np.searchsorted(breaks, np.maximum(ends - 1, 0), side="left")
@@ -76,11 +80,11 @@ class Prefilter:
         lines, owners = keys // many, keys % many
         starts = np.concatenate(([0], breaks + 1))[lines]
         stops = np.concatenate((breaks, [len(joined)]))[lines]
-        sizes = np.fromiter((len(text) + 1 for text in texts), dtype=np.int64, count=len(texts))
+        numbers, bases, sizes = np.array([(number, base, len(piece) + 1) for number, base, piece in pieces]).T
         begins = np.concatenate(([0], np.cumsum(sizes)))
         rows = np.searchsorted(begins, starts, side="right") - 1
-        offsets = begins[rows]
-        columns = (rows, starts - offsets, stops - offsets, owners, strong)
+        offsets = begins[rows] - bases[rows]
+        columns = (numbers[rows], starts - offsets, stops - offsets, owners, strong)
         return [Candidate(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]
 
 
@@ -109,12 +113,32 @@ def prefilter(entities: frozenset[str], threshold: float) -> Prefilter | None:
     return Prefilter(owners, strong, database, threading.local())
 
 
-def every_line(number: int, text: str, entities: frozenset[str], threshold: float) -> list[Candidate]:
-    """All lines of one text for all recognisers: what is looked at without a prefilter."""
+def look_up(texts: Sequence[str], entities: frozenset[str], threshold: float) -> list[Candidate]:
+    """Every line that a recogniser must judge."""
+    database = prefilter(entities, threshold)
+    if database is None:
+        return [found for i, text in enumerate(texts) for found in every_line(i, 0, text, entities, threshold)]
+    pieces: list[Piece] = []
+    candidates: list[Candidate] = []
+    for number, text in enumerate(texts):
+        if text.isascii():
+            pieces.append((number, 0, text))
+            continue
+        start = 0
+        for line in text.split("\n"):
+            if line.isascii():
+                pieces.append((number, start, line))
+            else:
+                candidates += every_line(number, start, line, entities, threshold)
+            start += len(line) + 1
+    return candidates + (database.scan(pieces) if pieces else [])
+
+
+def every_line(number: int, start: int, piece: str, entities: frozenset[str], threshold: float) -> list[Candidate]:
+    """All lines of a piece of text for all recognisers: what is looked at without a prefilter."""
     candidates = []
-    start = 0
     who = [(i, r.best() >= threshold) for i, r in enumerate(chosen(entities))]
-    for line in text.split("\n"):
+    for line in piece.split("\n"):
         if line:
             candidates += [Candidate(number, start, start + len(line), i, strong) for i, strong in who]
         start += len(line) + 1

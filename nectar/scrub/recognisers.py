@@ -27,7 +27,7 @@ from presidio_analyzer.predefined_recognizers import (
 )
 
 from nectar.scrub import entities as e
-from nectar.scrub.findings import CHECKSUM, PATTERN, Hit, ScanError
+from nectar.scrub.findings import CHECKSUM, PATTERN, Hit, ScanError, without_contained
 from nectar.scrub.phones import phone_hits
 
 # presidio logs the text it cannot validate, at level error: nothing of a record may reach a log.
@@ -103,7 +103,7 @@ class _StrictRegex:
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
 
-    def finditer(self, text: str, timeout: float | None = None) -> Iterator[Any]:  # noqa: ARG002
+    def finditer(self, text: str, timeout: float | None = None) -> Iterator[Any]:  # noqa: ARG002  presidio's own
         try:
             yield from self._compiled.finditer(text, timeout=SECONDS)
         except TimeoutError as error:
@@ -159,12 +159,46 @@ def _presidio(
     scores = [unproven if unproven is not None else 1.0 if proves else pattern.score for pattern in recogniser.patterns]
     expressions = forms or tuple(pattern.regex for pattern in recogniser.patterns)
 
-    def find(text: str) -> list[Hit]:
-        results = recogniser.analyze(text, [entity])
-        return [Hit(entity, r.start, r.end, r.score, CHECKSUM if r.score >= 1.0 else PATTERN) for r in results]
-
+    find = _direct(recogniser) if type(recogniser).analyze is PatternRecognizer.analyze else _asked(recogniser)
     pairs = tuple(zip(expressions, [max(scores)] if forms else scores, strict=True))
     return Recogniser(recogniser.name, entity, pairs, find, hint, unproven)
+
+
+def _asked(recogniser: Any) -> Callable[[str], list[Hit]]:
+    """What a recogniser with a way of its own says."""
+    entity = recogniser.supported_entities[0]
+
+    def find(text: str) -> list[Hit]:
+        return [_hit(entity, r.start, r.end, r.score) for r in recogniser.analyze(text, [entity])]
+
+    return find
+
+
+def _direct(recogniser: Any) -> Callable[[str], list[Hit]]:
+    """What `PatternRecognizer.analyze` says, without the explanations that it writes for each match."""
+    entity = recogniser.supported_entities[0]
+    patterns = [(pattern.compiled_regex, pattern.score) for pattern in recogniser.patterns]
+
+    def score(text: str, of_form: float) -> float:
+        valid = recogniser.validate_result(text)
+        if recogniser.invalidate_result(text):
+            return 0.0
+        return of_form if valid is None else float(bool(valid))
+
+    def find(text: str) -> list[Hit]:
+        hits = [
+            _hit(entity, *match.span(), score(match[0], of_form))
+            for compiled, of_form in patterns
+            for match in compiled.finditer(text)
+            if match[0]
+        ]
+        return without_contained([hit for hit in hits if hit.score > 0])
+
+    return find
+
+
+def _hit(entity: str, start: int, end: int, score: float) -> Hit:
+    return Hit(entity, start, end, score, CHECKSUM if score >= 1.0 else PATTERN)
 
 
 def _compile(pattern: Any, flags: int) -> None:

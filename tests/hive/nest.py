@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from hive.flight import process, scrubbers
 from hive.flight.task import Task
 from hive.flight.work import claim, work
 from hive.janitor import expire
@@ -160,8 +159,6 @@ def write(file: Path, rows: Sequence[dict[str, Any]]) -> Path:
 @pytest.fixture
 def make_nest(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Nest]]:
     """Nests with settings of their own, on one database."""
-    process._learned.clear()
-    scrubbers._made.clear()
     made: list[Nest] = []
 
     def make(**chosen: Any) -> Nest:

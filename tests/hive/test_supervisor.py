@@ -48,6 +48,7 @@ if name == "gateway":
 if name == "worker-nectar":
     subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", "pool of " + str(folder)])
 note("started")
+pathlib.Path(os.environ["HIVE_READY_FILE"]).touch()
 while True:
     signal.pause()
 """

@@ -2,37 +2,21 @@
 -- Queues in which a due task waits for its hint.
 SELECT DISTINCT queue FROM hive.task WHERE state = 'queued' AND hinted_at IS NULL AND available_at <= clock_timestamp();
 
--- hint_adhoc --
--- People first: ad-hoc tasks in the order they came.
-WITH pick AS (
-    SELECT t.day, t.id FROM hive.task t
-     WHERE t.queue = %(queue)s AND t.priority = 0 AND t.state = 'queued' AND t.hinted_at IS NULL
-       AND t.available_at <= clock_timestamp()
-       AND NOT EXISTS (SELECT FROM hive.lease l WHERE l.checkpoint = t.checkpoint AND t.kind = 'collect'
-                          AND l.task IS NOT NULL AND l.task <> t.id)
-     ORDER BY t.bee, t.id
-     LIMIT greatest(0, %(room)s - (SELECT count(*) FROM hive.task
-                                    WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL))
-       FOR UPDATE OF t SKIP LOCKED
-)
-UPDATE hive.task t SET hinted_at = clock_timestamp() FROM pick WHERE t.day = pick.day AND t.id = pick.id
-RETURNING t.day, t.id, t.kind, t.queue, t.flight, t.parent, t.bee;
-
 -- hint_next --
--- The others bee by bee, beginning after the bee whose turn was last: a bee with a million tasks delays nobody.
+-- Bee by bee, beginning after the bee whose turn was last: a bee with a million tasks delays nobody.
 WITH RECURSIVE bees AS (
     (SELECT t.bee FROM hive.task t
-      WHERE t.queue = %(queue)s AND t.priority = 1 AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee > %(turn)s
+      WHERE t.queue = %(queue)s AND t.priority = %(priority)s AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee > %(turn)s
       ORDER BY t.bee LIMIT 1)
     UNION ALL
     SELECT (SELECT t.bee FROM hive.task t
-             WHERE t.queue = %(queue)s AND t.priority = 1 AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee > b.bee
+             WHERE t.queue = %(queue)s AND t.priority = %(priority)s AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee > b.bee
              ORDER BY t.bee LIMIT 1)
       FROM bees b WHERE b.bee IS NOT NULL
 ), first AS (
     SELECT f.day, f.id FROM bees b CROSS JOIN LATERAL (
         SELECT t.day, t.id FROM hive.task t
-         WHERE t.queue = %(queue)s AND t.priority = 1 AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee = b.bee
+         WHERE t.queue = %(queue)s AND t.priority = %(priority)s AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee = b.bee
            AND t.available_at <= clock_timestamp()
            AND NOT EXISTS (SELECT FROM hive.lease l WHERE l.checkpoint = t.checkpoint AND t.kind = 'collect'
                               AND l.task IS NOT NULL AND l.task <> t.id)
