@@ -8,7 +8,7 @@ LOG := $(VENV)/setup.log
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check lint test demo up down
+.PHONY: help setup check lint test bench demo up down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(READY) ## style and types
 
 test: $(READY) ## everything; starts its own servers, and says at the end what was skipped
 	@$(BIN)/python -m pytest
+
+bench: $(READY) ## measurements, held against their bounds; ONLY=name asks one question
+	@$(BIN)/python tests/bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 demo: $(READY) ## the main job from end to end, on servers and sources of its own
 	@$(BIN)/python -m hive demo

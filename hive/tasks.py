@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import threading
@@ -11,13 +12,12 @@ from celery import signals
 
 from hive import worker
 from hive.celery import app, send
-from hive.flight.collect import PROCESS_QUEUE
-from hive.flight.scrubbers import warm_up
+from hive.flight.warm import warm_up
 from hive.flight.work import work
 from hive.ledger.db import UNREACHABLE
 from hive.ledger.hints import parse_ref
 from hive.logs import configure
-from hive.runtime import runtime
+from hive.runtime import Runtime, runtime
 from hive.settings import settings
 
 _flag = mmap.mmap(-1, 1)
@@ -58,9 +58,7 @@ def _parent_works(**_: Any) -> None:
 def _child_starts(**_: Any) -> None:
     rt = runtime(send)
     _beats[os.getpid()] = worker.begin(rt, _queues)
-    if PROCESS_QUEUE in _queues:
-        # The first batch must not wait for the recognisers to be loaded and compiled.
-        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(rt,), name="warm-up", daemon=True).start()
     threading.Thread(target=_watch_flag, args=(rt.stopping,), name="stop-watch", daemon=True).start()
 
 
@@ -84,6 +82,11 @@ def _child_lost(sender: Any = None, **_: Any) -> None:  # noqa: ARG001
         worker.bury_the_dead(runtime(send).db)
     except UNREACHABLE:
         return
+
+
+def _warm_up(rt: Runtime) -> None:
+    with contextlib.suppress(*UNREACHABLE):
+        warm_up(rt, _queues)
 
 
 def _watch_flag(stopping: threading.Event) -> None:

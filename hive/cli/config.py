@@ -9,7 +9,7 @@ import typer
 
 from hive.cli import show
 
-File = Annotated[Path, typer.Argument(help="The configuration file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(file: File, json: show.Json = False) -> None:
-    """Report every problem of a file at once: line, bee, field, what was expected. Exit code 2 if there is one."""
+    """Report every problem of a file at once.
+
+    Line, bee, field, what was expected. Exit code 2 if there is one.
+    """
     from hive.config.load import load
     from hive.config.problems import ConfigProblems
     from hive.settings import environment
@@ -39,10 +42,15 @@ def check(file: File, json: show.Json = False) -> None:
 
 
 def show_config(
-    file: Annotated[Path | None, typer.Argument(help="The configuration file. [default: HIVE_CONFIG]")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The configuration file. [default: HIVE_CONFIG]")
+    ] = None,
     json: show.Json = False,
 ) -> None:
-    """Print what a file says in the native form, secrets masked and references as they are written."""
+    """Print what a file says, secrets masked.
+
+    In the native form; references stay as they are written.
+    """
     import yaml
 
     from hive.config.load import load

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def fly(
-    bee: Annotated[str, typer.Argument(help="Name of the bee.")],
+    bee: Annotated[str, typer.Argument(metavar="BEE", help="Name of the bee.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the flight has ended.")] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Seconds to wait at most (implies --wait); the flight goes on.")
@@ -55,7 +55,7 @@ def fly(
 
 
 def flights(
-    bee: Annotated[str | None, typer.Argument(help="Only flights of this bee.")] = None,
+    bee: Annotated[str | None, typer.Argument(metavar="BEE", help="Only flights of this bee.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     json: show.Json = False,
 ) -> None:

@@ -57,7 +57,10 @@ def export(
     format: Annotated[str, typer.Option(help="jsonl or parquet.")] = "jsonl",  # noqa: A002 - the option's name
     output: Annotated[Path | None, typer.Option(help="File to write. [default: standard output]")] = None,
 ) -> None:
-    """Write a jar to a file: jsonl has one record a line, parquet typed columns."""
+    """Write a jar to a file.
+
+    jsonl has one record a line, parquet typed columns.
+    """
     from hive.jars.export import FORMATS
     from hive.jars.export import export as write
 
@@ -75,7 +78,7 @@ def export(
 
 def search(
     name: Name,
-    text: Annotated[str, typer.Argument(help='Words, "a phrase", -not.')],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help='Words, "a phrase", -not.')],
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="How many records at most.")] = 10,
     json: show.Json = False,
 ) -> None:

@@ -30,8 +30,11 @@ def leases(json: show.Json = False) -> None:
     show.table(("bee", "stream", "flight", "worker", "since"), rows, empty="no stream is being read")
 
 
-def release(bee: Annotated[str, typer.Argument(help="Name of the bee.")]) -> None:
-    """Take a bee's streams from whoever reads them; what that worker still writes is refused."""
+def release(bee: Annotated[str, typer.Argument(metavar="BEE", help="Name of the bee.")]) -> None:
+    """Take a bee's streams from whoever reads them.
+
+    What that worker still writes is refused.
+    """
     from hive.ledger.leases import release as take_away
 
     with ledger() as rt:

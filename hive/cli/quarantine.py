@@ -9,7 +9,7 @@ import typer
 from hive.cli import show
 from hive.cli.ledger import ledger
 
-Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER...", help="Numbers from `hive quarantine list`.")]
+Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER", help="Numbers from `hive quarantine list`.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +41,14 @@ def entries(
     show.table(names, rows, empty="the quarantine is empty")
 
 
-def entry(number: Annotated[int, typer.Argument(metavar="NUMBER")], json: show.Json = False) -> None:
-    """Show one entry: kind, size, reason and place; its content stays sealed."""
+def entry(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number from `hive quarantine list`.")],
+    json: show.Json = False,
+) -> None:
+    """Show one entry: kind, size, reason and place.
+
+    Its content stays sealed.
+    """
     from hive.jars.aside import entry as look
 
     with ledger() as rt:
@@ -54,7 +60,10 @@ def entry(number: Annotated[int, typer.Argument(metavar="NUMBER")], json: show.J
 
 
 def retry(numbers: Numbers) -> None:
-    """Scrub and land entries once more, at the place in time where they were collected."""
+    """Scrub and land entries once more.
+
+    At the place in time where they were collected: a newer version that has landed meanwhile stays.
+    """
     from hive.flight.retry import retry as land
 
     failed = 0
@@ -70,7 +79,10 @@ def retry(numbers: Numbers) -> None:
 
 
 def drop(numbers: Numbers) -> None:
-    """Give entries up: their content is destroyed, that they were there stays known."""
+    """Give entries up, and destroy their content.
+
+    That they were there stays known.
+    """
     from hive.jars.aside import drop as give_up
 
     with ledger() as rt:

@@ -10,7 +10,9 @@ import typer
 from hive.cli import show
 from hive.cli.ledger import ledger
 
-Path = Annotated[str, typer.Argument(help="Such as google/client_id; a file says {{ vault.google.client_id }}.")]
+Path = Annotated[
+    str, typer.Argument(metavar="PATH", help="Such as google/client_id; a file says {{ vault.google.client_id }}.")
+]
 Tenant = Annotated[str, typer.Option(help="Whose secret it is.")]
 
 
@@ -22,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 
 def set_secret(path: Path, tenant: Tenant = "default") -> None:
-    """Keep a secret, read from standard input; a terminal is asked for it and shows nothing."""
+    """Keep a secret, read from standard input.
+
+    A terminal is asked for it and shows nothing.
+    """
     from hive.vault.store import check_path
 
     check_path(path)

@@ -44,11 +44,3 @@ class Scrubbers:
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)
         return self._made[at]
-
-
-def warm_up() -> None:
-    """Load what scrubbing needs, which takes a second or two."""
-    from hive.flight import process  # noqa: F401 - for its imports
-    from nectar.scrub import detect
-
-    detect(["a text without anything"])

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from nectar.keys import PseudonymKeys
 from nectar.scrub import actions, context
@@ -41,9 +41,17 @@ class Cells:
     rules: Rules
     keys: PseudonymKeys | None
 
-    @property
+    @cached_property
     def entities(self) -> frozenset[str]:
         return frozenset(entity for entity, _ in self.profile.actions)
+
+    @cached_property
+    def _actions(self) -> dict[str, Action]:
+        return {**dict(self.profile.actions), **{rule.kind: rule.action for rule in self.rules.patterns}}
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {entity: place for place, (entity, _) in enumerate(self.profile.actions)}
 
     def rule_of(self, path: str) -> FieldRule | None:
         """The rule that means the field at this path itself."""
@@ -156,18 +164,18 @@ class Cells:
             hits += [hit for rule in self.rules.patterns for hit in rule.hits(text)]
         if not hits:
             return None
-        do = {**dict(self.profile.actions), **{rule.kind: rule.action for rule in self.rules.patterns}}
+        do = self._actions
         kept = [hit for hit in hits if hit.strength == RULE and do[hit.entity] is Action.KEEP]
-        hits = [h for h in hits if h not in kept and not any(k.start <= h.start and h.end <= k.end for k in kept)]
-        order = {entity: place for place, (entity, _) in enumerate(self.profile.actions)}
-        parts = [piece for piece in pieces(hits, order) if do[piece.hit.entity] is not Action.KEEP]
+        if kept:
+            hits = [h for h in hits if h not in kept and not any(k.start <= h.start and h.end <= k.end for k in kept)]
+        parts = [piece for piece in pieces(hits, self._order) if do[piece.hit.entity] is not Action.KEEP]
         if not parts:
             return None
         new: str | None = splice(text, parts, lambda piece: self._written(text, piece, do[piece.hit.entity]))
         if not (new or "").strip():
             new = _label(parts[0].hit) if is_key else None
-        counted = Counter("rule" if piece.hit.strength == RULE else piece.hit.entity for piece in parts if piece.whole)
-        return Outcome(new, tuple((path, kind, count) for kind, count in counted.items()))
+        kinds = ["rule" if piece.hit.strength == RULE else piece.hit.entity for piece in parts if piece.whole]
+        return Outcome(new, _counts(path, tuple(kinds)))
 
     def _written(self, text: str, piece: Piece, action: Action) -> str:
         hit, span = piece.hit, text[piece.start : piece.end]
@@ -180,6 +188,12 @@ class Cells:
                 raise found
             kind = found
         return actions.apply(action, span, kind=kind, label=_label(hit), keys=self.keys)
+
+
+@lru_cache(maxsize=4096)
+def _counts(path: str, kinds: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
+    """One object for all values in which the same was found, of which there are many."""
+    return tuple((path, kind, count) for kind, count in Counter(kinds).items())
 
 
 def _label(hit: Hit) -> str:

@@ -160,7 +160,9 @@ class Columns:
             if outcome.failed:
                 self.tally.fail(where[index == place], outcome.failed)
             for path, entity, count in outcome.counts:
-                counts.setdefault((path, entity), np.zeros(len(values), dtype=np.int32))[place] += count
+                if (path, entity) not in counts:
+                    counts[path, entity] = np.zeros(len(values), dtype=np.int32)
+                counts[path, entity][place] += count
         for (path, entity), by_value in counts.items():
             by_row = by_value[index]
             self.tally.add(path, entity, where[by_row > 0], by_row[by_row > 0])

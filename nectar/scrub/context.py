@@ -73,7 +73,7 @@ def may_help(entity: str, text: str, start: int, end: int) -> bool:
 def stands_before(entity: str, text: str, start: int) -> bool:
     """A context word of the entity is among the five words before `start`."""
     window = text[max(0, start - _REACH) : start].lower()
-    if not any(word in window for word in WORDS[entity]):
+    if not window or not any(word in window for word in WORDS[entity]):
         return False
     found = _WORD.findall(window)
     tokens = [token for token in found if token not in _FILLERS][-_WINDOW:]

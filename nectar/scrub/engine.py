@@ -93,10 +93,10 @@ def _scan(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str]
         except ScanError as failure:
             found[i] = failure
             continue
-        for hit in raw:
-            judged = _lift(hit._replace(start=hit.start + start, end=hit.end + start), text, lifted)
-            if judged.score >= threshold:
-                hits.append(judged)
+        for entity, first, last, score, strength in raw:
+            hit = _lift(Hit(entity, first + start, last + start, score, strength), text, lifted)
+            if hit.score >= threshold:
+                hits.append(hit)
     return [hits if isinstance(hits, ScanError) else tuple(without_contained(hits)) for hits in found]
 
 

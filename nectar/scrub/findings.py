@@ -32,9 +32,12 @@ class Hit(NamedTuple):
 
 def without_contained(hits: Iterable[Hit]) -> list[Hit]:
     """In the order of the text, without those that lie in an equal or better one of the same entity."""
+    hits = set(hits)
+    if len(hits) < 2:
+        return list(hits)
     kept: list[Hit] = []
     open_ones: dict[str, list[Hit]] = {}
-    for hit in sorted(set(hits), key=lambda h: (h.start, -h.end, -h.score, -h.strength, h.entity)):
+    for hit in sorted(hits, key=lambda h: (h.start, -h.end, -h.score, -h.strength, h.entity)):
         # Only what reaches beyond this start can contain it or any later one: few, however long the text is.
         around = [other for other in open_ones.get(hit.entity, ()) if other.end > hit.start]
         if not any(hit.end <= other.end and hit.score <= other.score for other in around):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_valid_number, phonenumbermatcher
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, phonenumbermatcher
 from phonenumbers.phonemetadata import PhoneMetadata
 
 _KINDS = (
@@ -31,15 +31,21 @@ class _Format:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """One region's rules. `abroad` begins a number of any country; `prefixes` may stand before a national number."""
+    """One region's rules.
 
-    country: int
+    abroad    what begins a number of any country
+    prefixes  what may stand before a national number, each with what the library makes of it
+    valid     matches every number that is valid with this country code, and a few more
+    surely    matches valid numbers only, and most of them
+    """
+
     code: str
     abroad: re.Pattern[str]
     prefixes: tuple[tuple[re.Pattern[str], str | None], ...]
     general: re.Pattern[str]
     lengths: tuple[int, ...]
     valid: re.Pattern[str]
+    surely: re.Pattern[str]
     formats: tuple[_Format, ...]
 
     def without_prefixes(self, digits: str) -> list[str]:
@@ -66,10 +72,6 @@ class _Plan:
                 return form.needs_prefix
         return False
 
-    def is_valid(self, national: str) -> bool:
-        """What the library says of the number, once parsed to this. It keeps zeros in front apart: none here."""
-        return not national.startswith("0") and bool(is_valid_number(PhoneNumber(self.country, int(national))))
-
 
 def verdict(digits: str, region: str) -> bool | None:
     """Whether phonenumbers takes ASCII digits, with or without punctuation, for a valid number seen from this region.
@@ -87,12 +89,12 @@ def verdict(digits: str, region: str) -> bool | None:
         return None if any(map(plan.valid.fullmatch, candidates)) else False
     if not stripped:
         possible = plan.valid.fullmatch(digits) and not plan.needs_prefix(digits)
-        return (plan.is_valid(digits) or None) if possible else False
+        return (plan.surely.fullmatch(digits) is not None or None) if possible else False
     if not any(map(plan.valid.fullmatch, [digits, *stripped])):
         return False
     # One prefix, and what is left is of a length that the library accepts: it takes the prefix off.
     taken_off = len(stripped) == 1 and not plan.general.fullmatch(digits) and len(stripped[0]) in plan.lengths
-    return True if taken_off and plan.is_valid(stripped[0]) else None
+    return True if taken_off and plan.surely.fullmatch(stripped[0]) else None
 
 
 @lru_cache(maxsize=64)
@@ -101,19 +103,37 @@ def _plan(region: str) -> _Plan:
     regions = COUNTRY_CODE_TO_REGION_CODE[own.country_code]
     main, *_ = sharing = [PhoneMetadata.metadata_for_region(each) for each in regions]
     # A number is valid where it is valid in any region that shares the country code: +1 has two dozen.
-    kinds = [getattr(data, kind) for data in sharing for kind in _KINDS]
-    patterns = dict.fromkeys(kind.national_number_pattern for kind in kinds if kind and kind.national_number_pattern)
+    patterns = dict.fromkeys(kind.national_number_pattern for data in sharing for kind in _kinds(data))
     prefixes = dict.fromkeys((d.national_prefix_for_parsing, d.national_prefix_transform_rule) for d in (own, main))
     return _Plan(
-        country=own.country_code,
         code=str(own.country_code),
         abroad=re.compile(own.international_prefix),
         prefixes=tuple((re.compile(prefix), transform) for prefix, transform in prefixes if prefix),
         general=re.compile(own.general_desc.national_number_pattern),
         lengths=tuple(own.general_desc.possible_length),
         valid=re.compile("|".join(f"(?:{pattern})" for pattern in patterns)),
+        surely=_surely(main),
         formats=tuple(_format(data) for data in main.number_format),
     )
+
+
+def _kinds(data: Any) -> list[Any]:
+    kinds = [getattr(data, kind) for kind in _KINDS]
+    return [kind for kind in kinds if kind and kind.national_number_pattern]
+
+
+def _surely(main: Any) -> re.Pattern[str]:
+    """The library asks the main region first; where that takes a number of any kind, it is valid."""
+    if main.leading_digits is not None:
+        return re.compile(r"(?!)")
+    alternatives = [f"{_of_length(kind)}(?:{kind.national_number_pattern})" for kind in _kinds(main)]
+    general = main.general_desc
+    return re.compile(rf"{_of_length(general)}(?=(?:{general.national_number_pattern})\Z)(?:{'|'.join(alternatives)})")
+
+
+def _of_length(data: Any) -> str:
+    lengths = "|".join(rf".{{{length}}}\Z" for length in data.possible_length)
+    return f"(?={lengths})"
 
 
 def _format(data: Any) -> _Format:

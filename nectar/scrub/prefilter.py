@@ -8,10 +8,11 @@ of ours matches across a line break, so a document is judged line by line.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -28,14 +29,9 @@ Piece = tuple[int, int, str]
 """Number of a text, where in it the piece begins, and the piece: whole lines."""
 
 
-class Candidate(NamedTuple):
-    """Recogniser number `who` may match in text number `text`, between `start` and `end` (one line)."""
-
-    text: int
-    start: int
-    end: int
-    who: int
-    strong: bool
+Candidate = tuple[int, int, int, int, bool]
+"""Number of a text, start and end of one line in it, number of the recogniser that may match there, and whether its
+hits can do without a context word. A plain tuple, because there are millions of them."""
 
 
 @dataclass
@@ -47,7 +43,7 @@ class Prefilter:
     database: Any
     local: threading.local
 
-    def scan(self, pieces: Sequence[Piece]) -> list[Candidate]:
+    def scan(self, pieces: Sequence[Piece]) -> Iterable[Candidate]:
         """Candidate lines of ASCII pieces of texts, each line and recogniser once."""
         joined = "\n".join([piece for _, _, piece in pieces]).encode("ascii")
         ids: list[int] = []
@@ -67,7 +63,7 @@ class Prefilter:
             self.local.scratch = hyperscan.Scratch(self.database)
         return self.local.scratch
 
-    def _candidates(self, joined: bytes, pieces: Sequence[Piece], ids: Any, ends: Any) -> list[Candidate]:
+    def _candidates(self, joined: bytes, pieces: Sequence[Piece], ids: Any, ends: Any) -> Iterable[Candidate]:
         breaks = np.flatnonzero(np.frombuffer(joined, dtype=np.uint8) == 10)
         # A match ends behind its last character, so the line is that of the character before.
         lines = np.searchsorted(breaks, np.maximum(ends - 1, 0), side="left")
@@ -85,7 +81,7 @@ class Prefilter:
         rows = np.searchsorted(begins, starts, side="right") - 1
         offsets = begins[rows] - bases[rows]
         columns = (numbers[rows], starts - offsets, stops - offsets, owners, strong)
-        return [Candidate(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]
+        return zip(*(c.tolist() for c in columns), strict=True)
 
 
 def chosen(entities: frozenset[str]) -> tuple[Recogniser, ...]:
@@ -113,33 +109,34 @@ def prefilter(entities: frozenset[str], threshold: float) -> Prefilter | None:
     return Prefilter(owners, strong, database, threading.local())
 
 
-def look_up(texts: Sequence[str], entities: frozenset[str], threshold: float) -> list[Candidate]:
+def look_up(texts: Sequence[str], entities: frozenset[str], threshold: float) -> Iterable[Candidate]:
     """Every line that a recogniser must judge."""
     database = prefilter(entities, threshold)
-    if database is None:
-        return [found for i, text in enumerate(texts) for found in every_line(i, 0, text, entities, threshold)]
-    pieces: list[Piece] = []
-    candidates: list[Candidate] = []
+    plain: list[Piece] = []
+    others: list[Piece] = []
     for number, text in enumerate(texts):
-        if text.isascii():
-            pieces.append((number, 0, text))
-            continue
-        start = 0
-        for line in text.split("\n"):
-            if line.isascii():
-                pieces.append((number, start, line))
-            else:
-                candidates += every_line(number, start, line, entities, threshold)
-            start += len(line) + 1
-    return candidates + (database.scan(pieces) if pieces else [])
+        if database is None:
+            others.append((number, 0, text))
+        elif text.isascii():
+            plain.append((number, 0, text))
+        else:
+            for piece in _lines(number, text):
+                (plain if piece[2].isascii() else others).append(piece)
+    direct = (candidate for piece in others for candidate in every_line(piece, entities, threshold))
+    return chain(database.scan(plain), direct) if database is not None and plain else direct
 
 
-def every_line(number: int, start: int, piece: str, entities: frozenset[str], threshold: float) -> list[Candidate]:
-    """All lines of a piece of text for all recognisers: what is looked at without a prefilter."""
-    candidates = []
-    who = [(i, r.best() >= threshold) for i, r in enumerate(chosen(entities))]
-    for line in piece.split("\n"):
-        if line:
-            candidates += [Candidate(number, start, start + len(line), i, strong) for i, strong in who]
+def _lines(number: int, text: str) -> Iterator[Piece]:
+    start = 0
+    for line in text.split("\n"):
+        yield (number, start, line)
         start += len(line) + 1
-    return candidates
+
+
+def every_line(piece: Piece, entities: frozenset[str], threshold: float) -> Iterator[Candidate]:
+    """All lines of a piece for all recognisers: what is looked at without a prefilter."""
+    number, base, text = piece
+    who = [(i, recogniser.best() >= threshold) for i, recogniser in enumerate(chosen(entities))]
+    for _, start, line in _lines(number, text):
+        if line:
+            yield from ((number, base + start, base + start + len(line), i, strong) for i, strong in who)

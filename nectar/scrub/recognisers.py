@@ -33,6 +33,9 @@ from nectar.scrub.phones import phone_hits
 # presidio logs the text it cannot validate, at level error: nothing of a record may reach a log.
 logging.getLogger("presidio-analyzer").disabled = True
 
+_JUDGED = 256
+"""Several patterns of one recogniser match the same characters: it judges them once."""
+
 SECONDS = 10.0
 """Longest time for one pattern on one line; beyond it the text counts as not scanned."""
 
@@ -45,7 +48,17 @@ _FROM, _TO = r"(?<![\w-])", r"(?![\w-])"
 
 class OfflineEmailRecognizer(EmailRecognizer):  # type: ignore[misc]
     def validate_result(self, pattern_text: str) -> bool:
-        return bool(_SUFFIXES(pattern_text).fqdn)
+        # Behind a plain name nothing but the domain counts, and domains come again and again.
+        name, _, domain = pattern_text.rpartition("@")
+        return _has_suffix("name@" + domain if _PLAIN_NAME.fullmatch(name) else pattern_text)
+
+
+_PLAIN_NAME = re.compile(r"[\w.+-]+")
+
+
+@lru_cache(maxsize=4096)
+def _has_suffix(address: str) -> bool:
+    return bool(_SUFFIXES(address).fqdn)
 
 
 class WideCardRecognizer(CreditCardRecognizer):  # type: ignore[misc]
@@ -101,11 +114,11 @@ class _StrictRegex:
     """A compiled pattern that fails where presidio would skip: a time-out must not read as "nothing found"."""
 
     def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
+        self.compiled = compiled
 
     def finditer(self, text: str, timeout: float | None = None) -> Iterator[Any]:  # noqa: ARG002  presidio's own
         try:
-            yield from self._compiled.finditer(text, timeout=SECONDS)
+            yield from self.compiled.finditer(text, timeout=SECONDS)
         except TimeoutError as error:
             raise ScanError("scan_timed_out") from error
 
@@ -177,22 +190,24 @@ def _asked(recogniser: Any) -> Callable[[str], list[Hit]]:
 def _direct(recogniser: Any) -> Callable[[str], list[Hit]]:
     """What `PatternRecognizer.analyze` says, without the explanations that it writes for each match."""
     entity = recogniser.supported_entities[0]
-    patterns = [(pattern.compiled_regex, pattern.score) for pattern in recogniser.patterns]
+    patterns = [(pattern.compiled_regex.compiled, pattern.score) for pattern in recogniser.patterns]
 
-    def score(text: str, of_form: float) -> float:
+    @lru_cache(maxsize=_JUDGED)
+    def judged(text: str) -> bool | None:
         valid = recogniser.validate_result(text)
-        if recogniser.invalidate_result(text):
-            return 0.0
-        return of_form if valid is None else float(bool(valid))
+        return False if recogniser.invalidate_result(text) else valid
 
     def find(text: str) -> list[Hit]:
-        hits = [
-            _hit(entity, *match.span(), score(match[0], of_form))
-            for compiled, of_form in patterns
-            for match in compiled.finditer(text)
-            if match[0]
-        ]
-        return without_contained([hit for hit in hits if hit.score > 0])
+        hits = []
+        try:
+            for compiled, of_form in patterns:
+                for match in compiled.finditer(text, timeout=SECONDS):
+                    valid = judged(match[0]) if match[0] else False
+                    if valid or valid is None:
+                        hits.append(_hit(entity, *match.span(), of_form if valid is None else 1.0))
+        except TimeoutError as error:
+            raise ScanError("scan_timed_out") from error
+        return without_contained(hits)
 
     return find
 

@@ -27,6 +27,9 @@ def pieces(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Piece]:
 
     What sticks out of a beaten hit stays personal data: it becomes a piece of its own.
     """
+    hits = list(hits)
+    if len(hits) == 1:
+        return [Piece(hits[0].start, hits[0].end, hits[0], whole=True)]
     taken: list[Piece] = []
     for hit in sorted(hits, key=lambda h: by_worth(h, order)):
         free = [(hit.start, hit.end)]

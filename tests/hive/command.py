@@ -62,9 +62,7 @@ class Command:
 
 
 @pytest.fixture
-def bare_hive(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Command]:
+def bare_hive(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """Commands in a folder where no hive runs and nothing is set."""
     for name in [name for name in os.environ if name.startswith("HIVE_")]:
         monkeypatch.delenv(name)

@@ -1,0 +1,31 @@
+"""Loading before the first task what it would wait for: a second or two, once per process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from hive.flight.collect import PROCESS_QUEUE
+from hive.registry import BrokenConnector, UnknownConnector, connector
+
+if TYPE_CHECKING:
+    from hive.runtime import Runtime
+
+
+def warm_up(rt: Runtime, queues: Sequence[str]) -> None:
+    """Load the connectors of the bees on these queues, and the recognisers where batches are scrubbed."""
+    pa.array([0])  # pyarrow looks for pandas with its first list, and loads it where it is installed
+    with rt.db.transaction() as tx:
+        query = "SELECT DISTINCT connector FROM hive.bee WHERE enabled AND queue = ANY(%s)"
+        names = [row[0] for row in tx.psycopg.execute(query, [list(queues)])]
+    for name in names:
+        with contextlib.suppress(ImportError, UnknownConnector, BrokenConnector):  # its own flight will say so
+            connector(name)
+    if PROCESS_QUEUE in queues:
+        from hive.flight import process  # noqa: F401 - for what it imports
+        from nectar.scrub import detect
+
+        detect(["a text without anything"])

@@ -1,0 +1,67 @@
+"""The README is held against what it describes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from bees.core.bee import WorkerBee
+from hive.cli import app
+from hive.config.load import load
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(group: typer.Typer = app, before: str = "hive") -> list[str]:
+    named = [f"{before} {c.name or c.callback.__name__}" for c in group.registered_commands]
+    return named + [n for g in group.registered_groups for n in commands(g.typer_instance, f"{before} {g.name}")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_in_it(command):
+    group, _, last = command.rpartition(" ")
+
+    assert command in README or re.search(rf"`{group} [^|]*`{last}`", README), f"{command} is not described"
+
+
+def test_its_configuration_loads(tmp_path):
+    (example,) = blocks("yaml")
+    file = tmp_path / "bees.yaml"
+    file.write_text(example)
+
+    assert list(load(file, environ={"SHOP_PASSWORD": "made-up"}).bees) == ["shop"]
+
+
+def test_its_bee_is_a_bee():
+    (example,) = [block for block in blocks("python") if "WorkerBee" in block]
+    made: dict[str, type[WorkerBee]] = {"__name__": "weather"}
+    exec(compile(example, "weather.py", "exec"), made)
+    bee = made["WeatherBee"].from_options({"url": "http://localhost:1"})
+
+    assert [stream.name for stream in bee.get_pollen_schema()] == ["days"]
+
+
+def test_its_python_names_what_there_is():
+    from hive import HiveManager
+    from nectar.scrub import DataScrubber, detect
+
+    assert DataScrubber({"custom_rules": [{"field": "notes", "action": "replace"}]}).process({"notes": "call me"}) == {
+        "notes": "<REDACTED>"
+    }
+    assert [f.entity_type for f in detect(["call 202-555-0143"], entities=["PHONE_NUMBER"])[0]] == ["PHONE_NUMBER"]
+    called = {name for block in blocks("python") for name in re.findall(r"hive\.(\w+)\(", block)}
+    assert called
+    assert not [name for name in called if not hasattr(HiveManager, name)]
+
+
+@pytest.mark.parametrize("place", sorted(set(re.findall(r"`((?:hive|bees|nectar|tests)/[\w./]*)`", README))))
+def test_every_place_in_it_exists(place):
+    assert (ROOT / place).exists() or place in ("bees/weather.py", "tests/bees/test_weather.py", "tests/bench/")
