@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import importlib
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +146,7 @@ class Supervisor:
         gateway_host = self._settings.gateway_host
         gateway = _port("HIVE_GATEWAY_PORT", self._settings.gateway_port, gateway_host)
         flower = _port("HIVE_FLOWER_PORT", self._settings.flower_port, places.LOOPBACK)
+        threading.Thread(target=_load_code, name="load-code", daemon=True).start()
         database_url, redis_url = self._start_servers()
         self._state = {
             "pid": os.getpid(),
@@ -312,6 +315,12 @@ class Supervisor:
 
 def _hive_command(arguments: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-m", "hive", *arguments]
+
+
+def _load_code() -> None:
+    """Import what is needed once the servers answer, while they start."""
+    for module in ("hive.ledger.migrate", "hive.manager"):
+        importlib.import_module(module)
 
 
 def _default_concurrency(urgent: Collection[str]) -> dict[str, int]:

@@ -31,7 +31,7 @@ from nectar.scrub.frames import (
 from nectar.scrub.profiles import Action, Profile, known_keys, profile_named
 from nectar.scrub.rules import Rules, parse_rules
 
-REVISION = 1
+REVISION = 2
 """Raised when our own recognisers, context words or actions change what comes out."""
 
 _DECIDERS = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -32,12 +33,16 @@ def pieces(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Piece]:
         return [Piece(hits[0].start, hits[0].end, hits[0], whole=True)]
     taken: list[Piece] = []
     for hit in sorted(hits, key=lambda h: by_worth(h, order)):
+        # What is taken does not overlap, so starts and ends both ascend: only the neighbours need a look.
+        first = bisect_right(taken, hit.start, key=lambda piece: piece.end)
+        last = bisect_left(taken, hit.end, lo=first, key=lambda piece: piece.start)
+        beaten_by = taken[first:last]
         free = [(hit.start, hit.end)]
-        for piece in taken:
+        for piece in beaten_by:
             free = [part for start, end in free for part in _without(start, end, piece)]
-        whole = free == [(hit.start, hit.end)]
-        taken += [Piece(start, end, hit, whole) for start, end in free]
-    return sorted(taken, key=lambda piece: piece.start)
+        new = [Piece(start, end, hit, whole=not beaten_by) for start, end in free]
+        taken[first:last] = sorted([*beaten_by, *new], key=lambda piece: piece.start)
+    return taken
 
 
 def _without(start: int, end: int, piece: Piece) -> list[tuple[int, int]]:
