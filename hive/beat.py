@@ -12,6 +12,7 @@ from hive.celery import queue_lengths, send
 from hive.janitor import Janitor
 from hive.ledger.db import UNREACHABLE
 from hive.runtime import runtime
+from hive.settings import settings
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ class HiveScheduler(Scheduler):
             self._round()
         except UNREACHABLE:
             log.warning("database.unreachable", where="beat")
-        return float(min(1.0, runtime(send).settings.janitor))
+        return float(min(1.0, settings().janitor))
 
     def _round(self) -> None:
         rt = runtime(send)

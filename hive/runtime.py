@@ -11,6 +11,7 @@ from hive.flight.bees import OpenBees
 from hive.flight.scrubbers import Scrubbers
 from hive.ledger.db import Database
 from hive.ledger.hints import Hint, Send
+from hive.ledger.migrate import ensure_migrated
 from hive.settings import Settings, settings
 from hive.vault.key import HiveKey, hive_key
 from hive.vault.keyring import Keyring
@@ -57,10 +58,19 @@ _current: tuple[int, Runtime] | None = None
 
 
 def open_runtime(chosen: Settings | None = None, send: Send = _nobody, owner: str = "") -> Runtime:
-    """A runtime of its own; the caller closes it. Raises NotRunning or MissingHiveKey with what to set."""
+    """A runtime of its own; the caller closes it. An empty or older database gets the schema first.
+
+    Raises NotRunning or MissingHiveKey with what to set, NewerSchema, or UNREACHABLE.
+    """
     chosen = chosen or settings()
+    key = hive_key(chosen)
     database = Database(chosen.database(), transaction_pooling=chosen.transaction_pooling)
-    return Runtime(settings=chosen, db=database, key=hive_key(chosen), send=send, owner=owner)
+    try:
+        ensure_migrated(database.engine, chosen.database())
+    except BaseException:
+        database.close()
+        raise
+    return Runtime(settings=chosen, db=database, key=key, send=send, owner=owner)
 
 
 def runtime(send: Send = _nobody, owner: str = "") -> Runtime:

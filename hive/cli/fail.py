@@ -30,6 +30,7 @@ def explain(error: Exception) -> Told | None:
     from hive.embedded import ServerError
     from hive.errors import HiveError
     from hive.ledger.db import UNREACHABLE
+    from hive.ledger.migrate import NewerSchema
     from hive.registry import BrokenConnector, MissingExtra, UnknownConnector
     from hive.running import AlreadyRunning, StartFailed, StopFailed
     from hive.settings import NotRunning, Settings
@@ -42,7 +43,10 @@ def explain(error: Exception) -> Told | None:
         ConfigProblems, BadReference, UnknownBee, UnknownConnector, MissingExtra, BrokenConnector, MissingHiveKey,
         KeyFileRefused, BadSecret, LookupError,
     )  # fmt: skip
-    failed = (NotRunning, AlreadyRunning, StartFailed, StopFailed, PortInUse, ServerError, Unsealable, TimeoutError)
+    failed = (
+        NotRunning, AlreadyRunning, StartFailed, StopFailed, PortInUse, ServerError, Unsealable, TimeoutError,
+        NewerSchema,
+    )  # fmt: skip
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
         return Told("\n".join(map(_setting, error.errors(include_url=False, include_input=False))), WRONG_USE)
     if isinstance(error, SourceError | HiveError):

@@ -7,8 +7,6 @@ import logging
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from hive.ledger.db import make_engine
 from hive.ledger.partitions import ensure_days
@@ -17,10 +15,37 @@ _LOCK = 7_245_811_903
 """Advisory lock of migrations: any number that nobody else takes."""
 
 
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class NewerSchema(RuntimeError):
+    """The database was made by a newer version than this one."""
+
+
+def ensure_migrated(engine: sa.Engine, url: str) -> None:
+    """Migrate unless the schema is there already, which one query tells. Raises NewerSchema."""
+    known = [path.name.partition("_")[0] for path in sorted((_MIGRATIONS / "versions").glob("[0-9]*.py"))]
+    with engine.begin() as connection:
+        there = connection.execute(sa.text("SELECT to_regclass('hive.alembic_version') IS NOT NULL")).scalar_one()
+        named = sa.text("SELECT version_num FROM hive.alembic_version")
+        version = connection.execute(named).scalar() if there else None
+    if version == known[-1]:
+        return
+    if version is not None and version not in known:
+        raise NewerSchema(
+            f"the database is at schema {version}, and this version of the hive knows it up to {known[-1]}: "
+            "upgrade this installation"
+        )
+    migrate(url)
+
+
 def migrate(url: str) -> None:
     """Create or upgrade the schema at `url` and make the partitions of the next days."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     logging.getLogger("alembic").setLevel(logging.WARNING)
     engine = make_engine(url)
     try:

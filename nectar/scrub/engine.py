@@ -28,9 +28,9 @@ _INSTANT = re.compile(
 )
 """A date or an instant in ISO's form, and nothing else: what a typed column looks like once it is text.
 
-Presidio takes some for phone numbers (`2025-01-06 08:01:00+00`, because its time-stamp rule knows fewer forms). A value
-that is one as a whole holds no personal data here; inside a longer text presidio's judgement stands. This is the one
-place where our findings are meant to differ.
+Presidio takes the fraction of a second for a phone number in one of six (`16.444721` is one in Germany). A
+value that is an instant as a whole holds no personal data; inside a longer text presidio's judgement stands. This is
+the one place where our findings are meant to differ.
 """
 
 _CACHED_TEXTS = 50_000

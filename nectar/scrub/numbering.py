@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, phonenumbermatcher
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, phonenumberutil
 from phonenumbers.phonemetadata import PhoneMetadata
 
 _KINDS = (
@@ -19,6 +19,9 @@ _KINDS = (
     "mobile",
 )  # fmt: skip
 """The kinds of numbers by which phonenumbers calls a number valid."""
+
+_LIBRARY: Any = phonenumberutil
+
 
 @dataclass(frozen=True, slots=True)
 class _Format:
@@ -99,9 +102,8 @@ def verdict(digits: str, region: str) -> bool | None:
 
 @lru_cache(maxsize=64)
 def _plan(region: str) -> _Plan:
-    own = PhoneMetadata.metadata_for_region(region)
-    regions = COUNTRY_CODE_TO_REGION_CODE[own.country_code]
-    main, *_ = sharing = [PhoneMetadata.metadata_for_region(each) for each in regions]
+    own = _metadata(region)
+    main, *_ = sharing = [_metadata(each) for each in COUNTRY_CODE_TO_REGION_CODE[own.country_code]]
     # A number is valid where it is valid in any region that shares the country code: +1 has two dozen.
     patterns = dict.fromkeys(kind.national_number_pattern for data in sharing for kind in _kinds(data))
     prefixes = dict.fromkeys((d.national_prefix_for_parsing, d.national_prefix_transform_rule) for d in (own, main))
@@ -115,6 +117,10 @@ def _plan(region: str) -> _Plan:
         surely=_surely(main),
         formats=tuple(_format(data) for data in main.number_format),
     )
+
+
+def _metadata(region: str) -> Any:
+    return PhoneMetadata.metadata_for_region(region)
 
 
 def _kinds(data: Any) -> list[Any]:
@@ -138,7 +144,7 @@ def _of_length(data: Any) -> str:
 
 def _format(data: Any) -> _Format:
     rule = data.national_prefix_formatting_rule
-    first_group_only = rule and phonenumbermatcher._formatting_rule_has_first_group_only(rule)  # noqa: SLF001
-    needs_prefix = bool(rule) and not data.national_prefix_optional_when_formatting and not first_group_only
+    optional = data.national_prefix_optional_when_formatting
+    needs_prefix = bool(rule) and not optional and not _LIBRARY._formatting_rule_has_first_group_only(rule)  # noqa: SLF001
     leading = data.leading_digits_pattern[-1] if data.leading_digits_pattern else ""
     return _Format(re.compile(leading), re.compile(data.pattern), needs_prefix)

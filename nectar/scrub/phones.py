@@ -121,7 +121,7 @@ def _regions(text: str) -> tuple[str, ...]:
     return tuple(r for r in REGIONS if any(verdict(digits, r) is not False for digits in numbers if digits))
 
 
-class _Walk(phonenumbers.PhoneNumberMatcher):  # type: ignore[misc]
+class _Walk(phonenumbers.PhoneNumberMatcher):
     """The library's walk through a text where nothing matches: notes each group of characters that it would try."""
 
     def __init__(self, text: str) -> None:

@@ -204,7 +204,8 @@ def _direct(recogniser: Any) -> Callable[[str], list[Hit]]:
                 for match in compiled.finditer(text, timeout=SECONDS):
                     valid = judged(match[0]) if match[0] else False
                     if valid or valid is None:
-                        hits.append(_hit(entity, *match.span(), of_form if valid is None else 1.0))
+                        score = of_form if valid is None else 1.0
+                        hits.append(_hit(entity, match.start(), match.end(), score))
         except TimeoutError as error:
             raise ScanError("scan_timed_out") from error
         return without_contained(hits)

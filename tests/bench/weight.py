@@ -6,13 +6,16 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nests
 import psutil
 from report import Figure
 
 from hive.supervisor import QUEUES
+
+if TYPE_CHECKING:
+    from hive.manager import HiveManager
 
 SEED = 20_260_101
 COLLECT, SCRUB = "worker bees.file", "worker nectar"
@@ -25,41 +28,47 @@ _WORDS = ("order", "parcel", "blue", "green", "north", "river", "table", "seven"
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    rows = 10_000 if quick else 60_000
+    """First after small batches, then after batches of the default size; every scrubbing child has worked by then."""
     with nests.folder() as home:
-        source = home / "source"
-        with nests.whole_hive(home, {"people": nests.local_bee(_write(source, rows, 0), "gdpr_compliant")}) as nest:
+        source = _write(home / "source", 500, 0)
+        with nests.whole_hive(home, {"people": nests.local_bee(source, "gdpr_compliant")}) as nest:
             nest.wait_for({"beat", *(f"worker {queue}" for queue in QUEUES)})
             with nests.manager() as hive:
-                for generation in range(1, 8):
-                    nests.landed(hive.fly("people"), 120)
-                    if generation > 2 and _pools(nest) <= {pid for (pid,) in nest.rows(WORKED)}:
-                        break
-                    _write(source, rows, generation)
-            return _figures(nest)
+                _fly(nest, hive, source, 500, 6)
+                small = _children(nest, "small batches")
+                _fly(nest, hive, source, 10_000 if quick else 60_000, 2)
+            return [*small, *_children(nest, "large batches"), *_rest(nest)]
 
 
-def _pools(nest: nests.Nest) -> set[int]:
-    return {pid for pid, role in nest.living().items() if role in (COLLECT, SCRUB)}
+def _fly(nest: nests.Nest, hive: HiveManager, source: Path, rows: int, flights: int) -> None:
+    """Fly so many times, each time other rows, and on until every scrubbing child has worked."""
+    scrubbing = {pid for pid, role in nest.living().items() if role == SCRUB}
+    for generation in range(flights + 20):
+        _write(source, rows, rows + generation)
+        nests.landed(hive.fly("people"), 120)
+        if generation + 1 >= flights and scrubbing <= _worked(nest):
+            return
+    raise RuntimeError("a scrubbing child got no work")
 
 
-def _figures(nest: nests.Nest) -> list[Figure]:
+def _worked(nest: nests.Nest) -> set[int]:
+    return {pid for (pid,) in nest.rows(WORKED)}
+
+
+def _children(nest: nests.Nest, after: str) -> list[Figure]:
     """PSS: memory that processes share counts by halves, thirds and so on, so their sum is what is really used."""
-    worked = {pid for (pid,) in nest.rows(WORKED)}
-    roles = nest.living()
-    groups: dict[str, list[int]] = {}
-    for pid, role in roles.items():
-        if role in (COLLECT, SCRUB):
-            groups.setdefault("collect and land" if role == COLLECT else "scrub", []).extend([pid] * (pid in worked))
-        elif role.startswith("worker"):
-            groups.setdefault("pools that did nothing", []).append(pid)
-    bounds = {"collect and land": 200.0, "scrub": 260.0}
-    figures = [
-        Figure(f"child: {name}", "MB", [pss(pid) for pid in pids], held="max", at_most=bounds.get(name))
-        for name, pids in sorted(groups.items())
+    worked, roles = _worked(nest), nest.living()
+    return [
+        Figure(f"{name} child after {after}", "MB", [pss(p) for p in worked if roles.get(p) == role], "max", bound)
+        for name, role, bound in (("collecting", COLLECT, 200.0), ("scrubbing", SCRUB, 260.0))
     ]
-    parents = psutil.Process(nest.supervisor).children()
-    for one in [psutil.Process(nest.supervisor), *parents]:
+
+
+def _rest(nest: nests.Nest) -> list[Figure]:
+    """Whoever did no work of a flight, and everything together."""
+    idle = [p for p, role in nest.living().items() if role.startswith("worker") and role not in (COLLECT, SCRUB)]
+    figures = [Figure("child without work", "MB", [pss(pid) for pid in idle])]
+    for one in [psutil.Process(nest.supervisor), *psutil.Process(nest.supervisor).children()]:
         role = nests.role(one.pid, nest.supervisor) or "hive up"
         if "hive" in one.cmdline():
             figures.append(Figure(f"parent: {role}", "MB", [pss(one.pid)]))

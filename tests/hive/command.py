@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hive.cli import main
 from hive.settings import settings
 from tests.hive.nest import KEY
 
-__all__ = ["Command", "Said", "bare_hive", "hive_command"]
+__all__ = ["Command", "Said", "bare_hive", "broker", "hive_command"]
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,18 @@ def hive_command(
     bare_hive: Command, database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Command]:
     """Commands on the test's database and broker. No worker listens there: what is due waits for the test."""
-    app = Celery("test", broker=redis_url, set_as_current=False)
-    app.conf.update(task_queues=hive.celery.app.conf.task_queues, task_ignore_result=True)
-    monkeypatch.setattr(hive.celery, "app", app)
     places = {"HIVE_DATABASE_URL": database_url, "HIVE_REDIS_URL": redis_url, "HIVE_DATA_DIR": tmp_path / "data"}
     bare_hive.set({**places, "HIVE_KEY": KEY})
-    yield bare_hive
+    with broker(redis_url, monkeypatch):
+        yield bare_hive
+
+
+@contextmanager
+def broker(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hints of this process go to this broker."""
+    app = Celery("test", broker=url, set_as_current=False)
+    app.conf.update(task_queues=hive.celery.app.conf.task_queues, task_ignore_result=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(hive.celery, "app", app)
+        yield
     app.close()
