@@ -27,8 +27,29 @@ def values(column: pa.ChunkedArray, field: pa.Field) -> pl.Series:
     """The canonical text of each value of a column; null stays null."""
     tag, text = _text(column, field)
     value = pl.col("v")
+    if tag == "j" and mark_of(field) == "json":
+        return _mixed(text)
     tagged = pl.concat_str(pl.lit(tag), value.str.len_bytes(), pl.lit(":"), value)
     return pl.DataFrame({"v": text}).select(tagged).to_series()
+
+
+def _mixed(texts: pl.Series) -> pl.Series:
+    """JSON texts: one that is a string stands as the string does in a column of nothing but strings.
+
+    A source without types gives "a7" among strings in one page and beside numbers in the next: it is the same key.
+    """
+    value = pl.col("v")
+    quoted = value.str.starts_with('"')
+    plain = pl.when(quoted).then(value.str.slice(1, value.str.len_chars() - 2)).otherwise(value)
+    frame = pl.DataFrame({"v": texts}).select(quoted.alias("quoted"), plain.alias("v"))
+    escaped = frame["quoted"].fill_null(value=False) & frame["v"].str.contains("\\", literal=True).fill_null(
+        value=False
+    )
+    if escaped.any():
+        spelled = [json.loads(f'"{v}"') if e else v for v, e in zip(frame["v"], escaped, strict=True)]
+        frame = frame.with_columns(v=pl.Series(spelled, dtype=pl.String))
+    tag = pl.when("quoted").then(pl.lit("s")).otherwise(pl.lit("j"))
+    return frame.select(pl.concat_str(tag, value.str.len_bytes(), pl.lit(":"), value)).to_series()
 
 
 def records(table: pa.Table) -> pl.Series:
