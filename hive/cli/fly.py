@@ -89,10 +89,10 @@ def flight(
 
 
 def _wait(flying: Flight, timeout: float | None) -> FlightResult:
-    with show.working("waits for a worker") as update:
+    with show.working("waits for a worker") as line:
 
         def moved(result: FlightResult) -> None:
-            update(f"{result.bee}: {result.state}, {result.records_read} read, {result.records_landed} landed")
+            line.update(f"{result.bee}: {result.state}, {result.records_read} read, {result.records_landed} landed")
 
         return flying.wait(timeout, watch=moved)
 

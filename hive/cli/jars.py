@@ -90,5 +90,10 @@ def search(
     if json:
         show.document(found)
         return
-    rows = [(f["rank"], f["bee"], f["stream"], f["key"], " ".join(f["text"].split())) for f in found]
+    rows = [(f["rank"], f["bee"], f["stream"], f["key"], _plain(f["text"])) for f in found]
     show.table(("rank", "bee", "stream", "key", "text"), rows, empty="nothing matches")
+
+
+def _plain(headline: str) -> str:
+    """One line, without the tags that mark what was found."""
+    return " ".join(headline.replace("<b>", "").replace("</b>", "").split())

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _WIDE = 500
@@ -85,14 +86,30 @@ def error_text(error: Mapping[str, Any] | None) -> str:
     return f"{message}{where}{advice}"
 
 
+class Line:
+    """A line that moves on a terminal; nothing where the error output is none."""
+
+    def __init__(self, status: Status | None) -> None:
+        self._status = status
+
+    def update(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(text)
+
+    def end(self) -> None:
+        """Make room for what is printed next."""
+        if self._status is not None:
+            self._status.stop()
+
+
 @contextmanager
-def working(text: str) -> Iterator[Any]:
-    """A line that moves while something lasts; nothing where the error output is no terminal. Yields `update(text)`."""
+def working(text: str) -> Iterator[Line]:
+    """Show that something lasts."""
     if not sys.stderr.isatty():
-        yield lambda _text: None
+        yield Line(None)
         return
     with console(stderr=True).status(text) as shown:
-        yield shown.update
+        yield Line(shown)
 
 
 def _plain(value: Any) -> Any:

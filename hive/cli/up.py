@@ -51,12 +51,10 @@ def up(
         show.say("it runs in the background; `hive down` stops it")
         return
     configure()
-    with show.working("the hive starts") as moving:
-        ended = getattr(moving, "__self__", None)
+    with show.working("the hive starts") as line:
 
         def ready(state: Mapping[str, Any]) -> None:
-            if ended is not None:
-                ended.stop()
+            line.end()
             _announce(chosen, state, first=first)
 
         Supervisor(chosen).run(on_ready=ready)

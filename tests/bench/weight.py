@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hive.manager import HiveManager
 
 SEED = 20_260_101
+BEES = 4
 COLLECT, SCRUB = "worker bees.file", "worker nectar"
 WORKED = "SELECT DISTINCT w.pid FROM hive.task t JOIN hive.worker w ON w.id = t.owner WHERE t.state = 'done'"
 PRESIDIO = b"/presidio_analyzer/__init__.py"
@@ -30,25 +31,26 @@ _WORDS = ("order", "parcel", "blue", "green", "north", "river", "table", "seven"
 def measure(*, quick: bool) -> list[Figure]:
     """First after small batches, then after batches of the default size; every scrubbing child has worked by then."""
     with nests.folder() as home:
-        source = _write(home / "source", 500, 0)
-        with nests.whole_hive(home, {"people": nests.local_bee(source, "gdpr_compliant")}) as nest:
+        bees = {f"people-{n}": nests.local_bee(_write(home / str(n), 1, 0), "gdpr_compliant") for n in range(BEES)}
+        with nests.whole_hive(home, bees) as nest:
             nest.wait_for({"beat", *(f"worker {queue}" for queue in QUEUES)})
             with nests.manager() as hive:
-                _fly(nest, hive, source, 500, 6)
+                _fly(nest, hive, home, 500, 5)
                 small = _children(nest, "small batches")
-                _fly(nest, hive, source, 10_000 if quick else 60_000, 2)
+                _fly(nest, hive, home, 10_000 if quick else 50_000, 1)
             return [*small, *_children(nest, "large batches"), *_rest(nest)]
 
 
-def _fly(nest: nests.Nest, hive: HiveManager, source: Path, rows: int, flights: int) -> None:
-    """Fly so many times, each time other rows, and on until every scrubbing child has worked."""
-    scrubbing = {pid for pid, role in nest.living().items() if role == SCRUB}
-    for generation in range(flights + 20):
-        _write(source, rows, rows + generation)
-        nests.landed(hive.fly("people"), 120)
-        if generation + 1 >= flights and scrubbing <= _worked(nest):
-            return
-    raise RuntimeError("a scrubbing child got no work")
+def _fly(nest: nests.Nest, hive: HiveManager, home: Path, rows: int, times: int) -> None:
+    """All bees at once, so often, each time with other rows. Raises when a scrubbing child got no work."""
+    for generation in range(times):
+        for n in range(BEES):
+            _write(home / str(n), rows, rows + generation * BEES + n)
+        for flight in [hive.fly(f"people-{n}") for n in range(BEES)]:
+            nests.landed(flight, 120)
+    idle = {pid for pid, role in nest.living().items() if role == SCRUB} - _worked(nest)
+    if idle:
+        raise RuntimeError(f"{len(idle)} scrubbing children got no work")
 
 
 def _worked(nest: nests.Nest) -> set[int]:
