@@ -30,8 +30,7 @@ T = TypeVar("T")
 _PATTERNS = ["METADATA", "LICENSE*", "README*", "*.md"]
 _FLIGHT_LIMIT = 60.0
 _EVERY = "5s"
-_CUSTOMERS, _ORDERS = 4_000, 12_000
-"""Nearly every value of a customer is personal data: a processor scrubs some 700 of them in a second."""
+_CUSTOMERS, _ORDERS = 50_000, 50_000
 _FINANCIAL = [
     {"field": "account_number", "action": "mask_partial"},
     {"field": "routing_number", "action": "remove"},

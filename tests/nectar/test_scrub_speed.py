@@ -1,0 +1,307 @@
+"""What makes detection fast changes nothing in what it finds: every short cut is held against the long way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumberMatcher
+from presidio_analyzer.predefined_recognizers import (
+    AbaRoutingRecognizer,
+    CreditCardRecognizer,
+    IpRecognizer,
+    PhoneRecognizer,
+    UrlRecognizer,
+    UsBankRecognizer,
+    UsSsnRecognizer,
+)
+
+from nectar.keys import InMemoryKeys
+from nectar.pipeline import refine
+from nectar.scrub import DataScrubber, context, detect, engine, prefilter, recognisers
+from nectar.scrub.entities import ENTITIES
+from nectar.scrub.findings import Hit, without_contained
+from nectar.scrub.numbering import verdict
+from nectar.scrub.phones import REGIONS, phone_hits
+from nectar.scrub.spans import Piece, by_worth, pieces
+
+DATA = Path(__file__).parents[1] / "data" / "pii"
+TEXTS = [
+    json.loads(line)["text"]
+    for file in sorted(DATA.glob("*.jsonl"))
+    for line in file.read_text(encoding="utf-8").splitlines()
+]
+EVERYTHING = frozenset(ENTITIES)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache():
+    engine.cache.clear()
+
+
+def scrubber(profile="gdpr_compliant"):
+    return DataScrubber({"profile_id": profile}, InMemoryKeys())
+
+
+# Context
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("ssn 123456788", ["123456788"]),
+        ("ssn\n\n123456788", ["123456788"]),
+        ("123456788 is the ssn", []),
+        ("ssn one two three four 123456788", ["123456788"]),
+        ("ssn one two three four five 123456788", []),
+        ("ssn" + "." * 220 + "123456788", ["123456788"]),
+        ("ssn" + "." * 260 + "123456788", []),
+        ("123456788 " + "x" * 300 + " ssn: 234567899", ["234567899"]),
+        ("größe\nSSN\n123456788 und 234567899", ["123456788", "234567899"]),
+    ],
+)
+def test_a_context_word_lifts_what_stands_near_behind_it(text, spans):
+    assert [text[f.start : f.end] for f in detect([text], ["US_SSN"])[0]] == spans
+
+
+WORDY = st.lists(
+    st.sampled_from(
+        ["ssn", "account", "Bank:", "routing", "transaction", "iban", "the", "x" * 120, "\n", "123456788", "021000021",
+         "12345678", "A1B2C3", "4111 1111 1111 1111", "202-555-0143", "ß"]
+    ),
+    max_size=25,
+).map(" ".join)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(WORDY)
+def test_words_out_of_reach_are_left_out_without_a_difference(text):
+    fast = engine._scan([text], EVERYTHING, frozenset(), 0.35)
+
+    original = context.may_help
+    context.may_help = lambda *_: True  # judge every weak candidate
+    try:
+        assert engine._scan([text], EVERYTHING, frozenset(), 0.35) == fast
+    finally:
+        context.may_help = original
+
+
+# Lines
+
+
+def test_ascii_lines_among_others_are_judged_as_before():
+    rng = random.Random(5)
+    texts = [
+        "\n".join(rng.choices([*TEXTS[::7], "Überweisung DE89370400440532013000", "größe", ""], k=9)) for _ in "x" * 40
+    ]
+    fast = engine._scan(texts, EVERYTHING, frozenset(), 0.35)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefilter, "hyperscan", None)
+        prefilter.prefilter.cache_clear()
+        assert engine._scan(texts, EVERYTHING, frozenset(), 0.35) == fast
+    prefilter.prefilter.cache_clear()
+    assert any(fast)
+
+
+# Recognisers
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [
+        AbaRoutingRecognizer, CreditCardRecognizer, IpRecognizer, UrlRecognizer, UsBankRecognizer, UsSsnRecognizer,
+        recognisers.OfflineEmailRecognizer, recognisers.AccountRecognizer, recognisers.TransactionRecognizer,
+    ],
+)  # fmt: skip
+def test_patterns_give_spans_and_scores_of_presidios_own_loop(maker):
+    asked = maker()
+    (entity,) = asked.supported_entities
+    direct = recognisers._presidio(maker())
+    lines = [line for text in TEXTS[::2] for line in text.split("\n")]
+
+    for line in lines:
+        theirs = sorted((r.start, r.end, r.score) for r in asked.analyze(line, [entity]))
+        assert [(h.start, h.end, h.score) for h in direct.find(line)] == theirs
+
+
+@pytest.mark.parametrize(
+    ("address", "valid"),
+    [
+        ("bob@example.com", True),
+        ("bob@example.nosuchsuffix", False),
+        ("a/b@example.com", False),  # tldextract reads an address up to its first slash
+        ("bob+x@example.co.uk", True),
+        ("bob@co.uk", False),
+    ],
+)
+def test_a_remembered_domain_answers_as_the_whole_address_does(address, valid):
+    for _ in range(2):
+        assert recognisers.OfflineEmailRecognizer().validate_result(address) is valid
+        assert bool(recognisers._SUFFIXES(address).fqdn) is valid
+
+
+# Phones
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_certain_verdict_on_digits_is_the_librarys(region):
+    rng = random.Random(region)
+    starts = ["", "", "", "0", "00", "1", "011", "0800", "44", "49", "33", "91", "55", "972", "2025", "7", "16", "9"]
+    given_ = ["".join([rng.choice(starts), *rng.choices("0123456789", k=rng.randrange(2, 13))]) for _ in range(4000)]
+    verdicts = {digits: verdict(digits, region) for digits in given_}
+
+    wrong = [
+        (digits, said)
+        for digits, said in verdicts.items()
+        if said is not None and said != any(m.raw_string == digits for m in PhoneNumberMatcher(digits, region))
+    ]
+
+    assert wrong == []
+    assert set(verdicts.values()) == {True, False, None}
+
+
+CANDIDATES = st.one_of(
+    st.sampled_from(
+        ["202-555-0143", "(202) 555-0143", "+1 202 555 0143", "020 7946 0958", "030 12345678", "98765 43210",
+         "052-123-4567", "01 42 68 53 00", "2024-01-02 08:15", "12/03/2024", "123-45-6788", "4111111111111111"]
+    ),
+    st.lists(st.text("0123456789", min_size=1, max_size=8), min_size=1, max_size=4).flatmap(
+        lambda blocks: st.sampled_from(["-", " ", ".", "", "/", " - "]).map(lambda joint: joint.join(blocks))
+    ),
+)  # fmt: skip
+EDGES = st.sampled_from(["", " ", "a", "$", "%", "(", "[", "+", "é", ":", "_", ".", "-", "€", ":20", "=", ")", ", "])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(EDGES, CANDIDATES, EDGES), min_size=1, max_size=3))
+def test_phones_at_a_glance_are_those_of_presidio(parts):
+    text = " ".join("".join(part) for part in parts)
+    direct = sorted((r.start, r.end) for r in PhoneRecognizer().analyze(text, ["PHONE_NUMBER"]))
+
+    assert [(hit.start, hit.end) for hit in without_contained(phone_hits(text))] == direct
+
+
+# Instants and typed columns
+
+INSTANTS = [
+    "2025-01-06",
+    "2025-01-06 08:01:16.444721+00",
+    "2025-01-06T08:01:16.444721Z",
+    "2004-07-02 18:02:48.342468+00",
+    "2037-09-13T10:48:05.885154",
+    "2058-01-28 01:47:30.076703+05:30",
+    "9999-12-31 23:59:59",
+]
+
+
+@pytest.mark.parametrize("text", INSTANTS)
+def test_a_value_that_is_an_instant_holds_no_number(text):
+    assert detect([text]) == [[]]
+    for profile in ("gdpr_compliant", "financial_data"):
+        row = {"updated_at": text, "phone": text, "account_number": text}
+        assert scrubber(profile).process(row) == row
+
+
+def test_presidio_alone_would_take_the_fraction_of_a_second_for_a_phone():
+    assert [h[1:3] for h in phone_hits("2004-07-02 18:02:48.342468+00")] == [(20, 26)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["at 2004-07-02 18:02:48.342468+00", "2004-13-02 18:02:48.342468+00", "2004-07-02 18:02:48.342468+00\n"],
+)
+def test_inside_a_text_presidios_judgement_stands(text):
+    direct = {(r.start, r.end) for r in PhoneRecognizer().analyze(text, ["PHONE_NUMBER"])}
+
+    assert {(f.start, f.end) for f in detect([text], ["PHONE_NUMBER"])[0]} == direct
+
+
+def test_temporal_columns_stay_and_integers_are_still_looked_at():
+    at = dt.datetime(2004, 7, 2, 18, 2, 48, 342468, tzinfo=dt.UTC)
+    table = pa.table(
+        {
+            "at": pa.array([at], pa.timestamp("us", "UTC")),
+            "day": pa.array([at.date()]),
+            "time": pa.array([at.time()]),
+            "took": pa.array([dt.timedelta(seconds=2025550143)]),
+            "both": pa.array([{"at": at.replace(tzinfo=None), "phone": "202-555-0143"}]),
+            "card": pa.array([4111111111111111]),
+            "phone": pa.array([2025550143]),
+        }
+    )
+
+    clean = refine(table, scrubber(), document=False, value_limit=1 << 20)
+
+    assert clean.failed == {}
+    assert clean.table.select(["at", "day", "time", "took"]).equals(table.select(["at", "day", "time", "took"]))
+    assert clean.table["both"].to_pylist() == [{"at": at.replace(tzinfo=None), "phone": None}]
+    assert clean.table.select(["card", "phone"]).to_pylist() == [{"card": None, "phone": None}]
+
+
+# Many findings
+
+
+HITS = st.lists(
+    st.builds(
+        lambda entity, start, size, score, strength: Hit(entity, start, start + size, score, strength),
+        st.sampled_from(["A", "B", "C"]),
+        st.integers(0, 30),
+        st.integers(1, 9),
+        st.sampled_from([0.1, 0.4, 1.0]),
+        st.integers(0, 3),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(HITS)
+def test_contained_findings_go_as_if_each_were_compared_with_each(hits):
+    kept = []
+    for hit in sorted(set(hits), key=lambda h: (h.start, -h.end, -h.score, -h.strength, h.entity)):
+        inside = [k for k in kept if k.entity == hit.entity and k.start <= hit.start and hit.end <= k.end]
+        if not any(hit.score <= k.score for k in inside):
+            kept.append(hit)
+
+    assert without_contained(hits) == kept
+
+
+@settings(max_examples=300, deadline=None)
+@given(HITS)
+def test_pieces_are_shared_out_character_by_character(hits):
+    order = {"A": 0, "B": 1, "C": 2}
+    owners = [None] * 50
+    for hit in sorted(hits, key=lambda h: by_worth(h, order)):
+        for place in range(hit.start, hit.end):
+            owners[place] = owners[place] or hit
+
+    shared = pieces(hits, order)
+
+    written = np.full(50, None, dtype=object)
+    for piece in shared:
+        assert all(owner is None for owner in written[piece.start : piece.end])
+        written[piece.start : piece.end] = [piece.hit] * (piece.end - piece.start)
+        assert piece.whole == ((piece.start, piece.end) == (piece.hit.start, piece.hit.end))
+    assert list(written) == owners
+    assert shared == sorted(shared, key=lambda piece: piece.start)
+    assert all(isinstance(piece, Piece) for piece in shared)
+
+
+@pytest.mark.parametrize("joint", ["\n", "; "])
+def test_every_finding_of_a_long_document_is_found(joint):
+    values = [(f"user{i}@example.com", f"202-555-{i:04d}", f"{100 + i % 500}-12-{1000 + i}") for i in range(100, 1500)]
+    document = joint.join(", ".join(row) for row in values)
+
+    (findings,) = detect([document], ["EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN"])
+
+    expected = [value for row in values for value in row]
+    found = [document[f.start : f.end] for f in findings]
+    assert sorted({*found}) == sorted(expected)
