@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import shutil
 import signal
@@ -59,8 +60,7 @@ def sample_api() -> Iterator[str]:
 @contextlib.contextmanager
 def running_hive(data: Path, config: Path) -> Iterator[Mapping[str, Any]]:
     """`hive up` on a folder; gives the state once it is ready, ends it and waits for it whatever happens."""
-    own = {name: value for name, value in environment().items() if not name.startswith("HIVE_")}
-    own |= {"HIVE_GATEWAY_PORT": "0", "HIVE_FLOWER_PORT": "0", **_SMALL_BATCHES}
+    own = _environment() | {"HIVE_GATEWAY_PORT": "0", "HIVE_FLOWER_PORT": "0", **_SMALL_BATCHES}
     settings = demo_settings(data)
     log = data / "demo.log"
     with log.open("wb") as output:
@@ -77,6 +77,24 @@ def running_hive(data: Path, config: Path) -> Iterator[Mapping[str, Any]]:
         yield settings.running()
     finally:
         _end(hive, settings)
+
+
+def command(data: Path, *arguments: str) -> dict[str, Any]:
+    """The JSON that a command of `hive` prints about the demo's hive. Raises DemoFailed where it fails."""
+    ended = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "hive", *arguments],
+        env=_environment() | {"HIVE_DATA_DIR": str(data)}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if ended.returncode:
+        raise DemoFailed(f"hive {' '.join(arguments)} ended with {ended.returncode}: {ended.stderr.strip()}")
+    told: dict[str, Any] = json.loads(ended.stdout)
+    return told
+
+
+def _environment() -> dict[str, str]:
+    """Our environment without settings of another hive."""
+    return {name: value for name, value in environment().items() if not name.startswith("HIVE_")}
 
 
 def _end(hive: subprocess.Popen[bytes], settings: Settings) -> None:

@@ -21,14 +21,14 @@ import yaml
 from rich.console import Console
 
 from hive.demo import api, source
-from hive.demo.fleet import DemoFailed, demo_settings, folder, is_nectar_child, running_hive, sample_api
+from hive.demo.fleet import DemoFailed, command, demo_settings, folder, is_nectar_child, running_hive, sample_api
 from hive.manager import FlightResult, HiveManager
 from hive.runtime import Runtime, open_runtime
 
 T = TypeVar("T")
 
 _PATTERNS = ["METADATA", "LICENSE*", "README*", "*.md"]
-_FLIGHT_LIMIT = 60.0
+_FLIGHT_LIMIT = 180.0
 _EVERY = "5s"
 _CUSTOMERS, _ORDERS = 50_000, 50_000
 _FINANCIAL = [
@@ -48,6 +48,7 @@ class Demo:
     rt: Runtime
     hive: HiveManager
     state: Mapping[str, Any]
+    data: Path
     failures: list[str] = field(default_factory=list)
 
     def check(self, what: str, found: object, expected: object) -> None:
@@ -115,7 +116,7 @@ def _fly(console: Console, data: Path, state: Mapping[str, Any]) -> list[str]:
     app.conf.broker_url = state["redis_url"]
     rt = open_runtime(demo_settings(data), send=send)
     with HiveManager(rt=rt) as hive:
-        demo = Demo(console, rt, hive, state)
+        demo = Demo(console, rt, hive, state, data)
         shop = source.fill(state["database_url"], customers=_CUSTOMERS, orders=_ORDERS)
         _scheduled(demo, shop)
         _ad_hoc(demo)
@@ -146,13 +147,14 @@ def _scheduled(demo: Demo, shop: source.Source) -> None:
 
 
 def _ad_hoc(demo: Demo) -> None:
-    """Files, an API, and a snapshot, each by a call from Python."""
+    """Files and an API by a call from Python, a snapshot by the command line."""
     files = _papers()
     papers = demo.ended("papers", demo.hive.fly("papers").id)
     demo.check("files of papers", papers.records_landed + papers.records_quarantined, files)
     desk = demo.ended("desk", demo.hive.fly("desk").id)
     demo.check("records of desk landed", desk.records_landed, 4 * 120)
-    snapshot = demo.ended("desk", demo.hive.fly("desk", mode="snapshot").id)
+    started = command(demo.data, "fly", "desk", "--mode", "snapshot", "--wait", "--json")
+    snapshot = demo.ended("desk", started["flight"])
     demo.check("records of the snapshot landed", snapshot.records_landed, 4 * 120)
     demo.check("records in the snapshot", _held(demo, snapshot.jar), 4 * 120)
 
