@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,23 +35,29 @@ def up(
 
     HIVE_DATABASE_URL and HIVE_REDIS_URL name servers of your own; where they are not set, embedded ones are started.
     """
-    from hive.config.load import load
-    from hive.logs import configure
-    from hive.settings import environment
-    from hive.supervisor import Supervisor
-    from hive.supervisor import detach as start
+    with _ending_at_once():
+        from hive.config.load import load
+        from hive.settings import environment
+        from hive.supervisor import detach as start
 
-    chosen = _settings(data, config)
-    if chosen.config is not None:
-        load(chosen.config, environ=environment())  # what is wrong is said before anything starts
-    first = not (chosen.data_dir / "flower.secret").exists()
-    if detach:
-        options = ["--config", str(chosen.config.resolve())] if chosen.config else []
-        with show.working("the hive starts"):
-            state: Mapping[str, Any] = start(chosen, [sys.executable, "-m", "hive", "up", *options])
-        _announce(chosen, state, first=first)
-        show.say("it runs in the background; `hive down` stops it")
-        return
+        chosen = _settings(data, config)
+        if chosen.config is not None:
+            load(chosen.config, environ=environment())  # what is wrong is said before anything starts
+        first = not (chosen.data_dir / "flower.secret").exists()
+        if not detach:
+            _run(chosen, first=first)
+            return
+    options = ["--config", str(chosen.config.resolve())] if chosen.config else []
+    with show.working("the hive starts"):
+        state: Mapping[str, Any] = start(chosen, [sys.executable, "-m", "hive", "up", *options])
+    _announce(chosen, state, first=first)
+    show.say("it runs in the background; `hive down` stops it")
+
+
+def _run(chosen: Settings, *, first: bool) -> None:
+    from hive.logs import configure
+    from hive.supervisor import Supervisor
+
     configure()
     with show.working("the hive starts") as line:
 
@@ -69,6 +77,19 @@ def down(data: Data = None) -> None:
     with show.working("the hive stops"):
         ran = stop(chosen)
     show.say("the hive has stopped" if ran else f"no hive was running on the data folder {chosen.data_dir}")
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process without a word, until the supervisor listens: there is nothing yet to tidy up.
+
+    A KeyboardInterrupt would be lost where Python calls back from C, as it does at the end of each import.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _settings(data: Path | None, config: Path | None) -> Settings:

@@ -38,6 +38,8 @@ def folder() -> Iterator[Path]:
     try:
         yield made
     finally:
+        for pointer in made.rglob("*.at"):  # where data of root's other account could not lie inside
+            shutil.rmtree(Path(pointer.read_text().strip()).parent, ignore_errors=True)
         shutil.rmtree(made, ignore_errors=True)
 
 

@@ -46,7 +46,8 @@ def main() -> int:
     if asked.inner:
         return _answer(asked.inner, Path(asked.output), quick=asked.quick)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses a parent becomes ours, and is seen
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with Ctrl-C ignored
+        signal.signal(number, signal.default_int_handler)
     console = Console(width=None if sys.stdout.isatty() else 140)
     answers: dict[str, Any] = {}
     try:
