@@ -143,7 +143,7 @@ class HiveManager:
         """Start an ad-hoc flight and return at once. Raises UnknownBee. The same `request` gives the same flight."""
         if mode not in ("continuous", "snapshot"):
             raise ValueError(f"mode is {mode!r}; expected continuous or snapshot")
-        flight, _ = fly_now(self._rt, self._bee(bee), mode=mode, full_refresh=full_refresh, request=request)
+        flight = fly_now(self._rt, self._bee(bee), mode=mode, full_refresh=full_refresh, request=request)
         return Flight(str(flight), self)
 
     def flight(self, flight_id: str) -> FlightResult:
@@ -288,5 +288,5 @@ class HiveManager:
         return Bee(**rows[0])
 
     def _rows(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        with self._rt.db.transaction() as tx:
+        with self._rt.db.single() as tx:
             return tx.psycopg.cursor(row_factory=dict_row).execute(query.encode(), values).fetchall()

@@ -7,12 +7,14 @@ hurts one source and nobody else.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.abc
 import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, get_args
@@ -90,12 +92,18 @@ def connectors() -> dict[str, ConnectorInfo]:
 def _modules() -> dict[str, tuple[str, str]]:
     """Connector -> (module, class or nothing). Our own names cannot be taken by another package."""
     found: dict[str, tuple[str, str]] = {}
-    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+    for point in _entry_points(tuple(sys.path)):
         found.setdefault(point.name, (point.module, point.attr))
     for module in pkgutil.iter_modules(bees.__path__):
         if not module.ispkg and not module.name.startswith("_"):
             found[module.name] = (f"{bees.__name__}.{module.name}", "")
     return found
+
+
+@functools.lru_cache(maxsize=1)
+def _entry_points(_path: tuple[str, ...]) -> list[metadata.EntryPoint]:
+    """What other packages offer. Looking through all installed packages takes milliseconds, so it is done once."""
+    return sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value))
 
 
 def _only_bee(module: ModuleType) -> type[WorkerBee] | None:

@@ -69,8 +69,8 @@ def _fly_due(tx: Transaction, rt: Runtime, row: Any) -> list[Hint]:
             continue
         made = create_flight(tx, rt, bee, key, mode=schedule.mode, delay=jitter_of(schedule, bee.name, slot))
         if made is not None:
-            hints += made[1]
-            log.info("flight.created", bee=bee.name, flight=str(made[0]), slot=key)
+            hints += made.hints
+            log.info("flight.created", bee=bee.name, flight=str(made.flight), slot=key)
     tx.psycopg.execute(
         "UPDATE hive.schedule SET next_slot = %s, missed = missed + %s WHERE id = %s",
         [next_slot(schedule, row.now), missed, row.schedule],

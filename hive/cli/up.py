@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -67,6 +68,10 @@ def _run(chosen: Settings, *, first: bool) -> None:
 
         Supervisor(chosen).run(on_ready=ready)
     show.say("the hive has stopped")
+    sys.stdout.flush()
+    # All of ours is ended. Threads of libraries that the signal caught in the middle of their import are not, and
+    # abort the interpreter's own way out now and then ("FATAL: exception not rethrown").
+    os._exit(0)
 
 
 def down(data: Data = None) -> None:

@@ -27,7 +27,7 @@ def halve(tx: Transaction, task: Task, rt: Runtime) -> list[Hint]:
             tx, rt.settings, "process", task.queue, checkpoint=task.checkpoint, batch=task.batch, rows=part
         )
     tx.run("split_batch", day=task.day, batch=task.batch)
-    task.finish(tx)
+    task.finish(tx, rt.settings)
     return hints
 
 
@@ -51,7 +51,7 @@ def set_aside(tx: Transaction, task: Task, rt: Runtime, code: str, error: dict[s
     counts = {"landed": 0, "unchanged": 0, "superseded": 0, "deleted": 0, "quarantined": rows}
     if error is not None:
         tx.run("give_up", day=task.day, id=task.id, error=Jsonb(error))
-    complete_part(tx, task, checkpoint, place.seq, counts, dead=error is not None)
+    complete_part(tx, task, rt.settings, checkpoint, place.seq, counts, dead=error is not None)
 
 
 def _unopened(tx: Transaction, task: Task) -> tuple[Place, int, bytes]:

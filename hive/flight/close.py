@@ -20,10 +20,11 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
 
     Two last landings may both come here: the second waits for the flight's row and finds it closed.
     """
-    with db.transaction() as tx:
+    with db.single() as tx:
         row = tx.run("is_open", flight=flight, day=day).fetchone()
-        if row is None or row.open:
-            return None
+    if row is None or row.open:
+        return None
+    with db.transaction() as tx:
         locked = tx.run("lock_flight", flight=flight).fetchone()
         if locked is None:
             return None
@@ -40,8 +41,7 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
             for n in ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
         }
         kept = Jsonb(error) if error else None
-        tx.run("close_flight", flight=flight, state=state, error=kept, **counts)
-        tx.run("note_outcome", bee=locked.bee, error=kept)
+        tx.run("close_flight", flight=flight, bee=locked.bee, state=state, error=kept, **counts)
         return state
 
 

@@ -20,8 +20,9 @@ from hive import crash
 from hive.errors import StaleFence
 from hive.flight.bees import OpenBee
 from hive.flight.gather import gather
+from hive.flight.plan import Point
 from hive.flight.seal import Meta, flight_key, pack, place, seal_batch
-from hive.flight.task import Task
+from hive.flight.task import Left, Task
 from hive.ledger.db import Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
@@ -44,12 +45,17 @@ class Leg:
     epoch: int
     seq: int
     cursor: dict[str, Any] | None
-    sealed: int = 0
     hints: list[Hint] = field(default_factory=list)
     waiting: bool = False
+    followed: bool = False
+    """Other tasks came out of this one."""
 
-    def run(self) -> bool:
-        """Read until the source or the leg ends. True: tasks of this queue wait for a hint."""
+    def run(self) -> Left:
+        """Read until the source or the leg ends."""
+        self._read()
+        return Left(waiting=self.waiting, open=self.followed)
+
+    def _read(self) -> None:
         ends = time.monotonic() + self.rt.settings.leg
         limits = self.rt.settings
         source = self.bee.bee.collect_nectar(self.stream.name, self.cursor)
@@ -59,13 +65,12 @@ class Leg:
             ):
                 if last:
                     self._last(batch)
-                    return self.waiting
+                    return
                 self._seal(batch)
                 if self.rt.stopping.is_set() or time.monotonic() >= ends or self._too_much_waits():
                     self._hand_over()
-                    return self.waiting
+                    return
         self._last(None)
-        return self.waiting
 
     def _seal(self, batch: Batch) -> None:
         body = self._pack(batch)
@@ -79,7 +84,7 @@ class Leg:
         with self._holding() as tx:
             if batch is not None:
                 self._keep(tx, batch, body)
-            self.waiting = self.task.finish(tx)
+            self.waiting = self.task.finish(tx, self.rt.settings)
         self._tell(batch)
 
     def _hand_over(self) -> None:
@@ -87,17 +92,18 @@ class Leg:
             self.hints += self.task.follow(
                 tx, self.rt.settings, "collect", self.task.queue, checkpoint=self.task.checkpoint
             )
-            self.waiting = self.task.finish(tx)
+            self.waiting = self.task.finish(tx, self.rt.settings)
+        self.followed = True
         self._tell(None)
 
     @contextmanager
     def _holding(self) -> Iterator[Transaction]:
         """A transaction in which this leg still owns its task and its stream."""
         with self.rt.db.transaction() as tx:
-            self.task.hold(tx)
-            lease = {"checkpoint": self.task.checkpoint, "id": self.task.id, "fence": self.task.fence}
-            if tx.run("hold_lease", **lease).fetchone() is None:
-                raise StaleFence(f"the lease of {self.stream.name!r} was released")
+            task = self.task
+            which = {"day": task.day, "id": task.id, "fence": task.fence, "checkpoint": task.checkpoint}
+            if tx.run("hold_reading", **which).fetchone() is None:
+                raise StaleFence(f"task {task.ref} or the lease of {self.stream.name!r} was taken from this worker")
             yield tx
 
     def _pack(self, batch: Batch) -> bytes:
@@ -120,26 +126,17 @@ class Leg:
         if rows == 0:
             tx.run("move_cursor", checkpoint=self.task.checkpoint, cursor=sealed_cursor)
             return
-        seq = self.seq + 1
-        about = {"day": self.task.day, "flight": self.task.flight, "checkpoint": self.task.checkpoint}
-        row = tx.run("seal_batch", **about, epoch=self.epoch, seq=seq, rows=rows, bytes=batch.table.nbytes).fetchone()
-        assert row is not None
-        tx.run("keep_payload", day=self.task.day, batch=row.id, body=body)
-        self.hints += self.task.follow(
-            tx,
-            self.rt.settings,
-            "process",
-            PROCESS_QUEUE,
-            checkpoint=self.task.checkpoint,
-            batch=row.id,
-            rows=(0, rows),
-        )
-        moved = tx.run(
-            "move_sealed_cursor", checkpoint=self.task.checkpoint, epoch=self.epoch, cursor=sealed_cursor, seq=seq
-        ).fetchone()
-        if moved is None:
-            raise StaleFence(f"another reader moved on with {self.stream.name!r} of {self.task.bee_name!r}")
-        self.seq, self.sealed = seq, self.sealed + 1
+        task, seq = self.task, self.seq + 1
+        row = tx.run(
+            "seal_batch", day=task.day, flight=task.flight, checkpoint=task.checkpoint, epoch=self.epoch, seq=seq,
+            cursor=sealed_cursor, rows=rows, bytes=batch.table.nbytes, body=body, bee=task.bee, queue=PROCESS_QUEUE,
+            priority=task.priority, parent=task.id, room=self.rt.settings.hints_per_queue,
+        ).fetchone()  # fmt: skip
+        if row is None:
+            raise StaleFence(f"another reader moved on with {self.stream.name!r} of {task.bee_name!r}")
+        if row.hinted:
+            self.hints.append(Hint(task.day, row.id, "process", PROCESS_QUEUE, task.flight, task.id))
+        self.seq, self.followed = seq, True
         crash.point("collect:before-seal-commit")
 
     def _tell(self, batch: Batch | None) -> None:
@@ -156,38 +153,30 @@ class Leg:
 
     def _too_much_waits(self) -> bool:
         """Backpressure: what is sealed and not landed is bounded, per flight and in all."""
-        with self.rt.db.transaction() as tx:
+        with self.rt.db.single() as tx:
             row = tx.run("pending_bytes", flight=self.task.flight).fetchone()
         assert row is not None
         limits = self.rt.settings
         return bool(row.of_flight >= limits.pending_bytes_per_flight or row.of_all >= limits.pending_bytes)
 
 
-def collect(task: Task, bee: OpenBee, rt: Runtime, stream_name: str | None = None) -> bool:
-    """Fly one leg of a stream. True: tasks of this queue wait for a hint. Raises what the bee raises."""
-    with rt.db.transaction() as tx:
-        state = tx.run("checkpoint_state", checkpoint=task.checkpoint).fetchone()
-        assert state is not None
-        name = stream_name or _stream_name(tx, state.stream)
-    data_key = flight_key(rt.key, task.data_key, task.flight)
-    if not bee.stream(name).key:
+def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -> Left:
+    """Fly one leg of a stream, from `point` if planning has just looked. Raises what the bee raises."""
+    if point is None:
+        with rt.db.single() as tx:
+            row = tx.run("checkpoint_state", checkpoint=task.checkpoint).fetchone()
+        assert row is not None
+        point = Point(row.checkpoint, row.name, row.epoch, row.sealed_seq, row.sealed_cursor)
+    stream = bee.stream(point.stream)
+    if not stream.key:
         raise GiveUp(
-            f"bee {task.bee_name!r}: the stream {name!r} has no key, so its records cannot land exactly once",
+            f"bee {task.bee_name!r}: the stream {stream.name!r} has no key, so its records cannot land exactly once",
             code="no_key",
-            where=f"streams.{name}.key",
-            advice=f"name the columns that identify a record: streams.{name}.key",
+            where=f"streams.{stream.name}.key",
+            advice=f"name the columns that identify a record: streams.{stream.name}.key",
         )
-    leg = Leg(
-        task,
-        bee,
-        bee.stream(name),
-        rt,
-        data_key,
-        state.epoch,
-        state.sealed_seq,
-        open_cursor(rt, task, state.sealed_cursor),
-    )
-    return leg.run()
+    data_key = flight_key(rt.key, task.data_key, task.flight)
+    return Leg(task, bee, stream, rt, data_key, point.epoch, point.seq, open_cursor(rt, task, point.cursor)).run()
 
 
 def seal_cursor(rt: Runtime, task: Task, cursor: Any) -> bytes:
@@ -206,9 +195,3 @@ def open_cursor(rt: Runtime, task: Task, sealed: bytes | None) -> dict[str, Any]
 
 def _cursor_place(task: Task) -> bytes:
     return b"cursor|%d" % (task.checkpoint or 0)
-
-
-def _stream_name(tx: Transaction, stream: int) -> str:
-    row = tx.psycopg.execute("SELECT name FROM hive.stream WHERE id = %s", [stream]).fetchone()
-    assert row is not None
-    return str(row[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,14 @@ class Bee:
     jar: str
 
 
+@dataclass(frozen=True)
+class Made:
+    """A new flight, and what to tell the broker once it is committed."""
+
+    flight: uuid.UUID
+    hints: list[Hint]
+
+
 def create_flight(
     tx: Transaction,
     rt: Runtime,
@@ -37,7 +44,7 @@ def create_flight(
     full_refresh: bool = False,
     priority: int = SCHEDULED,
     delay: float = 0.0,
-) -> tuple[uuid.UUID, list[Hint]] | None:
+) -> Made | None:
     """Take the slot and make its flight; None when the slot was taken before.
 
     `delay` seconds pass before the first task may be claimed (a schedule's jitter). The caller commits and sends the
@@ -69,23 +76,21 @@ def create_flight(
             tx.psycopg.execute("ROLLBACK TO SAVEPOINT no_jar")
         return None
     hint = Hint(row.day, row.id, "plan", bee.queue, flight, None)
-    return flight, [hint] if row.hinted else []
+    return Made(flight, [hint] if row.hinted else [])
 
 
 def fly_now(
     rt: Runtime, bee: Bee, *, mode: str = "continuous", full_refresh: bool = False, request: str | None = None
-) -> tuple[uuid.UUID, dt.date]:
+) -> uuid.UUID:
     """An ad-hoc flight: made, committed and hinted. The same `request` twice gives one flight only."""
     slot_key = f"adhoc:{request or uuid.uuid4()}"
     with rt.db.transaction() as tx:
         made = create_flight(tx, rt, bee, slot_key, mode=mode, full_refresh=full_refresh, priority=ADHOC)
-        flight = made[0] if made else _flight_of_slot(tx, bee.id, slot_key)
-        day = tx.psycopg.execute("SELECT day FROM hive.flight WHERE id = %s", [flight]).fetchone()
+        flight = made.flight if made else _flight_of_slot(tx, bee.id, slot_key)
     crash.point("create:after-commit")
     if made:
-        rt.send(made[1])
-    assert day is not None
-    return flight, day[0]
+        rt.send(made.hints)
+    return flight
 
 
 def _flight_of_slot(tx: Transaction, bee: int, slot_key: str) -> uuid.UUID:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 from bees.core.errors import GiveUp
-from hive.errors import LeaseHeld
+from hive.errors import LeaseHeld, StaleFence
 from hive.flight.bees import OpenBee
 from hive.flight.task import Task
 from hive.ledger.db import Transaction
@@ -14,8 +14,20 @@ from hive.runtime import Runtime
 from nectar.pollen import Stream
 
 
-def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, str]:
-    """Make the reading tasks. This task itself becomes the one of the first stream, whose name comes back with it.
+@dataclass(frozen=True)
+class Point:
+    """Where reading of a stream stands: one row of `checkpoint`."""
+
+    checkpoint: int
+    stream: str
+    epoch: int
+    seq: int
+    cursor: bytes | None
+    """Sealed."""
+
+
+def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
+    """Make the reading tasks. This task itself becomes the one of the first stream, whose point comes back with it.
 
     Raises GiveUp when the source offers nothing, LeaseHeld when another flight reads the first stream just now.
     """
@@ -29,17 +41,17 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, str]:
         )
     hints: list[Hint] = []
     with rt.db.transaction() as tx:
-        task.hold(tx)
         points = [_register(tx, task, bee, stream) for stream in streams]
-        tx.run("adopt", day=task.day, id=task.id, checkpoint=points[0])
+        mine = task.adopted(points[0].checkpoint)
+        row = tx.run("adopt", day=task.day, id=task.id, fence=task.fence, checkpoint=mine.checkpoint).fetchone()
+        if row is None or not row.held:
+            raise StaleFence(f"task {task.ref} was taken back from this worker")
         for point in points[1:]:
-            hints += task.follow(tx, rt.settings, "collect", task.queue, checkpoint=point)
-        mine = replace(task, kind="collect", checkpoint=points[0])
-        held = take_lease(tx, mine)
+            hints += task.follow(tx, rt.settings, "collect", task.queue, checkpoint=point.checkpoint)
     rt.send(hints)
-    if not held:
+    if not row.leased:
         raise LeaseHeld(f"another flight of {task.bee_name!r} reads {streams[0].name!r} just now")
-    return mine, streams[0].name
+    return mine, points[0]
 
 
 def take_lease(tx: Transaction, task: Task) -> bool:
@@ -48,15 +60,15 @@ def take_lease(tx: Transaction, task: Task) -> bool:
     return row is not None
 
 
-def _register(tx: Transaction, task: Task, bee: OpenBee, stream: Stream) -> int:
+def _register(tx: Transaction, task: Task, bee: OpenBee, stream: Stream) -> Point:
     """The stream's checkpoint, begun anew if what it belongs to has changed or everything is to be read again."""
-    row = tx.run("register_stream", jar=task.jar, bee=task.bee, stream=stream.name).fetchone()
+    which = {"jar": task.jar, "bee": task.bee, "stream": stream.name}
+    row = tx.run("find_stream", **which).fetchone() or tx.run("register_stream", **which).fetchone()
     assert row is not None
-    state = tx.run("checkpoint_state", checkpoint=row.checkpoint).fetchone()
-    assert state is not None
     fingerprint = bee.fingerprint(stream)
-    if state.fingerprint != fingerprint or task.full_refresh:
-        step = 1 if state.fingerprint else 0
-        tx.run("new_epoch", checkpoint=row.checkpoint, fingerprint=fingerprint, step=step)
-    checkpoint: int = row.checkpoint
-    return checkpoint
+    if row.fingerprint == fingerprint and not task.full_refresh:
+        return Point(row.checkpoint, stream.name, row.epoch, row.sealed_seq, row.sealed_cursor)
+    step = 1 if row.fingerprint else 0
+    begun = tx.run("new_epoch", checkpoint=row.checkpoint, fingerprint=fingerprint, step=step).fetchone()
+    assert begun is not None
+    return Point(row.checkpoint, stream.name, begun.epoch, row.sealed_seq, None)

@@ -21,13 +21,14 @@ import pyarrow as pa
 from hive import crash
 from hive.errors import HiveError
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
-from hive.flight.task import Task
+from hive.flight.task import Left, Task
 from hive.jars import land
 from hive.jars.quarantine import REASONS, Bad, quarantine
 from hive.jars.search import pieces
 from hive.jars.views import kinds_of, learn
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.runtime import Runtime
+from hive.settings import Settings
 from nectar.batch import Reject
 from nectar.encode import Marks, encode
 from nectar.identity import content_hashes, key_hashes
@@ -70,14 +71,14 @@ class Work:
     fresh: bool = True
 
 
-def process(task: Task, rt: Runtime) -> bool:
-    """Scrub and land one part of a batch. True: tasks of this queue wait for a hint."""
+def process(task: Task, rt: Runtime) -> Left:
+    """Scrub and land one part of a batch."""
     work = load(task, rt)
     forced: set[str] = set()
     while True:
         prepare(work, forced)
         try:
-            return _land(work)
+            return Left(waiting=_land(work))
         except Outrun as outrun:
             forced |= outrun.keys
             work = load(task, rt)
@@ -85,7 +86,7 @@ def process(task: Task, rt: Runtime) -> bool:
 
 def load(task: Task, rt: Runtime) -> Work:
     """Open the batch and cut out this task's part of it. Raises Unreadable."""
-    with rt.db.transaction() as tx:
+    with rt.db.single() as tx:
         row = tx.run("load_batch", day=task.day, batch=task.batch).fetchone()
         assert row is not None
         scrubber = rt.scrubbers.of(tx, task, rt)
@@ -150,7 +151,7 @@ def _set_bad(work: Work, at: int, code: str, key_hash: str | None) -> None:
 
 def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -> pl.DataFrame:
     """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
-    with work.rt.db.transaction() as tx:
+    with work.rt.db.single() as tx:
         known = land.known(tx, work.place, newest["key_hash"].to_list())
     work.fresh = not known
     if not known:
@@ -283,7 +284,7 @@ def _land(work: Work) -> bool:
             "deleted": deleted,
             "quarantined": sum(b.records for b in work.bad),
         }
-        waiting = complete_part(tx, task, work.checkpoint, work.place.seq, counts)
+        waiting = complete_part(tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts)
         crash.point("process:before-commit")
     crash.point("process:after-commit")
     return waiting
@@ -328,7 +329,14 @@ def _raise(tx: Transaction, work: Work) -> int:
 
 
 def complete_part(
-    tx: Transaction, task: Task, checkpoint: int, seq: int, counts: dict[str, int], *, dead: bool = False
+    tx: Transaction,
+    task: Task,
+    settings: Settings,
+    checkpoint: int,
+    seq: int,
+    counts: dict[str, int],
+    *,
+    dead: bool = False,
 ) -> bool:
     """The end of a landing: receipt, the payload's removal, the task's end, and last the watermark."""
     tx.run(
@@ -337,19 +345,22 @@ def complete_part(
     )  # fmt: skip
     part = tx.run("part_landed", day=task.day, batch=task.batch, dead=dead).fetchone()
     assert part is not None
-    waiting = False if dead else task.finish(tx)
+    waiting = not dead and task.finish(tx, settings)
     if part.open_parts == 0:
-        tx.run("drop_payload", day=task.day, batch=task.batch)
         state = tx.run("lock_checkpoint", checkpoint=checkpoint).fetchone()
         assert state is not None
-        tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)
+        if state.landed_seq == seq - 1 and state.sealed_seq == seq:
+            tx.run("raise_watermark", checkpoint=checkpoint, seq=seq)
+        else:
+            tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)
     return waiting
 
 
 def name_backend(tx: Transaction, task: Task, limit: float) -> None:
     """Say whose landing this is, so that the janitor can end it; and let the server end it where it can."""
-    names = {"application_name": f"hive:{task.ref}:{task.fence}"}
+    values = ["application_name", f"hive:{task.ref}:{task.fence}"]
+    query = "SELECT set_config(%s, %s, true)"
     if tx.psycopg.info.server_version >= 170000:  # transaction_timeout came with PostgreSQL 17
-        names["transaction_timeout"] = f"{int(limit * 1000)}ms"
-    for name, value in names.items():
-        tx.psycopg.execute("SELECT set_config(%s, %s, true)", [name, value])
+        values += ["transaction_timeout", f"{int(limit * 1000)}ms"]
+        query += ", set_config(%s, %s, true)"
+    tx.psycopg.execute(query, values)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hive.runtime import Runtime
     from nectar.scrub import DataScrubber
 
-_KEPT = 64
+_KEPT = 256
 
 
 @dataclass(frozen=True)

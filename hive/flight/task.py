@@ -14,6 +14,14 @@ from hive.settings import Settings
 
 
 @dataclass(frozen=True)
+class Left:
+    """What a task leaves behind: tasks of its `queue` that wait for a hint, `open` tasks of its flight."""
+
+    waiting: bool
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """One row of the ledger's task table, with what its work needs to know of the flight, the bee and the jar."""
 
@@ -75,10 +83,12 @@ class Task:
         if self.source and self.stage == "collect":
             tx.run("free_source_slot", source=self.source, id=self.id)
 
-    def finish(self, tx: Transaction) -> bool:
-        """Done. True: other tasks of this queue wait for a hint."""
-        self.let_go(tx)
-        row = tx.run("finish", day=self.day, id=self.id, queue=self.queue).fetchone()
+    def finish(self, tx: Transaction, settings: Settings) -> bool:
+        """Done. True: other tasks of this queue wait for a hint, and few are outstanding."""
+        row = tx.run(
+            "finish", day=self.day, id=self.id, queue=self.queue, checkpoint=self.checkpoint, source=self.source,
+            few=settings.hints_per_queue // 2,
+        ).fetchone()  # fmt: skip
         return bool(row and row.waiting)
 
     def follow(

@@ -10,6 +10,7 @@ import datetime as dt
 import time
 from typing import Any
 
+import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
@@ -18,7 +19,7 @@ from hive.errors import LeaseHeld, StaleFence
 from hive.flight.close import close_if_done
 from hive.flight.collect import collect
 from hive.flight.plan import plan, take_lease
-from hive.flight.task import Task
+from hive.flight.task import Left, Task
 from hive.flight.verdict import Verdict, describe, judge
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint, choose
@@ -32,23 +33,24 @@ CRASHES_BEFORE_HALVING = 2
 def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     """Run one task if it may be claimed. False: there was nothing to do, and nothing happened."""
     crash.point(f"{stage}:before-claim")
-    task = claim(day, number, rt)
+    task = claim(day, number, stage, rt)
     if task is None:
         return False
     crash.point(f"{stage}:after-claim")
-    waiting = run(task, rt)
-    if waiting:
+    left = run(task, rt)
+    if left.waiting:
         hint_next(rt, task.queue)
-    close_if_done(rt.db, task.flight, task.day)
+    if not left.open:
+        close_if_done(rt.db, task.flight, task.day)
     crash.point(f"{stage}:before-ack")
     return True
 
 
-def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
+def claim(day: dt.date, number: int, stage: str, rt: Runtime) -> Task | None:
     """The right to run a task; None for a duplicate, stale or not yet allowed hint."""
     limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "all_bytes": rt.settings.pending_bytes}
     try:
-        with rt.db.transaction() as tx:
+        with rt.db.single() if stage == "process" else rt.db.transaction() as tx:
             row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()
             if row is not None:
                 task = Task.from_row(row)
@@ -56,7 +58,9 @@ def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
                 return task
     except _NotYet:
         pass
-    with rt.db.transaction() as tx:
+    except psycopg.errors.UndefinedTable:
+        return None  # a hint of a day that was forgotten long ago
+    with rt.db.single() as tx:
         tx.run("defer", day=day, id=number)
     return None
 
@@ -77,8 +81,8 @@ def _source_slot(tx: Transaction, task: Task) -> bool:
     return not task.source or tx.run("take_source_slot", source=task.source, id=task.id).fetchone() is not None
 
 
-def run(task: Task, rt: Runtime) -> bool:
-    """Do a claimed task, whatever happens. True: tasks of its queue wait for a hint."""
+def run(task: Task, rt: Runtime) -> Left:
+    """Do a claimed task, whatever happens."""
     try:
         return _do(task, rt)
     except StaleFence as error:
@@ -98,15 +102,15 @@ def run(task: Task, rt: Runtime) -> bool:
         return settle(task, rt, verdict)
 
 
-def _do(task: Task, rt: Runtime) -> bool:
+def _do(task: Task, rt: Runtime) -> Left:
     if task.kind == "process":
         from hive.flight.process import process  # here, so that those who only read carry no scrubber
 
         return process(task, rt)
     bee = rt.bees.get(task.bee, task.config_version, task.bee_name, task.tenant, lambda: _config(task, rt))
     if task.kind == "plan":
-        mine, stream = plan(task, bee, rt)
-        return collect(mine, bee, rt, stream)
+        mine, point = plan(task, bee, rt)
+        return collect(mine, bee, rt, point)
     return collect(task, bee, rt)
 
 
@@ -129,20 +133,20 @@ def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
         log.warning("task.failed", **about)
 
 
-def settle(task: Task, rt: Runtime, verdict: Verdict) -> bool:
+def settle(task: Task, rt: Runtime, verdict: Verdict) -> Left:
     """Write a failure down. This waits while our database is out of reach: the attempt is given back after all."""
     while True:
         try:
             hints = _settle(task, rt, verdict)
         except StaleFence:
-            return True
+            return Left(waiting=True)
         except UNREACHABLE:
             if rt.stopping.is_set():
                 raise
             time.sleep(0.5)
         else:
             rt.send(hints)
-            return True
+            return Left(waiting=True)
 
 
 def _settle(task: Task, rt: Runtime, verdict: Verdict) -> list[Hint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -99,7 +100,7 @@ class DataScrubber:
             "actions": list(profile.actions),
             "rules": [(rule.field, rule.action) for rule in rules.fields],
             "patterns": [(rule.pattern, rule.action) for rule in rules.patterns],
-            "libraries": [(name, version(name)) for name in _DECIDERS] if profile.actions or self._hashed else [],
+            "libraries": [(name, _version(name)) for name in _DECIDERS] if profile.actions or self._hashed else [],
             "keys": [(kind, keys.pseudonym_key(kind)[0]) for kind in self._hashed] if keys is not None else [],
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
@@ -186,3 +187,9 @@ def _hashed_kinds(profile: Profile, rules: Rules) -> tuple[str, ...]:
     if fields or patterns:
         kinds += [kind for kind in JOINABLE if kind not in kinds]
     return (*kinds, *fields, *patterns)
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    """Reading it from the disk takes a millisecond; a fleet of small bees has many scrubbers."""
+    return version(distribution)

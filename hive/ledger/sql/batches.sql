@@ -1,5 +1,6 @@
 -- checkpoint_state --
-SELECT id, fingerprint, epoch, sealed_cursor, sealed_seq, landed_seq, stream FROM hive.checkpoint WHERE id = %(checkpoint)s;
+SELECT c.id AS checkpoint, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq, c.stream, s.name
+  FROM hive.checkpoint c JOIN hive.stream s ON s.id = c.stream WHERE c.id = %(checkpoint)s;
 
 -- new_epoch --
 -- Another source, query, key or cursor column: what was read until now says nothing about what comes.
@@ -12,18 +13,26 @@ RETURNING epoch;
 UPDATE hive.checkpoint SET sealed_cursor = NULL, updated_at = clock_timestamp() WHERE id = %(checkpoint)s;
 
 -- seal_batch --
-INSERT INTO hive.batch (day, flight, checkpoint, epoch, seq, rows, bytes)
-VALUES (%(day)s, %(flight)s, %(checkpoint)s, %(epoch)s, %(seq)s, %(rows)s, %(bytes)s)
-RETURNING id;
-
--- keep_payload --
-INSERT INTO hive.payload (day, batch, body) VALUES (%(day)s, %(batch)s, %(body)s);
-
--- move_sealed_cursor --
--- The reader counts its batches itself; a row that is not returned means that another one sealed this seq.
-UPDATE hive.checkpoint SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp()
- WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND sealed_seq = %(seq)s - 1
-RETURNING id;
+-- The cursor after the batch, the batch, its payload and its task, or nothing of them. The reader counts its batches
+-- itself: no row comes back when another one sealed this seq.
+WITH moved AS (
+    UPDATE hive.checkpoint SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp()
+     WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND sealed_seq = %(seq)s - 1
+    RETURNING id
+), sealed AS (
+    INSERT INTO hive.batch_{day} (day, flight, checkpoint, epoch, seq, rows, bytes)
+    SELECT %(day)s, %(flight)s, id, %(epoch)s, %(seq)s, %(rows)s, %(bytes)s FROM moved
+    RETURNING id
+), kept AS (
+    INSERT INTO hive.payload_{day} (day, batch, body) SELECT %(day)s, id, %(body)s FROM sealed
+)
+INSERT INTO hive.task_{day} (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
+SELECT %(day)s, %(flight)s, %(bee)s, 'process', %(queue)s, %(priority)s, %(checkpoint)s, id, 0, %(rows)s, %(parent)s,
+       CASE WHEN (SELECT count(*) FROM hive.task_{day}
+                   WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
+            THEN clock_timestamp() END
+  FROM sealed
+RETURNING id, hinted_at IS NOT NULL AS hinted;
 
 -- move_cursor --
 -- The source moved on without a record, as a listing without changes does.
@@ -35,35 +44,42 @@ SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_
 
 -- load_batch --
 SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body
-  FROM hive.batch b JOIN hive.checkpoint c ON c.id = b.checkpoint
-  LEFT JOIN hive.payload p ON p.day = b.day AND p.batch = b.id
- WHERE b.day = %(day)s AND b.id = %(batch)s;
+  FROM hive.batch_{day} b JOIN hive.checkpoint c ON c.id = b.checkpoint
+  LEFT JOIN hive.payload_{day} p ON p.batch = b.id
+ WHERE b.id = %(batch)s;
 
 -- give_receipt --
 -- The evidence that this range landed. Its key refuses a second one.
-INSERT INTO hive.receipt (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted, quarantined)
+INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted, quarantined)
 VALUES (%(day)s, %(checkpoint)s, %(seq)s, %(row_from)s, %(row_to)s, %(flight)s, %(landed)s, %(unchanged)s, %(superseded)s,
         %(deleted)s, %(quarantined)s);
 
 -- has_receipt --
-SELECT EXISTS (SELECT FROM hive.receipt
-                WHERE day = %(day)s AND checkpoint = %(checkpoint)s AND seq = %(seq)s AND row_from = %(row_from)s) AS found;
+SELECT EXISTS (SELECT FROM hive.receipt_{day}
+                WHERE checkpoint = %(checkpoint)s AND seq = %(seq)s AND row_from = %(row_from)s) AS found;
 
 -- part_landed --
-UPDATE hive.batch
-   SET open_parts = open_parts - 1,
-       state = CASE WHEN %(dead)s OR state = 'dead' THEN 'dead' WHEN open_parts > 1 THEN state ELSE 'landed' END
- WHERE day = %(day)s AND id = %(batch)s
-RETURNING open_parts;
+-- The payload goes with the last part of its batch.
+WITH part AS (
+    UPDATE hive.batch_{day}
+       SET open_parts = open_parts - 1,
+           state = CASE WHEN %(dead)s OR state = 'dead' THEN 'dead' WHEN open_parts > 1 THEN state ELSE 'landed' END
+     WHERE id = %(batch)s
+    RETURNING open_parts
+), gone AS (
+    DELETE FROM hive.payload_{day} WHERE batch = %(batch)s AND (SELECT open_parts FROM part) = 0
+)
+SELECT open_parts FROM part;
 
 -- split_batch --
-UPDATE hive.batch SET open_parts = open_parts + 1 WHERE day = %(day)s AND id = %(batch)s;
-
--- drop_payload --
-DELETE FROM hive.payload WHERE day = %(day)s AND batch = %(batch)s;
+UPDATE hive.batch_{day} SET open_parts = open_parts + 1 WHERE id = %(batch)s;
 
 -- lock_checkpoint --
 SELECT landed_seq, sealed_seq FROM hive.checkpoint WHERE id = %(checkpoint)s FOR UPDATE;
+
+-- raise_watermark --
+-- The newest batch of the stream landed, and everything before it had.
+UPDATE hive.checkpoint SET landed_seq = %(seq)s WHERE id = %(checkpoint)s;
 
 -- move_watermark --
 -- landed_seq is the end of the unbroken row of landed batches. A batch that is missing, for whatever reason, holds it.
@@ -75,6 +91,11 @@ UPDATE hive.checkpoint SET landed_seq = coalesce((
  WHERE id = %(checkpoint)s
 RETURNING landed_seq;
 
+-- find_stream --
+SELECT c.id AS checkpoint, c.stream, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq
+  FROM hive.stream s JOIN hive.checkpoint c ON c.stream = s.id AND c.slice = ''
+ WHERE s.jar = %(jar)s AND s.bee = %(bee)s AND s.name = %(stream)s;
+
 -- register_stream --
 -- Finds or makes a stream, its checkpoint and its lease in one step.
 WITH found AS (
@@ -84,8 +105,8 @@ WITH found AS (
 ), point AS (
     INSERT INTO hive.checkpoint (bee, jar, stream, slice) SELECT %(bee)s, %(jar)s, id, '' FROM found
     ON CONFLICT (bee, jar, stream, slice) DO UPDATE SET slice = excluded.slice
-    RETURNING id, stream
+    RETURNING id, stream, fingerprint, epoch, sealed_cursor, sealed_seq
 ), free AS (
     INSERT INTO hive.lease (checkpoint) SELECT id FROM point ON CONFLICT DO NOTHING
 )
-SELECT id AS checkpoint, stream FROM point;
+SELECT id AS checkpoint, stream, fingerprint, epoch, sealed_cursor, sealed_seq FROM point;

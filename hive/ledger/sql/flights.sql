@@ -32,7 +32,7 @@ SELECT count(*) AS open, count(*) FILTER (WHERE state = 'queued') AS waiting
   FROM hive.flight WHERE bee = %(bee)s AND mode = %(mode)s AND state IN ('queued', 'running');
 
 -- is_open --
-SELECT EXISTS (SELECT FROM hive.task WHERE day = %(day)s AND flight = %(flight)s AND state IN ('queued', 'running')) AS open;
+SELECT EXISTS (SELECT FROM hive.task_{day} WHERE flight = %(flight)s AND state IN ('queued', 'running')) AS open;
 
 -- lock_flight --
 -- Two last landings that close at the same time meet here; the second finds the flight closed.
@@ -41,28 +41,28 @@ SELECT f.bee, f.mode, f.jar, f.error, j.part, j.name AS jar_name
  WHERE f.id = %(flight)s AND f.state IN ('queued', 'running') FOR UPDATE OF f;
 
 -- totals --
-SELECT coalesce((SELECT sum(rows) FROM hive.batch WHERE day = %(day)s AND flight = %(flight)s), 0)::bigint AS read,
-       coalesce((SELECT sum(bytes) FROM hive.batch WHERE day = %(day)s AND flight = %(flight)s), 0)::bigint AS bytes,
+SELECT coalesce((SELECT sum(rows) FROM hive.batch_{day} WHERE flight = %(flight)s), 0)::bigint AS read,
+       coalesce((SELECT sum(bytes) FROM hive.batch_{day} WHERE flight = %(flight)s), 0)::bigint AS bytes,
        coalesce(sum(landed), 0)::bigint AS landed, coalesce(sum(unchanged), 0)::bigint AS unchanged,
        coalesce(sum(superseded), 0)::bigint AS superseded, coalesce(sum(deleted), 0)::bigint AS deleted,
        coalesce(sum(quarantined), 0)::bigint AS quarantined,
-       (SELECT last_error FROM hive.task
-         WHERE day = %(day)s AND flight = %(flight)s AND state = 'dead' ORDER BY id LIMIT 1) AS error,
-       EXISTS (SELECT FROM hive.task WHERE day = %(day)s AND flight = %(flight)s AND state = 'dead') AS dead
-  FROM hive.receipt WHERE day = %(day)s AND flight = %(flight)s;
+       (SELECT last_error FROM hive.task_{day}
+         WHERE flight = %(flight)s AND state = 'dead' ORDER BY id LIMIT 1) AS error,
+       EXISTS (SELECT FROM hive.task_{day} WHERE flight = %(flight)s AND state = 'dead') AS dead
+  FROM hive.receipt_{day} WHERE flight = %(flight)s;
 
 -- close_flight --
 -- The data key goes with the flight: what was sealed under it cannot be read any more.
+WITH outcome AS (
+    UPDATE hive.bee SET last_error = %(error)s, updated_at = clock_timestamp()
+     WHERE id = %(bee)s AND last_error IS DISTINCT FROM %(error)s
+)
 UPDATE hive.flight
    SET state = %(state)s, finished_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp()),
        data_key = NULL, error = %(error)s,
        records_read = %(read)s, bytes_read = %(bytes)s, records_landed = %(landed)s, records_unchanged = %(unchanged)s,
        records_superseded = %(superseded)s, records_deleted = %(deleted)s, records_quarantined = %(quarantined)s
  WHERE id = %(flight)s;
-
--- note_outcome --
-UPDATE hive.bee SET last_error = %(error)s, updated_at = clock_timestamp()
- WHERE id = %(bee)s AND last_error IS DISTINCT FROM %(error)s;
 
 -- closable_flights --
 -- What a worker left behind that died between its landing and its closing.

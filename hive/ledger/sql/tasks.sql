@@ -2,20 +2,20 @@
 -- A claim raises attempt and fence, by the database's clock only. No row: a duplicate, stale or not yet allowed hint.
 -- Reading waits while its source asked for patience or while too much sealed data waits to land.
 WITH mine AS (
-    SELECT t.day, t.id
-      FROM hive.task t JOIN hive.bee b ON b.id = t.bee
-     WHERE t.day = %(day)s AND t.id = %(id)s AND t.state = 'queued' AND t.available_at <= clock_timestamp()
+    SELECT t.id
+      FROM hive.task_{day} t JOIN hive.bee b ON b.id = t.bee
+     WHERE t.id = %(id)s AND t.state = 'queued' AND t.available_at <= clock_timestamp()
        AND (t.kind = 'process'
             OR ((b.retry_at IS NULL OR b.retry_at <= clock_timestamp())
-                AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch WHERE state = 'sealed' AND flight = t.flight) < %(flight_bytes)s
+                AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch_{day} WHERE state = 'sealed' AND flight = t.flight) < %(flight_bytes)s
                 AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch WHERE state = 'sealed') < %(all_bytes)s))
        FOR UPDATE OF t SKIP LOCKED
 ), claimed AS (
-    UPDATE hive.task t
+    UPDATE hive.task_{day} t
        SET state = 'running', attempt = t.attempt + 1, fence = nextval('hive.fence'), owner = %(owner)s, hinted_at = NULL,
            started_at = clock_timestamp()
       FROM mine
-     WHERE t.day = mine.day AND t.id = mine.id
+     WHERE t.id = mine.id
     RETURNING t.*
 ), started AS (
     UPDATE hive.flight f SET state = 'running', started_at = clock_timestamp()
@@ -29,48 +29,69 @@ SELECT c.day, c.id, c.flight, c.bee, c.kind, c.queue, c.priority, c.attempt, c.c
 
 -- defer --
 -- A hint that came while the task was not claimable: look again a little later.
-UPDATE hive.task SET hinted_at = NULL, available_at = clock_timestamp() + interval '1 second'
- WHERE day = %(day)s AND id = %(id)s AND state = 'queued' AND available_at <= clock_timestamp();
+UPDATE hive.task_{day} SET hinted_at = NULL, available_at = clock_timestamp() + interval '1 second'
+ WHERE id = %(id)s AND state = 'queued' AND available_at <= clock_timestamp();
 
 -- hold --
 -- The fence first: no row means that this worker was taken for dead and another one has the task.
-SELECT kind, checkpoint FROM hive.task
- WHERE day = %(day)s AND id = %(id)s AND fence = %(fence)s AND state = 'running' FOR UPDATE;
+SELECT kind, checkpoint FROM hive.task_{day}
+ WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' FOR UPDATE;
 
 -- finish --
-UPDATE hive.task SET state = 'done', finished_at = clock_timestamp(), last_error = NULL
- WHERE day = %(day)s AND id = %(id)s
-RETURNING EXISTS (SELECT FROM hive.task w
+-- Done, and what it held beside its row is free. `waiting`: tasks of its queue wait for a hint, and few are outstanding.
+WITH lease AS (
+    UPDATE hive.lease SET task = NULL WHERE checkpoint = %(checkpoint)s AND task = %(id)s
+), slot AS (
+    UPDATE hive.source_slot SET task = NULL WHERE source = %(source)s AND task = %(id)s
+)
+UPDATE hive.task_{day} SET state = 'done', finished_at = clock_timestamp(), last_error = NULL
+ WHERE id = %(id)s
+RETURNING (SELECT count(*) FROM hive.task_{day} h
+            WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s
+      AND EXISTS (SELECT FROM hive.task_{day} w
                    WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
                      AND w.available_at <= clock_timestamp()) AS waiting;
 
 -- requeue --
 -- `given_back` is 1 for a voluntary release (stop, rate limit, backpressure): such an attempt does not count.
-UPDATE hive.task
+UPDATE hive.task_{day}
    SET state = 'queued', attempt = attempt - %(given_back)s, crashes = crashes + %(crashed)s, owner = NULL, hinted_at = NULL,
        available_at = clock_timestamp() + make_interval(secs => %(after)s), last_error = %(error)s
- WHERE day = %(day)s AND id = %(id)s;
+ WHERE id = %(id)s;
 
 -- give_up --
-UPDATE hive.task SET state = 'dead', finished_at = clock_timestamp(), last_error = %(error)s
- WHERE day = %(day)s AND id = %(id)s;
+UPDATE hive.task_{day} SET state = 'dead', finished_at = clock_timestamp(), last_error = %(error)s
+ WHERE id = %(id)s;
 
 -- progress --
 -- A leg that sealed something is no poison: its attempts start anew.
-UPDATE hive.task SET attempt = 1, crashes = 0 WHERE day = %(day)s AND id = %(id)s AND (attempt > 1 OR crashes > 0);
+UPDATE hive.task_{day} SET attempt = 1, crashes = 0 WHERE id = %(id)s AND (attempt > 1 OR crashes > 0);
 
 -- new_task --
-INSERT INTO hive.task (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
+INSERT INTO hive.task_{day} (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
 VALUES (%(day)s, %(flight)s, %(bee)s, %(kind)s, %(queue)s, %(priority)s, %(checkpoint)s, %(batch)s, %(row_from)s,
         %(row_to)s, %(parent)s,
-        CASE WHEN (SELECT count(*) FROM hive.task
+        CASE WHEN (SELECT count(*) FROM hive.task_{day}
                     WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
              THEN clock_timestamp() END)
 RETURNING id, hinted_at IS NOT NULL AS hinted;
 
 -- adopt --
--- The planning task becomes the reading task of the bee's first stream.
-UPDATE hive.task SET kind = 'collect', checkpoint = %(checkpoint)s WHERE day = %(day)s AND id = %(id)s;
+-- The planning task becomes the reading task of the bee's first stream, if this worker still has it (fence first) and
+-- nobody else reads that stream. A row that somebody holds is not waited for.
+WITH mine AS (
+    UPDATE hive.task_{day} SET kind = 'collect', checkpoint = %(checkpoint)s
+     WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
+    RETURNING id
+), leased AS (
+    UPDATE hive.lease l SET day = %(day)s, task = mine.id, fence = %(fence)s, taken_at = clock_timestamp()
+      FROM mine
+     WHERE l.checkpoint = (SELECT checkpoint FROM hive.lease
+                            WHERE checkpoint = %(checkpoint)s AND (task IS NULL OR task = %(id)s)
+                              FOR UPDATE SKIP LOCKED)
+    RETURNING l.checkpoint
+)
+SELECT EXISTS (SELECT FROM mine) AS held, EXISTS (SELECT FROM leased) AS leased;
 
 -- take_lease --
 -- One reader a stream. A row that somebody holds is not waited for.
@@ -79,9 +100,11 @@ UPDATE hive.lease l SET day = %(day)s, task = %(id)s, fence = %(fence)s, taken_a
                         WHERE checkpoint = %(checkpoint)s AND (task IS NULL OR task = %(id)s) FOR UPDATE SKIP LOCKED)
 RETURNING l.checkpoint;
 
--- hold_lease --
-SELECT checkpoint FROM hive.lease
- WHERE checkpoint = %(checkpoint)s AND task = %(id)s AND fence = %(fence)s FOR UPDATE;
+-- hold_reading --
+-- The fence first: the task is still this worker's, and so is the stream.
+SELECT t.id FROM hive.task_{day} t JOIN hive.lease l ON l.checkpoint = t.checkpoint AND l.task = t.id AND l.fence = t.fence
+ WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.state = 'running' AND t.checkpoint = %(checkpoint)s
+   FOR UPDATE OF t, l;
 
 -- free_lease --
 UPDATE hive.lease SET task = NULL WHERE checkpoint = %(checkpoint)s AND task = %(id)s;
