@@ -118,6 +118,11 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
+def one_thread() -> None:
+    """Say, before polars is loaded, that this process is one of a pool: its siblings use the other processors."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+
 def export_flower_options() -> None:
     """Flower's options as the environment it reads: loopback address, a login, read only.
 

@@ -18,7 +18,9 @@ from hive.ledger.db import UNREACHABLE
 from hive.ledger.hints import parse_ref
 from hive.logs import configure
 from hive.runtime import Runtime, runtime
-from hive.settings import settings
+from hive.settings import one_thread, settings
+
+one_thread()
 
 _flag = mmap.mmap(-1, 1)
 """Shared with the children by the fork: set when the worker is told to stop, so that legs end after their batch."""

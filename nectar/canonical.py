@@ -23,54 +23,63 @@ import pyarrow as pa
 from nectar.batch import mark_of
 
 
-def values(column: pa.ChunkedArray, field: pa.Field) -> pl.Series:
-    """The canonical text of each value of a column; null stays null."""
-    tag, text = _text(column, field)
-    value = pl.col("v")
-    if tag == "j" and mark_of(field) == "json":
-        return _mixed(text)
-    tagged = pl.concat_str(pl.lit(tag), value.str.len_bytes(), pl.lit(":"), value)
-    return pl.DataFrame({"v": text}).select(tagged).to_series()
+def records(table: pa.Table) -> pl.Series:
+    """The canonical text of each row of a table, without its reserved columns."""
+    names = sorted(n for n in table.column_names if not n.startswith("_"))
+    if not names:
+        return pl.Series([""] * table.num_rows, dtype=pl.String)
+    columns = _Columns(table, names)
+    parts = [
+        pl.concat_str(pl.lit(f"{len(name.encode())}:{name}"), value).fill_null("")
+        for name, value in zip(names, columns.values, strict=True)
+    ]
+    return columns.together(parts)
 
 
-def _mixed(texts: pl.Series) -> pl.Series:
-    """JSON texts: one that is a string stands as the string does in a column of nothing but strings.
+def keys(table: pa.Table, key: Sequence[str]) -> pl.Series:
+    """The canonical text of each row's key; null where a part of the key is null."""
+    columns = _Columns(table, key)
+    return columns.together(columns.values)
+
+
+class _Columns:
+    """Columns as flat text, and an expression for each that tags it; evaluated all at once."""
+
+    def __init__(self, table: pa.Table, names: Sequence[str]) -> None:
+        self._held: dict[str, pl.Series] = {}
+        self.values = [
+            self._tagged(f"{n}", *_text(table[name], table.schema.field(name)), mark_of(table.schema.field(name)))
+            for n, name in enumerate(names)
+        ]
+
+    def together(self, parts: Sequence[pl.Expr]) -> pl.Series:
+        return pl.DataFrame(self._held).select(pl.concat_str(parts)).to_series()
+
+    def _tagged(self, name: str, tag: str, text: pl.Series, mark: str | None) -> pl.Expr:
+        spoken: pl.Expr = pl.lit(tag)
+        if tag == "j" and mark == "json":
+            quoted, text = _unquoted(text)
+            self._held[f"{name} is a string"] = quoted
+            spoken = pl.when(f"{name} is a string").then(pl.lit("s")).otherwise(pl.lit("j"))
+        self._held[name] = text
+        value = pl.col(name)
+        return pl.concat_str(spoken, value.str.len_bytes(), pl.lit(":"), value)
+
+
+def _unquoted(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Of JSON texts: which are strings, and all of them with those as what they say.
 
     A source without types gives "a7" among strings in one page and beside numbers in the next: it is the same key.
     """
     value = pl.col("v")
     quoted = value.str.starts_with('"')
     plain = pl.when(quoted).then(value.str.slice(1, value.str.len_chars() - 2)).otherwise(value)
-    frame = pl.DataFrame({"v": texts}).select(quoted.alias("quoted"), plain.alias("v"))
-    escaped = frame["quoted"].fill_null(value=False) & frame["v"].str.contains("\\", literal=True).fill_null(
-        value=False
-    )
-    if escaped.any():
-        spelled = [json.loads(f'"{v}"') if e else v for v, e in zip(frame["v"], escaped, strict=True)]
-        frame = frame.with_columns(v=pl.Series(spelled, dtype=pl.String))
-    tag = pl.when("quoted").then(pl.lit("s")).otherwise(pl.lit("j"))
-    return frame.select(pl.concat_str(tag, value.str.len_bytes(), pl.lit(":"), value)).to_series()
-
-
-def records(table: pa.Table) -> pl.Series:
-    """The canonical text of each row of a table, without its reserved columns."""
-    names = sorted(n for n in table.column_names if not n.startswith("_"))
-    parts = []
-    for name in names:
-        prefix = f"{len(name.encode())}:{name}"
-        column = values(table[name], table.schema.field(name))
-        part = pl.concat_str(pl.lit(prefix), pl.col("v")).fill_null("")
-        parts.append(pl.DataFrame({"v": column}).select(part).to_series())
-    if not parts:
-        return pl.Series([""] * table.num_rows, dtype=pl.String)
-    frame = pl.DataFrame([s.alias(str(n)) for n, s in enumerate(parts)])
-    return frame.select(pl.concat_str(pl.all())).to_series()
-
-
-def keys(table: pa.Table, key: Sequence[str]) -> pl.Series:
-    """The canonical text of each row's key; null where a part of the key is null."""
-    frame = pl.DataFrame([values(table[name], table.schema.field(name)).alias(str(n)) for n, name in enumerate(key)])
-    return frame.select(pl.concat_str(pl.all())).to_series()
+    escaped = (quoted & plain.str.contains("\\", literal=True)).fill_null(value=False)
+    frame = pl.DataFrame({"v": texts}).select(quoted.alias("quoted"), plain.alias("v"), escaped.alias("escaped"))
+    if frame["escaped"].any():
+        spelled = [json.loads(f'"{v}"') if e else v for v, e in zip(frame["v"], frame["escaped"], strict=True)]
+        return frame["quoted"], pl.Series(spelled, dtype=pl.String)
+    return frame["quoted"], frame["v"]
 
 
 def _text(column: pa.ChunkedArray, field: pa.Field) -> tuple[str, pl.Series]:

@@ -39,7 +39,16 @@ def encode(table: pa.Table) -> tuple[pl.Series, Marks]:
             continue
         column, is_json = _column(table[name], table.schema.field(name), marks)
         (raw if is_json else plain).append(column.alias(name))
-    return _objects(plain, raw, table.num_rows), marks
+    return _objects(_without_nul(plain, marks), raw, table.num_rows), marks
+
+
+def _without_nul(columns: list[pl.Series], marks: Marks) -> list[pl.Series]:
+    """PostgreSQL's text holds no NUL. All columns are looked through at once: hardly ever is there one."""
+    texts = [c for c in columns if c.dtype == pl.String]
+    if not texts:
+        return columns
+    found = pl.DataFrame(texts).select(pl.all().str.contains("\x00", literal=True).any()).row(0, named=True)
+    return [_text(c, c.name, marks) if found.get(c.name) else c for c in columns]
 
 
 def _objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Series:
@@ -70,7 +79,7 @@ def _column(column: pa.ChunkedArray, field: pa.Field, marks: Marks) -> tuple[pl.
             return _json(series, field.name, marks), True
         if mark == "number":
             return _number(series, field.name, marks), True
-        return _text(series, field.name, marks), False
+        return series, False
     if pa.types.is_decimal(kind):
         return _number(series.cast(pl.String), field.name, marks), True
     if pa.types.is_floating(kind):
@@ -91,10 +100,7 @@ def _note(marks: Marks, name: str, mark: str, where: pl.Series) -> None:
 
 
 def _text(series: pl.Series, name: str, marks: Marks) -> pl.Series:
-    nul = series.str.contains("\x00", literal=True)
-    if not nul.any():
-        return series
-    _note(marks, name, "nul", nul)
+    _note(marks, name, "nul", series.str.contains("\x00", literal=True))
     return series.str.replace_all("\x00", "�", literal=True)
 
 

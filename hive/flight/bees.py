@@ -19,7 +19,7 @@ from nectar.pollen import Stream
 if TYPE_CHECKING:
     from hive.vault.store import Vault
 
-_KEPT = 64
+_KEPT = 256
 """Bees kept open per process; the one that was idle longest is closed first."""
 
 

@@ -25,23 +25,19 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     if row is None or row.open:
         return None
     with db.transaction() as tx:
-        locked = tx.run("lock_flight", flight=flight).fetchone()
-        if locked is None:
+        found = tx.run("lock_flight", flight=flight, day=day).fetchone()
+        if found is None:
             return None
-        totals = tx.run("totals", flight=flight, day=day).fetchone()
-        assert totals is not None
-        error = totals.error or locked.error or _balance(totals)
-        state = "failed" if error or totals.dead else "complete"
-        if locked.mode == "snapshot":
-            (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, locked.jar, locked.part)
-        else:
-            jar.mark_changed(tx, locked.jar)
+        error = found.error or found.flight_error or _balance(found)
+        state = "failed" if error or found.dead else "complete"
+        if found.mode == "snapshot":
+            (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, found.jar, found.part)
         counts = {
-            n: getattr(totals, n)
+            n: getattr(found, n)
             for n in ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
         }
         kept = Jsonb(error) if error else None
-        tx.run("close_flight", flight=flight, bee=locked.bee, state=state, error=kept, **counts)
+        tx.run("close_flight", flight=flight, bee=found.bee, jar=found.jar, state=state, error=kept, **counts)
         return state
 
 

@@ -19,7 +19,7 @@ import psycopg
 import pyarrow as pa
 
 from hive import crash
-from hive.errors import HiveError
+from hive.errors import HiveError, StaleFence
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.task import Left, Task
 from hive.jars import land
@@ -267,8 +267,7 @@ def _land(work: Work) -> bool:
     task = work.task
     limit = work.rt.settings.landing_limit
     with _in_time(limit), work.rt.db.transaction() as tx:
-        name_backend(tx, task, limit)
-        task.hold(tx)
+        hold_landing(tx, task, limit)
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
         if work.bad:
@@ -339,28 +338,29 @@ def complete_part(
     dead: bool = False,
 ) -> bool:
     """The end of a landing: receipt, the payload's removal, the task's end, and last the watermark."""
-    tx.run(
-        "give_receipt", day=task.day, checkpoint=checkpoint, seq=seq, row_from=task.row_from, row_to=task.row_to,
-        flight=task.flight, **counts,
-    )  # fmt: skip
-    part = tx.run("part_landed", day=task.day, batch=task.batch, dead=dead).fetchone()
+    part = tx.run(
+        "complete_part", day=task.day, id=task.id, queue=task.queue, batch=task.batch, checkpoint=checkpoint, seq=seq,
+        row_from=task.row_from, row_to=task.row_to, flight=task.flight, dead=dead, few=settings.hints_per_queue // 2,
+        **counts,
+    ).fetchone()  # fmt: skip
     assert part is not None
-    waiting = not dead and task.finish(tx, settings)
-    if part.open_parts == 0:
+    if part.open_parts == 0 and tx.run("raise_watermark", checkpoint=checkpoint, seq=seq).fetchone() is None:
         state = tx.run("lock_checkpoint", checkpoint=checkpoint).fetchone()
         assert state is not None
-        if state.landed_seq == seq - 1 and state.sealed_seq == seq:
-            tx.run("raise_watermark", checkpoint=checkpoint, seq=seq)
-        else:
-            tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)
-    return waiting
+        tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)
+    return bool(part.waiting and not dead)
 
 
-def name_backend(tx: Transaction, task: Task, limit: float) -> None:
-    """Say whose landing this is, so that the janitor can end it; and let the server end it where it can."""
-    values = ["application_name", f"hive:{task.ref}:{task.fence}"]
-    query = "SELECT set_config(%s, %s, true)"
-    if tx.psycopg.info.server_version >= 170000:  # transaction_timeout came with PostgreSQL 17
-        values += ["transaction_timeout", f"{int(limit * 1000)}ms"]
-        query += ", set_config(%s, %s, true)"
-    tx.psycopg.execute(query, values)
+def hold_landing(tx: Transaction, task: Task, limit: float) -> None:
+    """The fence first. And say whose landing this is, so that the janitor can end it, and let the server end it itself.
+
+    Raises StaleFence when another worker has the task.
+    """
+    # transaction_timeout came with PostgreSQL 17; an older server keeps the number under a name that means nothing.
+    bound = "transaction_timeout" if tx.psycopg.info.server_version >= 170000 else "hive.landing_limit"
+    row = tx.run(
+        "hold_landing", day=task.day, id=task.id, fence=task.fence, name=f"hive:{task.ref}:{task.fence}", bound=bound,
+        limit=f"{int(limit * 1000)}ms",
+    ).fetchone()  # fmt: skip
+    if row is None:
+        raise StaleFence(f"task {task.ref} was taken back from this worker")

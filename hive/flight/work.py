@@ -33,7 +33,7 @@ CRASHES_BEFORE_HALVING = 2
 def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     """Run one task if it may be claimed. False: there was nothing to do, and nothing happened."""
     crash.point(f"{stage}:before-claim")
-    task = claim(day, number, stage, rt)
+    task = claim(day, number, rt)
     if task is None:
         return False
     crash.point(f"{stage}:after-claim")
@@ -46,35 +46,32 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     return True
 
 
-def claim(day: dt.date, number: int, stage: str, rt: Runtime) -> Task | None:
+def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
     """The right to run a task; None for a duplicate, stale or not yet allowed hint."""
     limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "all_bytes": rt.settings.pending_bytes}
-    try:
-        with rt.db.single() if stage == "process" else rt.db.transaction() as tx:
-            row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()
-            if row is not None:
-                task = Task.from_row(row)
-                _need_room(tx, task)
-                return task
-    except _NotYet:
-        pass
-    except psycopg.errors.UndefinedTable:
-        return None  # a hint of a day that was forgotten long ago
     with rt.db.single() as tx:
-        tx.run("defer", day=day, id=number)
-    return None
+        try:
+            row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None  # a hint of a day that was forgotten long ago
+        if row is None:
+            tx.run("defer", day=day, id=number)
+            return None
+    task = Task.from_row(row)
+    if task.stage == "collect" and (task.source or task.kind != "plan") and not _find_room(task, rt):
+        return None
+    return task
 
 
-class _NotYet(Exception):
-    """Rolls a claim back: the stream or the source has no room for another reader."""
-
-
-def _need_room(tx: Transaction, task: Task) -> None:
-    """Take the source's slot and the stream's lease for a task that needs them. Raises _NotYet."""
-    if task.stage == "process":
-        return
-    if not _source_slot(tx, task) or not (task.kind == "plan" or take_lease(tx, task)):
-        raise _NotYet
+def _find_room(task: Task, rt: Runtime) -> bool:
+    """Take the source's slot and the stream's lease. Where none is left, the claim goes back and nothing counts."""
+    with rt.db.transaction() as tx:
+        task.hold(tx)
+        if _source_slot(tx, task) and (task.kind == "plan" or take_lease(tx, task)):
+            return True
+        task.let_go(tx)
+        tx.run("requeue", day=task.day, id=task.id, given_back=1, crashed=0, after=1.0, error=None)
+    return False
 
 
 def _source_slot(tx: Transaction, task: Task) -> bool:

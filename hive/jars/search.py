@@ -18,19 +18,18 @@ _ONE_CHUNK = 64_000
 
 def pieces(table: pa.Table, keys: pl.Series, *, document: bool) -> pl.DataFrame:
     """(key_hash, n, text, text_hash) of scrubbed records: documents in chunks, other records as one text."""
-    columns = {name: column.fill_null("") for name, column in texts(table)}
+    columns = dict(texts(table))
     if not columns:
         return _hashed(pl.DataFrame(schema={"key_hash": pl.String, "n": pl.Int32, "text": pl.String}))
     if document and "text" in columns:
-        return _hashed(_split(keys, columns["text"]))
-    joined = pl.DataFrame(columns).select(pl.concat_str(pl.all(), separator="\n")).to_series()
-    frame = pl.DataFrame(
-        {"key_hash": keys, "text": joined.str.strip_chars("\n").str.replace_all("\x00", " ", literal=True)}
-    )
-    short = frame.filter((pl.col("text").str.len_chars() <= _ONE_CHUNK) & (pl.col("text") != ""))
-    long = frame.filter(pl.col("text").str.len_chars() > _ONE_CHUNK)
-    short = short.select("key_hash", pl.lit(0, dtype=pl.Int32).alias("n"), "text")
-    return _hashed(pl.concat([short, _split(long["key_hash"], long["text"])]) if long.height else short)
+        return _hashed(_split(keys, columns["text"].fill_null("")))
+    joined = pl.concat_str(pl.all().fill_null(""), separator="\n").str.strip_chars("\n")
+    plain = joined.str.replace_all("\x00", " ", literal=True).alias("text")
+    found = pl.DataFrame(columns).select(plain, plain.str.len_chars().alias("length")).with_columns(key_hash=keys)
+    long = found.filter(pl.col("length") > _ONE_CHUNK)
+    short = found.filter((pl.col("length") <= _ONE_CHUNK) & (pl.col("length") > 0))
+    whole = short.select("key_hash", pl.lit(0, dtype=pl.Int32).alias("n"), "text")
+    return _hashed(pl.concat([whole, _split(long["key_hash"], long["text"])]) if long.height else whole)
 
 
 def _split(keys: pl.Series, values: pl.Series) -> pl.DataFrame:

@@ -90,7 +90,7 @@ class Nest:
 
     def claim(self, task: tuple[dt.date, int, str], rt: Runtime | None = None) -> Task:
         """Take a task as a worker does, and do nothing with it yet."""
-        claimed = claim(task[0], task[1], "process" if task[2] == "process" else "collect", rt or self.rt)
+        claimed = claim(task[0], task[1], rt or self.rt)
         assert claimed is not None
         return claimed
 

@@ -48,19 +48,15 @@ SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body
   LEFT JOIN hive.payload_{day} p ON p.batch = b.id
  WHERE b.id = %(batch)s;
 
--- give_receipt --
--- The evidence that this range landed. Its key refuses a second one.
-INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted, quarantined)
-VALUES (%(day)s, %(checkpoint)s, %(seq)s, %(row_from)s, %(row_to)s, %(flight)s, %(landed)s, %(unchanged)s, %(superseded)s,
-        %(deleted)s, %(quarantined)s);
-
--- has_receipt --
-SELECT EXISTS (SELECT FROM hive.receipt_{day}
-                WHERE checkpoint = %(checkpoint)s AND seq = %(seq)s AND row_from = %(row_from)s) AS found;
-
--- part_landed --
--- The payload goes with the last part of its batch.
-WITH part AS (
+-- complete_part --
+-- The receipt is the evidence that this range landed: its key refuses a second one. The payload goes with the last part
+-- of its batch. Then the task ends and what it held is free; a dead one was ended before, as dead.
+WITH receipt AS (
+    INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted,
+                                    quarantined)
+    VALUES (%(day)s, %(checkpoint)s, %(seq)s, %(row_from)s, %(row_to)s, %(flight)s, %(landed)s, %(unchanged)s,
+            %(superseded)s, %(deleted)s, %(quarantined)s)
+), part AS (
     UPDATE hive.batch_{day}
        SET open_parts = open_parts - 1,
            state = CASE WHEN %(dead)s OR state = 'dead' THEN 'dead' WHEN open_parts > 1 THEN state ELSE 'landed' END
@@ -68,18 +64,29 @@ WITH part AS (
     RETURNING open_parts
 ), gone AS (
     DELETE FROM hive.payload_{day} WHERE batch = %(batch)s AND (SELECT open_parts FROM part) = 0
+), ended AS (
+    UPDATE hive.task_{day} SET state = 'done', finished_at = clock_timestamp(), last_error = NULL
+     WHERE id = %(id)s AND NOT %(dead)s
 )
-SELECT open_parts FROM part;
+SELECT open_parts,
+       (SELECT count(*) FROM hive.task_{day} h
+         WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s
+       AND EXISTS (SELECT FROM hive.task_{day} w
+                    WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
+                      AND w.available_at <= clock_timestamp()) AS waiting
+  FROM part;
 
 -- split_batch --
 UPDATE hive.batch_{day} SET open_parts = open_parts + 1 WHERE id = %(batch)s;
 
--- lock_checkpoint --
-SELECT landed_seq, sealed_seq FROM hive.checkpoint WHERE id = %(checkpoint)s FOR UPDATE;
-
 -- raise_watermark --
--- The newest batch of the stream landed, and everything before it had.
-UPDATE hive.checkpoint SET landed_seq = %(seq)s WHERE id = %(checkpoint)s;
+-- The usual case, in one step: the newest batch of the stream landed, and everything before it had.
+UPDATE hive.checkpoint SET landed_seq = %(seq)s
+ WHERE id = %(checkpoint)s AND landed_seq = %(seq)s - 1 AND sealed_seq = %(seq)s
+RETURNING landed_seq;
+
+-- lock_checkpoint --
+SELECT landed_seq FROM hive.checkpoint WHERE id = %(checkpoint)s FOR UPDATE;
 
 -- move_watermark --
 -- landed_seq is the end of the unbroken row of landed batches. A batch that is missing, for whatever reason, holds it.

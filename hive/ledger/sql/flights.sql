@@ -35,27 +35,29 @@ SELECT count(*) AS open, count(*) FILTER (WHERE state = 'queued') AS waiting
 SELECT EXISTS (SELECT FROM hive.task_{day} WHERE flight = %(flight)s AND state IN ('queued', 'running')) AS open;
 
 -- lock_flight --
--- Two last landings that close at the same time meet here; the second finds the flight closed.
-SELECT f.bee, f.mode, f.jar, f.error, j.part, j.name AS jar_name
+-- Two last landings that close at the same time meet here; the second finds the flight closed. The totals hold, since
+-- nothing of the flight was open before this statement began.
+SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part, j.name AS jar_name,
+       coalesce(b.rows, 0)::bigint AS read, coalesce(b.bytes, 0)::bigint AS bytes,
+       coalesce(r.landed, 0)::bigint AS landed, coalesce(r.unchanged, 0)::bigint AS unchanged,
+       coalesce(r.superseded, 0)::bigint AS superseded, coalesce(r.deleted, 0)::bigint AS deleted,
+       coalesce(r.quarantined, 0)::bigint AS quarantined,
+       (SELECT last_error FROM hive.task_{day} t WHERE t.flight = f.id AND t.state = 'dead' ORDER BY id LIMIT 1) AS error,
+       EXISTS (SELECT FROM hive.task_{day} t WHERE t.flight = f.id AND t.state = 'dead') AS dead
   FROM hive.flight f JOIN hive.jar j ON j.id = f.jar
+ CROSS JOIN LATERAL (SELECT sum(rows) AS rows, sum(bytes) AS bytes FROM hive.batch_{day} WHERE flight = f.id) b
+ CROSS JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
+                            sum(deleted) AS deleted, sum(quarantined) AS quarantined
+                       FROM hive.receipt_{day} WHERE flight = f.id) r
  WHERE f.id = %(flight)s AND f.state IN ('queued', 'running') FOR UPDATE OF f;
-
--- totals --
-SELECT coalesce((SELECT sum(rows) FROM hive.batch_{day} WHERE flight = %(flight)s), 0)::bigint AS read,
-       coalesce((SELECT sum(bytes) FROM hive.batch_{day} WHERE flight = %(flight)s), 0)::bigint AS bytes,
-       coalesce(sum(landed), 0)::bigint AS landed, coalesce(sum(unchanged), 0)::bigint AS unchanged,
-       coalesce(sum(superseded), 0)::bigint AS superseded, coalesce(sum(deleted), 0)::bigint AS deleted,
-       coalesce(sum(quarantined), 0)::bigint AS quarantined,
-       (SELECT last_error FROM hive.task_{day}
-         WHERE flight = %(flight)s AND state = 'dead' ORDER BY id LIMIT 1) AS error,
-       EXISTS (SELECT FROM hive.task_{day} WHERE flight = %(flight)s AND state = 'dead') AS dead
-  FROM hive.receipt_{day} WHERE flight = %(flight)s;
 
 -- close_flight --
 -- The data key goes with the flight: what was sealed under it cannot be read any more.
 WITH outcome AS (
     UPDATE hive.bee SET last_error = %(error)s, updated_at = clock_timestamp()
      WHERE id = %(bee)s AND last_error IS DISTINCT FROM %(error)s
+), changed AS (
+    UPDATE hive.jar SET updated_at = clock_timestamp() WHERE id = %(jar)s
 )
 UPDATE hive.flight
    SET state = %(state)s, finished_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp()),

@@ -52,6 +52,11 @@ RETURNING (SELECT count(*) FROM hive.task_{day} h
                    WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
                      AND w.available_at <= clock_timestamp()) AS waiting;
 
+-- hold_landing --
+-- The fence first, and in the same step: whose landing this is, and how long it may last.
+SELECT set_config('application_name', %(name)s, true) AS name, set_config(%(bound)s, %(limit)s, true) AS bound
+  FROM hive.task_{day} WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' FOR UPDATE;
+
 -- requeue --
 -- `given_back` is 1 for a voluntary release (stop, rate limit, backpressure): such an attempt does not count.
 UPDATE hive.task_{day}
