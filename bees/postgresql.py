@@ -270,7 +270,9 @@ def _begin(connection: psycopg.Connection, stream: str, reading: select.Reading,
         start, cap, behind = connection.execute(question).fetchone() or (None, None, False)
         place = replace(place, start=None if start is None else select.less(reading, start), cap=cap)
         if behind:
-            log.warning("source_behind_its_mark", stream=stream, result="reading starts at its newest row")
+            # The row at the mark is gone: deleted, or the source was restored. Whatever came since may stand below it.
+            log.warning("source_behind_its_mark", stream=stream, result="reading starts from the beginning")
+            place = replace(place, start=None, high=None)
     for phase in {place.phase: place, "rows": place.next_phase()}.values():
         question = select.null_key(reading, phase)
         if question and connection.execute(question).fetchone():

@@ -58,6 +58,7 @@ def _parent_works(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
+    worker.return_memory()
     rt = runtime(send)
     _beats[os.getpid()] = worker.begin(rt, _queues)
     threading.Thread(target=_warm_up, args=(rt,), name="warm-up", daemon=True).start()

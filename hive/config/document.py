@@ -65,7 +65,11 @@ def read_document(path: Path) -> Document:
 
 
 def _read_yaml(document: Document, text: str) -> None:
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError:
+        document.refuse("is not YAML: it holds a character that cannot be")
+        return
     try:
         root = loader.get_single_node()
         if root is None:

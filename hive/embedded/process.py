@@ -33,6 +33,8 @@ def dies_with_us(signum: int) -> Callable[[], None]:
     parent = os.getpid()
 
     def ask() -> None:
+        for wish in _WISHES:
+            signal.signal(wish, signal.SIG_DFL)  # our handlers are not the child's
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WISHES)
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
         if os.getppid() != parent:  # we were gone before the request was made

@@ -22,11 +22,20 @@ def gather(
 
     Neighbours are joined until `most_bytes` (uncompressed) or `most_rows`, or until the first has waited `wait`
     seconds when the next one comes. Batches with other columns are not joined. A last batch may be without records:
-    it carries the cursor at which the source ended. Nothing at all comes for a source that gave nothing.
+    it carries the cursor at which the source ended. Nothing at all comes for a source that gave nothing. What a source
+    gave before it failed comes before its error is raised.
     """
     held: list[Batch] = []
     since = 0.0
-    for batch in batches:
+    failure: Exception | None = None
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            break
+        except Exception as error:  # noqa: BLE001 - raised again, once what came before it is sealed
+            failure = error
+            break
         if held and not _alike(held[-1], batch):
             yield _join(held), False
             held = []
@@ -36,7 +45,9 @@ def gather(
             yield _join(held), False
             held = []
     if held:
-        yield _join(held), True
+        yield _join(held), failure is None
+    if failure is not None:
+        raise failure
 
 
 def _bytes(held: list[Batch]) -> int:

@@ -8,6 +8,7 @@ import polars as pl
 import polars_hash as plh
 import pyarrow as pa
 
+from hive.jars.listing import find_jar
 from hive.ledger.db import Database
 from nectar.chunk import chunks
 from nectar.encode import texts
@@ -47,8 +48,12 @@ def _hashed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def search(db: Database, jar: str, text: str, *, top_k: int = 10) -> list[dict[str, Any]]:
-    """The best matching records of a jar, by full text. `text` is what people type: words, "phrases", -not."""
+    """The best matching records of a jar, by full text. `text` is what people type: words, "phrases", -not.
+
+    Raises LookupError where there is no such jar.
+    """
     with db.transaction() as tx:
+        find_jar(tx, jar)
         found = tx.psycopg.execute(
             "WITH q AS (SELECT websearch_to_tsquery('english', %(text)s) AS query), best AS ("
             " SELECT c.part, c.jar, c.bee, c.stream, c.key_hash, max(ts_rank_cd(c.words, q.query)) AS rank,"

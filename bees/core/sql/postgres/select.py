@@ -121,8 +121,7 @@ def null_key(reading: Reading, place: Place) -> sql.Composed | None:
 def opening(reading: Reading, high: str | None) -> sql.Composed | None:
     """Asks what a new flight must know: where it begins, what caps the mark, whether the source fell behind the mark.
 
-    None where there is nothing to ask. A flight begins at the older of the mark and the source's newest value, less
-    the look-back.
+    None where there is nothing to ask. A flight begins at the mark, less the look-back.
     """
     cursor = reading.cursor
     if cursor is None:
@@ -132,7 +131,7 @@ def opening(reading: Reading, high: str | None) -> sql.Composed | None:
     if high is None:
         return sql.SQL("SELECT NULL::text, {}, FALSE").format(cap) if cursor.form.moment else None
     mark = cursor.form.literal(high)
-    low = sql.SQL("least({}, n.newest)").format(mark)
+    low: sql.Composable = mark
     if cursor.form.moment and reading.lookback:
         low = sql.SQL("({} - {}::interval)").format(low, sql.Literal(f"{reading.lookback} seconds"))
     if cursor.form.name == "numeric" and reading.lookback:
