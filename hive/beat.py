@@ -9,6 +9,7 @@ from celery.beat import Scheduler
 
 from hive import scheduler, worker
 from hive.celery import queue_lengths, send
+from hive.errors import trail
 from hive.janitor import Janitor
 from hive.ledger.db import UNREACHABLE
 from hive.runtime import runtime
@@ -30,6 +31,8 @@ class HiveScheduler(Scheduler):
             self._round()
         except UNREACHABLE:
             log.warning("database.unreachable", where="beat")
+        except Exception as error:  # noqa: BLE001 - beat must go on, whatever one round ran into
+            log.error("beat.failed", kind=type(error).__name__, trail=trail(error))
         return float(min(1.0, settings().janitor))
 
     def _round(self) -> None:
@@ -38,8 +41,10 @@ class HiveScheduler(Scheduler):
             self._beat = worker.begin(rt)
             self._janitor = Janitor(rt, queue_lengths)
             worker.say_ready(rt.settings)
-        scheduler.tick(rt)
-        self._janitor.tick()
+        try:
+            scheduler.tick(rt)
+        finally:
+            self._janitor.tick()
 
     def close(self) -> None:
         if self._beat is not None:

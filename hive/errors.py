@@ -9,6 +9,8 @@ HiveError            a message that is safe to keep and to show, and names the n
 
 from __future__ import annotations
 
+import traceback
+
 
 class HiveError(Exception):
     """`code` is a stable word for counting, `advice` the next step; `final` means that trying again cannot help."""
@@ -38,3 +40,16 @@ class Unreadable(HiveError):
 class Unbalanced(HiveError):
     code = "unbalanced"
     final = True
+
+
+def trail(error: BaseException) -> list[str]:
+    """Where an error came from, as `module:line` from the outermost of our frames to the innermost of all.
+
+    What a log may hold of an error that is not ours: its message may repeat what a server or a record said.
+    """
+    frames = [
+        (str(frame.f_globals.get("__name__", "")), line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    ours = [f"{name}:{line}" for name, line in frames if name.partition(".")[0] in ("hive", "bees", "nectar")]
+    last = [f"{name}:{line}" for name, line in frames[-1:]]
+    return list(dict.fromkeys(ours + last))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
+import sqlalchemy as sa
 import structlog
 
 from hive import worker
+from hive.errors import trail
 from hive.flight.close import close_if_done
 from hive.flight.task import Task
 from hive.flight.verdict import Verdict, backoff
@@ -51,13 +54,11 @@ class Janitor:
         if away > self._rt.settings.lease:
             self._grant_grace(away)
             return
-        worker.bury_the_dead(self._rt.db)
-        expire(self._rt)
-        self._hint()
-        self._close()
+        for step in (lambda: worker.bury_the_dead(self._rt.db), lambda: expire(self._rt), self._hint, self._close):
+            _guarded(step)
         if now - self._housekeeping > 60 or not self._housekeeping:
             self._housekeeping = now
-            self._keep_house()
+            _guarded(self._keep_house)
 
     def _grant_grace(self, away: float) -> None:
         with self._rt.db.transaction() as tx:
@@ -78,9 +79,12 @@ class Janitor:
         lengths = self._queue_lengths()
         found: list[Hint] = []
         for row in tx.run("hinted_queues").fetchall():
-            empty = lengths is not None and lengths.get(row.queue, 0) == 0
-            age = LOST_AFTER if empty else HINT_AGAIN
-            if lengths is not None and row.age > age:
+            if lengths is None:
+                continue
+            there = lengths.get(row.queue, 0)
+            age = LOST_AFTER if there == 0 else HINT_AGAIN
+            # As many messages as tasks: nothing is lost, nobody listens. More of them would help nobody.
+            if row.age > age and there < row.outstanding:
                 found += hints_of(tx.run("hint_again", queue=row.queue, age=age, room=room).fetchall())
         return found
 
@@ -124,7 +128,20 @@ class Janitor:
         assert clock is not None
         with self._rt.db.engine.begin() as connection:
             partitions.ensure_days(connection, clock.today, days=8)
+        with contextlib.suppress(sa.exc.OperationalError), self._rt.db.engine.begin() as connection:
+            # A landing may hold a lock on an old day for minutes: whoever waits for it makes all claims wait behind.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
             partitions.drop_before(connection, clock.today - dt.timedelta(days=self._rt.settings.retention_days))
+
+
+def _guarded(step: Callable[[], object]) -> None:
+    """A step that fails must not keep the others from their work; the database's absence concerns all of them."""
+    try:
+        step()
+    except UNREACHABLE:
+        raise
+    except Exception as error:  # noqa: BLE001 - the other steps must have their turn
+        log.error("janitor.failed", kind=type(error).__name__, trail=trail(error))
 
 
 def run() -> None:
@@ -152,19 +169,33 @@ def run() -> None:
 
 def expire(rt: Runtime) -> int:
     """Take back the tasks of workers that stopped beating: again, in halves, or dead. Gives how many."""
+    with rt.db.single() as tx:
+        tx.run("frozen_landings")
     hints: list[Hint] = []
     with rt.db.transaction() as tx:
-        rows = tx.run("expired_tasks").fetchall()
-        for row in rows:
-            # Its landing may still hold locks although its client is gone or frozen.
-            tx.run("terminate", name=f"hive:{row.day:%Y%m%d}.{row.id}:{row.fence}")
-            hints += put_back(tx, _task(tx, row), rt, _crashed(row, rt.settings.max_attempts), crashed=True)
-            log.warning("task.taken_back", task=f"{row.day:%Y%m%d}.{row.id}", kind=row.kind, crashes=row.crashes + 1)
+        tasks = [Task.from_row(row) for row in tx.run("expired_tasks").fetchall()]
+        for task in tasks:
+            hints += _take_back(tx, task, rt)
+            log.warning("task.taken_back", task=task.ref, kind=task.kind, crashes=task.crashes + 1)
     rt.send(hints)
-    return len(rows)
+    return len(tasks)
 
 
-def _crashed(row: Any, max_attempts: int) -> Verdict:
+def _take_back(tx: Transaction, task: Task, rt: Runtime) -> list[Hint]:
+    """One task that cannot be settled as it should is only queued again: it must not hold up the others."""
+    verdict = _crashed(task, rt.settings.max_attempts)
+    try:
+        with tx.psycopg.transaction():
+            return put_back(tx, task, rt, verdict, crashed=True)
+    except UNREACHABLE:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other tasks must be taken back
+        log.error("task.unsettled", task=task.ref, bee=task.bee_name, kind=type(error).__name__, trail=trail(error))
+        bare = replace(verdict, retry=True, after=backoff(task.crashes + 1), bare=True)
+        return put_back(tx, task, rt, bare, crashed=True)
+
+
+def _crashed(task: Task, max_attempts: int) -> Verdict:
     error = {
         "class": "WorkerLost",
         "code": "worker_lost",
@@ -172,19 +203,5 @@ def _crashed(row: Any, max_attempts: int) -> Verdict:
         "place": "",
         "advice": "look for the out-of-memory killer and at the worker's log",
     }
-    again = row.crashes + 1 < max_attempts
-    return Verdict(retry=again, after=0.0 if row.crashes == 0 else backoff(row.crashes), counts=True, error=error)
-
-
-def _task(tx: Transaction, row: Any) -> Task:
-    about = tx.psycopg.execute(
-        "SELECT b.name, b.tenant, f.mode, f.full_refresh, f.jar, j.name, j.part, f.config_version, f.data_key"
-        " FROM hive.flight f JOIN hive.bee b ON b.id = f.bee JOIN hive.jar j ON j.id = f.jar WHERE f.id = %s",
-        [row.flight],
-    ).fetchone()
-    assert about is not None
-    return Task(
-        row.day, row.id, row.flight, row.bee, row.kind, row.queue, row.priority, row.attempt, row.crashes, row.fence,
-        row.checkpoint, row.batch, row.row_from, row.row_to, about[0], about[1], row.source, about[2], about[3],
-        about[4], about[5], about[6], about[7], about[8],
-    )  # fmt: skip
+    again = task.crashes + 1 < max_attempts
+    return Verdict(retry=again, after=0.0 if task.crashes == 0 else backoff(task.crashes), counts=True, error=error)

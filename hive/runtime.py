@@ -34,6 +34,8 @@ class Runtime:
     stopping: threading.Event = field(default_factory=threading.Event)
     bees: OpenBees = field(init=False)
     scrubbers: Scrubbers = field(default_factory=Scrubbers)
+    working: set[int] = field(default_factory=set)
+    """Numbers of the tasks that this process has in hand."""
     learned: dict[int, dict[str, str]] = field(default_factory=dict)
     """Stream -> columns that this process has seen written down."""
     _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)

@@ -13,8 +13,9 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from hive.config.schedule import Schedule, due, jitter_of, next_slot
+from hive.errors import trail
 from hive.flight.create import Bee, create_flight
-from hive.ledger.db import Transaction
+from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
 
@@ -36,9 +37,21 @@ def tick(rt: Runtime) -> int:
     with rt.db.transaction() as tx:
         from psycopg.rows import namedtuple_row
 
-        rows = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_DUE).fetchall()
+        rows: list[Any] = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_DUE).fetchall()
         for row in rows:
-            hints += _fly_due(tx, rt, row)
+            try:
+                with tx.psycopg.transaction():
+                    hints += _fly_due(tx, rt, row)
+            except UNREACHABLE:
+                raise
+            except Exception as error:  # noqa: BLE001 - one schedule that cannot be read must not stop the others
+                log.error(
+                    "schedule.failed",
+                    bee=row.name,
+                    schedule=row.schedule_name,
+                    kind=type(error).__name__,
+                    trail=trail(error),
+                )
     rt.send(hints)
     return len(rows)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import socket
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 import pyarrow as pa
@@ -24,14 +26,27 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def name_of(pid: int) -> str:
-    """`host:pid:start`: a pid that is used again is another worker."""
-    return f"{socket.gethostname()}:{pid}:{int(psutil.Process(pid).create_time() * 100)}"
+    """`host:pid:place.start`: a pid that is used again is another worker. Raises FileNotFoundError where none runs.
+
+    The start is in ticks since the machine's, which setting the clock does not change.
+    """
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{socket.gethostname()}:{pid}:{_place()}.{ticks}"
+
+
+@functools.cache
+def _place() -> str:
+    """Which boot of which machine and which pid namespace: elsewhere the same number is another process."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 class Heartbeat:
     """A thread that says that this process lives, on a connection of its own: a long COPY must not silence it."""
 
-    def __init__(self, settings: Settings, owner: str, queues: Sequence[str] = ()) -> None:
+    def __init__(self, settings: Settings, owner: str, queues: Sequence[str], working: set[int]) -> None:
+        """`working`: numbers of the tasks that this process works on just now."""
+        self._working = working
         self._settings = settings
         self._owner = owner
         self._queues = list(queues)
@@ -68,6 +83,11 @@ class Heartbeat:
                 "beat", id=self._owner, host=socket.gethostname(), pid=os.getpid(), queues=self._queues,
                 lease=self._settings.lease, rss=psutil.Process().memory_info().rss,
             )  # fmt: skip
+            strays = tx.run(
+                "release_strays", owner=self._owner, working=list(self._working.copy()), lease=self._settings.lease
+            ).fetchall()
+        for stray in strays:
+            log.warning("task.stray", task=stray.id, worker=self._owner)
 
 
 def return_memory() -> None:
@@ -93,9 +113,11 @@ def bury_the_dead(db: Database) -> int:
     buried = 0
     with db.transaction() as tx:
         for row in tx.run("workers_of_host", host=socket.gethostname()).fetchall():
+            if f":{_place()}." not in row.id:
+                continue  # it runs where we cannot see it: its lease tells
             try:
                 alive = name_of(row.pid) == row.id
-            except psutil.NoSuchProcess:
+            except (FileNotFoundError, ProcessLookupError):
                 alive = False
             if not alive:
                 tx.run("bury", id=row.id)
@@ -106,6 +128,7 @@ def bury_the_dead(db: Database) -> int:
 def begin(rt: Runtime, queues: Sequence[str] = ()) -> Heartbeat:
     """Give a runtime its name in the ledger and start its heartbeat."""
     rt.owner = name_of(os.getpid())
-    beat = Heartbeat(rt.settings, rt.owner, queues)
+    rt.keyring().key("record")  # the wrong hive key is found now, not in the middle of the work
+    beat = Heartbeat(rt.settings, rt.owner, queues, rt.working)
     beat.start()
     return beat

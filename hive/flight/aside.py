@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 from psycopg.types.json import Jsonb
 
 from hive.errors import HiveError
@@ -15,6 +16,7 @@ from hive.jars.quarantine import REASONS, Bad, quarantine
 from hive.ledger.db import Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
+from hive.vault.envelope import Unsealable
 
 
 def halve(tx: Transaction, task: Task, rt: Runtime) -> list[Hint]:
@@ -38,13 +40,13 @@ def set_aside(tx: Transaction, task: Task, rt: Runtime, code: str, error: dict[s
     """
     rows = (task.row_to or 0) - (task.row_from or 0)
     try:
-        work = load(task, rt)
+        work = load(task, rt, scrubbed=False)
         place, checkpoint = work.place, work.checkpoint
         raw = pack(work.table, work.meta, ())
         bad = [Bad(r, reject.code, reject.reason, reject.raw, reject.position) for r, reject in work.rejects]
         if work.table.num_rows:
             bad.append(Bad(task.row_from or 0, code, REASONS[code], raw, records=rows - len(bad)))
-    except HiveError:
+    except (HiveError, Unsealable, pa.ArrowException, ValueError, KeyError):
         place, checkpoint, body = _unopened(tx, task)
         bad = [Bad(task.row_from or 0, code, "the sealed batch does not open", body, records=rows)]
     quarantine(tx, rt.keyring(task.tenant).key("quarantine"), place, checkpoint, bad)

@@ -52,7 +52,8 @@ class OpenBee:
     def fingerprint(self, stream: Stream) -> str:
         """Which source, query, key and cursor column a checkpoint belongs to. Another one starts a new epoch."""
         asked = (self.config.get("streams") or {}).get(stream.name)
-        parts = [self.bee.source_identity(), stream.name, stream.key, stream.cursor, asked]
+        whose = [self.bee.source_identity(), self.bee.stream_identity(stream.name)]
+        parts = [*whose, stream.name, stream.key, stream.cursor, asked]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 

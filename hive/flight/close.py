@@ -51,5 +51,5 @@ def _balance(totals: Any) -> dict[str, Any] | None:
         "code": "unbalanced",
         "message": f"{totals.read} records were read and {ended} are accounted for",
         "place": "",
-        "advice": "`hive doctor`; fly the bee with --full-refresh",
+        "advice": "look at `hive quarantine list`, then fly the bee with --full-refresh",
     }

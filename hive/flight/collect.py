@@ -124,7 +124,9 @@ class Leg:
         sealed_cursor = self._seal_cursor(batch.cursor)
         rows = batch.table.num_rows + len(batch.rejects)
         if rows == 0:
-            tx.run("move_cursor", checkpoint=self.task.checkpoint, cursor=sealed_cursor)
+            where = {"checkpoint": self.task.checkpoint, "epoch": self.epoch, "seq": self.seq}
+            if tx.run("move_cursor", **where, cursor=sealed_cursor).fetchone() is None:
+                raise StaleFence(f"{self.stream.name!r} of {self.task.bee_name!r} is read anew")
             return
         task, seq = self.task, self.seq + 1
         row = tx.run(

@@ -68,7 +68,6 @@ class Work:
     raised: pl.DataFrame = field(default_factory=pl.DataFrame)
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String)))
     chunks: pl.DataFrame | None = None
-    fresh: bool = True
 
 
 def process(task: Task, rt: Runtime) -> Left:
@@ -84,12 +83,15 @@ def process(task: Task, rt: Runtime) -> Left:
             work = load(task, rt)
 
 
-def load(task: Task, rt: Runtime) -> Work:
-    """Open the batch and cut out this task's part of it. Raises Unreadable."""
+def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
+    """Open the batch and cut out this task's part of it. Raises Unreadable.
+
+    `scrubbed=False`: no scrubber is made, for records that are set aside as they are.
+    """
     with rt.db.single() as tx:
         row = tx.run("load_batch", day=task.day, batch=task.batch).fetchone()
         assert row is not None
-        scrubber = rt.scrubbers.of(tx, task, rt)
+        scrub_version = rt.scrubbers.of(tx, task, rt).number if scrubbed else 0
     data_key = flight_key(rt.key, task.data_key, task.flight)
     packed = open_batch(data_key, row.body, place(task.flight, row.checkpoint, row.seq))
     table, meta, rejects = unpack(packed)
@@ -100,7 +102,7 @@ def load(task: Task, rt: Runtime) -> Work:
     whole = low == 0 and high == row.rows
     spot = land.Place(
         task.part, task.jar, task.bee, row.stream, row.epoch, row.seq, task.flight,
-        scrubber.number, meta.collected_at,
+        scrub_version, meta.collected_at,
     )  # fmt: skip
     in_order = whole and row.landed_seq == row.seq - 1
     return Work(task, rt, spot, row.checkpoint, in_order, cut, low, meta, numbered)
@@ -153,7 +155,6 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -
     """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
     with work.rt.db.single() as tx:
         known = land.known(tx, work.place, newest["key_hash"].to_list())
-    work.fresh = not known
     if not known:
         return newest
     version = work.place.scrub_version
@@ -309,8 +310,8 @@ def land_frame(tx: Transaction, work: Work) -> set[str]:
     written = land.write(tx, work.place, work.frame)
     crash.point("process:mid-write")
     if work.chunks is not None:
-        land.write_chunks(tx, work.place, written, work.fresh, work.chunks)
-    return written
+        land.write_chunks(tx, work.place, written, work.chunks)
+    return written.keys
 
 
 def _raise(tx: Transaction, work: Work) -> int:

@@ -84,7 +84,7 @@ def seal_batch(data_key: bytes, packed: bytes, aad: bytes) -> bytes:
 def open_batch(data_key: bytes, body: bytes | None, aad: bytes) -> bytes:
     """The packed batch. Raises Unreadable for one that is missing or was changed."""
     if body is None:
-        raise Unreadable("the sealed batch is missing", advice="`hive doctor`; fly the bee with --full-refresh")
+        raise Unreadable("the sealed batch is missing", advice="fly the bee with --full-refresh")
     try:
         return open_(data_key, body, aad)
     except Unsealable as error:

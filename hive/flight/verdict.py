@@ -10,6 +10,10 @@ from hive.errors import HiveError
 from nectar.errors import NectarError
 
 MAX_BACKOFF = 300.0
+SHORTEST_WAIT = 1.0
+"""Seconds; a source that says "come back at once" would else be asked without end."""
+WRONG_KEY_WAIT = 5.0
+"""Seconds; another worker has the right key."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,8 @@ class Verdict:
     """`retry`: the task goes back to its queue after so many seconds; else it is dead.
 
     counts   the attempt counts against the task's limit (a rate limit or a stop does not)
+    source   the source itself asked for this wait: other flights of the bee wait, too
+    bare     only the task's row is touched: working out more than that has failed
     error    what is written down: class, code, place, advice; never a server's text, never a value
     """
 
@@ -24,6 +30,8 @@ class Verdict:
     after: float
     counts: bool
     error: dict[str, Any]
+    source: bool = False
+    bare: bool = False
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -51,8 +59,10 @@ def judge(error: BaseException, *, attempt: int, max_attempts: int) -> Verdict:
     told = describe(error)
     if isinstance(error, RetryLater):
         if error.after is not None:
-            return Verdict(retry=True, after=max(0.0, error.after), counts=False, error=told)
+            return Verdict(retry=True, after=max(SHORTEST_WAIT, error.after), counts=False, error=told, source=True)
         return Verdict(retry=attempt < max_attempts, after=backoff(attempt), counts=True, error=told)
+    if told["code"] == "wrong_hive_key":
+        return Verdict(retry=True, after=WRONG_KEY_WAIT, counts=False, error=told)
     if isinstance(error, GiveUp | SourceError | NectarError) or getattr(error, "final", False):
         return Verdict(retry=False, after=0, counts=True, error=told)
     return Verdict(retry=attempt < max_attempts, after=backoff(attempt), counts=True, error=told)

@@ -15,12 +15,12 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from hive import crash
-from hive.errors import LeaseHeld, StaleFence
+from hive.errors import LeaseHeld, StaleFence, trail
 from hive.flight.close import close_if_done
 from hive.flight.collect import collect
 from hive.flight.plan import plan, take_lease
 from hive.flight.task import Left, Task
-from hive.flight.verdict import Verdict, describe, judge
+from hive.flight.verdict import Verdict, backoff, describe, judge
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint, choose
 from hive.runtime import Runtime
@@ -28,6 +28,8 @@ from hive.runtime import Runtime
 log = structlog.get_logger()
 
 CRASHES_BEFORE_HALVING = 2
+MOST_PARTS = 256
+"""After so many parts of which none landed, a batch is set aside as it is, and not cut into single records."""
 
 
 def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
@@ -36,8 +38,12 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     task = claim(day, number, rt)
     if task is None:
         return False
-    crash.point(f"{stage}:after-claim")
-    left = run(task, rt)
+    rt.working.add(number)
+    try:
+        crash.point(f"{stage}:after-claim")
+        left = run(task, rt)
+    finally:
+        rt.working.discard(number)
     if left.waiting:
         hint_next(rt, task.queue)
     if not left.open:
@@ -57,14 +63,13 @@ def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
         if row is None:
             tx.run("defer", day=day, id=number)
             return None
-    task = Task.from_row(row)
-    if task.stage == "collect" and (task.source or task.kind != "plan") and not _find_room(task, rt):
-        return None
-    return task
+    return Task.from_row(row)
 
 
-def _find_room(task: Task, rt: Runtime) -> bool:
+def find_room(task: Task, rt: Runtime) -> bool:
     """Take the source's slot and the stream's lease. Where none is left, the claim goes back and nothing counts."""
+    if task.stage == "process" or (task.kind == "plan" and not task.source):
+        return True
     with rt.db.transaction() as tx:
         task.hold(tx)
         if _source_slot(tx, task) and (task.kind == "plan" or take_lease(tx, task)):
@@ -81,6 +86,8 @@ def _source_slot(tx: Transaction, task: Task) -> bool:
 def run(task: Task, rt: Runtime) -> Left:
     """Do a claimed task, whatever happens."""
     try:
+        if not find_room(task, rt):
+            return Left(waiting=True, open=True)
         return _do(task, rt)
     except StaleFence as error:
         log.warning("task.stale", task=task.ref, bee=task.bee_name, reason=error.code)
@@ -88,7 +95,7 @@ def run(task: Task, rt: Runtime) -> Left:
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
     except UNREACHABLE:
         log.warning("database.unreachable", task=task.ref, bee=task.bee_name)
-        return settle(task, rt, Verdict(retry=True, after=0, counts=False, error={"code": "database_unreachable"}))
+        return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error={"code": "database_unreachable"}))
     except LeaseHeld as error:
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
     except Exception as error:  # noqa: BLE001 - whatever a task raises becomes a verdict in the ledger
@@ -122,10 +129,7 @@ def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
     told = {k: v for k, v in verdict.error.items() if v}
     about = {"task": task.ref, "bee": task.bee_name, "attempt": task.attempt, "retry": verdict.retry, **told}
     if verdict.error.get("code") == "internal":
-        place = verdict.error.get("place")
-        log.error(
-            "task.failed", kind=type(error).__name__, where=place, **{k: v for k, v in about.items() if k != "place"}
-        )
+        log.error("task.failed", kind=type(error).__name__, trail=trail(error), **about)
     else:
         log.warning("task.failed", **about)
 
@@ -141,6 +145,9 @@ def settle(task: Task, rt: Runtime, verdict: Verdict) -> Left:
             if rt.stopping.is_set():
                 raise
             time.sleep(0.5)
+        except Exception as error:  # noqa: BLE001 - a verdict that cannot be carried out must not leave the task running
+            log.error("task.unsettled", task=task.ref, bee=task.bee_name, kind=type(error).__name__, trail=trail(error))
+            verdict = Verdict(retry=True, after=backoff(task.attempt), counts=True, error=describe(error), bare=True)
         else:
             rt.send(hints)
             return Left(waiting=True)
@@ -149,7 +156,7 @@ def settle(task: Task, rt: Runtime, verdict: Verdict) -> Left:
 def _settle(task: Task, rt: Runtime, verdict: Verdict) -> list[Hint]:
     with rt.db.transaction() as tx:
         task = task.hold(tx)
-        if not verdict.counts and verdict.after and "retry" in str(verdict.error.get("code", "")):
+        if verdict.source:
             _note_retry_at(tx, task, verdict.after)
         return put_back(tx, task, rt, verdict, crashed=False)
 
@@ -160,10 +167,12 @@ def put_back(tx: Transaction, task: Task, rt: Runtime, verdict: Verdict, *, cras
 
     rows = (task.row_to or 0) - (task.row_from or 0)
     again = task.crashes + crashed if crashed else task.attempt
-    if task.stage == "process" and verdict.counts and (again >= CRASHES_BEFORE_HALVING or not verdict.retry):
-        if verdict.error.get("code") != "unreadable_batch" and rows > 1:
+    spent = again >= CRASHES_BEFORE_HALVING or not verdict.retry
+    if task.stage == "process" and verdict.counts and spent and not verdict.bare:
+        readable = verdict.error.get("code") != "unreadable_batch"
+        if readable and rows > 1 and not _hopeless(tx, task):
             return halve(tx, task, rt)
-        if verdict.error.get("code") != "unreadable_batch" and crashed:
+        if readable and crashed:
             set_aside(tx, task, rt, "killed_worker", None)
             return []
         if not verdict.retry or again >= rt.settings.max_attempts:
@@ -178,6 +187,12 @@ def put_back(tx: Transaction, task: Task, rt: Runtime, verdict: Verdict, *, cras
     else:
         tx.run("give_up", day=task.day, id=task.id, error=Jsonb(verdict.error))
     return []
+
+
+def _hopeless(tx: Transaction, task: Task) -> bool:
+    row = tx.run("hopeless", day=task.day, batch=task.batch, parts=MOST_PARTS).fetchone()
+    assert row is not None
+    return bool(row.hopeless)
 
 
 def _note_retry_at(tx: Transaction, task: Task, after: float) -> None:

@@ -40,6 +40,15 @@ class Known:
     scrub_version: int
     deleted: bool
     quarantined: bool
+    """It has an open entry in quarantine, or its stream has one that names no keys."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Keys (hex) of the records that a landing wrote; `fresh`: the jar held none of them before."""
+
+    keys: set[str]
+    fresh: bool = True
 
 
 COLUMNS = ("key_hash", "content_hash", "record_key", "row", "data", "marks", "deleted")
@@ -59,9 +68,9 @@ WITH landed AS (
            deleted_at = excluded.deleted_at, flight = excluded.flight, content_hash = excluded.content_hash,
            record_key = excluded.record_key, data = excluded.data, marks = excluded.marks
      WHERE (h.epoch, h.seq, h."row") < (excluded.epoch, excluded.seq, excluded."row")
-    RETURNING encode(h.key_hash, 'hex') AS key
+    RETURNING encode(h.key_hash, 'hex') AS key, h.xmax = 0 AS fresh
 )
-SELECT array_agg(key) FROM landed
+SELECT array_agg(key), coalesce(bool_and(fresh), true) FROM landed
 """)
 # A higher pos wins, whatever the order of arrival: the WHERE above is that rule's only home.
 
@@ -79,6 +88,8 @@ def known(tx: Transaction, place: Place, keys: Sequence[str]) -> dict[str, Known
             "SELECT encode(h.key_hash, 'hex'), encode(h.content_hash, 'hex'), h.scrub_version,"
             " h.deleted_at IS NOT NULL, EXISTS (SELECT FROM hive.quarantine q"
             "          WHERE q.stream = h.stream AND q.key_hash = h.key_hash AND q.state = 'open')"
+            " OR (SELECT EXISTS (SELECT FROM hive.quarantine q WHERE q.stream = %(stream)s AND q.key_hash IS NULL"
+            "        AND q.state = 'open' AND q.code IN ('killed_worker', 'dead_batch')))"
             " FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
             " AND h.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k)"
         ).format(honey=partition("honey", place.part)),
@@ -127,10 +138,10 @@ def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
     return {row[0] for row in found}
 
 
-def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> set[str]:
-    """Insert or update the records of `frame` (see COLUMNS), at most one for each key. Gives the keys it wrote."""
+def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
+    """Insert or update the records of `frame` (see COLUMNS), at most one for each key."""
     if frame.is_empty():
-        return set()
+        return Written(set())
     frame = frame.sort("key_hash")
     source: sql.Composable = _ARRAYS
     values = _values(place)
@@ -146,7 +157,8 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> set[str]:
         source = sql.SQL("landing AS n")
     statement = _UPSERT.format(honey=partition("honey", place.part), source=source)
     row = tx.psycopg.execute(statement, values).fetchone()
-    return set(row[0] or ()) if row else set()
+    assert row is not None
+    return Written(set(row[0] or ()), row[1])
 
 
 def copy_frame(tx: Transaction, table: sql.Composable, frame: pl.DataFrame) -> None:
@@ -174,22 +186,23 @@ def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:
     return column.cast(pl.String).fill_null("\\N")
 
 
-def write_chunks(tx: Transaction, place: Place, written: set[str], fresh: bool, chunks: pl.DataFrame) -> None:
+def write_chunks(tx: Transaction, place: Place, written: Written, chunks: pl.DataFrame) -> None:
     """The searchable text of the records that were written: old chunks out, new ones in.
 
-    `chunks`: key_hash (hex), n, text, text_hash (hex). `fresh`: none of these records was in the jar before.
+    `chunks`: key_hash (hex), n, text, text_hash (hex).
     """
+    keys = sorted(written.keys)
     table = partition("chunk", place.part)
     values = _where(place) | {"seq": place.seq}
-    if written and not fresh:
+    if not written.fresh:
         tx.psycopg.execute(
             sql.SQL(
                 "DELETE FROM {} WHERE part = %(part)s AND jar = %(jar)s AND bee = %(bee)s AND stream = %(stream)s"
                 " AND key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k)"
             ).format(table),
-            values | {"keys": sorted(written)},
+            values | {"keys": keys},
         )
-    chunks = chunks.filter(pl.col("key_hash").is_in(sorted(written))).sort("key_hash", "n")
+    chunks = chunks.filter(pl.col("key_hash").is_in(keys)).sort("key_hash", "n")
     if chunks.is_empty():
         return
     names = ("key_hash", "n", "text", "text_hash")

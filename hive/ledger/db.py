@@ -29,8 +29,23 @@ _CONNECT = {
     "tcp_user_timeout": 30_000,
 }
 
-UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, sa.exc.InterfaceError)
-"""What a database that cannot be reached, or left in the middle, raises."""
+
+class DatabaseAway(Exception):
+    """The database cannot be reached, or left in the middle: whether the last statement was done is not known."""
+
+
+UNREACHABLE = (DatabaseAway, sa.exc.OperationalError, sa.exc.InterfaceError)
+"""What a database raises that cannot be reached, over a `Database` or over its engine."""
+
+_LEFT = {"57P01", "57P02", "57P03", "53300"}
+"""It shuts down, crashed, starts, or takes no more connections."""
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """Whether an error says that the database is away. The same classes also say that data is too large or too deep."""
+    code = error.sqlstate
+    broken = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return broken and (code is None or code.startswith("08") or code in _LEFT)
 
 
 def make_engine(url: str, *, pool_size: int = 2, transaction_pooling: bool = False) -> sa.Engine:
@@ -100,41 +115,44 @@ class Database:
     @contextmanager
     def single(self) -> Iterator[Transaction]:
         """Each statement commits by itself: for one statement alone this saves two round trips."""
-        pooled = self.engine.raw_connection()
-        connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
-        try:
+        with self._connection() as connection:
             connection.autocommit = True
-            yield Transaction(connection)
-        finally:
-            if connection.closed or connection.broken:
-                pooled.invalidate()
-            else:
-                connection.autocommit = False
-            pooled.close()
+            try:
+                yield Transaction(connection)
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Commit at the end, roll back on an error. A connection that broke is thrown away."""
-        pooled = self.engine.raw_connection()
+        """Commit at the end, roll back on an error."""
+        with self._connection() as connection:
+            try:
+                yield Transaction(connection)
+                connection.commit()
+            except BaseException:
+                if not connection.closed:
+                    connection.rollback()
+                raise
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """One that broke is thrown away. Raises DatabaseAway for all that means it."""
+        try:
+            pooled = self.engine.raw_connection()
+        except sa.exc.DBAPIError as error:
+            raise DatabaseAway("the database cannot be reached") from error
         connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
         try:
-            yield Transaction(connection)
-            connection.commit()
-        except BaseException:
-            if connection.closed or connection.broken:
-                pooled.invalidate()
-            else:
-                _roll_back(connection, pooled)
+            yield connection
+        except psycopg.Error as error:
+            if is_away(error):
+                raise DatabaseAway("the database left in the middle") from error
             raise
         finally:
+            if connection.closed or connection.broken:
+                pooled.invalidate()
             pooled.close()
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-def _roll_back(connection: psycopg.Connection[Any], pooled: sa.PoolProxiedConnection) -> None:
-    try:
-        connection.rollback()
-    except psycopg.Error:
-        pooled.invalidate()

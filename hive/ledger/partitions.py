@@ -50,7 +50,11 @@ def ensure_days(connection: sa.Connection, first: dt.date, days: int) -> None:
 def drop_before(connection: sa.Connection, day: dt.date) -> list[str]:
     """Drop the partitions of days before `day` whose flights are all closed; their totals stay in `flight`."""
     open_day = connection.execute(
-        sa.text("SELECT min(day) FROM hive.flight WHERE state IN ('queued', 'running')")
+        # A sealed batch without a receipt is never forgotten, whatever became of its flight.
+        sa.text(
+            "SELECT least((SELECT min(day) FROM hive.flight WHERE state IN ('queued', 'running')),"
+            " (SELECT min(day) FROM hive.batch WHERE state = 'sealed'))"
+        )
     ).scalar()
     limit = min(day, open_day) if open_day else day
     dropped = []

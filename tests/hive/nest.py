@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hive.flight.task import Task
-from hive.flight.work import claim, work
+from hive.flight.work import claim, find_room, work
 from hive.janitor import expire
 from hive.ledger.hints import Hint
 from hive.manager import FlightResult, HiveManager
@@ -92,6 +92,7 @@ class Nest:
         """Take a task as a worker does, and do nothing with it yet."""
         claimed = claim(task[0], task[1], rt or self.rt)
         assert claimed is not None
+        assert find_room(claimed, rt or self.rt)
         return claimed
 
     def hurry(self) -> None:

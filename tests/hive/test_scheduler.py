@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from hive.config.schedule import Schedule
 from hive.ledger import db
@@ -153,8 +153,10 @@ class TestTheSlot:
         assert "    ON CONFLICT DO NOTHING\n" in text
         monkeypatch.setitem(db.statements(), "create_flight", text.replace("    ON CONFLICT DO NOTHING\n", ""))
 
-        with pytest.raises(psycopg.errors.UniqueViolation):
+        with capture_logs() as logs:
             self.tick_again(nest)
+
+        assert [line["kind"] for line in logs if line["event"] == "schedule.failed"] == ["UniqueViolation"]
 
     def test_without_the_unique_key_there_are_two_flights(self, nest):
         nest.run("ALTER TABLE hive.slot DROP CONSTRAINT slot_pkey")

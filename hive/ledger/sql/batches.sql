@@ -9,9 +9,6 @@ UPDATE hive.checkpoint
  WHERE id = %(checkpoint)s
 RETURNING epoch;
 
--- rewind --
-UPDATE hive.checkpoint SET sealed_cursor = NULL, updated_at = clock_timestamp() WHERE id = %(checkpoint)s;
-
 -- seal_batch --
 -- The cursor after the batch, the batch, its payload and its task, or nothing of them. The reader counts its batches
 -- itself: no row comes back when another one sealed this seq.
@@ -35,8 +32,10 @@ SELECT %(day)s, %(flight)s, %(bee)s, 'process', %(queue)s, %(priority)s, %(check
 RETURNING id, hinted_at IS NOT NULL AS hinted;
 
 -- move_cursor --
--- The source moved on without a record, as a listing without changes does.
-UPDATE hive.checkpoint SET sealed_cursor = %(cursor)s, updated_at = clock_timestamp() WHERE id = %(checkpoint)s;
+-- The source moved on without a record, as a listing without changes does. No row: reading began anew meanwhile.
+UPDATE hive.checkpoint SET sealed_cursor = %(cursor)s, updated_at = clock_timestamp()
+ WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND sealed_seq = %(seq)s
+RETURNING id;
 
 -- pending_bytes --
 SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_flight, coalesce(sum(bytes), 0)::bigint AS of_all
@@ -75,6 +74,13 @@ SELECT open_parts,
                     WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
                       AND w.available_at <= clock_timestamp()) AS waiting
   FROM part;
+
+-- hopeless --
+-- Very many parts of a batch were tried, and nothing of it landed: that is not one record's fault.
+SELECT (SELECT count(*) FROM hive.task_{day} WHERE flight = b.flight AND batch = b.id) > %(parts)s
+   AND NOT EXISTS (SELECT FROM hive.receipt_{day} r WHERE r.checkpoint = b.checkpoint AND r.seq = b.seq
+                      AND r.quarantined < r.row_to - r.row_from) AS hopeless
+  FROM hive.batch_{day} b WHERE b.id = %(batch)s;
 
 -- split_batch --
 UPDATE hive.batch_{day} SET open_parts = open_parts + 1 WHERE id = %(batch)s;

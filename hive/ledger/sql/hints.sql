@@ -53,5 +53,5 @@ UPDATE hive.task t SET hinted_at = clock_timestamp() FROM pick WHERE t.day = pic
 RETURNING t.day, t.id, t.kind, t.queue, t.flight, t.parent, t.bee;
 
 -- hinted_queues --
-SELECT queue, min(hinted_at) AS oldest, extract(epoch FROM clock_timestamp() - min(hinted_at))::float AS age
+SELECT queue, count(*) AS outstanding, extract(epoch FROM clock_timestamp() - min(hinted_at))::float AS age
   FROM hive.task WHERE state = 'queued' AND hinted_at IS NOT NULL GROUP BY queue;

@@ -124,18 +124,24 @@ RETURNING n;
 -- free_source_slot --
 UPDATE hive.source_slot SET task = NULL WHERE source = %(source)s AND task = %(id)s;
 
+-- frozen_landings --
+-- A landing whose worker stopped beating may still hold its locks, its own task's among them: a client that is frozen in
+-- COPY outlives every server time-out. So this looks without locking.
+SELECT pg_terminate_backend(a.pid)
+  FROM hive.task t LEFT JOIN hive.worker w ON w.id = t.owner
+  JOIN pg_stat_activity a ON a.application_name = 'hive:' || to_char(t.day, 'YYYYMMDD') || '.' || t.id || ':' || t.fence
+ WHERE t.state = 'running' AND (w.id IS NULL OR w.alive_until < clock_timestamp())
+   AND a.pid <> pg_backend_pid() AND a.datname = current_database();
+
 -- expired_tasks --
--- Running tasks whose worker stopped beating.
+-- Running tasks whose worker stopped beating, as a claim gives them.
 SELECT t.day, t.id, t.flight, t.bee, t.kind, t.queue, t.priority, t.attempt, t.crashes, t.fence, t.checkpoint, t.batch,
-       t.row_from, t.row_to, t.owner, b.source
-  FROM hive.task t JOIN hive.bee b ON b.id = t.bee LEFT JOIN hive.worker w ON w.id = t.owner
+       t.row_from, t.row_to, b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, f.config_version,
+       f.data_key, j.part, j.name AS jar_name
+  FROM hive.task t JOIN hive.bee b ON b.id = t.bee JOIN hive.flight f ON f.id = t.flight JOIN hive.jar j ON j.id = f.jar
+  LEFT JOIN hive.worker w ON w.id = t.owner
  WHERE t.state = 'running' AND (w.id IS NULL OR w.alive_until < clock_timestamp())
  ORDER BY t.id LIMIT 50 FOR UPDATE OF t SKIP LOCKED;
-
--- terminate --
--- A landing whose worker is gone may still hold its locks: a client frozen in COPY outlives every server time-out.
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
- WHERE application_name = %(name)s AND pid <> pg_backend_pid() AND datname = current_database();
 
 -- overdue_landings --
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

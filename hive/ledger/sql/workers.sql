@@ -3,6 +3,13 @@ INSERT INTO hive.worker (id, host, pid, queues, alive_until, rss)
 VALUES (%(id)s, %(host)s, %(pid)s, %(queues)s, clock_timestamp() + make_interval(secs => %(lease)s), %(rss)s)
 ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp(), alive_until = excluded.alive_until, rss = excluded.rss;
 
+-- release_strays --
+-- Claims whose answer never came: this worker owns the task and does not know of it.
+UPDATE hive.task SET state = 'queued', attempt = attempt - 1, owner = NULL, hinted_at = NULL
+ WHERE owner = %(owner)s AND state = 'running' AND NOT id = ANY (%(working)s)
+   AND started_at < clock_timestamp() - make_interval(secs => %(lease)s)
+RETURNING id;
+
 -- bury --
 -- A process that its parent saw die: its tasks need not wait for the lease.
 UPDATE hive.worker SET alive_until = '-infinity' WHERE id = %(id)s;
