@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import Celery, signals
 from kombu import Queue
+from kombu.transport import redis
 
 from hive.ledger.hints import Hint, celery_id
 from hive.settings import NotRunning, export_flower_options, settings
@@ -21,6 +22,23 @@ QUEUES = ("bees.database", "bees.file", "bees.api", "bees.stream", "bees.directo
 HARD_LIMIT = 3600
 
 _TASKS = {"plan": "bees.collect", "collect": "bees.collect", "process": "nectar.process"}
+
+
+class _QoS(redis.QoS):
+    """Bookkeeping of messages in hand, which survives the loss of the connection that brought them.
+
+    A task that ends after its connection was closed is acknowledged on a channel without a client, for which kombu
+    raises AttributeError, and the worker ends. As a lost connection it is only noted: the message comes again, and the
+    ledger knows that its work is done.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        if getattr(self.channel.connection, "client", None) is None:
+            raise ConnectionResetError("the connection that brought this message is gone")
+        super().ack(delivery_tag)
+
+
+redis.Channel.QoS = _QoS
 
 
 def _broker() -> str:

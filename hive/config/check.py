@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hive.config.document import Document
 
 Place = tuple[object, ...]
+_RULE = "{field: NAME, action: ACTION} or {pattern: REGEX, action: ACTION}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class _Check:
             self._explain(BeeConfig, found, _place_in_block(block, found["loc"]), options=fields_of(model))
         if model is not None:
             self._options(model, block)
+        self._scrubbing(block.get("scrubbing"))
         return bee
 
     def report(self, place: Place, message: str, *, expected: str = "", suggestion: str = "") -> None:
@@ -105,6 +107,41 @@ class _Check:
         except (MissingExtra, BrokenConnector) as error:
             self.report(("type",), str(error))
         return None
+
+    def _scrubbing(self, scrubbing: Any) -> None:
+        """Profile and rules as the scrubber will read them: a misspelt one must not show after the first flight."""
+        if not isinstance(scrubbing, Mapping):
+            return  # there is none, or the model has said so
+        from nectar.errors import BadProfile
+        from nectar.scrub.profiles import BUILT_IN, profile_named
+        from nectar.scrub.rules import parse_rules
+
+        name, rules = scrubbing.get("profile"), scrubbing.get("custom_rules")
+        if isinstance(name, str):
+            try:
+                profile_named(name, {})
+            except BadProfile:
+                near = closest(name, BUILT_IN)
+                expected = "" if near else f"one of {', '.join(BUILT_IN)}"
+                self.report(
+                    ("scrubbing", "profile"), f"no profile is named {name!r}", expected=expected, suggestion=near
+                )
+        for number, rule in enumerate(rules if isinstance(rules, list | tuple) else ()):
+            if isinstance(rule, Mapping):
+                try:
+                    parse_rules([rule])
+                except BadProfile as error:
+                    self._bad_rule(("scrubbing", "custom_rules", number), str(error))
+
+    def _bad_rule(self, place: Place, told: str) -> None:
+        """What nectar says, "custom rule 1: reason; hint", in the form of the other problems."""
+        reason, _, hint = told.partition(": ")[2].partition("; ")
+        if hint.startswith("did you mean"):
+            self.report(place, reason, suggestion=hint.split("'")[1])
+        elif hint:
+            self.report(place, reason, expected=hint.replace("there are", "one of"))
+        else:
+            self.report(place, reason, expected="" if "pattern is" in reason else _RULE)
 
     def _options(self, model: type[BaseModel], block: Mapping[str, Any]) -> None:
         source, streams = block.get("source") or {}, block.get("streams")

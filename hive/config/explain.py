@@ -34,16 +34,17 @@ def explain(model: type, error: Mapping[str, Any], value: Any) -> Explanation:
         names = names_at(model, place[:-1])
         names += [alias for name in names for alias in _ALIASES.get(name, ())]
         word = str(place[-1])
+        if word in names:  # of another member of a union: known, and not here
+            return Explanation("does not go with the options beside it", unknown=word)
         near = closest(word, names)
         expected = "" if near else f"one of {', '.join(sorted(names))}" if names else "no options here"
         return Explanation("is no known option", expected, near, unknown=word)
-    help_text = description_at(model, place)
     if kind in ("missing", "missing_argument"):
-        return Explanation("is missing", help_text)
+        return Explanation("is missing", description_at(model, place).partition(";")[0])
     if kind == "string_pattern_mismatch":
         is_name = context.get("pattern") in (NAME_PATTERN, JAR_PATTERN)
         longest = 62 if context.get("pattern") == JAR_PATTERN else 63
-        expected = f"{NAME_WORDS}, {longest} at most" if is_name else help_text
+        expected = f"{NAME_WORDS}, {longest} at most" if is_name else f"text that fits {context.get('pattern')}"
         return Explanation("is too long or holds a character that is not allowed", expected)
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
@@ -51,7 +52,8 @@ def explain(model: type, error: Mapping[str, Any], value: Any) -> Explanation:
         return Explanation("is none of the known words", str(context.get("expected", "")), near)
     if kind == "value_error":
         return Explanation(str(context.get("error", "is not allowed")), "")
-    return Explanation(_lower(error["msg"].replace("Input should be", "should be")), help_text)
+    # Pydantic's own words say what is expected: the option's help after them would read as more of that.
+    return Explanation(_lower(error["msg"].replace("Input should be", "should be")))
 
 
 def _lower(text: str) -> str:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def closest(word: str, choices: Iterable[str]) -> str:
-    """The choice that `word` may be a slip of; empty if none is near."""
-    by_folded = {choice.casefold(): choice for choice in choices}
+    """The choice that `word` may be a slip of; empty if none is near. Never the very word."""
+    by_folded = {choice.casefold(): choice for choice in choices if choice != word}
     near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[near[0]] if near else ""
 

@@ -236,8 +236,7 @@ def _config(address: str) -> dict[str, Any]:
     }  # fmt: skip
     papers = {"path": sysconfig.get_paths()["purelib"], "patterns": _PATTERNS}
     desk = {
-        "base_url": address, "allow_private": True, "rate_limit_wait": 5,
-        "auth": {"method": "bearer", "token": api.TOKEN},
+        "base_url": address, "allow_private": True, "auth": {"method": "bearer", "token": api.TOKEN},
     }  # fmt: skip
     profile = {"profile": "gdpr_compliant"}
     return {

@@ -50,10 +50,13 @@ class OpenBee:
         return self.streams[name]
 
     def fingerprint(self, stream: Stream) -> str:
-        """Which source, query, key and cursor column a checkpoint belongs to. Another one starts a new epoch."""
+        """Which source, query, key and cursor column a checkpoint belongs to, and how its records are scrubbed.
+
+        Another one starts a new epoch: everything is read again, and no record stays as an older profile left it.
+        """
         asked = (self.config.get("streams") or {}).get(stream.name)
         whose = [self.bee.source_identity(), self.bee.stream_identity(stream.name)]
-        parts = [*whose, stream.name, stream.key, stream.cursor, asked]
+        parts = [*whose, stream.name, stream.key, stream.cursor, asked, self.config.get("scrubbing")]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import traceback
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.dataclasses import dataclass
 
+from hive.config.explain import explain
 from hive.config.fields import names_at
 from hive.config.load import from_mapping, load
 from hive.config.model import BeeConfig, UnknownBee
-from hive.config.problems import ConfigProblems, did_you_mean
+from hive.config.problems import ConfigProblems, closest, did_you_mean
 from hive.config.schedule import Schedule
 from tests.hive.village import CANARY, VillageOptions, only_the_village, read  # noqa: F401
 
@@ -193,6 +196,68 @@ class TestLoad:
         levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
 
         assert any("grows too large" in line for line in complaints("\n".join(["a0: &a0 x", *levels])))
+
+    def test_a_wrong_profile_or_rule_is_told_before_anything_flies(self, complaints):
+        found = complaints("""\
+            bees:
+              a:
+                type: village
+                source: {host: a}
+                scrubbing:
+                  profile: gdpr_complaint
+                  custom_rules:
+                    - {field: x, action: explode}
+                    - {field: "", action: remove}
+                    - {pattern: "(", action: remove}
+                    - {feild: x, action: remove}
+                    - {field: x, action: removee}
+                    - {field: x}
+                    - {field: notes, action: replace}
+              b: {type: village, source: {host: a}, scrubbing: {profile: nosuch}}
+        """)
+
+        assert [line.partition(" bee ")[2] for line in found] == [
+            "'a', field 'scrubbing.profile': no profile is named 'gdpr_complaint'; did you mean 'gdpr_compliant'?",
+            "'a', field 'scrubbing.custom_rules.0': no action is named 'explode', "
+            "expected one of hash_with_salt, keep, mask_partial, redaction, removal, remove, replace",
+            "'a', field 'scrubbing.custom_rules.1': field or pattern must be text, "
+            "expected {field: NAME, action: ACTION} or {pattern: REGEX, action: ACTION}",
+            "'a', field 'scrubbing.custom_rules.2': the pattern is no regular expression (missing ) at position 1)",
+            "'a', field 'scrubbing.custom_rules.3': nothing is called 'feild' here; did you mean 'field'?",
+            "'a', field 'scrubbing.custom_rules.4': no action is named 'removee'; did you mean 'remove'?",
+            "'a', field 'scrubbing.custom_rules.5': the action is missing, "
+            "expected {field: NAME, action: ACTION} or {pattern: REGEX, action: ACTION}",
+            "'b', field 'scrubbing.profile': no profile is named 'nosuch', expected one of gdpr_compliant, "
+            "financial_data",
+        ]
+        assert [line.split(":")[1] for line in found] == [*"6", *map(str, range(8, 14)), "15"]
+
+    def test_a_check_does_not_wait_for_the_recognisers(self):
+        code = (
+            "import sys; from hive.config.load import from_mapping;"
+            "from_mapping('a', {'type': 'local', 'source': {'path': '/'}, 'scrubbing': {'profile': 'gdpr_compliant',"
+            " 'custom_rules': [{'field': 'x', 'action': 'keep'}]}}); assert 'presidio_analyzer' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    def test_an_errors_own_words_are_not_followed_by_the_options_help(self, complaints):
+        found = complaints("bees: {a: {type: village, source: {host: a, port: many}, catch_up_limit: 0}}")
+
+        assert [line.partition("field ")[2] for line in found] == [
+            "'catch_up_limit': should be greater than or equal to 1",
+            "'source.port': should be a valid integer, unable to parse string as an integer",
+        ]
+
+    def test_the_very_word_is_never_suggested(self):
+        class Either(BaseModel, extra="forbid"):
+            source_path: str = ""
+
+        error = {"type": "extra_forbidden", "loc": ("source_path",), "msg": ""}
+
+        assert explain(Either, error, None).suggestion == ""
+        assert "no known option" not in explain(Either, error, None).message
+        assert closest("HOST", ["HOST", "hosts"]) == "hosts"
+        assert did_you_mean("host", ["HOST"]) == "; did you mean 'HOST'?"
 
     def test_merged_blocks_are_checked_where_they_are_used(self, complaints):
         found = complaints("""\

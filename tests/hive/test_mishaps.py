@@ -286,3 +286,32 @@ def test_an_old_day_with_a_batch_that_has_no_receipt_is_kept(nest):
     )  # fmt: skip
     with nest.rt.db.engine.begin() as connection:
         assert not [n for n in partitions.drop_before(connection, day + dt.timedelta(days=1)) if f"{day:%Y%m%d}" in n]
+
+
+class TestConfigurationsThatChange:
+    def test_a_stricter_profile_reaches_the_rows_that_landed_before_it(self, nest):
+        folder = nest.register()
+        write(folder / "a.jsonl", people((1, "Ada"), (2, "Bob")))
+        nest.land()
+
+        nest.register(scrubbing={"custom_rules": [{"field": "name", "action": "replace"}]})
+        result = nest.land()
+
+        assert result.records_landed == 2
+        assert held(nest) == {"1": "<REDACTED>", "2": "<REDACTED>"}
+
+    def test_a_flight_that_is_under_way_scrubs_by_the_newest_profile(self, nest):
+        folder = nest.register()
+        write(
+            folder / "a.jsonl",
+            people(
+                (1, "Ada"),
+            ),
+        )
+        nest.fly()
+        nest.drain(kinds=["plan", "collect"])
+
+        nest.register(scrubbing={"custom_rules": [{"field": "name", "action": "replace"}]})
+        nest.drain()
+
+        assert held(nest) == {"1": "<REDACTED>"}

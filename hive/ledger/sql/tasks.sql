@@ -23,7 +23,7 @@ WITH mine AS (
 )
 SELECT c.day, c.id, c.flight, c.bee, c.kind, c.queue, c.priority, c.attempt, c.crashes, c.fence, c.checkpoint, c.batch,
        c.row_from, c.row_to,
-       b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, f.config_version, f.data_key,
+       b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, b.config_version, f.data_key,
        j.part, j.name AS jar_name
   FROM claimed c JOIN hive.flight f ON f.id = c.flight JOIN hive.bee b ON b.id = c.bee JOIN hive.jar j ON j.id = f.jar;
 
@@ -136,7 +136,7 @@ SELECT pg_terminate_backend(a.pid)
 -- expired_tasks --
 -- Running tasks whose worker stopped beating, as a claim gives them.
 SELECT t.day, t.id, t.flight, t.bee, t.kind, t.queue, t.priority, t.attempt, t.crashes, t.fence, t.checkpoint, t.batch,
-       t.row_from, t.row_to, b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, f.config_version,
+       t.row_from, t.row_to, b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, b.config_version,
        f.data_key, j.part, j.name AS jar_name
   FROM hive.task t JOIN hive.bee b ON b.id = t.bee JOIN hive.flight f ON f.id = t.flight JOIN hive.jar j ON j.id = f.jar
   LEFT JOIN hive.worker w ON w.id = t.owner

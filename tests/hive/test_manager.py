@@ -1,0 +1,93 @@
+"""A configuration file and the bees of the hive: after `apply` they agree, or nothing has changed."""
+
+# ruff: noqa: F811 - fixtures are imported, then asked for by name
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+import hive.manager
+from hive.config.problems import ConfigProblems
+from tests.hive.nest import make_nest, nest
+
+__all__ = ["make_nest", "nest"]
+
+
+@pytest.fixture
+def apply(nest, tmp_path):
+    """Apply a file with these bees: name -> seconds between its flights."""
+
+    def applied(**bees):
+        blocks = {
+            name: {"type": "local", "every": every, "source": {"path": str(tmp_path)}} for name, every in bees.items()
+        }
+        file = tmp_path / "hive.yaml"
+        file.write_text(yaml.safe_dump({"bees": blocks}))
+        return nest.hive.apply(file)
+
+    return applied
+
+
+def bees_of(nest):
+    """(name, origin, enabled, schedules) of every bee."""
+    return nest.rows(
+        "SELECT name, origin, enabled, (SELECT count(*) FROM hive.schedule s WHERE s.bee = b.id) FROM hive.bee b"
+        " ORDER BY name"
+    )
+
+
+def test_a_bee_that_the_file_no_longer_names_flies_no_more(nest, apply):
+    nest.register("python")
+    nest.hive.schedule_job("python", "*/5 * * * *")
+    apply(a=60, b=60)
+
+    assert apply(b=60) == ["b"]
+
+    assert bees_of(nest) == [("a", "file", False, 0), ("b", "file", True, 1), ("python", "registered", True, 1)]
+    apply(a=60, b=60)
+    assert bees_of(nest)[0] == ("a", "file", True, 1)
+
+
+def test_an_error_midway_changes_nothing(nest, apply, monkeypatch):
+    apply(a=60, b=60)
+    before = nest.rows("SELECT b::text, s::text FROM hive.bee b JOIN hive.schedule s ON s.bee = b.id ORDER BY 1")
+    real = hive.manager.set_schedules
+
+    def fail_at_d(tx, bee, schedules):
+        if any(s.every == 99 for s in schedules):
+            raise RuntimeError("midway")
+        real(tx, bee, schedules)
+
+    monkeypatch.setattr(hive.manager, "set_schedules", fail_at_d)
+    with pytest.raises(RuntimeError, match="midway"):
+        apply(b=30, c=60, d=99)
+
+    after = nest.rows("SELECT b::text, s::text FROM hive.bee b JOIN hive.schedule s ON s.bee = b.id ORDER BY 1")
+    assert after == before
+
+
+def test_a_file_may_not_take_the_names_of_registered_bees(nest, apply):
+    nest.register("first")
+    nest.register("second")
+    before = bees_of(nest)
+
+    with pytest.raises(ConfigProblems) as caught:
+        apply(a=60, first=60, second=60)
+
+    assert [problem.bee for problem in caught.value.problems] == ["first", "second"]
+    assert "bee 'first': a bee of this name was registered from Python" in str(caught.value)
+    assert bees_of(nest) == before
+
+
+def test_a_refused_file_writes_over_no_secret(nest, tmp_path):
+    source = {"host": "localhost", "database": "x", "user": "u"}
+    nest.hive.register_worker("postgresql", {"name": "shop", "source": {**source, "password": "the first one"}})
+    file = tmp_path / "hive.yaml"
+    block = {"type": "postgresql", "source": {**source, "password": "the second one"}}
+    file.write_text(yaml.safe_dump({"bees": {"shop": block}}))
+
+    with pytest.raises(ConfigProblems):
+        nest.hive.apply(file)
+
+    assert nest.rt.vault().text("bees/shop/password") == "the first one"
