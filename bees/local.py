@@ -19,15 +19,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Literal, TypedDict
 
 import structlog
-from pydantic import AliasChoices, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, field_validator
 
-from bees.core.bee import BeeOptions, BeeType, WorkerBee
+from bees.core.bee import BeeOptions, BeeType, KeyColumns, Name, StreamName, Words, WorkerBee
 from bees.core.errors import GiveUp
 from bees.core.files import (
     DOCUMENT_COLUMNS,
     Folder,
     Found,
     Seen,
+    checked_patterns,
     digest,
     document,
     document_table,
@@ -50,39 +51,36 @@ _JSONL = (".jsonl", ".ndjson")
 _log = structlog.get_logger()
 
 
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Patterns = Annotated[Words, Field(min_length=1), AfterValidator(checked_patterns)]
 
 
 class FileStream(BeeOptions):
     """Some of the folder's files, read in one way."""
 
-    patterns: Names = Field((), description="globs of this stream's files; unset: those of the bee")
+    patterns: Patterns = Field((), description="globs of this stream's files; unset: those of the bee")
     format: Literal["auto", "document", "csv", "jsonl"] = Field(
         "auto", description="auto: rows if every pattern ends in .csv, .tsv, .jsonl or .ndjson, else documents"
     )
-    key: Names = Field((), description="fields that identify a row; unset: its file and line")
+    key: KeyColumns = Field((), description="fields that identify a row; unset: its file and line")
     header: bool = Field(True, description="the first row of a CSV file names its columns; else column_1, ...")
     delimiter: str = Field("", pattern=r'^[^"\r\n]?$', description="of CSV; unset: of , ; tab | the one that fits")
 
 
 class LocalOptions(BeeOptions):
-    path: str = Field(
-        min_length=1,
+    path: Name = Field(
         validation_alias=AliasChoices("path", "source_path"),
         description="the folder; nothing outside it is read",
     )
-    patterns: Names = Field(("*",), description="globs: by name at any depth, or by path when they hold a slash")
+    patterns: Patterns = Field(("*",), description="globs: by name at any depth, or by path when they hold a slash")
     recursive: bool = Field(True, description="read folders inside the folder too")
     encoding: str = Field("", description="of files without a byte order mark; unset: UTF-8")
     max_file_bytes: int = Field(64 << 20, gt=0, description="a larger document is set aside; rows have no such limit")
     max_files: int = Field(100_000, gt=0, description="files of one stream; each takes 27 bytes in every cursor")
     batch_rows: int = Field(5000, gt=0, description="a batch is closed at this number of records")
     batch_bytes: int = Field(8 << 20, gt=0, description="a batch is closed at this size")
-    streams: dict[str, FileStream] = Field({}, description="unset: `documents`, every text, and `records`, the rows")
+    streams: dict[StreamName, FileStream] = Field(
+        {}, description="unset: `documents`, every text, and `records`, the rows"
+    )
 
     @field_validator("encoding")
     @classmethod
@@ -136,6 +134,12 @@ class LocalBee(WorkerBee):
 
     def source_identity(self) -> str:
         return f"local:{os.path.realpath(self.options.path)}"
+
+    def stream_identity(self, stream: str) -> str:
+        """Which of the folder's files are meant, and whether they are documents or rows."""
+        plan = self._plan(stream)
+        patterns = plan.stream.patterns or self.options.patterns
+        return json.dumps([sorted(set(patterns)), self.options.recursive, plan.document])
 
     def _streams(self) -> dict[str, FileStream]:
         chosen: dict[str, FileStream] = self.options.streams

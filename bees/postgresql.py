@@ -2,13 +2,16 @@
 
 A stream without `cursor` is read whole in each flight, by key. A stream with one is read from the greatest cursor
 value seen so far, less the look-back: rows commit late, and the repeat costs nothing, because the hive recognises
-unchanged rows by their hash. Rows whose cursor is null are read first in each flight, so they are not lost either.
+unchanged rows by their hash. Rows whose cursor is null are read first in each flight, so they are not lost either, and
+before them rows with a null in their key, which the hive sets aside.
 Values in the source's future (such as 9999-12-31 or infinity) come in each flight and never move the mark. A cursor of
 times without a zone should hold UTC; where local clocks are set back, give a `lookback` of more than that hour.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +21,7 @@ import pyarrow as pa
 import structlog
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bees.core.bee import BeeOptions, BeeType, WorkerBee
+from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, WorkerBee
 from bees.core.errors import GiveUp
 from bees.core.sql.postgres import catalog, select
 from bees.core.sql.postgres.place import Place, place_of
@@ -38,19 +41,16 @@ log = structlog.get_logger()
 class StreamOptions(BeeOptions):
     """What to read as one stream."""
 
-    table: str | None = Field(None, description="table or view, `schema.table` elsewhere; the stream's name if unset")
+    table: Name | None = Field(None, description="table or view, `schema.table` elsewhere; the stream's name if unset")
     query: str | None = Field(None, max_length=65536, description="one SELECT statement, instead of a table")
-    key: tuple[str, ...] = Field((), description="columns that identify a record; the primary key if unset")
-    cursor: str | None = Field(None, description="column that grows with each change; unset: all rows in each flight")
+    key: KeyColumns = Field((), description="columns that identify a record; the primary key if unset")
+    cursor: Name | None = Field(None, description="column that grows with each change; unset: all rows in each flight")
     lookback: float | str | None = Field(
-        None, description='how far back flights begin: seconds or "5m" for times (unset: 60), a number for numbers'
+        None,
+        description='how far back flights begin, for rows that commit late: seconds or "5m" for times (unset: 60), '
+        "steps for numbers (unset: 1000); free of cost, because the hive knows unchanged rows by their hash; 0: none",
     )
-    columns: tuple[str, ...] = Field((), description="columns to read, all if unset; key and cursor are always read")
-
-    @field_validator("key", "columns", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value or ()
+    columns: Columns = Field((), description="columns to read, all if unset; key and cursor are always read")
 
     @field_validator("query")
     @classmethod
@@ -62,7 +62,8 @@ class StreamOptions(BeeOptions):
     @field_validator("lookback")
     @classmethod
     def _length(cls, value: float | str | None) -> float | str | None:
-        if (isinstance(value, str) and not _LOOKBACK.fullmatch(value)) or (isinstance(value, float) and value < 0):
+        fits = _LOOKBACK.fullmatch(value) if isinstance(value, str) else value is None or 0 <= value < math.inf
+        if not fits:
             raise ValueError('a look-back is a number that is not negative, or a time such as "5m" or "2h"')
         return value
 
@@ -77,23 +78,31 @@ class PostgreSQLWorkerBee(WorkerBee):
     bee_type: ClassVar[BeeType] = "database"
 
     class Options(BeeOptions):
-        host: str = Field(min_length=1, description="server name, address, or folder of its socket")
+        host: Name = Field(description="server name, address, or folder of its socket")
         port: int = Field(5432, ge=1, le=65535, description="server port")
-        database: str = Field(min_length=1, description="database name")
-        user: str = Field(min_length=1, description="role that reads; it needs SELECT and nothing else")
+        database: Name = Field(description="database name")
+        user: Name = Field(description="role that reads; it needs SELECT and nothing else")
         password: SecretStr = Field(SecretStr(""), description="the role's password")
         ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
             "prefer", description="encryption, as libpq's sslmode says; verify-full outside a trusted network"
         )
         ssl_root_cert: str | None = Field(None, description="file of trusted roots; unset: the system's")
-        schema_: str = Field("public", alias="schema", min_length=1, description="schema of names without one")
+        schema_: Name = Field("public", alias="schema", description="schema of names without one")
         connect_timeout: int = Field(10, ge=2, le=600, description="seconds to wait for a session")
-        statement_timeout: float = Field(300, gt=0, le=86400, description="seconds until the server ends a statement")
+        statement_timeout: Seconds = Field(300, description="seconds until the server ends a statement")
         batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
         batch_rows: int = Field(50_000, ge=1, description="rows at which a batch is closed")
-        streams: dict[str, StreamOptions] = Field(
+        streams: dict[StreamName, StreamOptions] = Field(
             default_factory=dict, description="what to read, by name; unset: each table with a primary key"
         )
+
+        @field_validator("host")
+        @classmethod
+        def _address(cls, value: str) -> str:
+            socket = value.startswith("/")
+            if any(c.isspace() if not socket else not c.isprintable() for c in value):
+                raise ValueError("a host is a name or an address, without white space, or the folder of a socket")
+            return value
 
         @field_validator("streams", mode="before")
         @classmethod
@@ -137,7 +146,8 @@ class PostgreSQLWorkerBee(WorkerBee):
             for name in names:
                 with judged(f"streams.{name}"):
                     reading = self._settled(connection, name)
-                    connection.execute(select.rows_from(reading, reading.first_place(), limit=0))
+                    for phase in reading.phases:
+                        connection.execute(select.rows_from(reading, Place(reading.by, phase), limit=0))
 
     def get_pollen_schema(self) -> Sequence[pollen.Stream]:
         with self.server.questions() as connection:
@@ -185,6 +195,12 @@ class PostgreSQLWorkerBee(WorkerBee):
 
     def source_identity(self) -> str:
         return self.server.address
+
+    def stream_identity(self, stream: str) -> str:
+        """The table or query with the schema that unqualified names are looked for in."""
+        chosen = self._chosen(stream)
+        read = ["query", chosen.query] if chosen.query else ["table", chosen.table or stream]
+        return json.dumps([self.options.schema_, *read])
 
     def close(self) -> None:
         for data in self._open:
@@ -235,10 +251,11 @@ def _settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, key
 def _lookback(asked: float | str | None, cursor: catalog.SourceColumn | None, where: str) -> float:
     """The look-back in seconds for a time, in steps for a number."""
     moment = cursor is not None and cursor.form.moment
+    number = cursor is not None and cursor.form.kind in ("integer", "number")
     if asked is None:
-        return 60.0 if moment else 0.0
+        return 60.0 if moment else 1000.0 if number else 0.0
     timed = _LOOKBACK.fullmatch(asked) if isinstance(asked, str) else None
-    fits = moment or (cursor is not None and timed is None and cursor.form.kind in ("integer", "number"))
+    fits = moment or (number and timed is None)
     if asked and not fits:
         raise GiveUp(
             "this look-back does not fit the cursor",
@@ -261,7 +278,8 @@ def _begin(connection: psycopg.Connection, stream: str, reading: select.Reading,
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
     place = place_of(cursor, reading.by)
     if place and not place.done:
-        return place
+        # The catalog may have ruled out the phase in which the last leg stopped.
+        return place if place.phase in reading.phases else reading.after_phase(place) or place
     if cursor and place is None:
         log.warning("cursor_of_another_order", stream=stream, result="reading starts from the beginning")
     high = place.high if place else None
@@ -273,20 +291,7 @@ def _begin(connection: psycopg.Connection, stream: str, reading: select.Reading,
             # The row at the mark is gone: deleted, or the source was restored. Whatever came since may stand below it.
             log.warning("source_behind_its_mark", stream=stream, result="reading starts from the beginning")
             place = replace(place, start=None, high=None)
-    for phase in {place.phase: place, "rows": place.next_phase()}.values():
-        question = select.null_key(reading, phase)
-        if question and connection.execute(question).fetchone():
-            raise _null_key(stream)
     return place
-
-
-def _null_key(stream: str) -> GiveUp:
-    return GiveUp(
-        f"a row of the stream {stream!r} has a null in its key, so it cannot be told apart",
-        code="null_key",
-        where=f"streams.{stream}.key",
-        advice="choose a key that is never null, or leave such rows out with a `query`",
-    )
 
 
 @dataclass(frozen=True)
@@ -313,9 +318,10 @@ def _read(leg: _Leg, data: Stream, place: Place) -> Iterator[Batch]:
                 yield held
             held = Batch(leg.stream, _table(piece, schema), place.cursor())
             left = None if left is None else left - piece.num_rows
-        if place.phase == "rows":
+        following = leg.reading.after_phase(place)
+        if following is None:
             break
-        place = place.next_phase()
+        place = following
     data.close()
     if leg.limit is not None:
         if held:
@@ -338,9 +344,9 @@ def _table(piece: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 
 def _after(leg: _Leg, place: Place, piece: pa.RecordBatch) -> Place:
     """The place once this piece is sealed: after its last row, the mark at its last row that may move it."""
+    if place.phase == "keyless":
+        return place.moved((piece.columns[-1][-1].as_py(),), None)
     values = dict(zip((c.name for c in leg.reading.columns), piece.columns[:-1], strict=True))
-    if any(values[c.name].null_count for c in leg.reading.key):
-        raise _null_key(leg.stream)
     after = tuple(select.exact_text(values[c.name][-1].as_py()) for c in leg.reading.order(place.phase))
     high = None
     if leg.reading.cursor is not None:

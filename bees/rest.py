@@ -8,22 +8,26 @@
       tickets: {path: /tickets, key: id, cursor: updated_at, cursor_param: updated_since}
 
 Each page is one batch. A flight that stops goes on at the next page; a page that the source calls unchanged (ETag,
-Last-Modified) is not read again; with `cursor` and `cursor_param` only what is newer is asked for.
+Last-Modified) is not read again, but for the last one, which may have got a successor; with `cursor` and
+`cursor_param` only what is newer is asked for, less `lookback`.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
+import re
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from bees.core.bee import BeeOptions, WorkerBee
+from bees.core.bee import BeeOptions, KeyColumns, Name, Seconds, StreamName, WorkerBee
 from bees.core.errors import GiveUp, RetryLater
-from bees.core.http import Answer, Credentials, HttpClient, Limits, basic, checked_url
-from bees.core.paging import MISSING, Pagination, Reading, circle, dig, highest, next_page, page_params
+from bees.core.http import SHORTEST_WAIT, Answer, Credentials, HttpClient, Limits, basic, checked_url
+from bees.core.paging import MISSING, Links, Pagination, Reading, circle, dig, highest, less, next_page, page_params
 from nectar.batch import Batch, Cursor
 from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, parse, sift, table
@@ -32,7 +36,20 @@ from nectar.pollen import Stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_SOON = 0.1  # a source that says "wait 0 seconds" and means it is not asked in a tight loop
+_LONGEST_PAUSE = 5.0  # seconds of sleep for one page: a bee that is told to stop does so within seconds
+_SECRET_WORDS = {
+    *("auth", "authorization", "bearer", "cookie", "credential", "credentials", "jwt", "key", "apikey", "passwd"),
+    *("password", "pwd", "secret", "session", "sid", "sig", "signature", "token"),
+}
+
+
+def _header_named(name: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise ValueError("a header's name is letters, digits and hyphens, such as X-Tenant")
+    return name
+
+
+HeaderName = Annotated[str, AfterValidator(_header_named)]
 
 
 class Auth(BeeOptions):
@@ -43,8 +60,8 @@ class Auth(BeeOptions):
     username: str = Field("", description="basic: the user")
     password: SecretStr | None = Field(None, description="basic: the password")
     key: SecretStr | None = Field(None, description="api_key: the key")
-    header: str = Field("X-Api-Key", description="api_key: the header that takes the key")
-    query_param: str | None = Field(None, description="api_key: the query parameter that takes the key, not a header")
+    header: HeaderName = Field("X-Api-Key", description="api_key: the header that takes the key")
+    query_param: Name | None = Field(None, description="api_key: the query parameter that takes the key, not a header")
 
     @model_validator(mode="after")
     def _whole(self) -> Auth:
@@ -77,46 +94,56 @@ class Auth(BeeOptions):
 class StreamOptions(BeeOptions):
     """One listing of the API."""
 
-    path: str = Field(description="path under base_url, such as /tickets")
-    params: dict[str, str | int | float | bool] = Field(default_factory=dict, description="query parameters")
-    records: str | None = Field(None, description="dotted path to the list; unset: the body, or its only list")
-    key: str | tuple[str, ...] = Field((), description="field or fields that identify a record")
-    cursor: str | None = Field(None, description="field that only grows, such as updated_at")
-    cursor_param: str | None = Field(None, description="query parameter that takes the highest cursor seen so far")
+    path: Name = Field(description="path under base_url, such as /tickets")
+    params: dict[Name, str | int | float | bool] = Field(default_factory=dict, description="query parameters")
+    records: Name | None = Field(None, description="dotted path to the list; unset: the body, or its only list")
+    key: KeyColumns = Field((), description="field or fields that identify a record")
+    cursor: Name | None = Field(None, description="field that only grows, such as updated_at")
+    cursor_param: Name | None = Field(None, description="query parameter that takes the highest cursor seen so far")
+    lookback: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="what cursor_param asks for begins so far before the highest cursor: seconds for times, steps for "
+        "numbers; for records that the source shows late, and free of cost: the hive knows unchanged ones",
+    )
     pagination: Pagination = Field(default_factory=Pagination, description="how the listing is cut into pages")
 
     @model_validator(mode="after")
     def _whole(self) -> StreamOptions:
         if self.cursor_param and not self.cursor:
             raise ValueError("cursor_param needs cursor: the field whose highest value it takes")
+        if self.lookback and not self.cursor_param:
+            raise ValueError("lookback needs cursor_param: it is what the parameter's value is lessened by")
         return self
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.key,) if isinstance(self.key, str) else self.key
 
 
 class Endpoints(BeeOptions):
     """The short form: paths alone."""
 
-    health: str | None = Field(None, description="path that answers 2xx when the API is well")
-    data: tuple[str, ...] = Field((), description="paths to read, each a stream named by its last segment")
+    health: Name | None = Field(None, description="path that answers 2xx when the API is well")
+    data: tuple[Name, ...] = Field((), description="paths to read, each a stream named by its last segment")
 
 
 class RestOptions(BeeOptions):
     base_url: str = Field(description="address of the API, such as https://desk.example.com/api")
     auth: Auth = Field(default_factory=Auth, description="how the bee proves who it is")
-    headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers of each request, kept secret")
-    timeout: float = Field(60.0, gt=0, description="seconds that one request may take in all")
+    headers: dict[HeaderName, SecretStr] = Field(
+        default_factory=dict, description="headers of each request, kept secret"
+    )
+    timeout: Seconds = Field(60.0, description="seconds that one request may take in all")
     max_body_bytes: int = Field(16 * 2**20, gt=0, description="largest page, decoded")
     allow_private: bool = Field(False, description="the source is meant to be on a private network or this machine")
     allow_origins: tuple[str, ...] = Field((), description="other origins that links may lead to, with credentials")
     rate_limit_wait: float = Field(
-        0.0, ge=0, description="seconds to sit out a rate limit; longer ones come back later"
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds to sit out a rate limit before one page, 5 at most; longer ones come back later",
     )
     conditional: bool = Field(True, description="skip unchanged pages; false reads all, so that deletions show")
     endpoints: Endpoints = Field(default_factory=Endpoints, description="short form of streams")
-    streams: dict[str, StreamOptions] = Field(default_factory=dict, description="what to read, by name")
+    streams: dict[StreamName, StreamOptions] = Field(default_factory=dict, description="what to read, by name")
 
     @model_validator(mode="after")
     def _whole(self) -> RestOptions:
@@ -176,7 +203,7 @@ class RestBee(WorkerBee):
         return [
             Stream(
                 name,
-                key=tuple(map(escape, listing.keys)),
+                key=tuple(map(escape, listing.key)),
                 cursors=(escape(listing.cursor),) if listing.cursor else (),
                 cursor=escape(listing.cursor) if listing.cursor and listing.cursor_param else None,
             )
@@ -209,6 +236,19 @@ class RestBee(WorkerBee):
     def source_identity(self) -> str:
         return f"rest {self._options.base_url.rstrip('/')}"
 
+    def stream_identity(self, stream: str) -> str:
+        """Method, path, parameters and headers; of a header the hash alone, for it may hold an unmarked secret."""
+        listing = self._listing(stream)
+        headers = {
+            name.lower(): hashlib.sha256(value.get_secret_value().encode()).hexdigest()[:16]
+            for name, value in self._options.headers.items()
+            if not _secret(name)
+        }
+        url = _joined_url(self._options, listing.path)
+        params = [*url.params.multi_items(), *sorted(listing.params.items())]
+        plain = [(name, value) for name, value in params if not _secret(name)]
+        return json.dumps(["GET", url.path, plain, None, headers, listing.records], sort_keys=True)
+
     def close(self) -> None:
         if self._open:
             self._open.close()
@@ -221,20 +261,27 @@ class RestBee(WorkerBee):
         where = f"stream {stream}, page {reading.page}"
         url = self._url(listing, reading, query)
         try:
-            answer = self._ask(url, where, reading.validators(url) if self._options.conditional else {})
+            answer = self._ask(url, where, self._validators(listing, reading, url))
         except GiveUp as error:
-            if error.code != "not_found" or not reading.short or listing.pagination.type != "page":
+            if error.code != "not_found" or not reading.short:
                 raise
             reading.finish()  # some sources have no empty last page: after a short one they answer 404
             return None, True
         if answer.status == 304:
-            return None, self._skip(reading, url, where)
+            return None, self._skip(listing, reading, answer, url, where)
         return self._read(stream, listing, reading, answer, url, where=where, partial=bool(query))
 
-    def _skip(self, reading: Reading, url: httpx.URL, where: str) -> bool:
-        if not reading.validators(url):
-            raise GiveUp("the source calls a page unchanged that was never read", code="unexpected_status", where=where)
-        following = reading.unchanged(url)
+    def _validators(self, listing: StreamOptions, reading: Reading, url: httpx.URL) -> dict[str, str]:
+        return reading.validators(url, listing.pagination) if self._options.conditional else {}
+
+    def _skip(self, listing: StreamOptions, reading: Reading, answer: Answer, url: httpx.URL, where: str) -> bool:
+        if not self._validators(listing, reading, url):
+            raise GiveUp("the source calls a page unchanged, unasked", code="unexpected_status", where=where)
+        paging = listing.pagination
+        links = Links.of(answer.headers) if paging.type == "link" and not paging.cursor_path else Links()
+        if links.following is not None:
+            links = Links(told=True, following=self._followed(answer, links.following, where))
+        following = reading.unchanged(url, links)
         if following is None:
             reading.finish()
         else:
@@ -262,10 +309,10 @@ class RestBee(WorkerBee):
         following, told = next_page(paging, answer, body, len(items), reading.at)
         if paging.type == "link" and following is not None:
             following = self._followed(answer, following, where)
+        reading.short = bool(paging.type == "page" and paging.size and len(items) < paging.size)
         reading.changed(url, answer, following)
         if listing.cursor and listing.cursor_param:
             reading.high = highest(reading.high, (row.get(listing.cursor) for row in rows))
-        reading.short = bool(paging.size and len(items) < paging.size)
         complete = following is None and told and reading.whole and reading.since is None and not partial
         if following is None:
             reading.finish()
@@ -294,9 +341,9 @@ class RestBee(WorkerBee):
             try:
                 return self._client.get(url, where=where, headers={"Accept": "application/json", **validators})
             except RetryLater as error:
-                pause = max(error.after or 0.0, _SOON)
+                pause = max(error.after or 0.0, SHORTEST_WAIT)
                 waited += pause
-                if error.code != "rate_limited" or error.after is None or waited > self._options.rate_limit_wait:
+                if error.code != "rate_limited" or waited > min(self._options.rate_limit_wait, _LONGEST_PAUSE):
                     raise
             self._sleep(pause)
 
@@ -307,7 +354,7 @@ class RestBee(WorkerBee):
             return httpx.URL(reading.at)
         params = {**listing.params, **query}
         if listing.cursor_param and reading.since is not None:
-            params[listing.cursor_param] = str(reading.since)
+            params[listing.cursor_param] = str(less(reading.since, listing.lookback))
         params.update(page_params(listing.pagination, reading.at, size))
         return _joined_url(self._options, listing.path).copy_merge_params(params)
 
@@ -366,6 +413,12 @@ def _joined_url(options: RestOptions, path: str) -> httpx.URL:
 
 def _last_segment(path: str) -> str:
     return path.partition("?")[0].rstrip("/").rpartition("/")[2] or path
+
+
+def _secret(name: str) -> bool:
+    """Whether a header or parameter of this name holds a credential: `X-Api-Key`, `accessToken`."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return not _SECRET_WORDS.isdisjoint(word.lower() for word in words)
 
 
 def _problem(url: str) -> str:

@@ -14,17 +14,62 @@ runs in a bare Python prompt:
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from nectar.batch import Batch, Cursor
 from nectar.pollen import Stream
 
 BeeType = Literal["database", "file", "api", "stream", "directory"]
+
+
+def _named(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a name is missing: it is empty, or white space alone")
+    if "\0" in value:
+        raise ValueError("a name holds the character NUL, which no source takes")
+    return value
+
+
+def _stream_named(value: str) -> str:
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in _named(value)):
+        raise ValueError("a stream's name is one line of text, without control characters")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else () if value is None else value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"named more than once: {', '.join(twice)}")
+    return values
+
+
+Name = Annotated[str, AfterValidator(_named)]
+"""What a source calls something: a column, a table, a parameter. Not empty, without NUL."""
+
+StreamName = Annotated[str, AfterValidator(_stream_named)]
+"""A stream's name: one line of text, not empty, without control characters."""
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+"""One text, or several."""
+
+Columns = Annotated[tuple[Name, ...], BeforeValidator(_listed), AfterValidator(_distinct)]
+"""One name of a column or field, or several; each once."""
+
+KeyColumns = Columns
+"""What identifies a record, in this order."""
+
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+"""A length of time: above zero, up to a day."""
 
 
 class BeeOptions(BaseModel):
@@ -99,6 +144,13 @@ class WorkerBee(ABC):
     def source_identity(self) -> str:
         """Which source this is, without credentials: another identity means that cursors no longer hold."""
         return type(self).__name__
+
+    def stream_identity(self, stream: str) -> str:  # noqa: ARG002
+        """What of the source this stream reads, without credentials.
+
+        Another identity means that its cursor no longer holds.
+        """
+        return ""
 
     def close(self) -> None:  # noqa: B027
         """Give back what was opened. May be called twice."""

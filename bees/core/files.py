@@ -228,6 +228,20 @@ def matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     return wanted
 
 
+def checked_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The patterns, or ValueError: one that is empty or cannot be read as a glob means no file."""
+    for pattern in patterns:
+        if not pattern or "\0" in pattern:
+            raise ValueError("a pattern is empty, or holds the character NUL: `*` means every file")
+        if "[" in _GLOB.sub("", pattern):
+            raise ValueError(f"the pattern {pattern!r} has a `[` without its `]`; write `[[]` for the character itself")
+        try:
+            matcher((pattern,))
+        except re.error:
+            raise ValueError(f"the pattern {pattern!r} has a range that runs backwards, such as [z-a]") from None
+    return patterns
+
+
 _GLOB = re.compile(r"(?P<folders>\*\*/)|(?P<all>\*\*)|(?P<any>\*)|(?P<one>\?)|\[(?P<not>!?)(?P<set>\]?[^\]/]+)\]")
 
 

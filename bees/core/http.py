@@ -40,6 +40,8 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
 _STEP = 64 * 1024
 _LONGEST_WAIT = 86_400.0  # a server does not put a bee to sleep for years
+SHORTEST_WAIT = 0.5
+"""Seconds; a source that says "wait 0 seconds", and means it, is not asked in a tight loop."""
 
 
 @dataclass(frozen=True)
@@ -270,14 +272,24 @@ def verdict(status: int, headers: Mapping[str, str], where: str, option: str = "
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: a number, or a date read by the server's own clock where it sends one."""
+    """Seconds that the server asks to wait: a number, or a date read by the server's own clock where it sends one.
+
+    Never below `SHORTEST_WAIT`. None: it does not say.
+    """
     text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), _LONGEST_WAIT)
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
+        return max(SHORTEST_WAIT, min(float(text[:9]), _LONGEST_WAIT))
     then, now = _instant(text), _instant(headers.get("date", ""))
     if then is None:
         return None
-    return min(max(then - (time.time() if now is None else now), 0.0), _LONGEST_WAIT)
+    return min(max(then - (time.time() if now is None else now), SHORTEST_WAIT), _LONGEST_WAIT)
+
+
+def last_modified(headers: Mapping[str, str]) -> str:
+    """The Last-Modified date; empty while the second that it names may not be over: more can change within it."""
+    text = headers.get("last-modified", "")
+    then, now = _instant(text), _instant(headers.get("date", ""))
+    return text if then is not None and then + 1 <= (time.time() if now is None else now) else ""
 
 
 def _instant(text: str) -> float | None:

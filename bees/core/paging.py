@@ -7,16 +7,19 @@ that goes with each batch. It keeps no credential: links lose theirs before they
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 from pydantic import Field, model_validator
 
-from bees.core.bee import BeeOptions
+from bees.core.bee import BeeOptions, Name
 from bees.core.errors import GiveUp
+from bees.core.http import last_modified
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,12 +42,12 @@ class Pagination(BeeOptions):
         "body; offset: a count of rows; none: one page",
     )
     size: int | None = Field(None, gt=0, description="rows to ask for in one page; needs size_param")
-    size_param: str | None = Field(None, description="query parameter of the page size")
-    page_param: str = Field("page", description="query parameter of the page number")
+    size_param: Name | None = Field(None, description="query parameter of the page size")
+    page_param: Name = Field("page", description="query parameter of the page number")
     start: int = Field(1, ge=0, description="number of the first page")
-    cursor_path: str | None = Field(None, description="where the body holds the next cursor or URL, such as meta.next")
-    cursor_param: str = Field("cursor", description="query parameter that takes the next cursor")
-    offset_param: str = Field("offset", description="query parameter of the offset")
+    cursor_path: Name | None = Field(None, description="where the body holds the next cursor or URL, such as meta.next")
+    cursor_param: Name = Field("cursor", description="query parameter that takes the next cursor")
+    offset_param: Name = Field("offset", description="query parameter of the offset")
 
     @model_validator(mode="after")
     def _whole(self) -> Pagination:
@@ -64,7 +67,7 @@ class Reading:
     since   what the cursor parameter gets all through this pass; `high` is the highest value seen
     known   pages of the last finished pass, by hash of URL: [ETag, Last-Modified, next page]; `fresh`: of this one
     whole   nothing was left out so far: the end of the pass is complete knowledge
-    short   the page before held fewer rows than were asked for
+    short   the last page read held fewer rows than were asked for
     """
 
     at: Any = None
@@ -92,24 +95,33 @@ class Reading:
         names = self.__dataclass_fields__
         return {name: _copied(getattr(self, name)) for name in names if getattr(self, name) != getattr(start, name)}
 
-    def validators(self, url: httpx.URL) -> dict[str, str]:
-        """Headers that let the source answer "unchanged" for a page that was read before."""
-        etag, modified, _ = self.known.get(_short(str(url)), ["", "", None])
+    def validators(self, url: httpx.URL, options: Pagination) -> dict[str, str]:
+        """Headers that let the source answer "unchanged" for a page that was read before.
+
+        None for the last page of several: what says that another one follows now may stand outside of its body.
+        """
+        etag, modified, following = self.known.get(_short(str(url)), ["", "", None])
+        if following is None and options.type != "none":
+            return {}
         return {name: text for name, text in (("If-None-Match", etag), ("If-Modified-Since", modified)) if text}
 
-    def unchanged(self, url: httpx.URL) -> Any:
-        """The page after one that is as it was; None: it was the last."""
+    def unchanged(self, url: httpx.URL, links: Links) -> Any:
+        """The page after one that is as it was; None: it was the last. Links that came with the answer go first."""
         name = _short(str(url))
-        entry = self.known.pop(name)
-        self.fresh[name] = entry
+        etag, modified, following = self.known.pop(name)
+        if links.told:
+            following = links.following
+        self.fresh[name] = [etag, modified, following]
         self.whole = False  # its records were not seen in this pass, so nobody may conclude that others are gone
-        return entry[2]
+        return following
 
     def changed(self, url: httpx.URL, answer: Answer, following: Any) -> None:
         """Remember a page that was read, if the source can tell next time that it is unchanged."""
         name = _short(str(url))
         self.known.pop(name, None)
-        etag, modified = answer.headers.get("etag", ""), answer.headers.get("last-modified", "")
+        if self.short and following is not None:
+            return  # a source without an empty last page answers 404 after it, which is an error after any other page
+        etag, modified = answer.headers.get("etag", ""), last_modified(answer.headers)
         if (etag or modified) and len(self.fresh) < REMEMBERED:
             self.fresh[name] = [etag, modified, following]
 
@@ -166,11 +178,11 @@ def next_page(options: Pagination, answer: Answer, body: Any, count: int, at: An
         return (options.start if at is None else at) + 1 if count else None, False
     if options.type == "offset":
         return (at or 0) + count if count else None, False
-    link = _link(answer.headers)
+    links = Links.of(answer.headers)
     if options.type == "none":
-        return None, link is None
+        return None, links.following is None
     if options.type == "link" and not options.cursor_path:
-        return link, True
+        return links.following, True
     found = dig(body, options.cursor_path or "")
     if found is MISSING:
         return None, False
@@ -228,10 +240,47 @@ def _rank(value: Any) -> tuple[str, Any]:
     return "time", instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _link(headers: Mapping[str, str]) -> str | None:
-    links = httpx.Response(200, headers={"Link": headers.get("link", "")}).links
-    found = [entry.get("url") for rel, entry in links.items() if rel and "next" in rel.lower().split()]
-    return found[0] if found else None
+def less(since: Any, lookback: float) -> Any:
+    """A cursor's value less the look-back, spelled like the value: numbers by steps, instants by seconds.
+
+    Other text, and what cannot be lessened, stays as it is.
+    """
+    if not lookback:
+        return since
+    kind, rank = _rank(since)
+    if kind == "number":
+        lower = rank - Decimal(str(lookback))
+        lower = max(lower, Decimal(0)) if rank >= 0 else lower
+        return f"{lower.to_integral_value(ROUND_FLOOR) if rank == rank.to_integral_value() else lower:f}"
+    return _earlier(str(since), lookback) if kind == "time" else since
+
+
+def _earlier(text: str, seconds: float) -> str:
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return _earlier(f"{text}T00:00:00", math.ceil(seconds / 86_400) * 86_400)[:10]
+    fraction = re.search(r"[.,]([0-9]+)", text)
+    digits = len(fraction[1]) if fraction else 0
+    spec = "seconds" if not digits else "milliseconds" if digits <= 3 else "microseconds"
+    try:
+        then = datetime.fromisoformat(text) - timedelta(seconds=seconds if digits else math.ceil(seconds))
+    except OverflowError:
+        return text
+    made = then.isoformat(" " if " " in text else "T", spec)
+    return made.removesuffix("+00:00") + text[-1] if text[-1] in "Zz" else made
+
+
+@dataclass(frozen=True)
+class Links:
+    """What a Link header says of pages: whether it names any (`told`), and the next one."""
+
+    told: bool = False
+    following: str | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Links:
+        links = httpx.Response(200, headers={"Link": headers.get("link", "")}).links
+        found = {word: entry.get("url") for rel, entry in links.items() if rel for word in rel.lower().split()}
+        return cls(not found.keys().isdisjoint(("next", "prev", "previous", "first", "last")), found.get("next"))
 
 
 def _short(text: str | bytes) -> str:

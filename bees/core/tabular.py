@@ -16,7 +16,7 @@ import pyarrow as pa
 from nectar.batch import Reject
 from nectar.errors import SkipRecord
 from nectar.extract.text import HEAD, encoding_of
-from nectar.jsonrows import escape, parse, sift, table
+from nectar.jsonrows import clean_name, escape, parse, sift, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -289,7 +289,7 @@ def unique(names: Sequence[str], taken: Sequence[str] = ()) -> tuple[str, ...]:
         candidate, count = name, 1
         while candidate in made or candidate in taken or (count > 1 and candidate in used):
             count += 1
-            candidate = f"{name}_{count}"
+            candidate = clean_name(f"{name}_{count}")
         made[candidate] = None
     return tuple(made)
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from bees.core.address import AddressPolicy
 from bees.core.errors import GiveUp, RetryLater
-from bees.core.http import Credentials, HttpClient, Limits, basic, checked_url, retry_after, verdict
+from bees.core.http import Credentials, HttpClient, Limits, basic, checked_url, last_modified, retry_after, verdict
 from hive.demo.api import running
 
 if TYPE_CHECKING:
@@ -157,15 +157,36 @@ def test_a_refused_credential_names_its_option() -> None:
     [
         ({"retry-after": "120"}, 120.0),
         ({"retry-after": formatdate(1_000_060, usegmt=True), "date": formatdate(1_000_000, usegmt=True)}, 60.0),
-        ({"retry-after": formatdate(1_000_000, usegmt=True), "date": formatdate(1_000_060, usegmt=True)}, 0.0),
+        ({"retry-after": formatdate(1_000_000, usegmt=True), "date": formatdate(1_000_060, usegmt=True)}, 0.5),
         ({"retry-after": "9" * 5000}, 86_400.0),
-        ({"retry-after": "-5"}, None),
+        ({"retry-after": "0"}, 0.5),
+        ({"retry-after": "-5"}, 0.5),
+        ({"retry-after": "1.5"}, 1.5),
         ({"retry-after": "soon"}, None),
         ({}, None),
     ],
 )
 def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("modified", "date", "trusted"),
+    [
+        (1_000_000, 1_000_000, False),
+        (1_000_000, 1_000_001, True),
+        (1_000_000, None, True),
+        (4_000_000_000, None, False),
+    ],
+)
+def test_a_page_that_may_still_change_in_its_second_is_not_called_unchanged(
+    modified: int, date: int | None, trusted: bool
+) -> None:
+    headers = {"last-modified": formatdate(modified, usegmt=True)}
+    if date is not None:
+        headers["date"] = formatdate(date, usegmt=True)
+
+    assert bool(last_modified(headers)) is trusted
 
 
 def test_a_retry_date_without_the_servers_clock_is_read_by_ours() -> None:

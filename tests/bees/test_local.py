@@ -639,7 +639,10 @@ def test_the_root_may_be_a_link_and_identity_is_where_it_leads(tmp_path: Path) -
     [
         {"encoding": "klingon"}, {"encoding": "hex"}, {"encoding": "cp037"}, {"path": ""}, {"pattern": ["*"]},
         {"batch_rows": 0}, {"streams": {"s": {"format": "xlsx"}}},
-        {"streams": {"s": {"delimiter": '"'}}}, {"streams": {"s": {"delimiter": ";;"}}},
+        {"streams": {"s": {"delimiter": '"'}}}, {"streams": {"s": {"delimiter": ";;"}}}, {"path": "a\0"},
+        {"streams": {"": {}}}, {"streams": {"a\nb": {}}}, {"streams": {"s": {"key": ["id", "id"]}}},
+        {"streams": {"s": {"key": ""}}}, {"patterns": ["["]}, {"patterns": []}, {"patterns": [""]},
+        {"patterns": "a[]"}, {"patterns": "[z-a]"}, {"streams": {"s": {"patterns": ["*", "x["]}}},
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
@@ -688,3 +691,50 @@ def test_the_field_limit_of_csv_is_only_ever_raised(tmp_path: Path) -> None:
         assert csv.field_size_limit() == 1 << 30
     finally:
         csv.field_size_limit(old)
+
+
+@pytest.mark.parametrize(
+    ("changed", "other"),
+    [
+        ({"patterns": ["*.csv"]}, True),
+        ({"recursive": False}, True),
+        ({"streams": {"s": {"patterns": ["*.md"]}}}, True),
+        ({"streams": {"s": {"format": "jsonl"}}}, True),
+        ({"batch_rows": 7}, False),
+        ({"patterns": ["*.txt", "*.log", "*.txt"]}, False),
+    ],
+)
+def test_a_stream_is_known_by_the_files_it_reads(tmp_path: Path, changed: dict[str, Any], other: bool) -> None:
+    good = {"path": str(tmp_path), "patterns": ["*.log", "*.txt"], "streams": {"s": {}}}
+
+    first = LocalBee.from_options(good).stream_identity("s")
+
+    assert (first != LocalBee.from_options({**good, **changed}).stream_identity("s")) is other
+
+
+def test_names_of_columns_are_clean_short_and_stay_apart(tmp_path: Path) -> None:
+    long, twice = "x" * 300, "y" * 199
+    names = ["a\0b", "a\x01b", long + "1", long + "2", twice, twice, "a\nb"]
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([names, list("1234567")])
+    write(tmp_path, b_jsonl=json.dumps(dict.fromkeys(names, "v")))
+
+    from_csv, from_json = (batch.table for batch in read(tmp_path, "records"))
+
+    assert [v for row in rows([*read(tmp_path, "records")])[:1] for v in list(row.values())[:7]] == list("1234567")
+    for table, count in ((from_csv, 7), (from_json, 6)):
+        columns = [name for name in table.column_names if name not in PLACE]
+        assert len(set(columns)) == count
+        assert all(len(name) <= 200 and name.isprintable() for name in columns)
+        assert columns[0].startswith("a\ufffdb")
+
+
+def test_a_key_with_control_characters_finds_its_column(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="a\x01b,c\n1,2\n")
+
+    (batch,) = read(tmp_path, "s", streams={"s": {"patterns": "*.csv", "key": "a\x01b"}})
+
+    with LocalBee.from_options(
+        {"path": str(tmp_path), "streams": {"s": {"patterns": "*.csv", "key": "a\x01b"}}}
+    ) as bee:
+        assert bee.get_pollen_schema()[0].key == tuple(batch.table.column_names[:1])

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bees.core.errors import GiveUp
 from tests.bees.contract import BeeContract, Source, rows
 from tests.bees.postgresql_source import PASSWORD, Database, fly, ids, source_database  # noqa: F401 - the fixture `db`
 
@@ -151,12 +150,58 @@ class TestOrder:
 
         assert ids(fly(db.bee(**options), "t", cursor)[0]) == [8, 9, 10, 9223372036854775807]
 
-    def test_a_null_in_a_chosen_key_is_refused_and_not_lost(self, db: Database) -> None:
-        db.run("CREATE TABLE t (a int, b int)", "INSERT INTO t VALUES (1, 1), (1, 2), (1, NULL), (2, 1)")
-        with pytest.raises(GiveUp) as error:
-            fly(db.bee(batch_rows=1, streams={"t": {"key": ["a", "b"]}}), "t")
+    @pytest.mark.parametrize("cursor", [None, "b", "at"])
+    @pytest.mark.parametrize("query", [False, True])
+    def test_rows_with_a_null_in_their_key_come_with_the_others(
+        self, db: Database, cursor: str | None, query: bool
+    ) -> None:
+        db.run(
+            "CREATE TABLE t (n int, a int, b int, at timestamptz, doc json, spot point)",
+            "INSERT INTO t SELECT i, nullif(i % 5, 0), nullif(i % 7, 0), nullif(i % 4, 0) * interval '1 h' +"
+            """ timestamptz '2024-03-01', '{"x": 1}', '(1,2)' FROM generate_series(1, 35) AS i""",
+        )
+        stream = {"key": ["a", "b"], "cursor": cursor, "query": "SELECT * FROM t" if query else None}
+        options = {"batch_rows": 1, "streams": {"t": stream}}
+        seen, place = [], None
+        while not (place and place["done"]):
+            with db.bee(**options) as bee, closing(bee.collect_nectar("t", place)) as batches:  # type: ignore[type-var]
+                batch = next(batches)
+            place = json.loads(json.dumps(batch.cursor))
+            seen += [row["n"] for row in batch.table.to_pylist()]
 
-        assert error.value.code == "null_key"
+        assert sorted(seen) == list(range(1, 36))
+
+    def test_later_flights_read_rows_with_a_null_in_their_key_from_the_mark_on(self, db: Database) -> None:
+        db.run(
+            "CREATE TABLE t (id int, at timestamptz)",
+            "INSERT INTO t VALUES (NULL, '2024-03-01'), (NULL, '2024-03-03'), (NULL, NULL), (1, '2024-03-02')",
+        )
+        options = {"streams": {"t": {"key": "id", "cursor": "at"}}}
+        first, cursor = fly(db.bee(**options), "t")
+        second, _ = fly(db.bee(**options), "t", cursor)
+
+        assert len(first) == 4
+        assert cursor["high"].startswith("2024-03-02"), "a row without a key moves no mark"
+        assert sorted((row["id"] or 0, (row["at"] or "")[:10]) for row in second) == [
+            (0, ""), (0, "2024-03-03"), (1, "2024-03-02"),
+        ]  # fmt: skip
+
+    def test_a_leg_goes_on_where_the_key_has_become_certain_meanwhile(self, db: Database) -> None:
+        db.run("CREATE TABLE t (id int)", "INSERT INTO t VALUES (NULL), (1), (2)")
+        options = {"batch_rows": 1, "streams": {"t": {"key": "id"}}}
+        with db.bee(**options) as bee, closing(bee.collect_nectar("t", None)) as batches:  # type: ignore[type-var]
+            place = next(batches).cursor
+        db.run("DELETE FROM t WHERE id IS NULL", "ALTER TABLE t ALTER id SET NOT NULL")
+
+        assert ids(fly(db.bee(**options), "t", place)[0]) == [1, 2]
+
+    def test_a_full_read_with_null_keys_is_complete(self, db: Database) -> None:
+        db.run("CREATE TABLE t (id int)", "INSERT INTO t VALUES (NULL), (NULL), (1)")
+        with db.bee(streams={"t": {"key": "id"}}) as bee:
+            batches = list(bee.collect_nectar("t", None))
+
+        assert ids(rows(batches)) == [None, None, 1]
+        assert batches[-1].complete
 
 
 class TestMark:
@@ -174,6 +219,18 @@ class TestMark:
         again, _ = fly(table.bee(**self.OPTIONS), "t", cursor)
 
         assert ids(again) == [3, 2, 4]
+
+    @pytest.mark.parametrize(("lookback", "again"), [({}, [1, 2, 3, 5]), ({"lookback": 0}, [5])])
+    @pytest.mark.parametrize("kind", ["int", "bigint", "numeric"])
+    def test_a_number_that_commits_late_is_read_unless_told_otherwise(
+        self, db: Database, kind: str, lookback: dict[str, Any], again: list[int]
+    ) -> None:
+        db.run(f"CREATE TABLE n (id {kind} PRIMARY KEY)", "INSERT INTO n VALUES (1), (2), (5)")
+        options = {"streams": {"n": {"cursor": "id", **lookback}}}
+        _, cursor = fly(db.bee(**options), "n")
+        db.run("INSERT INTO n VALUES (3)")
+
+        assert [int(key) for key in ids(fly(db.bee(**options), "n", cursor)[0])] == again
 
     def test_a_source_that_fell_behind_the_mark_is_read_anew(self, table: Database) -> None:
         """It may have been restored: what came to it since stands below the mark."""

@@ -9,8 +9,11 @@ import pytest
 from psycopg import sql
 
 from bees.core.errors import GiveUp
+from bees.postgresql import PostgreSQLWorkerBee
 from tests.bees.contract import rows
 from tests.bees.postgresql_source import Database, fly, ids, source_database  # noqa: F401 - the fixture `db`
+
+LOGIN = {"host": "h", "database": "d", "user": "u"}
 
 
 class TestNames:
@@ -103,12 +106,43 @@ class TestNames:
             {"query": "SELECT 1\x00"},
             {"query": " "},
             {"lookback": "soon"},
+            {"lookback": float("inf")},
+            {"lookback": float("nan")},
+            {"lookback": -1},
             {"where": "1"},
+            {"table": ""},
+            {"cursor": ""},
+            {"cursor": "a\0"},
+            {"columns": [""]},
+            {"columns": ["a", "a"]},
+            {"key": ["", "id", "id"]},
+            {"key": " "},
         ],
     )
-    def test_options_that_make_no_sense_are_refused(self, db: Database, stream: dict[str, Any]) -> None:
+    def test_options_that_make_no_sense_are_refused(self, stream: dict[str, Any]) -> None:
         with pytest.raises(pydantic.ValidationError):
-            db.bee(streams={"t": stream})
+            PostgreSQLWorkerBee.from_options({**LOGIN, "streams": {"t": stream}})
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"host": "a b"}, "without white space"),
+            ({"host": ""}, "missing"),
+            ({"host": "/run/\0"}, "NUL"),
+            ({"schema": " "}, "missing"),
+            ({"statement_timeout": float("inf")}, "finite|less than"),
+            ({"streams": {"": {}}}, "missing"),
+            ({"streams": {"a\nb": {}}}, "without control characters"),
+            ({"streams": {"a": {"key": ["id", "id"]}}}, "more than once: id"),
+        ],
+    )
+    def test_a_refusal_says_what_is_wanted(self, wrong: dict[str, Any], said: str) -> None:
+        with pytest.raises(pydantic.ValidationError, match=said):
+            PostgreSQLWorkerBee.from_options({**LOGIN, **wrong})
+
+    @pytest.mark.parametrize("host", ["db.internal", "10.0.0.1", "::1", "a,b", "/var/run/my postgres"])
+    def test_hosts_of_all_kinds_are_taken(self, host: str) -> None:
+        assert PostgreSQLWorkerBee.from_options({**LOGIN, "host": host}).options.host == host
 
 
 class TestQueryArgument:
@@ -125,3 +159,23 @@ class TestQueryArgument:
         with db.bee() as bee, pytest.raises(GiveUp) as error:
             list(bee.collect_nectar("t", None, query=query))
         assert error.value.code == "wrong_query"
+
+
+@pytest.mark.parametrize(
+    ("changed", "other"),
+    [
+        ({"schema": "b"}, True),
+        ({"streams": {"t": {"table": "u"}}}, True),
+        ({"streams": {"t": {"query": "SELECT 1 AS id"}}}, True),
+        ({"password": "another"}, False),
+        ({"batch_rows": 7}, False),
+    ],
+)
+def test_a_stream_is_known_by_what_it_reads(changed: dict[str, Any], other: bool) -> None:
+    good = {"host": "h", "database": "d", "user": "u", "password": "one", "schema": "a"}
+
+    first = PostgreSQLWorkerBee.from_options(good).stream_identity("t")
+    second = PostgreSQLWorkerBee.from_options({**good, **changed}).stream_identity("t")
+
+    assert (first != second) is other
+    assert "another" not in second

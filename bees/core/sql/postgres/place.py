@@ -1,10 +1,11 @@
 """Where reading of one stream stands: what a cursor of the PostgreSQL bee says.
 
-A stream with a cursor column is read in two phases in each flight: first the rows whose cursor is null, by key; then
-the rows from `start` on, by cursor and key. A stream without one has the second phase only, by key.
+A flight has up to three phases: the rows with a null in their key, by a hash of their content; the rows whose cursor
+is null, by key; and all others from `start` on, by cursor and key, or by key alone where there is no cursor. The first
+two are left out where the catalog rules such rows out.
 
     by      the order columns this place belongs to; another order makes it void
-    phase   "nulls" or "rows"
+    phase   "keyless", "nulls" or "rows"
     after   exact texts of the last row's order columns; empty: none read yet in this phase
     start   where the second phase of this flight begins; None: at the first row
     high    the greatest cursor value sealed so far; never moves backwards
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from nectar.batch import Cursor
 
-Phase = Literal["nulls", "rows"]
+Phase = Literal["keyless", "nulls", "rows"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Place:
     def moved(self, after: tuple[str, ...], high: str | None) -> Place:
         return replace(self, after=after, high=self.high if high is None else high)
 
-    def next_phase(self) -> Place:
-        return replace(self, phase="rows", after=())
+    def at(self, phase: Phase) -> Place:
+        """The start of another phase of the same flight."""
+        return replace(self, phase=phase, after=())
 
     def finished(self) -> Place:
         return Place(by=self.by, high=self.high, done=True)
@@ -52,7 +54,8 @@ def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
     """The place a cursor tells, or None: there is none yet, or it belongs to another order of reading."""
     if not cursor or cursor.get("by") != list(by):
         return None
-    phase: Phase = "nulls" if cursor.get("phase") == "nulls" else "rows"
+    told = cursor.get("phase")
+    phase: Phase = told if told in ("keyless", "nulls") else "rows"
     return Place(
         by=by,
         phase=phase,

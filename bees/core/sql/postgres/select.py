@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 from psycopg import sql
 
-from bees.core.sql.postgres.place import Place
+from bees.core.sql.postgres.place import Phase, Place
 from nectar.batch import marked
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bees.core.sql.postgres.catalog import Relation, SourceColumn
 
+_PHASES: tuple[Phase, ...] = get_args(Phase)
 _NUMBERS = {"int2": 16, "int4": 32, "int8": 64}
 _WITH_INFINITY = ("float4", "float8", "numeric")
 
@@ -34,15 +35,29 @@ class Reading:
     def by(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.order("rows"))
 
-    def order(self, phase: str) -> tuple[SourceColumn, ...]:
-        """The order columns of a phase. A cursor that is part of the key comes first and once."""
+    def order(self, phase: Phase) -> tuple[SourceColumn, ...]:
+        """The order columns of a phase other than "keyless". A cursor that is part of the key comes first and once."""
         if self.cursor is None or phase == "nulls":
             return self.key
         return (self.cursor, *(c for c in self.key if c.name != self.cursor.name))
 
+    @property
+    def doubtful(self) -> tuple[SourceColumn, ...]:
+        """Key columns that may be null."""
+        return tuple(c for c in self.key if c.nullable)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        nulls = self.cursor is not None and self.cursor.nullable and self.cursor not in self.key
+        return (*(("keyless",) if self.doubtful else ()), *(("nulls",) if nulls else ()), "rows")
+
     def first_place(self) -> Place:
-        nulls = self.cursor is not None and self.cursor.nullable
-        return Place(by=self.by, phase="nulls" if nulls else "rows")
+        return Place(by=self.by, phase=self.phases[0])
+
+    def after_phase(self, place: Place) -> Place | None:
+        """Where the next phase begins; None after the last one."""
+        later = _PHASES[_PHASES.index(place.phase) + 1 :]
+        return next((place.at(phase) for phase in later if phase in self.phases), None)
 
 
 def _of(column: SourceColumn) -> sql.Composable:
@@ -56,10 +71,12 @@ def _all(conditions: Sequence[sql.Composable]) -> sql.Composable:
 def _remaining(reading: Reading, place: Place) -> list[sql.Composed]:
     """What restricts the rows to those not yet read.
 
-    Row comparison, so that an index on the order columns serves; it never meets a null, because streams with null
-    keys are refused and a null cursor has its own phase.
+    Row comparison, so that an index on the order columns serves; it never meets a null, because rows with a null key
+    or cursor have phases of their own.
     """
-    conditions: list[sql.Composed] = []
+    if place.phase == "keyless":
+        return _keyless(reading, place)
+    conditions = [sql.SQL("{} IS NOT NULL").format(_of(c)) for c in reading.doubtful if c != reading.cursor]
     order = reading.order(place.phase)
     if reading.cursor is not None:
         test = sql.SQL("{} IS NULL") if place.phase == "nulls" else sql.SQL("{} IS NOT NULL")
@@ -71,6 +88,27 @@ def _remaining(reading: Reading, place: Place) -> list[sql.Composed]:
     elif place.start is not None and place.phase == "rows" and reading.cursor is not None:
         conditions.append(sql.SQL("{} >= {}").format(_of(reading.cursor), _start(reading.cursor, place.start)))
     return conditions
+
+
+def _keyless(reading: Reading, place: Place) -> list[sql.Composed]:
+    """Rows with a null in their key, from the flight's start on. The hive sets them aside, so they must come."""
+    nulls = sql.SQL(" OR ").join([sql.SQL("{} IS NULL").format(_of(c)) for c in reading.doubtful])
+    conditions = [sql.SQL("({})").format(nulls)]
+    if place.start is not None and reading.cursor is not None:
+        start = _start(reading.cursor, place.start)
+        conditions.append(sql.SQL("({0} IS NULL OR {0} >= {1})").format(_of(reading.cursor), start))
+    if place.after:
+        conditions.append(sql.SQL("{} > {}").format(_content(reading), sql.Literal(place.after[0])))
+    return conditions
+
+
+def _content(reading: Reading) -> sql.Composable:
+    """A hash of what is read of a row: the only order that rows without a key have. Rows that are equal have one."""
+    row = sql.SQL(", ").join([_of(c) for c in reading.columns])
+    return sql.SQL(
+        "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(CAST(ROW({}) AS pg_catalog.text), 'UTF8')), 'hex')"
+        ' COLLATE pg_catalog."C"'
+    ).format(row)
 
 
 def _start(cursor: SourceColumn, text: str) -> sql.Composable:
@@ -96,26 +134,21 @@ def _is_mark(reading: Reading, place: Place) -> sql.Composable:
 
 
 def rows_from(reading: Reading, place: Place, limit: int | None = None) -> sql.Composed:
-    """The rows after `place` in their order; the last column says whether the row may move the mark."""
+    """The rows after `place` in their order.
+
+    The last column says whether the row may move the mark; in the phase "keyless" it is the row's place.
+    """
     chosen = [sql.SQL("{} AS {}").format(c.form.select(_of(c)), sql.Identifier(c.name)) for c in reading.columns]
+    keyless = place.phase == "keyless"
+    order = [_content(reading)] if keyless else [_of(c) for c in reading.order(place.phase)]
     statement = sql.SQL("SELECT {}, {} FROM {} AS t WHERE {} ORDER BY {}").format(
         sql.SQL(", ").join(chosen),
-        _is_mark(reading, place),
+        _content(reading) if keyless else _is_mark(reading, place),
         reading.relation.origin,
         _all(_remaining(reading, place)),
-        sql.SQL(", ").join([_of(c) for c in reading.order(place.phase)]),
+        sql.SQL(", ").join(order),
     )
     return statement if limit is None else sql.SQL("{} LIMIT {}").format(statement, sql.Literal(limit))
-
-
-def null_key(reading: Reading, place: Place) -> sql.Composed | None:
-    """Asks for one row that is still to be read and has a null in its key; None where the catalog rules it out."""
-    doubtful = [c for c in reading.key if c.nullable]
-    if not doubtful:
-        return None
-    nulls = sql.SQL(" OR ").join([sql.SQL("{} IS NULL").format(_of(c)) for c in doubtful])
-    conditions = _all([*_remaining(reading, place), sql.SQL("({})").format(nulls)])
-    return sql.SQL("SELECT 1 FROM {} AS t WHERE {} LIMIT 1").format(reading.relation.origin, conditions)
 
 
 def opening(reading: Reading, high: str | None) -> sql.Composed | None:
