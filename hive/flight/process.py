@@ -91,7 +91,7 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
     with rt.db.single() as tx:
         row = tx.run("load_batch", day=task.day, batch=task.batch).fetchone()
         assert row is not None
-        scrub_version = rt.scrubbers.of(tx, task, rt).number if scrubbed else 0
+        scrub_version = rt.scrubbers.of(tx, task, rt.keyring(task.tenant)).number if scrubbed else 0
     data_key = flight_key(rt.key, task.data_key, task.flight)
     packed = open_batch(data_key, row.body, place(task.flight, row.checkpoint, row.seq))
     table, meta, rejects = unpack(packed)
@@ -179,7 +179,7 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     gone = todo.filter(pl.col("deleted"))
     todo = todo.filter(~pl.col("deleted"))
     table = work.table.take(pa.array(todo["at"].to_list(), pa.int64()))
-    scrubber = work.rt.scrubbers.of(None, work.task, work.rt)
+    scrubber = work.rt.scrubbers.of(None, work.task, work.rt.keyring(work.task.tenant))
     refined = refine(table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit)
     for at, code in refined.failed.items():
         _set_bad(work, todo["at"][at], code, todo["key_hash"][at])

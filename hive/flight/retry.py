@@ -84,7 +84,7 @@ def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
         bee_name=row.bee_name, tenant=row.tenant, source="", mode="continuous", full_refresh=False, jar=row.jar,
         jar_name=row.jar_name, part=row.part, config_version=row.config_version, data_key=None,
     )  # fmt: skip
-    scrubber = rt.scrubbers.of(tx, task, rt)
+    scrubber = rt.scrubbers.of(tx, task, rt.keyring(task.tenant))
     place = Place(
         row.part, row.jar, row.bee, row.stream, row.epoch, row.seq, row.flight, scrubber.number, meta.collected_at
     )

@@ -10,7 +10,7 @@ from hive.ledger.db import Transaction
 
 if TYPE_CHECKING:
     from hive.flight.task import Task
-    from hive.runtime import Runtime
+    from nectar.keys import PseudonymKeys
     from nectar.scrub import DataScrubber
 
 _KEPT = 256
@@ -30,15 +30,15 @@ class Scrubbers:
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[int, int], VersionedScrubber] = OrderedDict()
 
-    def of(self, tx: Transaction | None, task: Task, rt: Runtime) -> VersionedScrubber:
-        """The scrubber of a task's bee. `tx` is needed the first time only."""
+    def of(self, tx: Transaction | None, task: Task, keys: PseudonymKeys) -> VersionedScrubber:
+        """The scrubber of a task's bee, with its tenant's keys. `tx` is needed the first time only."""
         from nectar.scrub import DataScrubber
 
         at = (task.bee, task.config_version)
         if at not in self._made:
             assert tx is not None
             row = tx.psycopg.execute("SELECT config -> 'scrubbing' FROM hive.bee WHERE id = %s", [task.bee]).fetchone()
-            scrubber = DataScrubber(row[0] if row else None, keys=rt.keyring(task.tenant))
+            scrubber = DataScrubber(row[0] if row else None, keys=keys)
             self._made[at] = VersionedScrubber(scrubber, int(scrubber.version[:15], 16))
         self._made.move_to_end(at)
         while len(self._made) > _KEPT:
