@@ -140,7 +140,7 @@ class Database:
         """One that broke is thrown away. Raises DatabaseAway for all that means it."""
         try:
             pooled = self.engine.raw_connection()
-        except sa.exc.DBAPIError as error:
+        except (psycopg.OperationalError, sa.exc.OperationalError) as error:
             raise DatabaseAway("the database cannot be reached") from error
         connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
         try:
