@@ -20,7 +20,7 @@ from hive.config.problems import ConfigProblems, Problem, did_you_mean
 from hive.config.references import lift_secrets
 from hive.flight.bees import make_bee
 from hive.flight.create import Bee, fly_now
-from hive.ledger.db import Transaction
+from hive.ledger.db import UNREACHABLE, Transaction
 from hive.registry import connector, queue_of
 from hive.runtime import Runtime, open_runtime
 from hive.scheduler import set_schedules
@@ -40,6 +40,8 @@ SELECT b.id, b.name, b.tenant, b.queue, b.config_version,
   FROM hive.bee b
 """
 OPEN = ("queued", "running")
+PATIENCE = 30.0
+"""Seconds for which a database may be away while somebody waits for a flight."""
 _LOCK = 7_245_800_000_000
 """The advisory lock of `apply`: of two files the later one holds as a whole."""
 
@@ -93,12 +95,20 @@ class Flight:
     ) -> FlightResult:
         """Block until the flight is closed; `watch` sees each result on the way.
 
-        Raises TimeoutError after `timeout` seconds; the flight goes on.
+        Raises TimeoutError after `timeout` seconds; the flight goes on. A database that is away is waited for, half a
+        minute at most.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.02
+        pause, seen = 0.02, time.monotonic()
         while True:
-            result = self.result()
+            try:
+                result = self.result()
+                seen = time.monotonic()
+            except UNREACHABLE:
+                if time.monotonic() - seen > PATIENCE:
+                    raise
+                time.sleep(0.5)
+                continue
             if result.state not in OPEN:
                 return result
             if watch is not None:
@@ -323,6 +333,4 @@ def _refuse_taken(tx: Transaction, path: Path, names: Sequence[str]) -> None:
     ).fetchall()
     if taken:
         reason = "a bee of this name was registered from Python"
-        raise ConfigProblems(
-            [Problem(reason, file=str(path), bee=name, expected="another name") for (name,) in taken]
-        )
+        raise ConfigProblems([Problem(reason, file=str(path), bee=name, expected="another name") for (name,) in taken])

@@ -6,21 +6,28 @@ import contextlib
 import mmap
 import os
 import threading
+import time
 from typing import Any
 
+import structlog
 from celery import signals
 
 from hive import worker
 from hive.celery import app, send
+from hive.errors import trail
 from hive.flight.warm import warm_up
 from hive.flight.work import work
 from hive.ledger.db import UNREACHABLE
 from hive.ledger.hints import parse_ref
+from hive.ledger.migrate import NewerSchema
 from hive.logs import configure
 from hive.runtime import Runtime, runtime
-from hive.settings import one_thread, settings
+from hive.settings import NotRunning, one_thread, settings
+from hive.vault.envelope import Unsealable
+from hive.vault.key import KeyFileRefused, MissingHiveKey
 
 one_thread()
+log = structlog.get_logger()
 
 _flag = mmap.mmap(-1, 1)
 """Shared with the children by the fork: set when the worker is told to stop, so that legs end after their batch."""
@@ -32,13 +39,21 @@ _beats: dict[int, worker.Heartbeat] = {}
 @app.task(name="bees.collect")
 def collect(ref: str) -> None:
     """Fly a leg: read a bee's stream into sealed batches."""
-    work(*parse_ref(ref), "collect", runtime(send))
+    _work(ref, "collect")
 
 
 @app.task(name="nectar.process")
 def process(ref: str) -> None:
     """Scrub and land a part of a sealed batch."""
-    work(*parse_ref(ref), "process", runtime(send))
+    _work(ref, "process")
+
+
+def _work(ref: str, stage: str) -> None:
+    try:
+        work(*parse_ref(ref), stage, runtime(send))
+    except UNREACHABLE:
+        # Before the claim or after the work: what was left undone, the janitor does when the database is back.
+        log.warning("database.unreachable", task=ref)
 
 
 @signals.setup_logging.connect
@@ -48,7 +63,13 @@ def _logging(**_: Any) -> None:
 
 @signals.celeryd_after_setup.connect
 def _parent_is_set_up(instance: Any = None, **_: Any) -> None:
+    """Whatever a person must mend is said now, once, and not by each process of the pool."""
     _queues[:] = list(instance.app.amqp.queues.consume_from)
+    try:
+        with contextlib.suppress(*UNREACHABLE):
+            worker.check(settings())
+    except (NotRunning, MissingHiveKey, KeyFileRefused, NewerSchema, Unsealable) as error:
+        raise SystemExit(f"worker: {error}") from None
 
 
 @signals.worker_ready.connect
@@ -58,9 +79,20 @@ def _parent_works(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
+    """A process without a name in the ledger may not claim anything: this waits for a database that is away."""
     worker.return_memory()
-    rt = runtime(send)
-    _beats[os.getpid()] = worker.begin(rt, _queues)
+    while True:
+        try:
+            rt = runtime(send)
+            _beats[os.getpid()] = worker.begin(rt, _queues)
+            break
+        except UNREACHABLE:
+            log.warning("database.unreachable", where="worker")
+            time.sleep(0.5)
+        except Exception as error:  # noqa: BLE001 - Celery would only log it, and give the process work all the same
+            log.error("worker.cannot_start", kind=type(error).__name__, trail=trail(error))
+            time.sleep(1.0)
+            os._exit(1)
     threading.Thread(target=_warm_up, args=(rt,), name="warm-up", daemon=True).start()
     threading.Thread(target=_watch_flag, args=(rt.stopping,), name="stop-watch", daemon=True).start()
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import structlog
 
 from hive.ledger.db import UNREACHABLE, Database
-from hive.runtime import Runtime
+from hive.runtime import Runtime, open_runtime
 from hive.settings import Settings
 
 log = structlog.get_logger()
@@ -123,6 +123,18 @@ def bury_the_dead(db: Database) -> int:
                 tx.run("bury", id=row.id)
                 buried += 1
     return buried
+
+
+def check(settings: Settings) -> None:
+    """See that there is a database with a schema, and that our hive key opens it.
+
+    Raises NotRunning, MissingHiveKey, KeyFileRefused, NewerSchema or Unsealable with what to mend, or UNREACHABLE.
+    """
+    rt = open_runtime(settings)
+    try:
+        rt.keyring().key("record")
+    finally:
+        rt.close()
 
 
 def begin(rt: Runtime, queues: Sequence[str] = ()) -> Heartbeat:
