@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 import structlog
 
 from hive.settings import settings
 
+# Celery says at each start that root may be dangerous, for messages may be pickles: ours are JSON, nothing else is
+# taken. It says so before it asks anybody how to log, so this stands where every process of the hive comes by.
+warnings.filterwarnings("ignore", message="(?s)You're running the worker with superuser privileges")
+
 
 def configure() -> None:
-    """JSON lines on standard error; a terminal gets readable ones. Libraries speak from WARNING on."""
-    level = getattr(logging, settings().log_level.upper(), logging.INFO)
+    """JSON lines on standard error; a terminal gets readable ones. Libraries speak from WARNING on.
+
+    Celery too, which else says of each task that it came and that it went: our own lines tell more.
+    """
+    level = logging.getLevelNamesMapping()[settings().log_level]
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -28,4 +36,4 @@ def configure() -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True
     )
-    logging.getLogger("celery").setLevel(level)
+    logging.getLogger("celery").setLevel(max(level, logging.WARNING))

@@ -8,10 +8,18 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(le=31_536_000, allow_inf_nan=False)]
+"""A year at most: what is longer was meant otherwise."""
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda level: level.upper() if isinstance(level, str) else level),
+]
 
 
 class Settings(BaseSettings):
@@ -33,39 +41,57 @@ class Settings(BaseSettings):
     key_file: Path | None = Field(None, description="a file that holds the hive key, mode 0600")
 
     gateway_host: str = Field("127.0.0.1", description="address the gateway listens on")
-    gateway_port: int = Field(8000, description="the gateway's port")
-    flower_port: int = Field(5555, description="Flower's port")
+    gateway_port: int = Field(8000, ge=0, le=65535, description="the gateway's port; 0 is any free one")
+    flower_port: int = Field(5555, ge=0, le=65535, description="Flower's port; 0 is any free one")
 
     flower_login: SecretStr | None = Field(
         None, description="user:password of Flower; unset: made once under the data folder"
     )
 
-    lease: float = Field(10.0, description="seconds without a heartbeat after which a worker's tasks are taken back")
-    heartbeat: float = Field(3.0, description="seconds between heartbeats of a worker process")
-    janitor: float = Field(1.0, description="seconds between two janitor passes")
-    leg: float = Field(60.0, description="seconds that one collect task reads before it hands over to the next")
-    landing_limit: float = Field(300.0, description="seconds that one landing transaction may last")
-    batch_bytes: int = Field(16 << 20, description="a batch is closed at this size, uncompressed")
-    batch_rows: int = Field(50_000, description="a batch is closed at this number of records")
-    batch_wait: float = Field(0.5, description="a batch is closed when its first record has waited this long")
-    value_limit: int = Field(64 << 20, description="a value above this size is quarantined")
-    hints_per_queue: int = Field(32, description="hints outstanding on one queue; the rest waits in the ledger")
-    pending_bytes_per_flight: int = Field(
-        512 << 20, description="sealed bytes of one flight above which it stops reading"
+    lease: Seconds = Field(
+        10.0, gt=0, description="seconds without a heartbeat after which a worker's tasks are taken back"
     )
-    pending_bytes: int = Field(4 << 30, description="sealed bytes of all flights above which nothing is read")
-    max_attempts: int = Field(5, description="attempts after which a task is dead")
-    retention_days: int = Field(7, description="days that finished tasks, receipts and events are kept")
+    heartbeat: Seconds = Field(
+        3.0, gt=0, validate_default=True, description="seconds between heartbeats of a worker process"
+    )
+    janitor: Seconds = Field(1.0, gt=0, description="seconds between two janitor passes")
+    leg: Seconds = Field(60.0, ge=0, description="seconds that one collect task reads before it hands over to the next")
+    landing_limit: Seconds = Field(300.0, gt=0, description="seconds that one landing transaction may last")
+    batch_bytes: int = Field(16 << 20, ge=1, description="a batch is closed at this size, uncompressed")
+    batch_rows: int = Field(50_000, ge=1, description="a batch is closed at this number of records")
+    batch_wait: Seconds = Field(0.5, ge=0, description="a batch is closed when its first record has waited this long")
+    value_limit: int = Field(64 << 20, ge=1, description="a value above this size is quarantined")
+    hints_per_queue: int = Field(32, ge=1, description="hints outstanding on one queue; the rest waits in the ledger")
+    pending_bytes_per_flight: int = Field(
+        512 << 20, ge=1, description="sealed bytes of one flight above which it stops reading"
+    )
+    pending_bytes: int = Field(4 << 30, ge=1, description="sealed bytes of all flights above which nothing is read")
+    max_attempts: int = Field(5, ge=1, description="attempts after which a task is dead")
+    retention_days: int = Field(
+        7, ge=1, le=36_500, description="days that finished tasks, receipts and events are kept"
+    )
     transaction_pooling: bool = Field(
         False, description="the database is reached through pgbouncer in transaction mode"
     )
     ready_file: Path | None = Field(None, description="a file that this process makes once it works; set by `hive up`")
-    log_level: str = Field("INFO", description="least severe level that is logged")
+    log_level: LogLevel = Field("INFO", description="least severe level that is logged")
     search: bool = Field(True, description="index landed text for full-text search")
     crash_at: str = Field("", description="tests only: kill this process at the named step of the protocol")
     crash_once: Path | None = Field(
         None, description="tests only: a file that is made by the first crash and prevents a second"
     )
+
+    @field_validator("heartbeat")
+    @classmethod
+    def _before_the_lease_ends(cls, heartbeat: float, told: ValidationInfo) -> float:
+        lease = told.data.get("lease")
+        if lease is not None and heartbeat >= lease:
+            raise PydanticCustomError(
+                "late_heartbeat",
+                "{heartbeat} seconds is no less than HIVE_LEASE ({lease}): workers would count as dead",
+                {"heartbeat": f"{heartbeat:g}", "lease": f"{lease:g}"},
+            )
+        return heartbeat
 
     @property
     def key_path(self) -> Path:

@@ -2,7 +2,7 @@
 
 What JSON or jsonb cannot hold is changed in the one way that loses least, and the field gets a mark:
 
-    nul      U+0000, which jsonb refuses, became U+FFFD
+    nul      U+0000, which jsonb refuses, became U+FFFD; in the name of a member too
     base64   bytes became base64 text
     text     NaN and infinities, numbers that no JSON can write, became their names as text
 """
@@ -13,6 +13,7 @@ import base64
 import json
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from nectar.batch import mark_of
 from nectar.canonical import to_polars
+from nectar.jsonrows import text as json_text
 
 Marks = dict[int, dict[str, str]]
 """Row -> field -> mark."""
@@ -130,8 +132,8 @@ def _json(series: pl.Series, name: str, marks: Marks) -> pl.Series:
         return series
     texts = series.to_list()
     for row in unsafe.fill_null(value=False).arg_true():
-        value, changed = clean(json.loads(texts[row]))
-        texts[row] = json.dumps(value, ensure_ascii=False)
+        value, changed = clean(json.loads(texts[row], parse_float=Decimal))
+        texts[row] = json_text(value)
         if changed:
             marks.setdefault(int(row), {})[name] = "nul"
     return pl.Series(texts, dtype=pl.String)
@@ -156,8 +158,11 @@ def clean(value: Any) -> tuple[Any, bool]:
         tidy = value.replace("\x00", "�").encode("utf-8", "replace").decode() if _odd(value) else value
         return tidy, tidy != value
     if isinstance(value, dict):
-        pairs = [(clean(str(k)), clean(v)) for k, v in value.items()]
-        return {k[0]: v[0] for k, v in pairs}, any(k[1] or v[1] for k, v in pairs)
+        cleaned = {k: clean(v) for k, v in value.items()}
+        names, renamed = _names(list(cleaned))
+        return dict(zip(names, (v for v, _ in cleaned.values()), strict=True)), renamed or any(
+            changed for _, changed in cleaned.values()
+        )
     if isinstance(value, list | tuple):
         items = [clean(v) for v in value]
         return [v for v, _ in items], any(c for _, c in items)
@@ -166,6 +171,23 @@ def clean(value: Any) -> tuple[Any, bool]:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode(), True
     return value, False
+
+
+def _names(names: list[Any]) -> tuple[list[str], bool]:
+    """Names of an object's members that jsonb takes; one that came to equal another gets a number, nothing is lost."""
+    cleaned = [clean(str(name)) for name in names]
+    if not any(changed for _, changed in cleaned):
+        return [name for name, _ in cleaned], False
+    used = {name for name, changed in cleaned if not changed}
+    found = []
+    for plain, changed in cleaned:
+        name, count = plain, 1
+        while changed and name in used:
+            count += 1
+            name = f"{plain}#{count}"
+        used.add(name)
+        found.append(name)
+    return found, True
 
 
 def _odd(text: str) -> bool:

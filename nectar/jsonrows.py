@@ -11,12 +11,15 @@ How a column is typed
   * objects with the same fields, lists of one kind: struct and list; anything else is JSON text marked `json`
 
 Names: columns that start with `_` are reserved, so a field that is empty, starts with `_` or starts with `underscore`
-gets `underscore` in front: `_id` is `underscore_id`. No two fields can meet, whatever they are called.
+gets `underscore` in front: `_id` is `underscore_id`. What no database takes, and what nobody reads, is cleaned: see
+`clean_name`. No two fields can meet, whatever they are called, and a field's column never depends on the other rows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from decimal import Decimal
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -30,6 +33,11 @@ from nectar.errors import SkipRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+NAME_LENGTH = 200
+"""Characters of a column's name at most."""
+
+_REPLACEMENT = "\ufffd"
+_UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 _PREFIX = "underscore"
 _WORD = 2**63
 _NUMBERS = {int, float, Decimal}
@@ -39,7 +47,19 @@ _MAX_FIELDS = 256  # an object with more is a map of ids, not a structure
 
 def escape(name: str) -> str:
     """The column that a JSON field becomes."""
-    return _PREFIX + name if not name or name.startswith(("_", _PREFIX)) else name
+    return clean_name(_PREFIX + name if not name or name.startswith(("_", _PREFIX)) else name)
+
+
+def clean_name(name: str) -> str:
+    """A field's name without control characters (each is U+FFFD), of at most NAME_LENGTH characters.
+
+    A name that had to be changed ends in a hash of what it was, so that two names stay two; one that looks as if it had
+    been changed counts as such.
+    """
+    if len(name) < NAME_LENGTH and not _UNCLEAN.search(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{_UNCLEAN.sub(_REPLACEMENT, name)[: NAME_LENGTH - 13]}_{digest}"
 
 
 def parse(raw: bytes | str) -> Any:

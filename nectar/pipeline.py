@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nectar.extract import extract
+from nectar.jsonrows import clean_name
 
 
 class Scrubs(Protocol):
@@ -47,6 +48,7 @@ class Refined:
 
 def refine(table: pa.Table, scrubber: Scrubs, *, document: bool, value_limit: int) -> Refined:
     """Validate, extract and scrub. A record that cannot be used is in `failed`; the others do not suffer."""
+    table = _without_nul(table)
     failed = oversized(table, value_limit)
     table, rows = without(table, list(range(table.num_rows)), failed)
     if document:
@@ -59,6 +61,13 @@ def refine(table: pa.Table, scrubber: Scrubs, *, document: bool, value_limit: in
     failed |= {rows[i]: code for i, code in scrubbed.failed.items()}
     clean, kept = without(scrubbed.table, list(range(table.num_rows)), scrubbed.failed)
     return Refined(clean, [rows[i] for i in kept], _renumber(scrubbed.removed, kept), failed)
+
+
+def _without_nul(table: pa.Table) -> pa.Table:
+    """PostgreSQL takes no NUL, in names neither: a bee that makes its own tables may have sent one."""
+    if not any("\x00" in name for name in table.column_names):
+        return table
+    return table.rename_columns([clean_name(name) if "\x00" in name else name for name in table.column_names])
 
 
 def oversized(table: pa.Table, limit: int) -> dict[int, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from hive.jars.quarantine import HEADER_BYTES
 from hive.ledger.db import Database
 from hive.vault.envelope import NONCE_BYTES, TAG_BYTES
 
@@ -16,7 +17,7 @@ SELECT q.id, b.name AS bee, j.name AS jar, s.name AS stream, q.flight::text AS f
   FROM hive.quarantine q LEFT JOIN hive.bee b ON b.id = q.bee LEFT JOIN hive.jar j ON j.id = q.jar
   LEFT JOIN hive.stream s ON s.id = q.stream
 """
-_FRAME = {"frame": NONCE_BYTES + TAG_BYTES}
+_FRAME = {"frame": NONCE_BYTES + TAG_BYTES + HEADER_BYTES}
 
 
 def entries(db: Database, state: str = "open") -> list[dict[str, Any]]:
@@ -27,7 +28,10 @@ def entries(db: Database, state: str = "open") -> list[dict[str, Any]]:
 
 
 def entry(db: Database, number: int) -> dict[str, Any]:
-    """One entry: what kind of content it is, its size in bytes, the reason and the place. Raises LookupError."""
+    """One entry: its kind of content, its size in bytes (the sealed place counts), reason and place.
+
+    Raises LookupError.
+    """
     with db.transaction() as tx:
         rows = tx.psycopg.cursor(row_factory=dict_row)
         found = rows.execute(_ENTRY + " WHERE q.id = %(id)s", {**_FRAME, "id": number}).fetchone()

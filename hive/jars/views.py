@@ -1,7 +1,7 @@
 """A typed SQL view for each stream of a jar: `jars.{jar}__{stream}`.
 
-Its casts are total: null and a mark, never an error. It is a help for readers and no part of a landing: where PostgreSQL
-takes no view, the records land all the same and are read from `data`.
+Its casts are total: null and a mark, never an error. It is a help for readers and no part of a landing: where
+PostgreSQL takes no view, the records land all the same and are read from `data`.
 """
 
 from __future__ import annotations

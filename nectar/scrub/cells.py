@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import count
 
 from nectar.keys import PseudonymKeys
 from nectar.scrub import actions, context
@@ -19,6 +20,9 @@ from nectar.scrub.spans import Piece, by_worth, pieces, splice
 
 _ORDER = {entity: place for place, entity in enumerate(e.ENTITIES)}
 _INTEGER = re.compile(r"-?(\d{1,40})(?:\.0*)?", re.ASCII)
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""A plain identifier: a name that programs give, and no person's."""
+_TELLING = frozenset({e.EMAIL_ADDRESS, e.US_SSN, e.CREDIT_CARD, e.PHONE_NUMBER})
 _NINE_DIGITS = (e.US_SSN, e.ABA_ROUTING_NUMBER)
 """Numbers with leading zeros, which an integer has lost."""
 
@@ -75,6 +79,53 @@ class Cells:
             if outcome is not None:
                 outcomes[text] = outcome
         return outcomes
+
+    def member_names(self, path: str, names: Sequence[str]) -> tuple[list[str], Counter[str], str | None]:
+        """Names of the members of an object at `path`: (scrubbed, how many of each kind were taken out, a failure).
+
+        As keys of a JSON document are: one that came to equal another gets a number.
+        """
+        outcomes = self.texts(path, names, None, is_key=True)
+        if not outcomes:
+            return list(names), Counter(), None
+        taken: Counter[str] = Counter()
+        failed = None
+        used = {name for name in names if name not in outcomes}
+        found = []
+        for name in names:
+            outcome = outcomes.get(name)
+            new = plain = name
+            if outcome is not None:
+                failed = failed or outcome.failed
+                new = plain = outcome.value or actions.REDACTED
+                taken.update({kind: number for _, kind, number in outcome.counts})
+                same = 1
+                while new in used:
+                    same += 1
+                    new = f"{plain}#{same}"
+                used.add(new)
+            found.append(new)
+        return found, taken, failed
+
+    def column_names(self, names: Sequence[str]) -> list[str]:
+        """Names of a table's columns, those that tell of a person as `<EMAIL_ADDRESS>1`.
+
+        A number and no pseudonym, for columns stay: in the view, in the pollen, in everybody's queries. They would
+        become more with each person.
+        """
+        wanted = frozenset(entity for entity, action in self.profile.actions if action is not Action.KEEP) & _TELLING
+        odd = [name for name in names if not name.startswith("_") and len(name) >= 5 and not _WORD.fullmatch(name)]
+        scans: Mapping[str, Scan] = scan_texts(odd, wanted) if wanted and odd else {}
+        used, found = set(names), []
+        for name in names:
+            scan = scans.get(name, ())
+            new = name
+            if isinstance(scan, ScanError) or scan:
+                label = actions.REDACTED if isinstance(scan, ScanError) else _label(scan[0])
+                new = next(free for n in count(1) if (free := f"{label}{n}") not in used)
+                used.add(new)
+            found.append(new)
+        return found
 
     def wants_numbers(self, path: str) -> frozenset[str]:
         """Entities that an integer of this field can be: cards by their check digit, others by the field's name."""

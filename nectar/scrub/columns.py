@@ -43,7 +43,7 @@ class Tally:
             pa.table(
                 {
                     "row": pa.array(rows, pa.int32()),
-                    "field": pa.repeat(path, len(rows)),
+                    "field": pa.repeat(_storable(path), len(rows)),
                     "kind": pa.repeat(kind, len(rows)),
                     "count": pa.array(counts, pa.int32()),
                 },
@@ -188,12 +188,21 @@ class Columns:
     def _struct(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
         members = array.flatten()
         fields = [array.type.field(i) for i in range(array.type.num_fields)]
-        changed = [
-            self.scrub(member, f"{path}.{f.name}" if path else f.name, mark_of(f), rule, rows)
-            for f, member in zip(fields, members, strict=True)
-        ]
-        if all(new is old for new, old in zip(changed, members, strict=True)):
+        names, taken, failed = self.cells.member_names(path, [f.name for f in fields])
+        there = pc.is_valid(array).to_numpy(zero_copy_only=False)
+        for kind, count in taken.items():
+            self.tally.add(path, kind, rows[there], np.full(int(there.sum()), count, dtype=np.int32))
+        if failed:
+            self.tally.fail(rows[there], failed)
+        changed = []
+        for f, name, member in zip(fields, names, members, strict=True):
+            below, shown = (f"{path}.{n}" if path else n for n in (f.name, name))
+            # A rule is written for the name that the source has; nothing else may show that name any more.
+            inner = rule if name == f.name else self.cells.rule_of(below) or rule
+            changed.append(self.scrub(member, shown, mark_of(f), inner, rows))
+        if all(new is old for new, old in zip(changed, members, strict=True)) and not taken:
             return array
+        fields = [f.with_name(name) for f, name in zip(fields, names, strict=True)]
         retyped = [retype(f, new) for f, new in zip(fields, changed, strict=True)]
         return pa.StructArray.from_arrays(changed, fields=retyped, mask=array.is_null())
 
@@ -230,6 +239,11 @@ class Columns:
             changed = np.array([bool(copy.counts) for copy in copies], dtype=bool)
             self.tally.fail(rows[changed], "does_not_fit")
             return pc.if_else(pa.array(changed), pa.scalar(None, array.type), array)
+
+
+def _storable(path: str) -> str:
+    """A path that every database takes: names inside JSON documents hold anything."""
+    return path.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def retype(given: pa.Field, array: pa.Array) -> pa.Field:

@@ -32,7 +32,7 @@ from nectar.scrub.frames import (
 from nectar.scrub.profiles import Action, Profile, known_keys, profile_named
 from nectar.scrub.rules import Rules, parse_rules
 
-REVISION = 2
+REVISION = 3
 """Raised when our own recognisers, context words or actions change what comes out."""
 
 _DECIDERS = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")
@@ -137,7 +137,8 @@ class DataScrubber:
     def scrub(self, table: pa.Table) -> Scrubbed:
         """Scrub the records of a batch. Columns whose name starts with `_` and binary columns stay as they are.
 
-        Text that is marked `json` is scrubbed in its strings and stays JSON; text marked `number` is a number.
+        Text that is marked `json` is scrubbed in its strings and stays JSON; text marked `number` is a number. With a
+        profile, a column whose name holds an address or a number of a person gets another name: `<EMAIL_ADDRESS>1`.
         """
         tally = Tally()
         result = self._table(table, tally, skip_reserved=True)
@@ -153,12 +154,17 @@ class DataScrubber:
     def _table(self, table: pa.Table, tally: Tally, *, skip_reserved: bool) -> pa.Table:
         columns = Columns(self._cells, tally)
         rows = np.arange(table.num_rows)
+        own = table.column_names
+        if skip_reserved:
+            table = table.rename_columns(self._cells.column_names(own))
         for place, given in enumerate(table.schema):
             if skip_reserved and given.name.startswith("_"):
                 continue
             array = _as_array(table.column(place).combine_chunks())
             mark = mark_of(given)
-            new = columns.scrub(array, given.name, mark, None, rows)
+            # A rule is written for the name that the source has.
+            rule = None if given.name == own[place] else self._cells.rule_of(own[place])
+            new = columns.scrub(array, given.name, mark, rule, rows)
             if new is not array:
                 field = retype(given, new)
                 if mark == "number":

@@ -156,6 +156,34 @@ class TestWrongUse:
         assert "bee 'sales', field 'type'" in said.err
         assert "did you mean 'postgresql'?" in said.err
 
+    @pytest.mark.parametrize(
+        ("variable", "value", "told"),
+        [
+            ("LEASE", "-1", "greater than 0"), ("LEASE", "nan", "finite"),
+            ("LEASE", "2", "no less than HIVE_LEASE (2)"),
+            ("HEARTBEAT", "10", "no less than HIVE_LEASE (10)"), ("JANITOR", "0", "greater than 0"),
+            ("LEG", "-1", "equal to 0"), ("LANDING_LIMIT", "inf", "finite"), ("BATCH_WAIT", "-0.5", "equal to 0"),
+            ("BATCH_ROWS", "0", "equal to 1"), ("BATCH_BYTES", "0", "equal to 1"), ("VALUE_LIMIT", "0", "equal to 1"),
+            ("HINTS_PER_QUEUE", "0", "equal to 1"), ("PENDING_BYTES", "0", "equal to 1"),
+            ("PENDING_BYTES_PER_FLIGHT", "-5", "equal to 1"), ("MAX_ATTEMPTS", "0", "equal to 1"),
+            ("RETENTION_DAYS", "-1", "equal to 1"), ("GATEWAY_PORT", "65536", "65535"),
+            ("FLOWER_PORT", "-1", "equal to 0"),
+            ("LOG_LEVEL", "loud", "'WARNING'"),
+        ],
+    )  # fmt: skip
+    def test_a_setting_that_makes_no_sense_is_refused_by_its_name(self, bare_hive, variable, value, told):
+        bare_hive.set({f"HIVE_{variable}": value})
+        said = bare_hive("status")
+
+        assert (said.code, said.out) == (2, "")
+        assert f"HIVE_{'HEARTBEAT' if 'HIVE_LEASE' in told else variable}: " in said.err
+        assert told in said.err
+
+    def test_settings_at_their_bounds_are_taken(self, bare_hive):
+        bare_hive.set({"HIVE_LOG_LEVEL": "warning", "HIVE_GATEWAY_PORT": 0, "HIVE_FLOWER_PORT": 65535, "HIVE_LEG": 0})
+
+        assert bare_hive("status").code == 1, "nothing is wrong but that no hive runs"
+
     @pytest.mark.parametrize("flight", ["seven", "00000000-0000-0000-0000-000000000000"])
     def test_a_flight_that_is_not_known_brings_where_they_are_listed(self, hive, flight):
         said = hive("flight", flight)
@@ -605,7 +633,7 @@ class TestQuarantine:
 
 
 class TestLease:
-    def test_a_released_stream_is_read_on_and_who_held_it_writes_nothing(self, hive, make_nest):
+    def test_a_released_stream_is_read_on_and_who_held_it_writes_nothing(self, hive, make_nest, monkeypatch):
         nest = make_nest(batch_rows=2, leg=0.0)
         rows = [{"id": n, "name": f"person {n}"} for n in range(8)]
         write(nest.register() / "a.jsonl", rows)
@@ -616,7 +644,8 @@ class TestLease:
 
         listed = hive("lease", "list", "--json").json
         released = hive("lease", "release", "people")
-        with capture_logs():
+        with capture_logs(), monkeypatch.context() as patch:
+            patch.setattr("hive.flight.work.find_room", lambda _task, _rt: True)  # it found the stream free, above
             run(held, slow)
         sealed = nest.rows("SELECT sealed_seq FROM hive.checkpoint")
         nest.hurry()
@@ -658,3 +687,16 @@ class TestProgram:
         )
 
         assert done.stderr == ""
+
+
+def test_celery_is_silent_about_tasks_and_root():
+    """Two lines for each task, and a warning at each start, would bury what someone must act on."""
+    code = (
+        "import logging, warnings, hive.logs; from celery.platforms import ROOT_DISCOURAGED;"
+        "hive.logs.configure(); warnings.warn(ROOT_DISCOURAGED);"
+        "logging.getLogger('celery.app.trace').info('Task succeeded');"
+        "logging.getLogger('celery.worker').warning('look here')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert said.stderr == "WARNING celery.worker look here\n"

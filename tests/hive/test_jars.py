@@ -1,7 +1,5 @@
 """What stands around landed records: typed views that never stop a landing, quarantine that names nobody."""
 
-# ruff: noqa: F811 - fixtures are imported, then asked for by name
-
 from __future__ import annotations
 
 import psycopg
@@ -9,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import hive.jars.views
+from hive.jars.quarantine import open_entry, open_record, shown_place
 from hive.jars.views import identifiers
 from tests.hive.nest import make_nest, nest, rows_of, write
 
@@ -81,6 +80,38 @@ class TestViews:
         assert found[first] == first
         assert len(set(found.values())) == len(names)
         assert all(0 < len(name.encode()) <= 63 for name in found.values())
+
+
+class TestPlaces:
+    @pytest.mark.parametrize(
+        ("place", "shown"),
+        [
+            ("jane.doe@example.com.csv:7", "*.csv, line 7"), ("john.smith@example.com.txt", "*.txt"),
+            ("john.smith@example.com", "*"), ("Ann 202-555-0143.PDF", "*.pdf"),
+            ("sub/Ann/a.csv.gz:12", "*.csv.gz, line 12"),
+            ("export of Ann:7", "*, line 7"), ("tel:2025550143", "*"), ("2025550143", "*"), ("a.smith:7", "*, line 7"),
+            ("stream people, page 1, item 3", "page 1, item 3"), ("page 3, item 11", "page 3, item 11"),
+            ("Ann, page 3, Smith", "page 3"), ("a.json, item 4", "*.json, item 4"), ("a.json, Ann 4", "*.json"),
+            ("", ""),
+            ("a.csv:7\nAnn", "*"),
+        ],
+    )  # fmt: skip
+    def test_of_a_place_only_the_format_and_numbers_are_shown(self, place, shown):
+        assert shown_place(place) == shown
+
+    def test_a_file_named_for_a_person_is_sealed_with_what_it_held(self, nest):
+        folder = nest.register()
+        (folder / "jane.doe@example.com.jsonl").write_text('{"id": 1}\nno json\n')
+
+        assert nest.land().records_quarantined == 1
+
+        ((place, row),) = nest.rows("SELECT place, to_jsonb(q)::text FROM hive.quarantine q")
+        assert place == "*.jsonl, line 2"
+        assert "jane" not in row
+        sealed = nest.rows('SELECT checkpoint, seq, "row", body FROM hive.quarantine')[0]
+        _, key = nest.rt.keyring("default").key("quarantine")
+        assert open_entry(key, *sealed) == ("jane.doe@example.com.jsonl:2", b"no json\n")
+        assert open_record(key, *sealed) == b"no json\n"
 
 
 @pytest.fixture(autouse=True)

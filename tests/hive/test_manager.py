@@ -1,7 +1,5 @@
 """A configuration file and the bees of the hive: after `apply` they agree, or nothing has changed."""
 
-# ruff: noqa: F811 - fixtures are imported, then asked for by name
-
 from __future__ import annotations
 
 import pytest

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nectar.batch import mark_of
 from nectar.errors import SkipRecord
-from nectar.jsonrows import escape, parse, sift, table, text
+from nectar.jsonrows import NAME_LENGTH, clean_name, escape, parse, sift, table, text
 
 
 def column(*values: Any) -> tuple[str | None, str, list[Any]]:
@@ -85,6 +85,28 @@ def test_escaped_names_stay_apart(names: list[str]) -> None:
 
     assert len(set(escaped)) == len(names)
     assert not [name for name in escaped if not name or name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", ["k\x00", "a\tb", "\x1b[2J", "\x85", "n" * 300, "\ufffd", "_" * 300])
+def test_a_name_that_no_database_takes_is_cleaned_in_one_way(name: str) -> None:
+    cleaned = escape(name)
+
+    assert len(cleaned) <= NAME_LENGTH
+    assert cleaned.isprintable()
+    assert table([{name: 1}, {"other": 2}]).column_names == [cleaned, "other"]
+
+
+def test_names_that_are_cleaned_stay_apart() -> None:
+    names = ["k\x00", "k\x01", "k\ufffd", "n" * 300, "n" * 301, "n" * NAME_LENGTH]
+    names += [clean_name(name) for name in names]
+
+    assert len({escape(name) for name in names}) == len(names)
+    assert table([dict.fromkeys(names, 1)]).num_columns == len(names)
+
+
+def test_ordinary_names_stay_as_they_are() -> None:
+    for name in ("k", "Straße 7", "a.b", "日本", "x" * (NAME_LENGTH - 1)):
+        assert clean_name(name) == name
 
 
 def test_of_equal_keys_the_last_wins() -> None:
