@@ -111,6 +111,14 @@ class Hive:
     def pids(self, name: str) -> list[int]:
         return [int(pid) for *what, pid in self.noted() if what == ["started", name]]
 
+    @staticmethod
+    def arguments(process: psutil.Process) -> str:
+        """Its command line; empty for one that ended meanwhile."""
+        try:
+            return " ".join(process.cmdline())
+        except psutil.Error:
+            return ""
+
     def left_behind(self) -> list[psutil.Process]:
         """Every process that belongs to this folder, by its arguments, its working folder or its environment."""
         found = []
@@ -282,7 +290,7 @@ def test_when_the_supervisor_is_killed_everything_else_ends_too(hive):
     process.wait()
 
     # A worker of Celery ends its own pool; the stand-in's is not asked to.
-    wait_until(lambda: all("pool of" in " ".join(p.cmdline()) for p in hive.left_behind()))
+    wait_until(lambda: all("pool of" in (hive.arguments(p) or "pool of nothing") for p in hive.left_behind()))
     assert not down(hive.settings)
     assert not hive.settings.state_path.exists()
 
