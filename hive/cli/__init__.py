@@ -26,7 +26,10 @@ for module in (up, demo, status, bees, fly, jars, config, quarantine, lease, vau
 def main() -> None:
     """Run the command of `sys.argv`. An error that a person can mend is told in words, without a traceback."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a reader that went away can still be told from a failure
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
