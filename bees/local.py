@@ -79,7 +79,7 @@ class LocalOptions(BeeOptions):
     batch_rows: int = Field(5000, gt=0, description="a batch is closed at this number of records")
     batch_bytes: int = Field(8 << 20, gt=0, description="a batch is closed at this size")
     streams: dict[StreamName, FileStream] = Field(
-        {}, description="unset: `documents`, every text, and `records`, the rows"
+        {}, description="unset: `records`, the rows of CSV and JSON Lines, and `documents`, every other text"
     )
 
     @field_validator("encoding")
@@ -153,6 +153,8 @@ class LocalBee(WorkerBee):
         stream = streams[name]
         document, endings = _reading(stream, built_in=not self.options.streams)
         matches = matcher(stream.patterns or self.options.patterns)
+        # Of the two streams of every folder each file is in one: a rule on a field must not be passed by in a text.
+        refused = _CSV + _JSONL if document and not self.options.streams else ()
         key = tuple(jsonrows.escape(field) for field in stream.key)
         if document and key not in ((), ("path",)):
             hint = "leave `key` out, or set `format` to csv or jsonl"
@@ -161,7 +163,9 @@ class LocalBee(WorkerBee):
         how += [self.options.max_file_bytes] if document else []
         return _Plan(
             name=name, document=document, stream=stream, key=key, settings=json.dumps(how),
-            wanted=lambda path: matches(path) and (not endings or path.lower().endswith(endings)),
+            wanted=lambda path: matches(path)
+            and (not endings or path.lower().endswith(endings))
+            and not (refused and path.lower().endswith(refused)),
         )  # fmt: skip
 
     def _offer(self, plan: _Plan) -> Stream:

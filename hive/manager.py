@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
 from bees.core.bee import WorkerBee
 from hive.config.load import from_mapping, load
@@ -196,14 +197,15 @@ class HiveManager:
         about = self._rows("SELECT connector, config FROM hive.bee WHERE id = %s", [bee.id])[0]
         return make_bee(name, about["connector"], about["config"], self._rt.vault(bee.tenant).text)
 
-    def apply(self, path: Path) -> list[str]:
+    def apply(self, path: Path, *, secrets: bool = True) -> list[str]:
         """Make the bees those of a configuration file; gives their names. Raises ConfigProblems, and changes nothing.
 
         Bees of an earlier file that this one does not name are disabled: they fly no more, what they landed stays. Bees
         of `register_worker` are left alone, and the file may not use their names.
+
+        `secrets=False`: what the vault does not hold yet is found missing when the bee flies.
         """
-        vault = self._rt.vault()
-        fleet = load(path, environ=environment(), vault=vault.text)
+        fleet = load(path, environ=environment(), vault=self._rt.vault().text if secrets else None)
         with self._rt.db.transaction() as tx:
             _refuse_taken(tx, path, list(fleet.bees))  # before a secret of theirs is written over
         blocks = {name: self._lifted(name, config) for name, config in fleet.bees.items()}
@@ -234,12 +236,19 @@ class HiveManager:
         return name
 
     def schedule_job(self, worker_id: str, schedule: str) -> str:
-        """Give a bee one schedule: a cron expression, or an interval such as `5m`. Gives the schedule's name."""
+        """Give a bee one schedule: a cron expression, or an interval such as `5m`. Gives the schedule's name.
+
+        Raises UnknownBee, or ValueError for what is no schedule.
+        """
         bee = self._bee(worker_id)
         block = self._rows("SELECT config FROM hive.bee WHERE id = %s", [bee.id])[0]["config"]
         config = BeeConfig.model_validate(block)
         is_cron = " " in schedule.strip()
-        made = config.new_schedule(cron=schedule) if is_cron else config.new_schedule(every=schedule)
+        try:
+            made = config.new_schedule(cron=schedule) if is_cron else config.new_schedule(every=schedule)
+        except ValidationError:
+            wanted = "a cron expression such as `0 */6 * * *`, or an interval such as `5m`"
+            raise ValueError(f"bee {worker_id!r}: {schedule!r} is no schedule, expected {wanted}") from None
         with self._rt.db.transaction() as tx:
             set_schedules(tx, bee.id, (made,))
         return str(made.name)

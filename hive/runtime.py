@@ -65,10 +65,11 @@ def open_runtime(chosen: Settings | None = None, send: Send = _nobody, owner: st
     Raises NotRunning or MissingHiveKey with what to set, NewerSchema, or UNREACHABLE.
     """
     chosen = chosen or settings()
+    url = chosen.database()  # first: where no hive runs, no key is made up
     key = hive_key(chosen)
-    database = Database(chosen.database(), transaction_pooling=chosen.transaction_pooling)
+    database = Database(url, transaction_pooling=chosen.transaction_pooling)
     try:
-        ensure_migrated(database.engine, chosen.database())
+        ensure_migrated(database.engine, url)
     except BaseException:
         database.close()
         raise

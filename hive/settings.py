@@ -124,7 +124,8 @@ class Settings(BaseSettings):
         found = self.running().get(name)
         if not found:
             raise NotRunning(
-                f"no hive is running on the data folder {self.data_dir}: start one with `hive up`, or set {variable}"
+                f"no hive is running on the data folder {self.data_dir.absolute()}: start one with `hive up`, name the "
+                f"folder of one that runs by HIVE_DATA_DIR, or set {variable}"
             )
         return str(found)
 

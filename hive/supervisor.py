@@ -197,7 +197,8 @@ class Supervisor:
         migrate(database_url)
         with HiveManager(rt=Runtime(self._settings, Database(database_url), key)) as hive:
             if self._config is not None:
-                hive.apply(self._config)
+                # The vault of a new hive is empty, and only a running hive's can be filled.
+                hive.apply(self._config, secrets=False)
             return {bee["queue"] for bee in hive.bees() if bee["enabled"]}
 
     def _publish(self, *, ready: bool) -> None:

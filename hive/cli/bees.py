@@ -25,16 +25,56 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def connectors(json: show.Json = False) -> None:
-    """List the kinds of source that bees can read."""
+def connectors(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one's options.")] = None,
+    json: show.Json = False,
+) -> None:
+    """List the kinds of source, or one's options."""
     from hive.registry import connectors as known
 
+    if name is not None:
+        _options(name, json=json)
+        return
     found = list(known().values())
     if json:
         show.document([{**info.__dict__, "queue": info.queue} for info in found])
         return
     rows = [(info.name, info.bee_type, info.summary, info.missing or None) for info in found]
     show.table(("connector", "type", "what it reads", "missing"), rows, empty="there are none")
+
+
+def _options(name: str, *, json: bool) -> None:
+    from hive.registry import connector
+
+    schema = connector(name).Options.model_json_schema()
+    if json:
+        show.document(schema)
+        return
+    kinds = {"source": schema, **schema.get("$defs", {})}
+    for title, kind in kinds.items():
+        needed = kind.get("required", [])
+        rows = [
+            (option, _kind(about), "needed" if option in needed else about.get("default"), about.get("description"))
+            for option, about in kind.get("properties", {}).items()
+        ]
+        if rows:
+            print(title)
+            show.table(("option", "type", "default", "meaning"), rows, empty="")
+            print()
+
+
+def _kind(about: dict[str, Any]) -> str:
+    """A type of JSON Schema in a word or two."""
+    if "$ref" in about:
+        return str(about["$ref"]).rpartition("/")[2]
+    if "anyOf" in about:
+        return " or ".join(_kind(one) for one in about["anyOf"])
+    if "enum" in about:
+        return " or ".join(map(str, about["enum"]))
+    inside = about.get("additionalProperties") if about.get("type") == "object" else about.get("items")
+    return (
+        f"{about.get('type', 'any')} of {_kind(inside)}" if isinstance(inside, dict) else str(about.get("type", "any"))
+    )
 
 
 def bees(json: show.Json = False) -> None:
@@ -120,11 +160,22 @@ def _from_file(name: str, config: Path) -> WorkerBee:
     from hive.settings import environment
     from hive.vault.store import MissingSecret
 
-    def no_vault(path: str) -> str:
-        raise MissingSecret(path)
+    def vault(path: str) -> str:
+        """Of the running hive, where one runs."""
+        from hive.runtime import open_runtime
+        from hive.settings import NotRunning
+
+        try:
+            rt = open_runtime()
+        except NotRunning:
+            raise MissingSecret(path) from None
+        try:
+            return rt.vault().text(path)
+        finally:
+            rt.close()
 
     found = load(config, environ=environment()).bee(name)
-    return make_bee(name, found.type, found.block(), no_vault)
+    return make_bee(name, found.type, found.block(), vault)
 
 
 def _stream(stream: Any) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def check(file: File, json: show.Json = False) -> None:
     if json:
         show.document({"ok": True, "bees": list(fleet.bees)})
     else:
-        show.say(f"{file}: {len(fleet.bees)} bees, nothing is wrong: {', '.join(fleet.bees)}")
+        show.say(f"{file}: nothing is wrong with {', '.join(fleet.bees)}; `hive check BEE` asks its source")
+        show.unscrubbed(fleet)
 
 
 def show_config(

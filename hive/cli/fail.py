@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ def explain(error: Exception) -> Told | None:
         return None  # a slip of ours, not a name that somebody mistyped
     if isinstance(error, wrong_use):
         return Told(str(error), WRONG_USE)
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return Told("the port is in use: end what listens there, or set HIVE_GATEWAY_PORT or HIVE_FLOWER_PORT", FAILED)
     if isinstance(error, OSError) and error.filename is not None:
         return Told(f"{error.filename}: {error.strerror}", FAILED)
     return None

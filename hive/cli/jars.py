@@ -16,7 +16,7 @@ Name = Annotated[str, typer.Argument(metavar="JAR", help="Name of the jar.")]
 
 def register(app: typer.Typer) -> None:
     app.command()(jars)
-    jar = typer.Typer(help="Look into one jar, or take it out.", no_args_is_help=True, rich_markup_mode=None)
+    jar = typer.Typer(help="Look into one jar, or export it.", no_args_is_help=True, rich_markup_mode=None)
     jar.command("show")(show_jar)
     jar.command("export")(export)
     app.add_typer(jar, name="jar")
@@ -55,7 +55,10 @@ def show_jar(name: Name, json: show.Json = False) -> None:
 def export(
     name: Name,
     format: Annotated[str, typer.Option(help="jsonl or parquet.")] = "jsonl",  # noqa: A002 - the option's name
-    output: Annotated[Path | None, typer.Option(help="File to write. [default: standard output]")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File to write; several streams as parquet make a folder. [default: standard output]"),
+    ] = None,
 ) -> None:
     """Write a jar to a file.
 
@@ -70,6 +73,9 @@ def export(
         )
     if output is None and format != "jsonl":
         raise typer.BadParameter(f"{format} is written to a file: name one", param_hint="--output")
+    if output is not None and (not output.parent.is_dir() or (format == "jsonl" and output.is_dir())):
+        wrong = "is a folder: name a file" if output.is_dir() else f"lies in no folder: make {output.parent} first"
+        raise typer.BadParameter(f"{output} {wrong}", param_hint="--output")
     with ledger() as rt, show.working(f"{name}: writes"):
         written = write(rt.db, name, format, output or sys.stdout.buffer)
     sys.stdout.flush()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
+    from hive.config.model import FleetConfig
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _WIDE = 500
 
@@ -84,6 +86,13 @@ def error_text(error: Mapping[str, Any] | None) -> str:
     where = f" (at {error['place']})" if error.get("place") else ""
     advice = f" - {error['advice']}" if error.get("advice") else ""
     return f"{message}{where}{advice}"
+
+
+def unscrubbed(fleet: FleetConfig) -> None:
+    """Warn of bees whose records land as they are: that must be meant."""
+    bare = [name for name, bee in fleet.bees.items() if not bee.scrubbing.profile and not bee.scrubbing.custom_rules]
+    if bare:
+        say(f"warning: without `scrubbing`, records land as they are: {', '.join(bare)}")
 
 
 class Line:

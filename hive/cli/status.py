@@ -20,11 +20,14 @@ def status(json: show.Json = False) -> None:
     with ledger() as rt:
         found = look(rt.db)
     state = settings().running()
+    found["database"] = _address(settings().database())
     found |= {name: state.get(name) for name in ("gateway", "flower", "started_at")}
     if json:
         show.document(found)
         return
-    show.fields({name: found[name] for name in ("version", "gateway", "flower", "started_at") if found[name]})
+    show.fields(
+        {name: found[name] for name in ("version", "database", "gateway", "flower", "started_at") if found[name]}
+    )
     print()
     workers = [
         (w["id"], w["alive"], w["queues"], w["running"], f"{w['rss'] >> 20} MB", w["last_heartbeat"])
@@ -42,3 +45,10 @@ def status(json: show.Json = False) -> None:
         for b in found["bees"]
     ]
     show.table(("bee", "connector", "enabled", "last flight", "ended", "next slot"), bees, empty="there are no bees")
+
+
+def _address(url: str) -> str:
+    """Of the jars, for psql and the like; the password is in the data folder's state file, or yours."""
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).render_as_string(hide_password=True)

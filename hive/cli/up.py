@@ -43,7 +43,7 @@ def up(
 
         chosen = _settings(data, config)
         if chosen.config is not None:
-            load(chosen.config, environ=environment())  # what is wrong is said before anything starts
+            show.unscrubbed(load(chosen.config, environ=environment()))  # what is wrong is said before anything starts
         first = not (chosen.data_dir / "flower.secret").exists()
         if not detach:
             _run(chosen, first=first)

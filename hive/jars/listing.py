@@ -24,7 +24,8 @@ SELECT j.name, j.kind, j.visible, coalesce(s.records, '{}') AS records, j.create
 """
 
 _STREAMS = """
-SELECT s.id, b.name AS bee, s.name AS stream, 'jars.' || s.view AS view, coalesce(p.columns, '{}') AS columns,
+SELECT s.id, b.name AS bee, s.name AS stream, 'jars.' || quote_ident(s.view) AS view,
+       coalesce(p.columns, '{}') AS columns,
        (SELECT count(*) FROM hive.honey h WHERE h.part = %(part)s AND h.jar = s.jar AND h.bee = s.bee
            AND h.stream = s.id AND h.deleted_at IS NULL) AS records,
        (SELECT coalesce(sum(q.records), 0)::bigint FROM hive.quarantine q

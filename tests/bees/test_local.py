@@ -235,12 +235,20 @@ def test_text_is_known_by_content_and_binaries_are_left_out(tmp_path: Path) -> N
 
 
 def test_a_large_document_is_set_aside_once_but_rows_have_no_such_limit(tmp_path: Path, later: None) -> None:
-    write(tmp_path, a_csv="id\n" + "1\n" * 100, big_bin=bytes(300))
+    write(tmp_path, a_csv="id\n" + "1\n" * 100, a_txt="1\n" * 100, big_bin=bytes(300))
     batches = read(tmp_path, max_file_bytes=99)
 
-    assert rejects(batches) == [("a.csv", "too_large")]
+    assert rejects(batches) == [("a.txt", "too_large")]
     assert read(tmp_path, cursor=batches[-1].cursor, max_file_bytes=99) == []
     assert len(rows(read(tmp_path, "records", max_file_bytes=99))) == 100
+
+
+def test_of_the_streams_of_every_folder_a_file_is_in_one(tmp_path: Path, later: None) -> None:
+    """A rule on a field must not be passed by in the file's text."""
+    write(tmp_path, a_csv="id\n1\n", b_jsonl='{"id": 2}\n', c_txt="words")
+
+    assert paths(read(tmp_path)) == ["c.txt"]
+    assert {row["source_file"] for row in rows(read(tmp_path, "records"))} == {"a.csv", "b.jsonl"}
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -566,7 +574,8 @@ def test_whatever_changes_and_wherever_reading_stops_the_jar_holds_what_the_file
         for changes, stop in [*legs, ([], 10**6), ([], 10**6)]:
             for what in changes:
                 change(root, *what)
-            for batch in read(root, stream, cursor, batch_rows=2)[:stop]:
+            how = {stream: {"format": "document" if stream == "documents" else "csv"}}
+            for batch in read(root, stream, cursor, batch_rows=2, streams=how)[:stop]:
                 cursor = batch.cursor
                 for row in batch.table.to_pylist():
                     jar[row.get("path") or (row["source_file"], row["source_row"])] = row.get("content") or row["id"]
