@@ -41,7 +41,7 @@ def test_its_configuration_loads(tmp_path):
 
 
 def test_its_bee_is_a_bee():
-    (example,) = [block for block in blocks("python") if "WorkerBee" in block]
+    (example,) = [block for block in blocks("python") if "(WorkerBee)" in block]
     made: dict[str, type[WorkerBee]] = {"__name__": "weather"}
     exec(compile(example, "weather.py", "exec"), made)
     bee = made["WeatherBee"].from_options({"url": "http://localhost:1"})
