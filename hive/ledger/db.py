@@ -106,6 +106,15 @@ class Transaction:
         return self.psycopg.cursor(row_factory=namedtuple_row).execute(text, values)
 
 
+@contextmanager
+def _or_close(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Around what gives a connection back: one that was interrupted in the middle of a query cannot be used again."""
+    try:
+        yield
+    except psycopg.Error:
+        connection.close()
+
+
 class Database:
     """Our PostgreSQL, as one process sees it."""
 
@@ -120,7 +129,7 @@ class Database:
             try:
                 yield Transaction(connection)
             finally:
-                if not connection.closed:
+                with _or_close(connection):
                     connection.autocommit = False
 
     @contextmanager
@@ -131,7 +140,7 @@ class Database:
                 yield Transaction(connection)
                 connection.commit()
             except BaseException:
-                if not connection.closed:
+                with _or_close(connection):
                     connection.rollback()
                 raise
 

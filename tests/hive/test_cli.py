@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -681,7 +682,7 @@ class TestProgram:
         assert time.monotonic() - begin < 10
 
     def test_a_reader_that_goes_away_is_no_traceback(self, tmp_path):
-        script = f"{sys.executable} -m hive connectors --json | true"
+        script = f"{shlex.quote(sys.executable)} -m hive connectors --json | true"
         done = subprocess.run(
             ["sh", "-c", script], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
         )

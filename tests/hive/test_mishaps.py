@@ -173,6 +173,21 @@ class TestDatabaseErrors:
         assert nest.one("SELECT 1") == 1
 
 
+class TestInterrupts:
+    @pytest.mark.parametrize("way", ["single", "transaction"])
+    def test_ctrl_c_in_the_middle_of_a_query_stays_what_it_is(self, nest, way):
+        """The connection is lost to it, the interrupt is not."""
+
+        def interrupted(tx) -> None:
+            tx.psycopg.pgconn.send_query(b"SELECT pg_sleep(30)")
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), getattr(nest.rt.db, way)() as tx:
+            interrupted(tx)
+
+        assert nest.one("SELECT 1") == 1
+
+
 class TestReadingAnew:
     def test_a_leg_of_before_cannot_set_the_cursor_of_what_is_read_anew(self, nest):
         folder = nest.register()
