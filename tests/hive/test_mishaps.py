@@ -173,6 +173,25 @@ class TestDatabaseErrors:
         assert nest.one("SELECT 1") == 1
 
 
+class TestLandings:
+    def test_one_that_takes_too_long_counts_and_is_no_database_out_of_reach(self, make_nest):
+        nest = make_nest(landing_limit=1.0)
+        write(nest.register() / "a.jsonl", people((1, "Ada")))
+        flight = nest.fly()
+        nest.drain(kinds=["plan", "collect"])
+        loaded = process.load(nest.claim(nest.due("process")[0]), nest.rt)
+        process.prepare(loaded, set())
+        with nest.rt.db.engine.begin() as other:
+            other.exec_driver_sql("LOCK TABLE hive.honey IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(process.LandingTooLong) as told:
+                process._land(loaded)
+
+        assert judge(told.value, attempt=1, max_attempts=5).counts
+        nest.run("UPDATE hive.task SET state = 'queued', owner = NULL WHERE kind = 'process'")
+        nest.drain()
+        assert nest.hive.flight(flight).records_landed == 1
+
+
 class TestInterrupts:
     @pytest.mark.parametrize("way", ["single", "transaction"])
     def test_ctrl_c_in_the_middle_of_a_query_stays_what_it_is(self, nest, way):
