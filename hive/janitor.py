@@ -67,26 +67,14 @@ class Janitor:
 
     def _hint(self) -> None:
         room = self._rt.settings.hints_per_queue
+        lengths = self._queue_lengths()  # before the transaction: a broker that hangs must not keep rows locked
         with self._rt.db.transaction() as tx:
             queues = [r.queue for r in tx.run("waiting_queues").fetchall()]
             hints = [h for queue in queues for h in choose(tx, queue, room)]
-            hints += self._lost(tx, room)
+            hints += _lost(tx, lengths, room) if lengths is not None else []
         self._rt.send(hints)
         if self._no_broker_since and time.monotonic() - self._no_broker_since > LOST_AFTER and self._works:
             self._work_alone()
-
-    def _lost(self, tx: Transaction, room: int) -> list[Hint]:
-        lengths = self._queue_lengths()
-        found: list[Hint] = []
-        for row in tx.run("hinted_queues").fetchall():
-            if lengths is None:
-                continue
-            there = lengths.get(row.queue, 0)
-            age = LOST_AFTER if there == 0 else HINT_AGAIN
-            # As many messages as tasks: nothing is lost, nobody listens. More of them would help nobody.
-            if row.age > age and there < row.outstanding:
-                found += hints_of(tx.run("hint_again", queue=row.queue, age=age, room=room).fetchall())
-        return found
 
     def _queue_lengths(self) -> dict[str, int] | None:
         if self._lengths is None:
@@ -132,6 +120,18 @@ class Janitor:
             # A landing may hold a lock on an old day for minutes: whoever waits for it makes all claims wait behind.
             connection.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
             partitions.drop_before(connection, clock.today - dt.timedelta(days=self._rt.settings.retention_days))
+
+
+def _lost(tx: Transaction, lengths: dict[str, int], room: int) -> list[Hint]:
+    """Hints that went out and are in no queue any more, again."""
+    found: list[Hint] = []
+    for row in tx.run("hinted_queues").fetchall():
+        there = lengths.get(row.queue, 0)
+        age = LOST_AFTER if there == 0 else HINT_AGAIN
+        # As many messages as tasks: nothing is lost, nobody listens. More of them would help nobody.
+        if row.age > age and there < row.outstanding:
+            found += hints_of(tx.run("hint_again", queue=row.queue, age=age, room=room).fetchall())
+    return found
 
 
 def _guarded(step: Callable[[], object]) -> None:

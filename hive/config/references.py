@@ -10,7 +10,7 @@ What a reference brings is put in as it is, never read for references again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -207,8 +207,3 @@ def _segment(path: str, key: object) -> str:
     word = str(key)
     plain = re.fullmatch(r"[A-Za-z0-9_.-]+", word) and not word.startswith("x.")
     return f"{path}/{word if plain else 'x.' + word.encode().hex()}"
-
-
-def literal_secrets(options_model: type[BaseModel], options: Mapping[str, Any]) -> Sequence[str]:
-    """Values that stand literally in secret fields: for hiding them in messages."""
-    return list(lift_secrets("-", options_model, options)[1].values())

@@ -16,6 +16,7 @@ import psutil
 import redis
 
 from hive.settings import Settings
+from tests.processes import left_behind
 from tests.servers import short_folder
 
 ROOT = Path(__file__).parents[2]
@@ -65,16 +66,7 @@ class RunningHive:
 
     def left_behind(self) -> list[psutil.Process]:
         """Every process that belongs to the folder, by its arguments, its working folder or its environment."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                marks = (*process.cmdline(), process.cwd(), process.environ().get("HIVE_DATA_DIR", ""))
-                alive = process.status() != psutil.STATUS_ZOMBIE
-            except psutil.Error:
-                continue
-            if process.pid != os.getpid() and alive and any(str(self.folder) in mark for mark in marks):
-                found.append(process)
-        return found
+        return left_behind(self.folder)
 
     def texts(self) -> dict[str, bytes]:
         """Every file that people and tools read, and all that the broker holds."""

@@ -292,7 +292,9 @@ class TestLoad:
         assert "source.shape" in found[0]
 
     def test_a_literal_secret_of_the_wrong_kind_is_not_repeated(self, complaints):
-        complaints(f"bees: {{a: {{type: village, source: {{host: a, password: [{CANARY}]}}}}}}")
+        found = complaints(f"bees: {{a: {{type: village, source: {{host: a, password: [{CANARY}]}}}}}}")
+
+        assert "source.password" in found[0]
 
     def test_neither_a_bee_nor_a_fleet_shows_its_options(self, read):
         fleet = read(f"bees: {{a: {{type: village, source: {{host: a, password: {CANARY}}}}}}}")

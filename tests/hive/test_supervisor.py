@@ -21,6 +21,7 @@ from hive.embedded import places
 from hive.running import only_one
 from hive.settings import Settings
 from hive.supervisor import QUEUES, AlreadyRunning, PortInUse, StartFailed, Supervisor, detach, down
+from tests.processes import left_behind
 from tests.servers import short_folder
 
 pytestmark = pytest.mark.servers
@@ -121,16 +122,7 @@ class Hive:
 
     def left_behind(self) -> list[psutil.Process]:
         """Every process that belongs to this folder, by its arguments, its working folder or its environment."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                marks = (*process.cmdline(), process.cwd(), process.environ().get("HIVE_DATA_DIR", ""))
-                alive = process.status() != psutil.STATUS_ZOMBIE
-            except psutil.Error:
-                continue
-            if process.pid != os.getpid() and alive and any(str(self.folder) in mark for mark in marks):
-                found.append(process)
-        return found
+        return left_behind(self.folder)
 
 
 def wait_until(condition, limit: float = 30.0) -> None:
