@@ -1,6 +1,6 @@
 """The end of a flight: totals, the flight log, a snapshot made visible.
 
-A short transaction after a landing's commit.
+A moment after a landing's commit.
 """
 
 from __future__ import annotations
@@ -14,30 +14,28 @@ from psycopg.types.json import Jsonb
 from hive.jars import jar
 from hive.ledger.db import Database
 
+_COUNTS = ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
+
 
 def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     """Close a flight without open tasks; gives its final state, or None while it is open or closed already.
 
-    Two last landings may both come here: the second waits for the flight's row and finds it closed.
+    Two last landings may both come here: the second finds it closed.
     """
     with db.single() as tx:
-        row = tx.run("is_open", flight=flight, day=day).fetchone()
-    if row is None or row.open:
-        return None
-    with db.transaction() as tx:
-        found = tx.run("lock_flight", flight=flight, day=day).fetchone()
+        found = tx.run("totals", flight=flight, day=day).fetchone()
         if found is None:
             return None
         error = found.error or found.flight_error or _balance(found)
         state = "failed" if error or found.dead else "complete"
-        if found.mode == "snapshot":
-            (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, found.jar, found.part)
-        counts = {
-            n: getattr(found, n)
-            for n in ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
-        }
-        kept = Jsonb(error) if error else None
-        tx.run("close_flight", flight=flight, bee=found.bee, jar=found.jar, state=state, error=kept, **counts)
+        counts = {n: getattr(found, n) for n in _COUNTS}
+        values = {"flight": flight, "state": state, "error": Jsonb(error) if error else None, **counts}
+        if found.mode != "snapshot":
+            return state if tx.run("close_flight", **values).fetchone() else None
+    with db.transaction() as tx:
+        if tx.run("close_flight", **values).fetchone() is None:
+            return None
+        (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, found.jar, found.part)
         return state
 
 

@@ -1,6 +1,6 @@
 """A reading leg: from the source into sealed batches, for a bounded time.
 
-Each seal is one transaction: the batch, its payload, its scrub task and the cursor after it, or nothing of them. What
+Each seal is one statement: the batch, its payload, its scrub task and the cursor after it, or nothing of them. What
 the source sees is acknowledged only after that commit. A leg that ends before the source does hands over to a new
 task, which goes on from the cursor of the last seal - as anybody does after a crash.
 """
@@ -63,29 +63,43 @@ class Leg:
             for batch, last in gather(
                 source, most_bytes=limits.batch_bytes, most_rows=limits.batch_rows, wait=limits.batch_wait
             ):
+                self._seal(batch, last=last)
                 if last:
-                    self._last(batch)
                     return
-                self._seal(batch)
                 if self.rt.stopping.is_set() or time.monotonic() >= ends or self._too_much_waits():
                     self._hand_over()
                     return
-        self._last(None)
+        self._end()
 
-    def _seal(self, batch: Batch) -> None:
-        body = self._pack(batch)
-        with self._holding() as tx:
-            self._keep(tx, batch, body)
-            tx.run("progress", day=self.task.day, id=self.task.id)
-        self._tell(batch)
+    def _seal(self, batch: Batch, *, last: bool) -> None:
+        """Write a batch, its payload, its scrub task and the cursor after it; and with the last one the leg's end."""
+        task, limits = self.task, self.rt.settings
+        rows = batch.table.num_rows + len(batch.rejects)
+        seq = self.seq + 1 if rows else self.seq
+        values = {
+            "day": task.day, "id": task.id, "fence": task.fence, "checkpoint": task.checkpoint, "epoch": self.epoch,
+            "before": self.seq, "seq": seq, "cursor": self._seal_cursor(batch.cursor), "flight": task.flight,
+            "bee": task.bee, "rows": rows, "bytes": batch.table.nbytes, "body": self._pack(batch, seq) if rows else b"",
+            "next_queue": PROCESS_QUEUE, "priority": task.priority, "room": limits.hints_per_queue, "last": last,
+            "queue": task.queue, "few": limits.hints_per_queue // 2, "source": task.source,
+        }  # fmt: skip
+        crash.point("collect:before-seal-commit")
+        with self.rt.db.single() as tx:
+            row = tx.run("seal", **values).fetchone()
+        crash.point("collect:after-seal-commit")
+        assert row is not None
+        if not row.moved:
+            raise self._taken(anew=row.held)
+        if row.hinted:
+            self.hints.append(Hint(task.day, row.next, "process", PROCESS_QUEUE, task.flight, task.id))
+        self.seq, self.followed, self.waiting = seq, self.followed or rows > 0, row.waiting
+        self._send()
+        self.bee.bee.sealed(batch.cursor)  # only now the source hears that its records are safe
 
-    def _last(self, batch: Batch | None) -> None:
-        body = self._pack(batch) if batch is not None else b""
+    def _end(self) -> None:
+        """The source gave nothing, or nothing more."""
         with self._holding() as tx:
-            if batch is not None:
-                self._keep(tx, batch, body)
             self.waiting = self.task.finish(tx, self.rt.settings)
-        self._tell(batch)
 
     def _hand_over(self) -> None:
         with self._holding() as tx:
@@ -94,7 +108,7 @@ class Leg:
             )
             self.waiting = self.task.finish(tx, self.rt.settings)
         self.followed = True
-        self._tell(None)
+        self._send()
 
     @contextmanager
     def _holding(self) -> Iterator[Transaction]:
@@ -103,11 +117,16 @@ class Leg:
             task = self.task
             which = {"day": task.day, "id": task.id, "fence": task.fence, "checkpoint": task.checkpoint}
             if tx.run("hold_reading", **which).fetchone() is None:
-                raise StaleFence(f"task {task.ref} or the lease of {self.stream.name!r} was taken from this worker")
+                raise self._taken()
             yield tx
 
-    def _pack(self, batch: Batch) -> bytes:
-        """The sealed body, made before the transaction begins."""
+    def _taken(self, *, anew: bool = False) -> StaleFence:
+        if anew:
+            return StaleFence(f"{self.stream.name!r} of {self.task.bee_name!r} is read anew, or another reader moved on")
+        return StaleFence(f"task {self.task.ref} or the lease of {self.stream.name!r} was taken from this worker")
+
+    def _pack(self, batch: Batch, seq: int) -> bytes:
+        """The sealed body."""
         assert self.task.checkpoint is not None
         meta = Meta(
             self.stream.name,
@@ -117,38 +136,11 @@ class Leg:
             {c.name: c.kind for c in self.stream.columns},
         )
         packed = pack(batch.table, meta, batch.rejects)
-        return seal_batch(self.data_key, packed, place(self.task.flight, self.task.checkpoint, self.seq + 1))
+        return seal_batch(self.data_key, packed, place(self.task.flight, self.task.checkpoint, seq))
 
-    def _keep(self, tx: Transaction, batch: Batch, body: bytes) -> None:
-        """Write a batch, its payload, its scrub task and the cursor after it."""
-        sealed_cursor = self._seal_cursor(batch.cursor)
-        rows = batch.table.num_rows + len(batch.rejects)
-        if rows == 0:
-            where = {"checkpoint": self.task.checkpoint, "epoch": self.epoch, "seq": self.seq}
-            if tx.run("move_cursor", **where, cursor=sealed_cursor).fetchone() is None:
-                raise StaleFence(f"{self.stream.name!r} of {self.task.bee_name!r} is read anew")
-            return
-        task, seq = self.task, self.seq + 1
-        row = tx.run(
-            "seal_batch", day=task.day, flight=task.flight, checkpoint=task.checkpoint, epoch=self.epoch, seq=seq,
-            cursor=sealed_cursor, rows=rows, bytes=batch.table.nbytes, body=body, bee=task.bee, queue=PROCESS_QUEUE,
-            priority=task.priority, parent=task.id, room=self.rt.settings.hints_per_queue,
-        ).fetchone()  # fmt: skip
-        if row is None:
-            raise StaleFence(f"another reader moved on with {self.stream.name!r} of {task.bee_name!r}")
-        if row.hinted:
-            self.hints.append(Hint(task.day, row.id, "process", PROCESS_QUEUE, task.flight, task.id))
-        self.seq, self.followed = seq, True
-        crash.point("collect:before-seal-commit")
-
-    def _tell(self, batch: Batch | None) -> None:
-        """After the commit: hints out, and only now the source hears that its records are safe."""
-        if batch is not None:
-            crash.point("collect:after-seal-commit")
+    def _send(self) -> None:
         self.rt.send(self.hints)
         self.hints = []
-        if batch is not None:
-            self.bee.bee.sealed(batch.cursor)
 
     def _seal_cursor(self, cursor: Any) -> bytes:
         return seal_cursor(self.rt, self.task, cursor)

@@ -345,7 +345,7 @@ def complete_part(
         **counts,
     ).fetchone()  # fmt: skip
     assert part is not None
-    if part.open_parts == 0 and tx.run("raise_watermark", checkpoint=checkpoint, seq=seq).fetchone() is None:
+    if part.behind:
         state = tx.run("lock_checkpoint", checkpoint=checkpoint).fetchone()
         assert state is not None
         tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)

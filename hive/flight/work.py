@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from hive import crash
 from hive.errors import LeaseHeld, StaleFence, trail
+from hive.flight.bees import OpenBee
 from hive.flight.close import close_if_done
 from hive.flight.collect import collect
 from hive.flight.plan import plan, take_lease
@@ -111,11 +112,16 @@ def _do(task: Task, rt: Runtime) -> Left:
         from hive.flight.process import process  # here, so that those who only read carry no scrubber
 
         return process(task, rt)
-    bee = rt.bees.get(task.bee, task.config_version, task.bee_name, task.tenant, lambda: _config(task, rt))
+    bee = bee_of(task, rt)
     if task.kind == "plan":
         mine, point = plan(task, bee, rt)
         return collect(mine, bee, rt, point)
     return collect(task, bee, rt)
+
+
+def bee_of(task: Task, rt: Runtime) -> OpenBee:
+    """The bee that a task is for, opened if it is not. Raises GiveUp for one that cannot be made."""
+    return rt.bees.get(task.bee, task.config_version, task.bee_name, task.tenant, lambda: _config(task, rt))
 
 
 def _config(task: Task, rt: Runtime) -> tuple[str, dict[str, Any]]:

@@ -56,7 +56,7 @@ def make_engine(url: str, *, pool_size: int = 2, transaction_pooling: bool = Fal
     connect = dict(_CONNECT)
     if transaction_pooling:
         connect["prepare_threshold"] = None  # type: ignore[assignment]
-    return sa.create_engine(
+    engine = sa.create_engine(
         sa.engine.make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=4,
@@ -65,6 +65,15 @@ def make_engine(url: str, *, pool_size: int = 2, transaction_pooling: bool = Fal
         connect_args=connect,
         hide_parameters=True,
     )
+    sa.event.listen(engine, "connect", _keep_statements)
+    return engine
+
+
+def _keep_statements(connection: psycopg.Connection[Any], _: object) -> None:
+    """psycopg keeps 100 prepared statements; ours, times the jars' partitions, are more, and each one that is thrown
+    out costs a round trip to forget it, another to prepare it and a new plan.
+    """
+    connection.prepared_max = 1000
 
 
 @functools.cache

@@ -13,11 +13,13 @@ from structlog.testing import capture_logs
 import hive.flight.aside
 from bees.core.errors import GiveUp, RetryLater
 from hive import worker
+from hive.errors import StaleFence
 from hive.flight import process
+from hive.flight.collect import collect
+from hive.flight.plan import plan
 from hive.flight.retry import retry
-from hive.flight.task import Task
 from hive.flight.verdict import Verdict, judge
-from hive.flight.work import put_back, work
+from hive.flight.work import bee_of, put_back, work
 from hive.janitor import Janitor, expire
 from hive.ledger.db import DatabaseAway, is_away
 from tests.hive.nest import make_nest, nest, write
@@ -212,24 +214,18 @@ class TestReadingAnew:
         folder = nest.register()
         write(folder / "a.jsonl", people((1, "Ada"), (2, "Bob")))
         nest.land()
+        write(folder / "a.jsonl", people((1, "Ada"), (2, "Bea")))
         nest.fly()
-        late = nest.claim(nest.due()[0], nest.runtime("late:1:1"))
-        late = self.planned(nest, late)
-        anew = nest.fly(full_refresh=True)
-        nest.drain()
+        task = nest.claim(nest.due()[0])
+        bee = bee_of(task, nest.rt)
+        reading, point = plan(task, bee, nest.rt)
+        nest.run("UPDATE hive.checkpoint SET epoch = epoch + 1, sealed_cursor = NULL")
 
-        nest.run("UPDATE hive.task SET state = 'running', owner = 'late:1:1' WHERE id = %s", late.id)
-        with nest.rt.db.transaction() as tx:
-            moved = tx.run("move_cursor", checkpoint=late.checkpoint, epoch=1, seq=1, cursor=b"stale").fetchone()
+        with pytest.raises(StaleFence, match="read anew"):
+            collect(reading, bee, nest.rt, point)
 
-        assert moved is None
-        assert nest.hive.flight(anew).records_read == 2
-
-    @staticmethod
-    def planned(nest, task: Task) -> Task:
-        checkpoint = nest.one("SELECT id FROM hive.checkpoint WHERE stream = (SELECT min(stream) FROM hive.checkpoint)")
-        nest.run("UPDATE hive.task SET state = 'done' WHERE id = %s", task.id)
-        return task.adopted(checkpoint)
+        assert nest.one("SELECT sealed_cursor FROM hive.checkpoint") is None
+        assert nest.one("SELECT count(*) FROM hive.batch") == 1
 
 
 class TestOlderVersions:

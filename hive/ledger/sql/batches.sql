@@ -9,33 +9,55 @@ UPDATE hive.checkpoint
  WHERE id = %(checkpoint)s
 RETURNING epoch;
 
--- seal_batch --
--- The cursor after the batch, the batch, its payload and its task, or nothing of them. The reader counts its batches
--- itself: no row comes back when another one sealed this seq.
-WITH moved AS (
-    UPDATE hive.checkpoint SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp()
-     WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND sealed_seq = %(seq)s - 1
-    RETURNING id
+-- seal --
+-- The fence first: the task is still this worker's, and so is the stream. Then the cursor after the batch, the batch, its
+-- payload and its task, or nothing of them; without rows the source only moved on, as a listing without changes does.
+-- The reader counts its batches itself: nothing is `moved` when another one sealed this seq or reading began anew.
+-- With its `last` batch the reading task ends and frees what it held; a leg that goes on is no poison, and its attempts
+-- start anew. One statement, because a flight of few records is mostly round trips.
+WITH held AS (
+    SELECT t.id FROM hive.task_{day} t JOIN hive.lease l ON l.checkpoint = t.checkpoint AND l.task = t.id AND l.fence = t.fence
+     WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.state = 'running' AND t.checkpoint = %(checkpoint)s
+       FOR UPDATE OF t, l
+), moved AS (
+    UPDATE hive.checkpoint c SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp()
+      FROM held WHERE c.id = %(checkpoint)s AND c.epoch = %(epoch)s AND c.sealed_seq = %(before)s
+    RETURNING c.id
 ), sealed AS (
     INSERT INTO hive.batch_{day} (day, flight, checkpoint, epoch, seq, rows, bytes)
-    SELECT %(day)s, %(flight)s, id, %(epoch)s, %(seq)s, %(rows)s, %(bytes)s FROM moved
+    SELECT %(day)s, %(flight)s, id, %(epoch)s, %(seq)s, %(rows)s, %(bytes)s FROM moved WHERE %(rows)s > 0
     RETURNING id
 ), kept AS (
     INSERT INTO hive.payload_{day} (day, batch, body) SELECT %(day)s, id, %(body)s FROM sealed
+), next AS (
+    INSERT INTO hive.task_{day} (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
+    SELECT %(day)s, %(flight)s, %(bee)s, 'process', %(next_queue)s, %(priority)s, %(checkpoint)s, id, 0, %(rows)s, %(id)s,
+           CASE WHEN (SELECT count(*) FROM hive.task_{day}
+                       WHERE queue = %(next_queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
+                THEN clock_timestamp() END
+      FROM sealed
+    RETURNING id, hinted_at IS NOT NULL AS hinted
+), lease AS (
+    UPDATE hive.lease l SET task = NULL FROM moved WHERE l.checkpoint = moved.id AND l.task = %(id)s AND %(last)s
+), slot AS (
+    UPDATE hive.source_slot s SET task = NULL FROM moved WHERE s.source = %(source)s AND s.task = %(id)s AND %(last)s
+), told AS (
+    UPDATE hive.task_{day} t
+       SET state = CASE WHEN %(last)s THEN 'done' ELSE t.state END,
+           finished_at = CASE WHEN %(last)s THEN clock_timestamp() END,
+           last_error = CASE WHEN %(last)s THEN NULL ELSE t.last_error END,
+           attempt = CASE WHEN %(last)s THEN t.attempt ELSE 1 END,
+           crashes = CASE WHEN %(last)s THEN t.crashes ELSE 0 END
+      FROM moved
+     WHERE t.id = %(id)s AND (%(last)s OR t.attempt > 1 OR t.crashes > 0)
 )
-INSERT INTO hive.task_{day} (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
-SELECT %(day)s, %(flight)s, %(bee)s, 'process', %(queue)s, %(priority)s, %(checkpoint)s, id, 0, %(rows)s, %(parent)s,
-       CASE WHEN (SELECT count(*) FROM hive.task_{day}
-                   WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
-            THEN clock_timestamp() END
-  FROM sealed
-RETURNING id, hinted_at IS NOT NULL AS hinted;
-
--- move_cursor --
--- The source moved on without a record, as a listing without changes does. No row: reading began anew meanwhile.
-UPDATE hive.checkpoint SET sealed_cursor = %(cursor)s, updated_at = clock_timestamp()
- WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND sealed_seq = %(seq)s
-RETURNING id;
+SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved,
+       (SELECT id FROM next) AS next, (SELECT hinted FROM next) AS hinted,
+       %(last)s AND (SELECT count(*) FROM hive.task_{day} h
+                      WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s
+                AND EXISTS (SELECT FROM hive.task_{day} w
+                             WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
+                               AND w.available_at <= clock_timestamp()) AS waiting;
 
 -- pending_bytes --
 SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_flight, coalesce(sum(bytes), 0)::bigint AS of_all
@@ -49,7 +71,8 @@ SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body
 
 -- complete_part --
 -- The receipt is the evidence that this range landed: its key refuses a second one. The payload goes with the last part
--- of its batch. Then the task ends and what it held is free; a dead one was ended before, as dead.
+-- of its batch. Then the task ends and what it held is free; a dead one was ended before, as dead. Last the watermark, in
+-- the usual case: the newest batch of the stream landed, and everything before it had. `behind`: it is another case.
 WITH receipt AS (
     INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted,
                                     quarantined)
@@ -66,8 +89,12 @@ WITH receipt AS (
 ), ended AS (
     UPDATE hive.task_{day} SET state = 'done', finished_at = clock_timestamp(), last_error = NULL
      WHERE id = %(id)s AND NOT %(dead)s
+), raised AS (
+    UPDATE hive.checkpoint SET landed_seq = %(seq)s
+     WHERE id = %(checkpoint)s AND landed_seq = %(seq)s - 1 AND sealed_seq = %(seq)s AND (SELECT open_parts FROM part) = 0
+    RETURNING landed_seq
 )
-SELECT open_parts,
+SELECT open_parts, open_parts = 0 AND NOT EXISTS (SELECT FROM raised) AS behind,
        (SELECT count(*) FROM hive.task_{day} h
          WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s
        AND EXISTS (SELECT FROM hive.task_{day} w
@@ -84,12 +111,6 @@ SELECT (SELECT count(*) FROM hive.task_{day} WHERE flight = b.flight AND batch =
 
 -- split_batch --
 UPDATE hive.batch_{day} SET open_parts = open_parts + 1 WHERE id = %(batch)s;
-
--- raise_watermark --
--- The usual case, in one step: the newest batch of the stream landed, and everything before it had.
-UPDATE hive.checkpoint SET landed_seq = %(seq)s
- WHERE id = %(checkpoint)s AND landed_seq = %(seq)s - 1 AND sealed_seq = %(seq)s
-RETURNING landed_seq;
 
 -- lock_checkpoint --
 SELECT landed_seq FROM hive.checkpoint WHERE id = %(checkpoint)s FOR UPDATE;

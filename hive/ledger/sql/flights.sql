@@ -31,40 +31,42 @@ INSERT INTO hive.slot (bee, slot_key, outcome) VALUES (%(bee)s, %(slot_key)s, 's
 SELECT count(*) AS open, count(*) FILTER (WHERE state = 'queued') AS waiting
   FROM hive.flight WHERE bee = %(bee)s AND mode = %(mode)s AND state IN ('queued', 'running');
 
--- is_open --
-SELECT EXISTS (SELECT FROM hive.task_{day} WHERE flight = %(flight)s AND state IN ('queued', 'running')) AS open;
-
--- lock_flight --
--- Two last landings that close at the same time meet here; the second finds the flight closed. The totals hold, since
--- nothing of the flight was open before this statement began.
-SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part, j.name AS jar_name,
+-- totals --
+-- Of a flight without open tasks; no row: it is open still, or closed already. Only a running task makes others, so what
+-- is said here stays true.
+SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
        coalesce(b.rows, 0)::bigint AS read, coalesce(b.bytes, 0)::bigint AS bytes,
        coalesce(r.landed, 0)::bigint AS landed, coalesce(r.unchanged, 0)::bigint AS unchanged,
        coalesce(r.superseded, 0)::bigint AS superseded, coalesce(r.deleted, 0)::bigint AS deleted,
-       coalesce(r.quarantined, 0)::bigint AS quarantined,
-       (SELECT last_error FROM hive.task_{day} t WHERE t.flight = f.id AND t.state = 'dead' ORDER BY id LIMIT 1) AS error,
-       EXISTS (SELECT FROM hive.task_{day} t WHERE t.flight = f.id AND t.state = 'dead') AS dead
+       coalesce(r.quarantined, 0)::bigint AS quarantined, t.error, t.dead
   FROM hive.flight f JOIN hive.jar j ON j.id = f.jar
+ CROSS JOIN LATERAL (SELECT bool_or(state IN ('queued', 'running')) AS open, coalesce(bool_or(state = 'dead'), false) AS dead,
+                            (array_agg(last_error ORDER BY id) FILTER (WHERE state = 'dead'))[1] AS error
+                       FROM hive.task_{day} WHERE flight = f.id) t
  CROSS JOIN LATERAL (SELECT sum(rows) AS rows, sum(bytes) AS bytes FROM hive.batch_{day} WHERE flight = f.id) b
  CROSS JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
                             sum(deleted) AS deleted, sum(quarantined) AS quarantined
                        FROM hive.receipt_{day} WHERE flight = f.id) r
- WHERE f.id = %(flight)s AND f.state IN ('queued', 'running') FOR UPDATE OF f;
+ WHERE f.id = %(flight)s AND f.state IN ('queued', 'running') AND t.open IS NOT TRUE;
 
 -- close_flight --
--- The data key goes with the flight: what was sealed under it cannot be read any more.
-WITH outcome AS (
-    UPDATE hive.bee SET last_error = %(error)s, updated_at = clock_timestamp()
-     WHERE id = %(bee)s AND last_error IS DISTINCT FROM %(error)s
+-- Two last landings may close at the same time; the second finds the flight closed, and nothing happens. The data key
+-- goes with the flight: what was sealed under it cannot be read any more.
+WITH closed AS (
+    UPDATE hive.flight
+       SET state = %(state)s, finished_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp()),
+           data_key = NULL, error = %(error)s,
+           records_read = %(read)s, bytes_read = %(bytes)s, records_landed = %(landed)s, records_unchanged = %(unchanged)s,
+           records_superseded = %(superseded)s, records_deleted = %(deleted)s, records_quarantined = %(quarantined)s
+     WHERE id = %(flight)s AND state IN ('queued', 'running')
+    RETURNING bee, jar
+), outcome AS (
+    UPDATE hive.bee b SET last_error = %(error)s, updated_at = clock_timestamp()
+      FROM closed WHERE b.id = closed.bee AND b.last_error IS DISTINCT FROM %(error)s
 ), changed AS (
-    UPDATE hive.jar SET updated_at = clock_timestamp() WHERE id = %(jar)s
+    UPDATE hive.jar j SET updated_at = clock_timestamp() FROM closed WHERE j.id = closed.jar
 )
-UPDATE hive.flight
-   SET state = %(state)s, finished_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp()),
-       data_key = NULL, error = %(error)s,
-       records_read = %(read)s, bytes_read = %(bytes)s, records_landed = %(landed)s, records_unchanged = %(unchanged)s,
-       records_superseded = %(superseded)s, records_deleted = %(deleted)s, records_quarantined = %(quarantined)s
- WHERE id = %(flight)s;
+SELECT bee FROM closed;
 
 -- closable_flights --
 -- What a worker left behind that died between its landing and its closing.

@@ -68,10 +68,6 @@ UPDATE hive.task_{day}
 UPDATE hive.task_{day} SET state = 'dead', finished_at = clock_timestamp(), last_error = %(error)s
  WHERE id = %(id)s;
 
--- progress --
--- A leg that sealed something is no poison: its attempts start anew.
-UPDATE hive.task_{day} SET attempt = 1, crashes = 0 WHERE id = %(id)s AND (attempt > 1 OR crashes > 0);
-
 -- new_task --
 INSERT INTO hive.task_{day} (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
 VALUES (%(day)s, %(flight)s, %(bee)s, %(kind)s, %(queue)s, %(priority)s, %(checkpoint)s, %(batch)s, %(row_from)s,
