@@ -31,7 +31,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from nectar.batch import mark_of
+from nectar.batch import FEW, mark_of
 
 DEEPEST = 100
 """Levels of an object or list that are put in order; far from where Python's stack ends, wherever this is called."""
@@ -50,6 +50,13 @@ def records(table: pa.Table) -> pl.Series:
     names = sorted(n for n in table.column_names if not n.startswith("_"))
     if not names:
         return pl.Series([""] * table.num_rows, dtype=pl.String)
+    if table.num_rows <= FEW:
+        heads = [f"{len(name.encode())}:{name}" for name in names]
+        rows = zip(*[_values(table, name) for name in names], strict=True)
+        return pl.Series(
+            ["".join([h + v for h, v in zip(heads, row, strict=True) if v is not None]) for row in rows],
+            dtype=pl.String,
+        )
     columns = _Columns(table, names)
     parts = [
         pl.concat_str(pl.lit(f"{len(name.encode())}:{name}"), value).fill_null("")
@@ -60,8 +67,24 @@ def records(table: pa.Table) -> pl.Series:
 
 def keys(table: pa.Table, key: Sequence[str]) -> pl.Series:
     """The canonical text of each row's key; null where a part of the key is null."""
+    if table.num_rows <= FEW:
+        rows = zip(*[_values(table, name) for name in key], strict=True)
+        return pl.Series([None if None in row else "".join(row) for row in rows], dtype=pl.String)  # type: ignore[arg-type]
     columns = _Columns(table, key)
     return columns.together(columns.values)
+
+
+def _values(table: pa.Table, name: str) -> list[str | None]:
+    """The tagged values of a column; what `_Columns` does for many rows."""
+    column, field = table[name], table.schema.field(name)
+    if field.type in (pa.string(), pa.int64()) and mark_of(field) is None:
+        tag = "s" if field.type == pa.string() else "j"
+        texts = [None if v is None else str(v) for v in column.to_pylist()]
+        return [None if v is None else f"{tag}{len(v.encode())}:{v}" for v in texts]
+    tag, series = _text(column, field)
+    texts = series.to_list()
+    tags = [tag] * len(texts) if isinstance(tag, str) else tag.to_list()
+    return [None if v is None else f"{t}{len(v.encode())}:{v}" for t, v in zip(tags, texts, strict=True)]
 
 
 class _Columns:

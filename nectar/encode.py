@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from nectar.batch import mark_of
+from nectar.batch import FEW, mark_of
 from nectar.canonical import to_polars
 from nectar.jsonrows import text as json_text
 
@@ -49,6 +49,9 @@ def _without_nul(columns: list[pl.Series], marks: Marks) -> list[pl.Series]:
     texts = [c for c in columns if c.dtype == pl.String]
     if not texts:
         return columns
+    if len(texts[0]) <= FEW:
+        held = {c.name for c in texts if any(v is not None and "\x00" in v for v in c.to_list())}
+        return [_text(c, c.name, marks) if c.name in held else c for c in columns]
     found = pl.DataFrame(texts).select(pl.all().str.contains("\x00", literal=True).any()).row(0, named=True)
     return [_text(c, c.name, marks) if found.get(c.name) else c for c in columns]
 
@@ -59,6 +62,8 @@ def _objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Seri
     frame: dict[str, pl.Series] = {}
     if plain:
         written = pl.DataFrame(plain).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+        if not raw:
+            return written
         frame["plain"] = written
         parts.append(pl.col("plain").str.slice(1).str.strip_suffix("}"))
     for n, column in enumerate(raw):

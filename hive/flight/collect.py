@@ -122,7 +122,9 @@ class Leg:
 
     def _taken(self, *, anew: bool = False) -> StaleFence:
         if anew:
-            return StaleFence(f"{self.stream.name!r} of {self.task.bee_name!r} is read anew, or another reader moved on")
+            return StaleFence(
+                f"{self.stream.name!r} of {self.task.bee_name!r} is read anew, or another reader moved on"
+            )
         return StaleFence(f"task {self.task.ref} or the lease of {self.stream.name!r} was taken from this worker")
 
     def _pack(self, batch: Batch, seq: int) -> bytes:

@@ -65,6 +65,8 @@ class Work:
     bad: list[Bad] = field(default_factory=list)
     superseded: int = 0
     unchanged: int = 0
+    gone: set[str] = field(default_factory=set)
+    """Keys of the deletes."""
     raised: pl.DataFrame = field(default_factory=pl.DataFrame)
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String)))
     chunks: pl.DataFrame | None = None
@@ -114,7 +116,9 @@ def prepare(work: Work, forced: Container[str]) -> None:
     if work.table.num_rows == 0:
         return
     work.ids = _identify(work)
-    newest = work.ids.unique(subset="key_hash", keep="last", maintain_order=True)
+    newest = work.ids
+    if newest.height > 1:
+        newest = newest.unique(subset="key_hash", keep="last", maintain_order=True)
     work.superseded = work.ids.height - newest.height
     todo = _leave_unchanged(work, newest, forced)
     if not todo.is_empty():
@@ -141,6 +145,8 @@ def _identify(work: Work) -> pl.DataFrame:
             "deleted": deleted,
         }
     )
+    if not hashes.null_count():
+        return ids
     for at in ids.filter(pl.col("key_hash").is_null())["at"]:
         _set_bad(work, at, "null_key", None)
     return ids.filter(pl.col("key_hash").is_not_null())
@@ -167,6 +173,8 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -
         )  # fmt: skip
         same.append(equal)
         quarantined.append(there is not None and there.quarantined)
+    if not any(same):
+        return newest
     marked = newest.with_columns(same=pl.Series(same), quarantined=pl.Series(quarantined))
     untouched = pl.col("same") & (pl.lit(work.in_order) & ~pl.col("quarantined"))
     work.unchanged = marked.filter(untouched).height
@@ -176,9 +184,12 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -
 
 def _refine(work: Work, todo: pl.DataFrame) -> None:
     """Scrub what must be written and put it into the form the jar takes."""
-    gone = todo.filter(pl.col("deleted"))
-    todo = todo.filter(~pl.col("deleted"))
-    table = work.table.take(pa.array(todo["at"].to_list(), pa.int64()))
+    gone = todo.clear()
+    if todo["deleted"].any():
+        gone, todo = todo.filter(pl.col("deleted")), todo.filter(~pl.col("deleted"))
+    table = work.table
+    if todo.height < table.num_rows:
+        table = table.take(pa.array(todo["at"].to_list(), pa.int64()))
     scrubber = work.rt.scrubbers.of(None, work.task, work.rt.keyring(work.task.tenant))
     refined = refine(table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit)
     for at, code in refined.failed.items():
@@ -187,6 +198,7 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     frame = _frame(work, refined, kept)
     if not gone.is_empty():
         frame = pl.concat([frame, _tombstones(work, gone)])
+        work.gone = set(gone["key_hash"])
     work.frame = frame
     if work.rt.settings.search:
         work.chunks = pieces(refined.table, kept["key_hash"], document=work.meta.document)
@@ -235,8 +247,7 @@ def _record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.S
         else:
             words = [v if isinstance(v, str) else str(v) for v in values]
             texts.append(words[0] if len(words) == 1 else json.dumps(words, ensure_ascii=False))
-    keys = pl.Series(texts or hashes.to_list(), dtype=pl.String)
-    return keys.str.replace_all("\x00", "�", literal=True)
+    return pl.Series([t.replace("\x00", "�") for t in texts] or hashes.to_list(), dtype=pl.String)
 
 
 def _marks(refined: Refined, inexact: Marks) -> list[str | None]:
@@ -273,9 +284,7 @@ def _land(work: Work) -> bool:
         written = land_frame(tx, work)
         if work.bad:
             quarantine(tx, work.rt.keyring(task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
-        deleted = work.frame.filter(
-            pl.col("deleted").cast(pl.Boolean) & pl.col("key_hash").is_in(sorted(written))
-        ).height
+        deleted = len(written & work.gone)
         raised = work.raised.height if not work.raised.is_empty() else 0
         counts = {
             "landed": len(written) - deleted,

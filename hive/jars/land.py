@@ -142,7 +142,8 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
     """Insert or update the records of `frame` (see COLUMNS), at most one for each key."""
     if frame.is_empty():
         return Written(set())
-    frame = frame.sort("key_hash")
+    if frame.height > 1:
+        frame = frame.sort("key_hash")
     source: sql.Composable = _ARRAYS
     values = _values(place)
     if frame.height < MANY:
@@ -202,7 +203,10 @@ def write_chunks(tx: Transaction, place: Place, written: Written, chunks: pl.Dat
             ).format(table),
             values | {"keys": keys},
         )
-    chunks = chunks.filter(pl.col("key_hash").is_in(keys)).sort("key_hash", "n")
+    if not written.keys.issuperset(chunks["key_hash"].to_list()):
+        chunks = chunks.filter(pl.col("key_hash").is_in(keys))
+    if chunks.height > 1:
+        chunks = chunks.sort("key_hash", "n")
     if chunks.is_empty():
         return
     names = ("key_hash", "n", "text", "text_hash")

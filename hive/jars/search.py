@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import polars as pl
@@ -10,9 +11,11 @@ import pyarrow as pa
 
 from hive.jars.listing import find_jar
 from hive.ledger.db import Database
+from nectar.batch import FEW
 from nectar.chunk import chunks
 from nectar.encode import texts
 
+_PIECES = {"key_hash": pl.String, "n": pl.Int32, "text": pl.String, "text_hash": pl.String}
 _ONE_CHUNK = 64_000
 """Characters that surely fit into one chunk's 256 KiB of UTF-8."""
 
@@ -24,6 +27,8 @@ def pieces(table: pa.Table, keys: pl.Series, *, document: bool) -> pl.DataFrame:
         return _hashed(pl.DataFrame(schema={"key_hash": pl.String, "n": pl.Int32, "text": pl.String}))
     if document and "text" in columns:
         return _hashed(_split(keys, columns["text"].fill_null("")))
+    if table.num_rows <= FEW:
+        return _of_few(keys, columns)
     joined = pl.concat_str(pl.all().fill_null(""), separator="\n").str.strip_chars("\n")
     plain = joined.str.replace_all("\x00", " ", literal=True).alias("text")
     found = pl.DataFrame(columns).select(plain, plain.str.len_chars().alias("length")).with_columns(key_hash=keys)
@@ -31,6 +36,20 @@ def pieces(table: pa.Table, keys: pl.Series, *, document: bool) -> pl.DataFrame:
     short = found.filter((pl.col("length") <= _ONE_CHUNK) & (pl.col("length") > 0))
     whole = short.select("key_hash", pl.lit(0, dtype=pl.Int32).alias("n"), "text")
     return _hashed(pl.concat([whole, _split(long["key_hash"], long["text"])]) if long.height else whole)
+
+
+def _of_few(keys: pl.Series, columns: dict[str, pl.Series]) -> pl.DataFrame:
+    found = []
+    rows = zip(*[column.to_list() for column in columns.values()], strict=True)
+    for key, row in zip(keys.to_list(), rows, strict=True):
+        text = "\n".join([value or "" for value in row]).strip("\n").replace("\x00", " ")
+        cut = [text] if len(text) <= _ONE_CHUNK else [chunk.text for chunk in chunks(text)]
+        found += [
+            (key, n, piece, hashlib.sha256(piece.encode()).hexdigest()[:32])
+            for n, piece in enumerate(cut)
+            if piece.strip() or (piece and len(cut) == 1)
+        ]
+    return pl.DataFrame(found, schema=_PIECES, orient="row")
 
 
 def _split(keys: pl.Series, values: pl.Series) -> pl.DataFrame:

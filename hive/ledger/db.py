@@ -70,8 +70,8 @@ def make_engine(url: str, *, pool_size: int = 2, transaction_pooling: bool = Fal
 
 
 def _keep_statements(connection: psycopg.Connection[Any], _: object) -> None:
-    """psycopg keeps 100 prepared statements; ours, times the jars' partitions, are more, and each one that is thrown
-    out costs a round trip to forget it, another to prepare it and a new plan.
+    """By itself psycopg keeps 100 prepared statements. Ours, times the jars' partitions, are more, and each one that is
+    thrown out costs a round trip to forget it, another to prepare it, and a new plan.
     """
     connection.prepared_max = 1000
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nectar.batch import mark_of
+from nectar.batch import FEW, mark_of
 from nectar.scrub.actions import REDACTED
 from nectar.scrub.cells import Cells, Outcome
 from nectar.scrub.documents import scrub_documents
@@ -39,6 +39,8 @@ class Tally:
 
     def removed(self) -> pa.Table:
         """One line for each row, field and kind, in the order of the rows."""
+        if sum(len(rows) for parts in self.taken.values() for rows, _ in parts) <= FEW:
+            return self._few_removed()
         tables = [
             pa.table(
                 {
@@ -57,6 +59,18 @@ class Tally:
         grouped = pa.concat_tables(tables).group_by(["row", "field", "kind"]).aggregate([("count", "sum")])
         named = grouped.rename_columns({"count_sum": "count"}).select(REMOVED.names).cast(REMOVED)
         return named.sort_by([("row", "ascending"), ("field", "ascending"), ("kind", "ascending")])
+
+    def _few_removed(self) -> pa.Table:
+        """The same without the machinery of tables, which takes longer than a batch of few records has to wait."""
+        sums: dict[tuple[int, str, str], int] = {}
+        for (path, kind), parts in self.taken.items():
+            for rows, counts in parts:
+                for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
+                    at = (row, _storable(path), kind)
+                    sums[at] = sums.get(at, 0) + count
+        lines = [(*at, count) for at, count in sorted(sums.items())]
+        columns = zip(*lines, strict=True) if lines else [()] * len(REMOVED)
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, REMOVED, strict=True)], schema=REMOVED)
 
 
 @dataclass(frozen=True)
