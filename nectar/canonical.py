@@ -69,7 +69,7 @@ def keys(table: pa.Table, key: Sequence[str]) -> pl.Series:
     """The canonical text of each row's key; null where a part of the key is null."""
     if table.num_rows <= FEW:
         rows = zip(*[_values(table, name) for name in key], strict=True)
-        return pl.Series([None if None in row else "".join(row) for row in rows], dtype=pl.String)  # type: ignore[arg-type]
+        return pl.Series([None if None in row else "".join(row) for row in rows], dtype=pl.String)
     columns = _Columns(table, key)
     return columns.together(columns.values)
 
@@ -77,12 +77,13 @@ def keys(table: pa.Table, key: Sequence[str]) -> pl.Series:
 def _values(table: pa.Table, name: str) -> list[str | None]:
     """The tagged values of a column; what `_Columns` does for many rows."""
     column, field = table[name], table.schema.field(name)
+    tag: str | pl.Series
     if field.type in (pa.string(), pa.int64()) and mark_of(field) is None:
         tag = "s" if field.type == pa.string() else "j"
         texts = [None if v is None else str(v) for v in column.to_pylist()]
-        return [None if v is None else f"{tag}{len(v.encode())}:{v}" for v in texts]
-    tag, series = _text(column, field)
-    texts = series.to_list()
+    else:
+        tag, series = _text(column, field)
+        texts = series.to_list()
     tags = [tag] * len(texts) if isinstance(tag, str) else tag.to_list()
     return [None if v is None else f"{t}{len(v.encode())}:{v}" for t, v in zip(tags, texts, strict=True)]
 

@@ -77,8 +77,8 @@ class Leg:
         rows = batch.table.num_rows + len(batch.rejects)
         seq = self.seq + 1 if rows else self.seq
         values = {
-            "day": task.day, "id": task.id, "fence": task.fence, "checkpoint": task.checkpoint, "epoch": self.epoch,
-            "before": self.seq, "seq": seq, "cursor": self._seal_cursor(batch.cursor), "flight": task.flight,
+            **self._mine(), "flight": task.flight, "epoch": self.epoch,
+            "before": self.seq, "seq": seq, "cursor": self._seal_cursor(batch.cursor),
             "bee": task.bee, "rows": rows, "bytes": batch.table.nbytes, "body": self._pack(batch, seq) if rows else b"",
             "next_queue": PROCESS_QUEUE, "priority": task.priority, "room": limits.hints_per_queue, "last": last,
             "queue": task.queue, "few": limits.hints_per_queue // 2, "source": task.source,
@@ -114,11 +114,16 @@ class Leg:
     def _holding(self) -> Iterator[Transaction]:
         """A transaction in which this leg still owns its task and its stream."""
         with self.rt.db.transaction() as tx:
-            task = self.task
-            which = {"day": task.day, "id": task.id, "fence": task.fence, "checkpoint": task.checkpoint}
-            if tx.run("hold_reading", **which).fetchone() is None:
+            if tx.run("hold_reading", **self._mine()).fetchone() is None:
                 raise self._taken()
             yield tx
+
+    def _mine(self) -> dict[str, Any]:
+        """What shows that the task and its stream are this worker's."""
+        task = self.task
+        return {
+            "day": task.day, "id": task.id, "fence": task.fence, "owner": task.owner, "checkpoint": task.checkpoint
+        }  # fmt: skip
 
     def _taken(self, *, anew: bool = False) -> StaleFence:
         if anew:

@@ -44,7 +44,9 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
     with rt.db.single() if alone else rt.db.transaction() as tx:
         points = [alone] if alone else [_register(tx, task, bee, stream) for stream in streams]
         mine = task.adopted(points[0].checkpoint)
-        row = tx.run("adopt", day=task.day, id=task.id, fence=task.fence, checkpoint=mine.checkpoint).fetchone()
+        row = tx.run(
+            "adopt", day=task.day, id=task.id, fence=task.fence, owner=task.owner, checkpoint=mine.checkpoint
+        ).fetchone()
         if row is None or not row.held:
             raise StaleFence(f"task {task.ref} was taken back from this worker")
         for point in points[1:]:

@@ -369,7 +369,8 @@ def hold_landing(tx: Transaction, task: Task, limit: float) -> None:
     # transaction_timeout came with PostgreSQL 17; an older server keeps the number under a name that means nothing.
     bound = "transaction_timeout" if tx.psycopg.info.server_version >= 170000 else "hive.landing_limit"
     row = tx.run(
-        "hold_landing", day=task.day, id=task.id, fence=task.fence, name=f"hive:{task.ref}:{task.fence}", bound=bound,
+        "hold_landing", day=task.day, id=task.id, fence=task.fence, owner=task.owner,
+        name=f"hive:{task.ref}:{task.fence}", bound=bound,
         limit=f"{int(limit * 1000)}ms",
     ).fetchone()  # fmt: skip
     if row is None:

@@ -35,6 +35,7 @@ class Task:
     attempt: int
     crashes: int
     fence: int
+    owner: str
     checkpoint: int | None
     batch: int | None
     row_from: int | None
@@ -71,7 +72,7 @@ class Task:
 
         Gives the task as its row is now: a planning task may have become a reading one, which holds a lease.
         """
-        row = tx.run("hold", day=self.day, id=self.id, fence=self.fence).fetchone()
+        row = tx.run("hold", day=self.day, id=self.id, fence=self.fence, owner=self.owner).fetchone()
         if row is None:
             raise StaleFence(f"task {self.ref} was taken back from this worker")
         return replace(self, kind=row.kind, checkpoint=row.checkpoint)

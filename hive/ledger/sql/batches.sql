@@ -17,7 +17,8 @@ RETURNING epoch;
 -- start anew. One statement, because a flight of few records is mostly round trips.
 WITH held AS (
     SELECT t.id FROM hive.task_{day} t JOIN hive.lease l ON l.checkpoint = t.checkpoint AND l.task = t.id AND l.fence = t.fence
-     WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.state = 'running' AND t.checkpoint = %(checkpoint)s
+     WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running'
+       AND t.checkpoint = %(checkpoint)s
        FOR UPDATE OF t, l
 ), moved AS (
     UPDATE hive.checkpoint c SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp()

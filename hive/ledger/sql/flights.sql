@@ -66,7 +66,7 @@ WITH closed AS (
 ), changed AS (
     UPDATE hive.jar j SET updated_at = clock_timestamp() FROM closed WHERE j.id = closed.jar
 )
-SELECT bee FROM closed;
+SELECT bee, set_config('synchronous_commit', 'off', true) AS commit FROM closed;
 
 -- closable_flights --
 -- What a worker left behind that died between its landing and its closing.

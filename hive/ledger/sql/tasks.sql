@@ -1,6 +1,11 @@
 -- claim --
 -- A claim raises attempt and fence, by the database's clock only. No row: a duplicate, stale or not yet allowed hint.
 -- Reading waits while its source asked for patience or while too much sealed data waits to land.
+--
+-- This commit, like those of `adopt`, `hold_landing` and `close_flight`, does not wait for the disk. A server that
+-- crashes forgets such a step whole, never a part of it and never an earlier one, and the step is done again: only what
+-- others were told of (a source that its records are safe, the broker which tasks there are) must be on disk first. Its
+-- sequence may give a forgotten fence once more, so a task belongs to fence *and* owner.
 WITH mine AS (
     SELECT t.id
       FROM hive.task_{day} t JOIN hive.bee b ON b.id = t.bee
@@ -21,8 +26,8 @@ WITH mine AS (
     UPDATE hive.flight f SET state = 'running', started_at = clock_timestamp()
       FROM claimed c WHERE f.id = c.flight AND f.state = 'queued'
 )
-SELECT c.day, c.id, c.flight, c.bee, c.kind, c.queue, c.priority, c.attempt, c.crashes, c.fence, c.checkpoint, c.batch,
-       c.row_from, c.row_to,
+SELECT c.day, c.id, c.flight, c.bee, c.kind, c.queue, c.priority, c.attempt, c.crashes, c.fence, c.owner, c.checkpoint,
+       c.batch, c.row_from, c.row_to, set_config('synchronous_commit', 'off', true) AS commit,
        b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, b.config_version, f.data_key,
        j.part, j.name AS jar_name
   FROM claimed c JOIN hive.flight f ON f.id = c.flight JOIN hive.bee b ON b.id = c.bee JOIN hive.jar j ON j.id = f.jar;
@@ -35,7 +40,7 @@ UPDATE hive.task_{day} SET hinted_at = NULL, available_at = clock_timestamp() + 
 -- hold --
 -- The fence first: no row means that this worker was taken for dead and another one has the task.
 SELECT kind, checkpoint FROM hive.task_{day}
- WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' FOR UPDATE;
+ WHERE id = %(id)s AND fence = %(fence)s AND owner = %(owner)s AND state = 'running' FOR UPDATE;
 
 -- finish --
 -- Done, and what it held beside its row is free. `waiting`: tasks of its queue wait for a hint, and few are outstanding.
@@ -54,8 +59,9 @@ RETURNING (SELECT count(*) FROM hive.task_{day} h
 
 -- hold_landing --
 -- The fence first, and in the same step: whose landing this is, and how long it may last.
-SELECT set_config('application_name', %(name)s, true) AS name, set_config(%(bound)s, %(limit)s, true) AS bound
-  FROM hive.task_{day} WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' FOR UPDATE;
+SELECT set_config('application_name', %(name)s, true) AS name, set_config(%(bound)s, %(limit)s, true) AS bound,
+       set_config('synchronous_commit', 'off', true) AS commit
+  FROM hive.task_{day} WHERE id = %(id)s AND fence = %(fence)s AND owner = %(owner)s AND state = 'running' FOR UPDATE;
 
 -- requeue --
 -- `given_back` is 1 for a voluntary release (stop, rate limit, backpressure): such an attempt does not count.
@@ -82,7 +88,7 @@ RETURNING id, hinted_at IS NOT NULL AS hinted;
 -- nobody else reads that stream. A row that somebody holds is not waited for.
 WITH mine AS (
     UPDATE hive.task_{day} SET kind = 'collect', checkpoint = %(checkpoint)s
-     WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
+     WHERE id = %(id)s AND fence = %(fence)s AND owner = %(owner)s AND state = 'running'
     RETURNING id
 ), leased AS (
     UPDATE hive.lease l SET day = %(day)s, task = mine.id, fence = %(fence)s, taken_at = clock_timestamp()
@@ -92,7 +98,8 @@ WITH mine AS (
                               FOR UPDATE SKIP LOCKED)
     RETURNING l.checkpoint
 )
-SELECT EXISTS (SELECT FROM mine) AS held, EXISTS (SELECT FROM leased) AS leased;
+SELECT EXISTS (SELECT FROM mine) AS held, EXISTS (SELECT FROM leased) AS leased,
+       set_config('synchronous_commit', 'off', true) AS commit;
 
 -- take_lease --
 -- One reader a stream. A row that somebody holds is not waited for.
@@ -104,7 +111,7 @@ RETURNING l.checkpoint;
 -- hold_reading --
 -- The fence first: the task is still this worker's, and so is the stream.
 SELECT t.id FROM hive.task_{day} t JOIN hive.lease l ON l.checkpoint = t.checkpoint AND l.task = t.id AND l.fence = t.fence
- WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.state = 'running' AND t.checkpoint = %(checkpoint)s
+ WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running' AND t.checkpoint = %(checkpoint)s
    FOR UPDATE OF t, l;
 
 -- free_lease --
@@ -131,7 +138,7 @@ SELECT pg_terminate_backend(a.pid)
 
 -- expired_tasks --
 -- Running tasks whose worker stopped beating, as a claim gives them.
-SELECT t.day, t.id, t.flight, t.bee, t.kind, t.queue, t.priority, t.attempt, t.crashes, t.fence, t.checkpoint, t.batch,
+SELECT t.day, t.id, t.flight, t.bee, t.kind, t.queue, t.priority, t.attempt, t.crashes, t.fence, t.owner, t.checkpoint, t.batch,
        t.row_from, t.row_to, b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, b.config_version,
        f.data_key, j.part, j.name AS jar_name
   FROM hive.task t JOIN hive.bee b ON b.id = t.bee JOIN hive.flight f ON f.id = t.flight JOIN hive.jar j ON j.id = f.jar
