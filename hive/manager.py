@@ -11,27 +11,30 @@ from pathlib import Path
 from typing import Any, Self
 
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
 from bees.core.bee import WorkerBee
-from hive.config.load import from_mapping, load
+from hive import versions
+from hive.config.load import from_mapping
 from hive.config.model import BeeConfig, UnknownBee
-from hive.config.problems import ConfigProblems, Problem, did_you_mean
-from hive.config.references import lift_secrets
+from hive.config.problems import did_you_mean
 from hive.flight.bees import make_bee
 from hive.flight.create import Bee, fly_now
-from hive.ledger.db import UNREACHABLE, Transaction
-from hive.registry import connector, queue_of
+from hive.ledger.db import UNREACHABLE
 from hive.runtime import Runtime, open_runtime
 from hive.scheduler import set_schedules
 from hive.settings import Settings, environment
+from hive.versions import Change, Version
 from nectar.scrub import DataScrubber
 
 _FLIGHT = """
 SELECT f.id::text AS flight, b.name AS bee, f.state, f.records_read, f.records_landed, f.records_unchanged,
        f.records_superseded, f.records_deleted, f.records_quarantined, f.bytes_read, f.started_at, f.finished_at,
-       extract(epoch FROM coalesce(f.finished_at, clock_timestamp()) - f.started_at)::float AS seconds, f.error,
+       extract(epoch FROM coalesce(f.finished_at, clock_timestamp()) - f.started_at)::float AS seconds,
+       CASE WHEN f.error IS NULL AND f.state IN ('queued', 'running')
+            THEN (SELECT t.last_error FROM hive.task t WHERE t.day = f.day AND t.flight = f.id
+                     AND t.state IN ('queued', 'running') AND t.last_error IS NOT NULL ORDER BY t.id LIMIT 1)
+            ELSE f.error END AS error,
        f.mode, j.name AS jar, f.slot_key
   FROM hive.flight f JOIN hive.bee b ON b.id = f.bee JOIN hive.jar j ON j.id = f.jar
 """
@@ -43,8 +46,6 @@ SELECT b.id, b.name, b.tenant, b.queue, b.config_version,
 OPEN = ("queued", "running")
 PATIENCE = 30.0
 """Seconds for which a database may be away while somebody waits for a flight."""
-_LOCK = 7_245_800_000_000
-"""The advisory lock of `apply`: of two files the later one holds as a whole."""
 
 
 class UnknownFlight(LookupError):
@@ -198,29 +199,31 @@ class HiveManager:
         return make_bee(name, about["connector"], about["config"], self._rt.vault(bee.tenant).text)
 
     def apply(self, path: Path, *, secrets: bool = True) -> list[str]:
-        """Make the bees those of a configuration file; gives their names. Raises ConfigProblems, and changes nothing.
+        """Make the bees those of a configuration file; gives their names. See `reload`."""
+        return list(self.reload(path, secrets=secrets).bees)
 
-        Bees of an earlier file that this one does not name are disabled: they fly no more, what they landed stays. Bees
-        of `register_worker` are left alone, and the file may not use their names.
+    def reload(self, path: Path | None = None, *, secrets: bool = True) -> Change:
+        """Make the bees those of a configuration file or folder, in one step. Raises ConfigProblems: nothing changed.
 
-        `secrets=False`: what the vault does not hold yet is found missing when the bee flies.
+        Bees of an earlier file that this one does not name are disabled: they fly no more, what they landed stays.
+        Bees of `register_worker` are left alone, and the file may not use their names. Flights that run keep the
+        configuration they began with, but for credentials and stricter scrubbing.
+
+        `path`: HIVE_CONFIG if it is not given. `secrets=False`: what the vault does not hold yet is found missing when
+        the bee flies.
         """
-        fleet = load(path, environ=environment(), vault=self._rt.vault().text if secrets else None)
-        with self._rt.db.transaction() as tx:
-            _refuse_taken(tx, path, list(fleet.bees))  # before a secret of theirs is written over
-        blocks = {name: self._lifted(name, config) for name, config in fleet.bees.items()}
-        with self._rt.db.transaction() as tx:
-            tx.psycopg.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            _refuse_taken(tx, path, list(blocks))
-            for name, config in fleet.bees.items():
-                _register(tx, name, config, blocks[name], origin="file")
-            tx.psycopg.execute(
-                "WITH gone AS (UPDATE hive.bee SET enabled = false, updated_at = clock_timestamp()"
-                "  WHERE origin = 'file' AND NOT name = ANY (%s) RETURNING id)"
-                " DELETE FROM hive.schedule WHERE bee IN (SELECT id FROM gone)",
-                [list(blocks)],
-            )
-        return list(blocks)
+        chosen = path or self._rt.settings.config
+        if chosen is None:
+            raise LookupError("no configuration is named: give its path, or set HIVE_CONFIG")
+        return versions.reload(self._rt, chosen, secrets=secrets)
+
+    def config_history(self, limit: int = 20) -> list[Version]:
+        """The newest versions of the configuration."""
+        return versions.history(self._rt, limit)
+
+    def config_rollback(self, version: int) -> Change:
+        """Make the bees those of an earlier version again, as a new version. Raises UnknownVersion."""
+        return versions.rollback(self._rt, version)
 
     def register_worker(self, worker_type: str, config: Mapping[str, Any]) -> str:
         """Add or change a bee; gives its id, which is its name (`name` or `id` in `config`, else one is made).
@@ -230,9 +233,7 @@ class HiveManager:
         given = dict(config)
         name = str(given.pop("name", None) or given.pop("id", None) or f"{worker_type}-{uuid.uuid4().hex[:8]}")
         bee = from_mapping(name, given, connector=worker_type, environ=environment(), vault=self._rt.vault().text)
-        block = self._lifted(name, bee)
-        with self._rt.db.transaction() as tx:
-            _register(tx, name, bee, block, origin="registered")
+        versions.register(self._rt, name, bee)
         return name
 
     def schedule_job(self, worker_id: str, schedule: str) -> str:
@@ -289,14 +290,6 @@ class HiveManager:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _lifted(self, name: str, config: BeeConfig) -> dict[str, Any]:
-        """The bee's block as the ledger keeps it; its literal secrets go to the vault."""
-        options, secrets = lift_secrets(name, connector(config.type).Options, config.options)
-        vault = self._rt.vault(config.tenant)
-        for path, value in secrets.items():
-            vault.set(path, value, shortest=0)
-        return config.with_options(options).block()
-
     def _bee(self, name: str) -> Bee:
         rows = self._rows(_BEE + " WHERE b.name = %s", [name])
         if not rows:
@@ -307,39 +300,3 @@ class HiveManager:
     def _rows(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         with self._rt.db.single() as tx:
             return tx.psycopg.cursor(row_factory=dict_row).execute(query.encode(), values).fetchall()
-
-
-def _register(tx: Transaction, name: str, config: BeeConfig, block: Mapping[str, Any], *, origin: str) -> None:
-    """Write a bee down with its schedules."""
-    queue = queue_of(connector(config.type).bee_type)
-    source = name if config.limits.concurrency else ""
-    row = tx.psycopg.execute(
-        "INSERT INTO hive.bee (name, tenant, connector, queue, config, config_version, origin, enabled, source)"
-        " VALUES (%(name)s, %(tenant)s, %(kind)s, %(queue)s, %(config)s, 1, %(origin)s, %(enabled)s,"
-        "   %(source)s)"
-        " ON CONFLICT (name) DO UPDATE SET tenant = excluded.tenant, connector = excluded.connector,"
-        "   queue = excluded.queue, config = excluded.config, enabled = excluded.enabled,"
-        "   source = excluded.source,"
-        "   config_version = bee.config_version + (bee.config IS DISTINCT FROM excluded.config)::int,"
-        "   updated_at = clock_timestamp() RETURNING id",
-        {
-            "name": name, "tenant": config.tenant, "kind": config.type, "queue": queue, "config": Jsonb(dict(block)),
-            "origin": origin, "enabled": config.enabled, "source": source,
-        },
-    ).fetchone()  # fmt: skip
-    assert row is not None
-    set_schedules(tx, row[0], config.schedules if config.enabled else ())
-    if source:
-        tx.psycopg.execute(
-            "INSERT INTO hive.source_slot (source, n) SELECT %s, generate_series(1, %s) ON CONFLICT DO NOTHING",
-            [source, config.limits.concurrency],
-        )
-
-
-def _refuse_taken(tx: Transaction, path: Path, names: Sequence[str]) -> None:
-    taken = tx.psycopg.execute(
-        "SELECT name FROM hive.bee WHERE origin <> 'file' AND name = ANY (%s) ORDER BY name", [list(names)]
-    ).fetchall()
-    if taken:
-        reason = "a bee of this name was registered from Python"
-        raise ConfigProblems([Problem(reason, file=str(path), bee=name, expected="another name") for (name,) in taken])

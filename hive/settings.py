@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         None, description="the broker; unset: the embedded server under the data folder"
     )
     config: Path | None = Field(None, description="the configuration file that names the bees")
+    watch: bool = Field(False, description="take the configuration into use again whenever its files change")
     key: SecretStr | None = Field(None, description="the hive key: 32 bytes as base64 or hex")
     key_file: Path | None = Field(None, description="a file that holds the hive key, mode 0600")
 

@@ -21,6 +21,7 @@ import structlog
 
 from hive.child import Child, Command, Ends
 from hive.embedded import EmbeddedPostgres, EmbeddedValkey, ServerError, places, process
+from hive.reloader import Reloader
 from hive.running import AlreadyRunning, StartFailed, StopFailed, detach, down, log_folder, only_one, write_state
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from hive.embedded.server import Server
+    from hive.manager import HiveManager
     from hive.settings import Settings
+    from hive.versions import Change
 
 __all__ = ["QUEUES", "AlreadyRunning", "PortInUse", "StartFailed", "StopFailed", "Supervisor", "detach", "down"]
 
@@ -46,6 +49,8 @@ _START_DEATHS = 3
 _WORK_GRACE = 8.0
 _VIEW_GRACE = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOOK = 1.0
+"""Seconds between two looks at the configuration's files."""
 _DEBOUNCE = 0.5
 
 
@@ -86,6 +91,8 @@ class Supervisor:
         self._state: dict[str, Any] = {}
         self._first_signal: float | None = None
         self._interruptible = False
+        self._reloader = Reloader(self._config, self._reload, watch=settings.watch) if self._config else None
+        self._on_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -121,12 +128,25 @@ class Supervisor:
 
     def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
+        if signum == signal.SIGHUP and self._reloader is not None and not self._terminal_is_gone():
+            self._reloader.ask()
+            return
         if self._first_signal is None:
             self._first_signal = now
             if self._interruptible:
                 raise _StopRequested
         elif now - self._first_signal > _DEBOUNCE:  # `timeout` and some shells send one wish twice
             self._end_now(128 + signum)
+
+    def _terminal_is_gone(self) -> bool:
+        """Whether the terminal hung up in which the hive was started; else SIGHUP asks to reload."""
+        if not self._on_terminal:
+            return False
+        try:
+            os.tcgetpgrp(sys.stdin.fileno())
+        except (OSError, ValueError):
+            return True
+        return False
 
     def _check_stop(self) -> None:
         if self._first_signal is not None:
@@ -187,19 +207,28 @@ class Supervisor:
 
     def _migrate_and_load(self, database_url: str) -> set[str]:
         """Bring the schema up to date and register the bees of the configuration. Raises ConfigProblems."""
-        from hive.ledger.db import Database
         from hive.ledger.migrate import migrate
+        from hive.vault.key import hive_key
+
+        hive_key(self._settings)
+        migrate(database_url)
+        with self._manager(database_url) as hive:
+            if self._config is not None:
+                # The vault of a new hive is empty, and only a running hive's can be filled.
+                hive.reload(self._config, secrets=False)
+            return {bee["queue"] for bee in hive.bees() if bee["enabled"]}
+
+    def _manager(self, database_url: str) -> HiveManager:
+        from hive.ledger.db import Database
         from hive.manager import HiveManager
         from hive.runtime import Runtime
         from hive.vault.key import hive_key
 
-        key = hive_key(self._settings)
-        migrate(database_url)
-        with HiveManager(rt=Runtime(self._settings, Database(database_url), key)) as hive:
-            if self._config is not None:
-                # The vault of a new hive is empty, and only a running hive's can be filled.
-                hive.apply(self._config, secrets=False)
-            return {bee["queue"] for bee in hive.bees() if bee["enabled"]}
+        return HiveManager(rt=Runtime(self._settings, Database(database_url), hive_key(self._settings)))
+
+    def _reload(self) -> Change:
+        with self._manager(str(self._state["database_url"])) as hive:
+            return hive.reload(self._config, secrets=False)
 
     def _publish(self, *, ready: bool) -> None:
         self._state["ready"] = ready
@@ -216,6 +245,7 @@ class Supervisor:
         }
         if self._config is not None:
             environment["HIVE_CONFIG"] = str(self._config.resolve())
+        environment.pop("HIVE_WATCH", None)  # this process does
         listens = (_reachable(self._settings.gateway_host), gateway)
         commands = [
             Command("gateway", ("gateway",), Ends.LAST, listens),
@@ -252,11 +282,14 @@ class Supervisor:
 
     def _tend(self) -> None:
         """Keep everything running until a signal comes."""
-        next_start = time.monotonic()
+        next_start = next_look = time.monotonic()
         while True:
             self._check_stop()
             self._tend_servers()
             now = time.monotonic()
+            if self._reloader is not None and now >= next_look:
+                self._reloader.look()
+                next_look = now + _LOOK
             for child in self._children:
                 child.tend(now)
             if self._waiting and now >= next_start:

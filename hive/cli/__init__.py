@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from hive.cli import bees, config, demo, fail, fly, jars, lease, processes, quarantine, status, up, vault
+from hive.cli import bees, config, demo, fail, fly, jars, lease, processes, quarantine, reload, status, up, vault
 
 app = typer.Typer(
     name="hive",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (up, demo, status, bees, fly, jars, config, quarantine, lease, vault, processes):
+for module in (up, demo, status, bees, fly, jars, config, reload, quarantine, lease, vault, processes):
     module.register(app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hive.cli import show
+from hive.cli import reload, show
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.")]
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     config = typer.Typer(help="Check and show configuration files.", no_args_is_help=True, rich_markup_mode=None)
     config.command("check")(check)
     config.command("show")(show_config)
+    reload.register_in_config(config)
     app.add_typer(config, name="config")
 
 

@@ -28,11 +28,16 @@ def register(app: typer.Typer) -> None:
 def up(
     config: Annotated[Path | None, typer.Option(help="File that names the bees. [default: HIVE_CONFIG]")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and let it run.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Take the configuration into use again whenever its files change.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Start the whole hive and keep it running until Ctrl-C.
 
     Servers first, then beat, a worker for each queue, the gateway and Flower.
+
+    SIGHUP takes a changed configuration into use, as `hive reload` does.
 
     HIVE_DATABASE_URL and HIVE_REDIS_URL name servers of your own; where they are not set, embedded ones are started.
     """
@@ -41,7 +46,7 @@ def up(
         from hive.settings import environment
         from hive.supervisor import detach as start
 
-        chosen = _settings(data, config)
+        chosen = _settings(data, config, watch=watch)
         if chosen.config is not None:
             show.unscrubbed(load(chosen.config, environ=environment()))  # what is wrong is said before anything starts
         first = not (chosen.data_dir / "flower.secret").exists()
@@ -49,6 +54,7 @@ def up(
             _run(chosen, first=first)
             return
     options = ["--config", str(chosen.config.resolve())] if chosen.config else []
+    options += ["--watch"] if chosen.watch else []
     with show.working("the hive starts"):
         state: Mapping[str, Any] = start(chosen, [sys.executable, "-m", "hive", "up", *options])
     _announce(chosen, state, first=first)
@@ -97,10 +103,10 @@ def _ending_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _settings(data: Path | None, config: Path | None) -> Settings:
+def _settings(data: Path | None, config: Path | None, *, watch: bool = False) -> Settings:
     from hive.settings import Settings
 
-    given: dict[str, Any] = {"data_dir": data, "config": config}
+    given: dict[str, Any] = {"data_dir": data, "config": config, "watch": watch or None}
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 

@@ -100,6 +100,24 @@ def lift_secrets(
     return _lift(options_model, options, f"bees/{bee}", lifted), lifted
 
 
+def secret_texts(
+    options_model: Any, value: Any, place: tuple[object, ...] = ()
+) -> Iterator[tuple[tuple[object, ...], str]]:
+    """(place, text) of what `options_model` types as secret, at any depth."""
+    members = union_members(options_model)
+    if isinstance(value, str):
+        if any(isinstance(m, type) and issubclass(m, SecretStr | SecretBytes) for m in members):
+            yield place, value
+        return
+    for member in members:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                yield from secret_texts(_annotation_of(member, key), item, (*place, key))
+        elif isinstance(value, list | tuple):
+            for n, item in enumerate(value):
+                yield from secret_texts(item_annotation(member, n), item, (*place, n))
+
+
 def strings(value: Any, place: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], str]]:
     """(place, text) of every string inside."""
     if isinstance(value, str):

@@ -82,7 +82,8 @@ def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
         day=row.created_at.date(), id=0, flight=row.flight, bee=row.bee, kind="process", queue=row.queue, priority=0,
         attempt=1, crashes=0, fence=0, owner="", checkpoint=row.checkpoint, batch=None, row_from=None, row_to=None,
         bee_name=row.bee_name, tenant=row.tenant, source="", mode="continuous", full_refresh=False, jar=row.jar,
-        jar_name=row.jar_name, part=row.part, config_version=row.config_version, data_key=None,
+        jar_name=row.jar_name, part=row.part, config_version=row.config_version,
+        newest_config=row.config_version, data_key=None,
     )  # fmt: skip
     scrubber = rt.scrubbers.of(tx, task, rt.keyring(task.tenant))
     place = Place(

@@ -1,10 +1,12 @@
-"""The scrubber of each bee, made once per process and configuration version."""
+"""The scrubber of each bee and the steps before it, made once per process and configuration version."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hive.ledger.db import Transaction
 
@@ -12,35 +14,63 @@ if TYPE_CHECKING:
     from hive.flight.task import Task
     from nectar.keys import PseudonymKeys
     from nectar.scrub import DataScrubber
+    from nectar.transform import Transform
 
 _KEPT = 256
+_SCRUBBING = """
+SELECT b.config -> 'scrubbing', v.body -> 'blocks' -> b.name, b.config -> 'transform'
+  FROM hive.bee b LEFT JOIN hive.config_version v ON v.id = %s WHERE b.id = %s
+"""
 
 
 @dataclass(frozen=True)
 class VersionedScrubber:
-    """A scrubber, and its version as the number that records carry."""
+    """A scrubber with the bee's own steps before it, and the version of both as the number that records carry."""
 
     scrubber: DataScrubber
     number: int
+    transform: Transform | None = None
 
 
 class Scrubbers:
     """Kept by a process's runtime; the one that was idle longest goes first."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[tuple[int, int], VersionedScrubber] = OrderedDict()
+        self._made: OrderedDict[tuple[int, int, int], VersionedScrubber] = OrderedDict()
 
     def of(self, tx: Transaction | None, task: Task, keys: PseudonymKeys) -> VersionedScrubber:
-        """The scrubber of a task's bee, with its tenant's keys. `tx` is needed the first time only."""
-        from nectar.scrub import DataScrubber
+        """The scrubber of a task's bee, with its tenant's keys. `tx` is needed the first time only.
 
-        at = (task.bee, task.config_version)
+        A flight that began under an older configuration is scrubbed by what either of the two removes; its steps are
+        its own. Raises BadTransform where this process does not find their functions.
+        """
+        from nectar.scrub import DataScrubber
+        from nectar.scrub.either import either
+
+        at = (task.bee, task.config_version, task.newest_config)
         if at not in self._made:
             assert tx is not None
-            row = tx.psycopg.execute("SELECT config -> 'scrubbing' FROM hive.bee WHERE id = %s", [task.bee]).fetchone()
-            scrubber = DataScrubber(row[0] if row else None, keys=keys)
-            self._made[at] = VersionedScrubber(scrubber, int(scrubber.version[:15], 16))
+            row = tx.psycopg.execute(_SCRUBBING, [task.config_version, task.bee]).fetchone()
+            newest, pinned, steps = row or (None, None, None)
+            scrubber = DataScrubber(newest if pinned is None else either(pinned.get("scrubbing"), newest), keys=keys)
+            transform = _transform(steps if pinned is None else pinned.get("transform"))
+            self._made[at] = VersionedScrubber(scrubber, _number(scrubber, transform), transform)
         self._made.move_to_end(at)
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)
         return self._made[at]
+
+
+def _transform(steps: Sequence[Any] | None) -> Transform | None:
+    if not steps:
+        return None
+    from nectar.transform import Transform
+
+    return Transform.of(steps)
+
+
+def _number(scrubber: DataScrubber, transform: Transform | None) -> int:
+    version = scrubber.version
+    if transform is not None:
+        version = hashlib.sha256(f"{version} {transform.version}".encode()).hexdigest()
+    return int(version[:15], 16)

@@ -49,6 +49,8 @@ class Task:
     jar_name: str
     part: int
     config_version: int
+    """The flight's: it keeps what it began with, but for credentials and stricter scrubbing."""
+    newest_config: int
     data_key: bytes | None
 
     @classmethod

@@ -19,6 +19,7 @@ from hive.errors import LeaseHeld, StaleFence, trail
 from hive.flight.bees import OpenBee
 from hive.flight.close import close_if_done
 from hive.flight.collect import collect
+from hive.flight.pinned import pinned_config
 from hive.flight.plan import plan, take_lease
 from hive.flight.task import Left, Task
 from hive.flight.verdict import Verdict, backoff, describe, judge
@@ -125,10 +126,8 @@ def bee_of(task: Task, rt: Runtime) -> OpenBee:
 
 
 def _config(task: Task, rt: Runtime) -> tuple[str, dict[str, Any]]:
-    with rt.db.transaction() as tx:
-        row = tx.psycopg.execute("SELECT connector, config FROM hive.bee WHERE id = %s", [task.bee]).fetchone()
-    assert row is not None
-    return row[0], row[1]
+    with rt.db.single() as tx:
+        return pinned_config(tx, task.bee, task.config_version)
 
 
 def _log(task: Task, error: BaseException, verdict: Verdict) -> None:

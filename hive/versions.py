@@ -1,0 +1,351 @@
+"""A new configuration takes the place of the old one: whole or not at all, as an immutable version.
+
+    load (hive/config) -> activate: one transaction writes the version, the bees, their schedules
+
+A version is a row of `config_version` that is never changed:
+
+    origin   file (a whole fleet), registered (one bee from Python) or rollback
+    blocks   name -> native block, of the bees that this version changed
+    bees     name -> version that holds its block; only of versions that are a whole fleet
+    source   the files, or the version that was taken back
+
+A bee's `config_version` is the version that holds its block, and so is a flight's: a flight that runs keeps the block
+it began with. Its credentials and what it must scrub are taken from the newest (`pinned_config`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg.rows import namedtuple_row
+from psycopg.types.json import Jsonb
+
+from bees.core.errors import GiveUp
+from hive.config.load import load
+from hive.config.model import BeeConfig, FleetConfig
+from hive.config.problems import ConfigProblems, Problem
+from hive.config.references import lift_secrets
+from hive.flight.bees import make_bee
+from hive.ledger.db import Transaction
+from hive.registry import connector, queue_of
+from hive.runtime import Runtime
+from hive.scheduler import set_schedules
+from hive.settings import environment
+from hive.vault.store import Vault
+
+_LOCK = 7_245_800_000_000
+"""The advisory lock of every change of the configuration: of two the later one holds as a whole."""
+
+_DIFF = ("added", "removed", "changed", "full_read")
+_BEES = "SELECT id, name, config, config_version, origin, enabled FROM hive.bee"
+
+_UPSERT = """
+INSERT INTO hive.bee (name, tenant, connector, queue, config, config_version, origin, enabled, source)
+SELECT n.name, n.tenant, n.connector, n.queue, n.config, %(version)s, %(origin)s, n.enabled, n.source
+  FROM jsonb_to_recordset(%(bees)s) AS n(name text, tenant text, connector text, queue text, config jsonb, enabled bool,
+                                         source text)
+ON CONFLICT (name) DO UPDATE
+   SET tenant = excluded.tenant, connector = excluded.connector, queue = excluded.queue, config = excluded.config,
+       config_version = excluded.config_version, origin = excluded.origin, enabled = excluded.enabled,
+       source = excluded.source, updated_at = clock_timestamp()
+RETURNING id, name
+"""
+
+_DISABLE = """
+WITH gone AS (UPDATE hive.bee SET enabled = false, updated_at = clock_timestamp() WHERE name = ANY (%s) RETURNING id)
+DELETE FROM hive.schedule WHERE bee IN (SELECT id FROM gone)
+"""
+
+
+class UnknownVersion(LookupError):
+    """No version of the configuration has this number, or it is no whole fleet."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a new configuration changed. `version` is None where nothing did."""
+
+    version: int | None
+    bees: tuple[str, ...]
+    """All of the configuration."""
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    full_read: tuple[str, ...] = ()
+    """Of the changed ones: those whose next flight reads everything anew."""
+
+    @property
+    def diff(self) -> dict[str, tuple[str, ...]]:
+        """What happened -> which bees."""
+        return {name: getattr(self, name) for name in _DIFF}
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            **{name: list(bees) for name, bees in self.diff.items()},
+            "unchanged": len(self.bees) - len(self.added) - len(self.changed),
+        }
+
+
+@dataclass(frozen=True)
+class Version:
+    """One line of the configuration's history."""
+
+    version: int
+    created_at: dt.datetime
+    origin: str
+    source: str
+    active: bool
+    diff: Mapping[str, tuple[str, ...]]
+    """What happened -> which bees; empty for a bee that was registered."""
+
+
+def reload(rt: Runtime, path: Path, *, secrets: bool = True) -> Change:
+    """Make the bees those of a configuration file or folder. Raises ConfigProblems, and changes nothing.
+
+    Bees of an earlier file that this one does not name are disabled: they fly no more, what they landed stays. Bees
+    of `register_worker` are left alone, and the file may not use their names.
+
+    `secrets=False`: what the vault does not hold yet is found missing when the bee flies.
+    """
+    fleet = load(path, environ=environment(), vault=rt.vault().text if secrets else None)
+    with rt.db.single() as tx:
+        _refuse_registered(tx, str(path), fleet.bees)  # before a secret of theirs is written over
+    blocks = lifted(rt, fleet)
+    with rt.db.transaction() as tx:
+        _lock(tx)
+        _refuse_registered(tx, str(path), fleet.bees)
+        return _activate(tx, rt, fleet, blocks, origin="file", source=str(path))
+
+
+def register(rt: Runtime, name: str, config: BeeConfig) -> int | None:
+    """Add or change one bee from Python; gives the version, None where nothing changed.
+
+    Raises ConfigProblems for a bee that a file names: the next reload would undo it.
+    """
+    with rt.db.single() as tx:
+        _refuse_of_file(tx, name)
+    blocks = lifted(rt, FleetConfig(bees={name: config}))
+    with rt.db.transaction() as tx:
+        _lock(tx)
+        _refuse_of_file(tx, name)
+        row = tx.psycopg.execute(
+            "SELECT config = %s AND origin = 'registered' FROM hive.bee WHERE name = %s", [Jsonb(blocks[name]), name]
+        ).fetchone()
+        if row is not None and row[0]:
+            return None
+        version = _write_version(tx, {"origin": "registered", "source": "", "blocks": blocks})
+        _write_bees(tx, {name: config}, blocks, version, origin="registered")
+        return version
+
+
+def rollback(rt: Runtime, number: int) -> Change:
+    """Make the bees those of an earlier version again, as a new version. Raises UnknownVersion.
+
+    Secrets stay as they are: the vault keeps the newest.
+    """
+    with rt.db.transaction() as tx:
+        _lock(tx)
+        blocks = _blocks_of(tx, number)
+        _refuse_registered(tx, f"version {number}", blocks)
+        fleet = FleetConfig(bees={name: BeeConfig.model_validate(block) for name, block in blocks.items()})
+        return _activate(tx, rt, fleet, blocks, origin="rollback", source=f"version {number}")
+
+
+def history(rt: Runtime, limit: int = 20) -> list[Version]:
+    """The newest versions first. `active` is the fleet that flies, and the newest block of each registered bee."""
+    with rt.db.single() as tx:
+        rows = tx.psycopg.execute(
+            "SELECT v.id, v.created_at, v.body ->> 'origin', v.body ->> 'source', v.body -> 'diff',"
+            " v.id = (SELECT max(id) FROM hive.config_version WHERE body ? 'bees')"
+            " OR EXISTS (SELECT FROM hive.bee b WHERE b.config_version = v.id AND b.origin = 'registered')"
+            " FROM hive.config_version v ORDER BY v.id DESC LIMIT %s",
+            [limit],
+        ).fetchall()
+    found = []
+    for number, created, origin, source, diff, active in rows:
+        told = {name: tuple(bees) for name, bees in (diff or {}).items()}
+        found.append(Version(number, created, origin, source, active, told))
+    return found
+
+
+def lifted(rt: Runtime, fleet: FleetConfig) -> dict[str, dict[str, Any]]:
+    """Each bee's block as the ledger keeps it; literal secrets go to the vault."""
+    blocks = {}
+    models = {kind: connector(kind).Options for kind in {config.type for config in fleet.bees.values()}}
+    for name, config in fleet.bees.items():
+        options, secrets = lift_secrets(name, models[config.type], config.options)
+        if secrets:
+            _keep_secrets(rt.vault(config.tenant), secrets)
+        blocks[name] = config.with_options(options).block()
+    return blocks
+
+
+def _keep_secrets(vault: Vault, secrets: Mapping[str, str]) -> None:
+    """A secret that did not change makes no new version of it."""
+    for path, value in secrets.items():
+        try:
+            if vault.text(path) == value:
+                continue
+        except LookupError:
+            pass
+        vault.set(path, value, shortest=0)
+
+
+def _activate(
+    tx: Transaction,
+    rt: Runtime,
+    fleet: FleetConfig,
+    blocks: Mapping[str, dict[str, Any]],
+    *,
+    origin: str,
+    source: str,
+) -> Change:
+    """Compare with what flies, and write what differs."""
+    rows: list[Any] = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_BEES).fetchall()
+    there = {row.name: row for row in rows}
+    flown = {name: row for name, row in there.items() if row.origin == "file"}
+    added = [name for name in blocks if name not in flown or _is_gone(flown[name])]
+    changed = [name for name in blocks if name not in added and flown[name].config != blocks[name]]
+    removed = [name for name, row in flown.items() if name not in blocks and not _is_gone(row)]
+    if not (added or changed or removed):
+        return Change(None, tuple(blocks))
+    full = [name for name in changed if _reads_anew(rt, name, flown[name].config, blocks[name])]
+    touched = [*added, *changed]
+    diff = dict(zip(_DIFF, (added, removed, changed, full), strict=True))
+    body = {
+        "origin": origin,
+        "source": source,
+        "diff": diff,
+        "blocks": {name: blocks[name] for name in touched},
+        "bees": {name: flown[name].config_version for name in blocks if name not in set(touched)},
+    }
+    version = _write_version(tx, body)
+    _write_bees(tx, {name: fleet.bees[name] for name in touched}, blocks, version, origin="file")
+    tx.psycopg.execute(_DISABLE, [removed])
+    told = {key: tuple(names) for key, names in diff.items()}
+    return Change(version, tuple(blocks), **told)
+
+
+def _is_gone(row: Any) -> bool:
+    """Whether a bee was taken out of its file, and not only told not to fly."""
+    return not row.enabled and row.config.get("enabled", True)
+
+
+def _write_version(tx: Transaction, body: Mapping[str, Any]) -> int:
+    text = json.dumps(body, sort_keys=True).encode()
+    row = tx.psycopg.execute(
+        "INSERT INTO hive.config_version (digest, body) VALUES (%s, %s) RETURNING id",
+        [hashlib.sha256(text).hexdigest(), Jsonb(dict(body))],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _write_bees(
+    tx: Transaction,
+    bees: Mapping[str, BeeConfig],
+    blocks: Mapping[str, Mapping[str, Any]],
+    version: int,
+    *,
+    origin: str,
+) -> None:
+    """The rows of some bees, their schedules and what bounds their sources."""
+    queues = {kind: queue_of(connector(kind).bee_type) for kind in {config.type for config in bees.values()}}
+    rows = [
+        {
+            "name": name,
+            "tenant": config.tenant,
+            "connector": config.type,
+            "queue": queues[config.type],
+            "config": blocks[name],
+            "enabled": config.enabled,
+            "source": name if config.limits.concurrency else "",
+        }
+        for name, config in bees.items()
+    ]
+    found = tx.psycopg.execute(_UPSERT, {"bees": Jsonb(rows), "version": version, "origin": origin}).fetchall()
+    for number, name in found:
+        config = bees[name]
+        set_schedules(tx, number, config.schedules if config.enabled else ())
+    bounded = {name: config.limits.concurrency for name, config in bees.items() if config.limits.concurrency}
+    if bounded:
+        tx.psycopg.execute(
+            "INSERT INTO hive.source_slot (source, n) SELECT s.source, generate_series(1, s.most)"
+            " FROM unnest(%s::text[], %s::int[]) AS s(source, most) ON CONFLICT DO NOTHING",
+            [list(bounded), list(bounded.values())],
+        )
+        tx.psycopg.execute(
+            "DELETE FROM hive.source_slot t USING unnest(%s::text[], %s::int[]) AS s(source, most)"
+            " WHERE t.source = s.source AND t.n > s.most AND t.task IS NULL",
+            [list(bounded), list(bounded.values())],
+        )
+
+
+def _blocks_of(tx: Transaction, number: int) -> dict[str, dict[str, Any]]:
+    """The whole fleet of a version: its own blocks, and those it took over from earlier ones."""
+    row = tx.psycopg.execute("SELECT body FROM hive.config_version WHERE id = %s", [number]).fetchone()
+    if row is None or "bees" not in row[0]:
+        raise UnknownVersion(f"no fleet has the version {number}; `hive config history` lists them")
+    body = row[0]
+    older: dict[int, list[str]] = {}
+    for name, version in body["bees"].items():
+        older.setdefault(version, []).append(name)
+    blocks = dict(body["blocks"])
+    for version, names in older.items():
+        found = tx.psycopg.execute(
+            "SELECT name, body -> 'blocks' -> name FROM hive.config_version, unnest(%s::text[]) AS name WHERE id = %s",
+            [names, version],
+        ).fetchall()
+        blocks.update(found)
+    return blocks
+
+
+def _reads_anew(rt: Runtime, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether checkpoints of the old block say nothing about the new one: see OpenBee.fingerprint."""
+    if any(old.get(key) != new.get(key) for key in ("type", "scrubbing", "transform", "streams")):
+        return True
+    if old.get("source") == new.get("source"):
+        return False
+    secret = rt.vault(str(new.get("tenant", "default"))).text
+    try:
+        before, after = (make_bee(name, block["type"], block, secret) for block in (old, new))
+    except GiveUp:
+        return True  # a reference that is missing here may be there where the bee flies
+    try:
+        return before.source_identity() != after.source_identity()
+    finally:
+        before.close()
+        after.close()
+
+
+def _lock(tx: Transaction) -> None:
+    tx.psycopg.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+def _refuse_registered(tx: Transaction, where: str, names: Iterable[str]) -> None:
+    found = _of_origin(tx, list(names), "registered")
+    if found:
+        reason = "a bee of this name was registered from Python"
+        raise ConfigProblems([Problem(reason, file=where, bee=name, expected="another name") for name in found])
+
+
+def _refuse_of_file(tx: Transaction, name: str) -> None:
+    if _of_origin(tx, [name], "file"):
+        reason = "the configuration file has a bee of this name, and its next reload would undo this"
+        raise ConfigProblems([Problem(reason, bee=name, expected="another name, or a change of the file")])
+
+
+def _of_origin(tx: Transaction, names: Sequence[str], origin: str) -> list[str]:
+    found = tx.psycopg.execute(
+        "SELECT name FROM hive.bee WHERE origin = %s AND name = ANY (%s) AND (enabled OR origin = 'registered')"
+        " ORDER BY name",
+        [origin, list(names)],
+    ).fetchall()
+    return [name for (name,) in found]

@@ -1,0 +1,216 @@
+"""A new configuration: whole or not at all, as a version that can be shown and taken back; flights keep theirs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import yaml
+
+from hive.config.problems import ConfigProblems
+from hive.versions import UnknownVersion
+from tests.hive.nest import make_nest, nest, write
+
+__all__ = ["make_nest", "nest"]
+
+
+@pytest.fixture
+def reload(nest, tmp_path):
+    """Reload a file with these bees: name -> more of its block."""
+
+    def reloaded(**bees):
+        blocks = {}
+        for name, more in bees.items():
+            folder = tmp_path / "sources" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            blocks[name] = {"type": "local", "source": {"path": str(folder)}, **more}
+        file = tmp_path / "hive.yaml"
+        file.write_text(yaml.safe_dump({"bees": blocks}))
+        return nest.hive.reload(file)
+
+    return reloaded
+
+
+def config_of(nest, name):
+    return nest.one("SELECT config FROM hive.bee WHERE name = %s", name)
+
+
+class TestDiff:
+    def test_it_says_what_was_added_removed_changed_and_is_read_anew(self, reload):
+        reload(stays={}, goes={}, slower={"every": 60}, stricter={})
+
+        change = reload(
+            stays={}, new={}, slower={"every": 90}, stricter={"scrubbing": {"profile": "gdpr_compliant"}}
+        ).json()
+
+        assert isinstance(change.pop("version"), int)
+        assert change == {
+            "added": ["new"],
+            "removed": ["goes"],
+            "changed": ["slower", "stricter"],
+            "full_read": ["stricter"],
+            "unchanged": 1,
+        }
+
+    def test_the_same_again_makes_no_version(self, nest, reload):
+        reload(a={}, b={"every": 60})
+        before = nest.everything()
+
+        assert reload(a={}, b={"every": 60}).version is None
+        assert nest.everything() == before
+
+    def test_another_folder_is_read_anew(self, nest, reload, tmp_path):
+        reload(a={})
+
+        change = reload(a={"source": {"path": str(tmp_path)}})
+
+        assert change.full_read == ("a",)
+
+    def test_a_new_interval_holds_at_once(self, nest, reload):
+        reload(a={"every": "1d"})
+        reload(a={"every": "10s"})
+
+        assert nest.one("SELECT next_slot < clock_timestamp() + interval '11 seconds' FROM hive.schedule")
+
+
+class TestHistory:
+    def test_versions_are_listed_and_taken_back(self, nest, reload):
+        first = reload(a={"every": 60}, b={}).version
+        second = reload(a={"every": 90}, c={}).version
+        block = config_of(nest, "a")
+
+        change = nest.hive.config_rollback(first)
+
+        assert (change.added, change.removed, change.changed) == (("b",), ("c",), ("a",))
+        assert config_of(nest, "a") != block
+        assert nest.rows("SELECT name, enabled FROM hive.bee ORDER BY name") == [("a", True), ("b", True), ("c", False)]
+        told = nest.hive.config_history()
+        assert [v.version for v in told] == [change.version, second, first]
+        assert [v.active for v in told] == [True, False, False]
+        assert told[0].source == f"version {first}"
+
+    def test_taking_back_a_taking_back(self, nest, reload):
+        reload(a={"every": 60})
+        second = reload(a={"every": 90}, b={}).version
+        nest.hive.config_rollback(reload(a={"every": 30}).version - 2)
+
+        nest.hive.config_rollback(second)
+
+        assert config_of(nest, "a")["schedules"][0]["every"] == 90
+        assert nest.rows("SELECT name, enabled FROM hive.bee ORDER BY name") == [("a", True), ("b", True)]
+
+    def test_a_version_that_is_no_fleet_is_named(self, nest):
+        with pytest.raises(UnknownVersion, match="no fleet has the version 99"):
+            nest.hive.config_rollback(99)
+
+    def test_versions_hold_no_secret(self, nest, tmp_path):
+        file = tmp_path / "hive.yaml"
+        source = {"host": "localhost", "database": "x", "user": "u", "password": "a-very-secret-word"}
+        file.write_text(yaml.safe_dump({"bees": {"shop": {"type": "postgresql", "source": source}}}))
+        nest.hive.reload(file)
+
+        assert "a-very-secret-word" not in str(nest.everything())
+
+
+class TestBadVersions:
+    def test_it_changes_nothing_and_says_why(self, nest, reload):
+        reload(a={"every": 60})
+        before = nest.everything()
+
+        with pytest.raises(ConfigProblems, match="bee 'b', field 'evry'"):
+            reload(a={"every": 90}, b={"evry": 60})
+
+        assert nest.everything() == before
+
+    def test_a_bee_of_the_file_cannot_be_registered_over(self, nest, reload, tmp_path):
+        reload(a={})
+
+        with pytest.raises(ConfigProblems, match="the configuration file has a bee of this name"):
+            nest.hive.register_worker("local", {"name": "a", "path": str(tmp_path)})
+
+
+class TestRunningFlights:
+    """A flight keeps what it began with, but for credentials and stricter scrubbing."""
+
+    def test_a_flight_reads_where_it_began_to(self, nest, reload, tmp_path):
+        reload(a={})
+        write(tmp_path / "sources" / "a" / "a.jsonl", [{"id": 1, "name": "old place"}])
+        other = tmp_path / "other"
+        other.mkdir()
+        write(other / "a.jsonl", [{"id": 2, "name": "new place"}])
+        nest.fly("a")
+
+        reload(a={"source": {"path": str(other)}})
+        nest.drain()
+
+        assert [row["name"] for row in nest.jar("a").values()] == ["old place"]
+        nest.land("a")
+        assert "new place" in [row["name"] for row in nest.jar("a").values()]
+
+    def test_stricter_scrubbing_holds_for_what_flies(self, nest, reload, tmp_path):
+        reload(a={"scrubbing": {"custom_rules": [{"field": "note", "action": "replace"}]}})
+        write(tmp_path / "sources" / "a" / "a.jsonl", [{"id": 1, "name": "Ada", "note": "n", "mail": "a@example.com"}])
+        nest.fly("a")
+        nest.drain(kinds=("plan", "collect"))
+
+        reload(a={"scrubbing": {"profile": "gdpr_compliant"}})
+        nest.drain()
+
+        [row] = nest.jar("a").values()
+        assert "example.com" not in row["mail"]
+        assert row["note"] == "<REDACTED>"
+
+    def test_laxer_scrubbing_waits_for_the_next_flight(self, nest, reload, tmp_path):
+        reload(a={"scrubbing": {"profile": "gdpr_compliant"}})
+        write(tmp_path / "sources" / "a" / "a.jsonl", [{"id": 1, "mail": "a@example.com"}])
+        nest.fly("a")
+        nest.drain(kinds=("plan", "collect"))
+
+        reload(a={})
+        nest.drain()
+
+        assert "example.com" not in next(iter(nest.jar("a").values()))["mail"]
+        nest.land("a")
+        assert next(iter(nest.jar("a").values()))["mail"] == "a@example.com"
+
+
+class TestCredentials:
+    def test_the_newest_password_is_used_by_a_flight_of_before(self, nest, tmp_path, monkeypatch):
+        from hive.flight.pinned import pinned_config
+
+        monkeypatch.setenv("OLD_ONE", "x")
+        monkeypatch.setenv("NEW_ONE", "y")
+        file = tmp_path / "hive.yaml"
+
+        def reload(password, host):
+            source = {"host": host, "database": "x", "user": "u", "password": password}
+            file.write_text(yaml.safe_dump({"bees": {"shop": {"type": "postgresql", "source": source}}}))
+            return nest.hive.reload(file).version
+
+        before = reload("${OLD_ONE}", "one")
+        reload("${NEW_ONE}", "two")
+
+        with nest.rt.db.single() as tx:
+            _, block = pinned_config(tx, nest.one("SELECT id FROM hive.bee"), before)
+
+        assert (block["source"]["host"], block["source"]["password"]) == ("one", "${NEW_ONE}")
+
+
+def test_ten_thousand_bees_are_reloaded_in_seconds(nest, tmp_path):
+    """No bound here (see `make bench`): it must end, and change exactly what changed."""
+
+    def blocks(slow):
+        return {
+            f"bee-{n}": {"type": "local", "every": 90 if n in slow else 60, "source": {"path": str(tmp_path)}}
+            for n in range(10_000)
+        }
+
+    file = tmp_path / "hive.yaml"
+    for slow in ((), range(10)):
+        file.write_text(yaml.dump({"bees": blocks(slow)}, Dumper=yaml.CSafeDumper))
+        began = time.monotonic()
+        change = nest.hive.reload(file)
+        print(f"{len(change.added)} added, {len(change.changed)} changed in {time.monotonic() - began:.1f} s")
+
+    assert len(change.changed) == 10
+    assert nest.one("SELECT count(*) FROM hive.schedule") == 10_000
