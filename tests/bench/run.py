@@ -35,6 +35,7 @@ QUESTIONS = {
     "up": ("start_time", 240),
     "weight": ("weight", 240),
     "broker": ("broker", 600),
+    "ten-thousand": ("ten_thousand", 300),
 }
 """Name -> module, and the seconds after which it is given up."""
 _GRACE = 40.0

@@ -1,0 +1,83 @@
+"""How long do 10,000 bees take: to check, to take into use, to reload when some changed, and to fly when all are due?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import nests
+import psycopg
+import yaml
+from report import Figure
+
+BEES = 10_000
+CHANGED = 100
+MAKE_DUE = "UPDATE hive.schedule SET next_slot = date_trunc('minute', clock_timestamp())"
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    """Tick: all schedules are due at once, and each flight is in the ledger when it ends."""
+    checks, reloads, nothing, ticks = [], [], [], []
+    with nests.folder() as home, nests.servers(home) as (database, _), nests.manager() as hive:
+        from hive import scheduler
+        from hive.runtime import open_runtime
+
+        file = home / "hive.yaml"
+        _write(file, home, ())
+        began = time.perf_counter()
+        hive.reload(file)
+        first = time.perf_counter() - began
+        for n in range(2 if quick else 5):
+            _write(file, home, range(n * CHANGED, (n + 1) * CHANGED))
+            checks.append(_check(file))
+            reloads.append(_reload(hive, file))
+            nothing.append(_reload(hive, file))
+        rt = open_runtime()
+        with psycopg.connect(database, autocommit=True) as ledger:
+            for _ in range(2 if quick else 3):
+                ledger.execute("UPDATE hive.flight SET state = 'complete' WHERE state IN ('queued', 'running')")
+                ledger.execute("DELETE FROM hive.slot")
+                ledger.execute(MAKE_DUE)
+                ledger.execute("VACUUM ANALYZE")
+                ticks.append(_tick(scheduler, rt, ledger))
+        rt.close()
+    return [
+        Figure("config check", "s", checks, at_most=3),
+        Figure("first reload, all are new", "s", [first]),
+        Figure(f"reload, {CHANGED} changed", "s", reloads, at_most=2),
+        Figure("reload, nothing changed", "s", nothing),
+        Figure("tick, all due", "s", ticks, at_most=3),
+    ]
+
+
+def _write(file: Path, home: Path, changed: Collection[int]) -> None:
+    block = {"type": "local", "source": {"path": str(home)}, "streams": {"rows": {"patterns": "*.csv", "key": "id"}}}
+    bees = {f"bee-{n}": {**block, "every": "2h" if n in changed else "1h"} for n in range(BEES)}
+    file.write_text(yaml.dump({"bees": bees}, Dumper=yaml.CSafeDumper))
+
+
+def _check(file: Path) -> float:
+    from hive.config.load import load
+
+    began = time.perf_counter()
+    assert len(load(file).bees) == BEES
+    return time.perf_counter() - began
+
+
+def _reload(hive: object, file: Path) -> float:
+    began = time.perf_counter()
+    hive.reload(file)  # type: ignore[attr-defined]
+    return time.perf_counter() - began
+
+
+def _tick(scheduler: object, rt: object, ledger: psycopg.Connection[tuple[int]]) -> float:
+    """Until every due slot is written."""
+    began = time.perf_counter()
+    while scheduler.tick(rt):  # type: ignore[attr-defined]
+        pass
+    took = time.perf_counter() - began
+    row = ledger.execute("SELECT count(*) FROM hive.slot").fetchone()
+    if row is None or row[0] != BEES:
+        raise RuntimeError(f"{row} of {BEES} slots were written")
+    return took
