@@ -1,21 +1,28 @@
-"""`celery beat` as our scheduler: each tick makes the due flights and runs one janitor pass."""
+"""`celery beat` as our scheduler: each tick makes the due flights, answers events and runs one janitor pass."""
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import Any
 
 import structlog
 from celery.beat import Scheduler
 
-from hive import scheduler, worker
+from hive import events, scheduler, worker
 from hive.celery import queue_lengths, send
 from hive.errors import trail
 from hive.janitor import Janitor
 from hive.ledger.db import UNREACHABLE
-from hive.runtime import runtime
+from hive.reloader import Reloader
+from hive.runtime import Runtime, runtime
 from hive.settings import settings
+from hive.versions import Change
 
 log = structlog.get_logger()
+
+_SHORTEST = 0.1
+"""Seconds between two rounds at least, however dense the slots are."""
 
 
 class HiveScheduler(Scheduler):
@@ -24,28 +31,59 @@ class HiveScheduler(Scheduler):
     def setup_schedule(self) -> None:
         self._janitor: Janitor | None = None
         self._beat: worker.Heartbeat | None = None
+        self._files: events.FileWatch | None = None
+        self._kept = 0.0
+        config = settings().config
+        self._reloader = None if config is None else Reloader(config, _reload, watch=settings().watch)
+        if (reloader := self._reloader) is not None:
+            signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
 
     def tick(self, *_: Any, **__: Any) -> float:
         """One round; gives the seconds until the next. A database that is away is tried again."""
+        pause = min(1.0, settings().janitor)
         try:
-            self._round()
+            return self._round(pause)
         except UNREACHABLE:
             log.warning("database.unreachable", where="beat")
         except Exception as error:  # noqa: BLE001 - beat must go on, whatever one round ran into
             log.error("beat.failed", kind=type(error).__name__, trail=trail(error))
-        return float(min(1.0, settings().janitor))
+        return float(pause)
 
-    def _round(self) -> None:
+    def _round(self, pause: float) -> float:
+        """A slot that is near is waited for: the round after this one begins at its instant."""
         rt = runtime(send)
-        if self._janitor is None:
-            self._beat = worker.begin(rt)
-            self._janitor = Janitor(rt, queue_lengths)
-            worker.say_ready(rt.settings)
+        if self._reloader is not None:
+            self._reloader.look()
+        janitor = self._janitor or self._begin(rt)
         try:
             scheduler.tick(rt)
+            events.tick(rt)
         finally:
-            self._janitor.tick()
+            if time.monotonic() - self._kept >= pause - _SHORTEST:
+                self._kept = time.monotonic()
+                janitor.tick()
+        soon = scheduler.until_next(rt)
+        return float(pause if soon is None else min(pause, max(_SHORTEST, soon)))
+
+    def _begin(self, rt: Runtime) -> Janitor:
+        self._beat = worker.begin(rt)
+        self._janitor = Janitor(rt, queue_lengths)
+        self._files = events.FileWatch(rt)
+        self._files.start()
+        worker.say_ready(rt.settings)
+        return self._janitor
 
     def close(self) -> None:
+        """End what goes on beside the ticks."""
+        if self._files is not None:
+            self._files.stop()
         if self._beat is not None:
             self._beat.stop()
+
+
+def _reload() -> Change:
+    """In a thread beside the ticks, with connections of its own."""
+    from hive.manager import HiveManager
+
+    with HiveManager(settings()) as hive:
+        return hive.reload(secrets=False)

@@ -71,7 +71,7 @@ class Janitor:
         with self._rt.db.transaction() as tx:
             queues = [r.queue for r in tx.run("waiting_queues").fetchall()]
             hints = [h for queue in queues for h in choose(tx, queue, room)]
-            hints += _lost(tx, lengths, room) if lengths is not None else []
+            hints += lost(tx, lengths, room) if lengths is not None else []
         self._rt.send(hints)
         if self._no_broker_since and time.monotonic() - self._no_broker_since > LOST_AFTER and self._works:
             self._work_alone()
@@ -112,6 +112,7 @@ class Janitor:
         with self._rt.db.transaction() as tx:
             tx.run("forget_workers")
             tx.run("overdue_landings", limit=self._rt.settings.landing_limit)
+            tx.run("forget_inbox", days=self._rt.settings.retention_days)
             clock = tx.run("clock").fetchone()
         assert clock is not None
         with self._rt.db.engine.begin() as connection:
@@ -122,7 +123,7 @@ class Janitor:
             partitions.drop_before(connection, clock.today - dt.timedelta(days=self._rt.settings.retention_days))
 
 
-def _lost(tx: Transaction, lengths: dict[str, int], room: int) -> list[Hint]:
+def lost(tx: Transaction, lengths: dict[str, int], room: int) -> list[Hint]:
     """Hints that went out and are in no queue any more, again."""
     found: list[Hint] = []
     for row in tx.run("hinted_queues").fetchall():

@@ -8,24 +8,30 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from psycopg.rows import dict_row
 from pydantic import ValidationError
 
 from bees.core.bee import WorkerBee
-from hive import versions
-from hive.config.load import from_mapping
+from hive import status, versions
+from hive.config.load import configured, from_mapping, tells_of_bees
 from hive.config.model import BeeConfig, UnknownBee
 from hive.config.problems import did_you_mean
 from hive.flight.bees import make_bee
+from hive.flight.cancel import Stopped, stop
 from hive.flight.create import Bee, fly_now
 from hive.ledger.db import UNREACHABLE
 from hive.runtime import Runtime, open_runtime
-from hive.scheduler import set_schedules
+from hive.scheduler import backfill, pause, resume, set_schedules
 from hive.settings import Settings, environment
 from hive.versions import Change, Version
 from nectar.scrub import DataScrubber
+
+if TYPE_CHECKING:
+    from hive.balance import LoadReport
+    from hive.flight.again import Again
+    from hive.slots import Slots
 
 _FLIGHT = """
 SELECT f.id::text AS flight, b.name AS bee, f.state, f.records_read, f.records_landed, f.records_unchanged,
@@ -73,6 +79,12 @@ class FlightResult:
     mode: str
     jar: str
     slot_key: str
+
+    def job_result(self) -> JobResult:
+        """Whether it is complete, and how many records it has settled: landed or unchanged, deleted, set aside."""
+        done = self.records_landed + self.records_unchanged + self.records_superseded
+        message = str(self.error.get("message") or self.error.get("code")) if self.error else None
+        return JobResult(self.state == "complete", done + self.records_deleted + self.records_quarantined, message)
 
     def json(self) -> dict[str, Any]:
         """As `hive flight ID --json` prints it."""
@@ -125,7 +137,11 @@ class Flight:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """One worker process, by its last heartbeat."""
+    """One worker process, by its last heartbeat, and the task it has in hand.
+
+    `status` is running, idle or lost (no heartbeat any more); `task`, `kind`, `bee`, `flight` and `since` are of the
+    task it has had longest. What it has done counts for flights of today and yesterday.
+    """
 
     worker_id: str
     host: str
@@ -133,7 +149,30 @@ class WorkerStatus:
     alive: bool
     last_heartbeat: dt.datetime
     rss: int
+    """Bytes."""
     running: int
+    status: str
+    queues: Sequence[str]
+    task: str | None
+    kind: str | None
+    bee: str | None
+    flight: str | None
+    since: dt.datetime | None
+    started_at: dt.datetime
+    tasks_done: int
+    records_processed: int
+    """Read and sealed, or scrubbed and landed."""
+    last_error: Mapping[str, Any] | None
+    """Of the last task that died in its hands."""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """A flight in three words: `error` is why it failed or was cancelled."""
+
+    success: bool
+    records_processed: int
+    error: str | None
 
 
 class HiveManager:
@@ -183,8 +222,9 @@ class HiveManager:
     def bees(self) -> list[dict[str, Any]]:
         """Every bee with its last flight and its next slot."""
         return self._rows(
-            "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.retry_at, b.last_error,"
-            " (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled) AS next_slot,"
+            "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.retry_at, b.paused_at, b.last_error,"
+            " (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL)"
+            " AS next_slot,"
             " (SELECT coalesce(sum(missed), 0)::int FROM hive.schedule s WHERE s.bee = b.id) AS missed,"
             " f.state AS last_state, f.finished_at AS last_finished, f.id::text AS last_flight"
             " FROM hive.bee b LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight"
@@ -212,8 +252,8 @@ class HiveManager:
         `path`: HIVE_CONFIG if it is not given. `secrets=False`: what the vault does not hold yet is found missing when
         the bee flies.
         """
-        chosen = path or self._rt.settings.config
-        if chosen is None:
+        chosen = configured(path or self._rt.settings.config, environment())
+        if not chosen and not tells_of_bees(environment()):
             raise LookupError("no configuration is named: give its path, or set HIVE_CONFIG")
         return versions.reload(self._rt, chosen, secrets=secrets)
 
@@ -236,6 +276,24 @@ class HiveManager:
         versions.register(self._rt, name, bee)
         return name
 
+    def create_from_comb(
+        self,
+        comb_id: str,
+        name: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        mode: str | None = None,
+        jar: str | None = None,
+        replace: bool = False,
+    ) -> str:
+        """Register the bee `name` that a comb and its parameters make; its secrets go to the vault. Gives its name.
+
+        Raises UnknownComb, or ConfigProblems: also for the name of a bee that there is, unless it may `replace` it.
+        """
+        from hive.combs.create import create
+
+        return create(self._rt, comb_id, name, parameters or {}, mode=mode, jar=jar, replace=replace)
+
     def schedule_job(self, worker_id: str, schedule: str) -> str:
         """Give a bee one schedule: a cron expression, or an interval such as `5m`. Gives the schedule's name.
 
@@ -244,7 +302,7 @@ class HiveManager:
         bee = self._bee(worker_id)
         block = self._rows("SELECT config FROM hive.bee WHERE id = %s", [bee.id])[0]["config"]
         config = BeeConfig.model_validate(block)
-        is_cron = " " in schedule.strip()
+        is_cron = " " in schedule.strip() or schedule.strip().startswith("@")
         try:
             made = config.new_schedule(cron=schedule) if is_cron else config.new_schedule(every=schedule)
         except ValidationError:
@@ -254,26 +312,71 @@ class HiveManager:
             set_schedules(tx, bee.id, (made,))
         return str(made.name)
 
+    def pause(self, bee: str) -> bool:
+        """Neither schedules nor events fly this bee until `resume`; False: it was paused. Raises UnknownBee.
+
+        Flights that are under way go on, and a reload of the configuration changes nothing of it.
+        """
+        number = self._bee(bee).id
+        with self._rt.db.transaction() as tx:
+            return pause(tx, number)
+
+    def resume(self, bee: str) -> bool:
+        """Let a paused bee fly again, what it missed by its catch-up rule; False: it was not paused.
+
+        Raises UnknownBee.
+        """
+        number = self._bee(bee).id
+        with self._rt.db.transaction() as tx:
+            return resume(tx, number)
+
+    def slots(self, bee: str | None = None, most: int = 20) -> Slots:
+        """What flies next and what was left out, of one bee or of all. Raises UnknownBee."""
+        from hive.slots import look
+
+        return look(self._rt, None if bee is None else self._bee(bee).id, most)
+
+    def backfill(
+        self, bee: str, since: dt.datetime, until: dt.datetime, *, schedule: str | None = None, most: int = 1000
+    ) -> list[str]:
+        """Make the flights of past slots that were not flown; gives their slot keys in order. None is flown twice.
+
+        Raises UnknownBee, LookupError for an unknown schedule, ValueError for a range that is none, not past, or holds
+        more than `most` slots.
+        """
+        return backfill(self._rt, self._bee(bee), since, until, schedule=schedule, most=most)
+
     def monitor_workers(self) -> list[WorkerStatus]:
         """Every worker process that was heard of in the last minutes."""
-        rows = self._rows(
-            "SELECT w.id AS worker_id, w.host, w.pid, w.alive_until > clock_timestamp() AS alive,"
-            " w.beat_at AS last_heartbeat, w.rss,"
-            " (SELECT count(*) FROM hive.task t WHERE t.owner = w.id AND t.state = 'running')::int AS running"
-            " FROM hive.worker w ORDER BY w.id",
-            [],
-        )
-        return [WorkerStatus(**row) for row in rows]
+        return [WorkerStatus(worker_id=row.pop("id"), **row) for row in status.workers(self._rt.db)]
 
     def distribute_load(self) -> int:
-        """Hint what waits wherever a queue has room, bee by bee in turn; gives how many tasks were hinted."""
-        from hive.ledger.hints import choose
+        """Move waiting work to workers that are alive; gives how many tasks they were told of. See `balance.move`."""
+        from hive.balance import move
 
-        with self._rt.db.transaction() as tx:
-            queues = [r.queue for r in tx.run("waiting_queues").fetchall()]
-            hints = [h for queue in queues for h in choose(tx, queue, self._rt.settings.hints_per_queue)]
-        self._rt.send(hints)
-        return len(hints)
+        return move(self._rt).told
+
+    def balance(self, *, apply: bool = False) -> LoadReport:
+        """What each queue has to do, moves and proposes; `apply` gives the pools the processes that are proposed."""
+        from hive.balance import balance
+
+        return balance(self._rt, apply=apply)
+
+    def cancel(self, flight_id: str) -> Stopped:
+        """End the reading of a flight; what is sealed lands, then it is cancelled.
+
+        Raises UnknownFlight, FlightClosed.
+        """
+        return stop(self._rt, uuid.UUID(self.flight(flight_id).flight))
+
+    def retry(self, flight_id: str) -> Again:
+        """Land the dead batches of a failed flight and fly again what it left unread.
+
+        Raises UnknownFlight, NothingToRetry.
+        """
+        from hive.flight.again import fly_again
+
+        return fly_again(self._rt, uuid.UUID(self.flight(flight_id).flight))
 
     def scrubber(
         self, profile: str | None, custom_rules: Sequence[Mapping[str, Any]] = (), tenant: str = "default"

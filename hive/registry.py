@@ -17,7 +17,7 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import bees
 from bees.core.bee import BeeType, WorkerBee
@@ -53,6 +53,8 @@ class ConnectorInfo:
     summary: str
     missing: str = ""
     """How to install what it needs; empty where nothing is missing."""
+    version: int | str = 1
+    """Of its options and cursors."""
 
     @property
     def queue(self) -> str | None:
@@ -126,7 +128,8 @@ def _describe(name: str, module: str, wanted: str) -> ConnectorInfo:
     summary = (ast.get_docstring(tree) or "").strip().split("\n", maxsplit=1)[0]
     absent = next((top for top in _imports(tree) if not _installed(top)), "")
     bee_type = _bee_type(tree, wanted) or _loaded_type(name, absent)
-    return ConnectorInfo(name, bee_type, summary, missing=_install(name, absent) if absent else "")
+    version = _assigned(tree, wanted, "version") or 1
+    return ConnectorInfo(name, bee_type, summary, missing=_install(name, absent) if absent else "", version=version)
 
 
 def _source(module: str) -> str:
@@ -138,16 +141,25 @@ def _source(module: str) -> str:
 
 def _bee_type(tree: ast.Module, wanted: str) -> BeeType | None:
     """What a class of the file assigns to `bee_type`."""
+    value: BeeType | None = next(
+        (known for known in get_args(BeeType) if known == _assigned(tree, wanted, "bee_type")), None
+    )
+    return value
+
+
+def _assigned(tree: ast.Module, wanted: str, name: str) -> Any:
+    """The constant that the bee of a file assigns to `name`, or None. The bee is the class that says its `bee_type`."""
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or wanted not in ("", node.name):
             continue
+        constants: dict[str, Any] = {}
         for line in node.body:
             if not isinstance(line, ast.Assign | ast.AnnAssign) or not isinstance(line.value, ast.Constant):
                 continue
             targets = line.targets if isinstance(line, ast.Assign) else [line.target]
-            if any(isinstance(target, ast.Name) and target.id == "bee_type" for target in targets):
-                value: BeeType | None = next((known for known in get_args(BeeType) if known == line.value.value), None)
-                return value
+            constants |= {target.id: line.value.value for target in targets if isinstance(target, ast.Name)}
+        if "bee_type" in constants:
+            return constants.get(name)
     return None
 
 

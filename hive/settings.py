@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import os
@@ -22,6 +23,10 @@ LogLevel = Annotated[
 ]
 
 
+_OTHERS = {"HIVE_TEST_STRICT", "HIVE_MANAGER_URL"}
+"""Variables that are not read here: of the tests, and of containers of other systems."""
+
+
 class Settings(BaseSettings):
     """Read once per process. Times are seconds, sizes are bytes."""
 
@@ -37,6 +42,7 @@ class Settings(BaseSettings):
         None, description="the broker; unset: the embedded server under the data folder"
     )
     config: Path | None = Field(None, description="the configuration file that names the bees")
+    combs: Path | None = Field(None, description="folder of combs of one's own; unset: `combs` beside the config")
     watch: bool = Field(False, description="take the configuration into use again whenever its files change")
     key: SecretStr | None = Field(None, description="the hive key: 32 bytes as base64 or hex")
     key_file: Path | None = Field(None, description="a file that holds the hive key, mode 0600")
@@ -144,6 +150,13 @@ def settings() -> Settings:
 def environment() -> Mapping[str, str]:
     """The environment that `${NAME}` in a bee's configuration is read from."""
     return os.environ
+
+
+def doubtful_variables() -> dict[str, str]:
+    """Variables HIVE_... that nothing reads -> the one that was perhaps meant, or nothing."""
+    known = {f"HIVE_{name.upper()}" for name in Settings.model_fields} | _OTHERS
+    found = sorted(name for name in os.environ if name.startswith("HIVE_") and name not in known)
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), "") for name in found}
 
 
 def one_thread() -> None:

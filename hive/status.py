@@ -21,10 +21,48 @@ SELECT b.name, b.connector, b.enabled, f.state AS last_state, f.finished_at AS l
        WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true ORDER BY b.name
 """
 _WORKERS = """
+WITH hand AS (
+    SELECT t.owner, count(*)::int AS running, min(t.started_at) AS since,
+           (array_agg(to_char(t.day, 'YYYYMMDD') || '.' || t.id ORDER BY t.started_at))[1] AS task,
+           (array_agg(t.kind ORDER BY t.started_at))[1] AS kind, (array_agg(b.name ORDER BY t.started_at))[1] AS bee,
+           (array_agg(t.flight::text ORDER BY t.started_at))[1] AS flight
+      FROM hive.task t JOIN hive.bee b ON b.id = t.bee WHERE t.state = 'running' GROUP BY t.owner
+)
 SELECT w.id, w.host, w.pid, w.queues, w.alive_until > clock_timestamp() AS alive, w.beat_at AS last_heartbeat, w.rss,
-       (SELECT count(*) FROM hive.task t WHERE t.owner = w.id AND t.state = 'running')::int AS running
-  FROM hive.worker w ORDER BY w.id
+       coalesce(h.running, 0) AS running,
+       CASE WHEN w.alive_until <= clock_timestamp() THEN 'lost'
+            WHEN h.running > 0 THEN 'running' ELSE 'idle' END AS status,
+       h.task, h.kind, h.bee, h.flight, h.since, w.started_at
+  FROM hive.worker w LEFT JOIN hand h ON h.owner = w.id ORDER BY w.id
 """
+_DONE = """
+SELECT owner, sum(tasks)::int AS tasks_done, sum(records)::bigint AS records_processed,
+       (array_agg(error ORDER BY at DESC) FILTER (WHERE error IS NOT NULL))[1] AS last_error
+  FROM (
+    SELECT t.owner, 1 AS tasks,
+           CASE WHEN t.kind = 'process' AND t.state = 'done' THEN t.row_to - t.row_from ELSE 0 END AS records,
+           CASE WHEN t.state = 'dead' THEN t.last_error END AS error, t.finished_at AS at
+      FROM hive.task t WHERE t.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date - 1 AND t.state IN ('done', 'dead')
+    UNION ALL
+    SELECT c.owner, 0, p.row_to - p.row_from, NULL, NULL
+      FROM hive.task p JOIN hive.task c ON c.day = p.day AND c.id = p.parent AND c.kind = 'collect'
+     WHERE p.kind = 'process' AND p.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date - 1
+  ) work WHERE owner IN (SELECT id FROM hive.worker) GROUP BY owner
+"""
+
+
+def workers(db: Database) -> list[dict[str, Any]]:
+    """Every worker process that was heard of in the last minutes, with what it has in hand and has done.
+
+    `status` is running, idle, or lost: its heartbeat stopped. `tasks_done`, `records_processed` (read and sealed, or
+    scrubbed and landed) and `last_error` (of a task that died in its hands) are of flights of today and yesterday.
+    """
+    with db.transaction() as tx:
+        rows = tx.psycopg.cursor(row_factory=dict_row)
+        found = rows.execute(_WORKERS).fetchall()
+        done = {row.pop("owner"): row for row in rows.execute(_DONE).fetchall()}
+    nothing = {"tasks_done": 0, "records_processed": 0, "last_error": None}
+    return [row | done.get(row["id"], nothing) for row in found]
 
 
 def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
@@ -32,6 +70,6 @@ def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
     with db.transaction() as tx:
         tx.psycopg.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(patience * 1000)}ms"])
         rows = tx.psycopg.cursor(row_factory=dict_row)
-        queues, bees, workers = [rows.execute(query).fetchall() for query in (_QUEUES, _BEES, _WORKERS)]
+        queues, bees, processes = [rows.execute(query).fetchall() for query in (_QUEUES, _BEES, _WORKERS)]
     version = importlib.metadata.version("worker-bees")
-    return {"status": "ok", "version": version, "queues": queues, "bees": bees, "workers": workers}
+    return {"status": "ok", "version": version, "queues": queues, "bees": bees, "workers": processes}

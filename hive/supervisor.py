@@ -207,13 +207,15 @@ class Supervisor:
 
     def _migrate_and_load(self, database_url: str) -> set[str]:
         """Bring the schema up to date and register the bees of the configuration. Raises ConfigProblems."""
+        from hive.config.load import tells_of_bees
         from hive.ledger.migrate import migrate
+        from hive.settings import environment
         from hive.vault.key import hive_key
 
         hive_key(self._settings)
         migrate(database_url)
         with self._manager(database_url) as hive:
-            if self._config is not None:
+            if self._config is not None or tells_of_bees(environment()):
                 # The vault of a new hive is empty, and only a running hive's can be filled.
                 hive.reload(self._config, secrets=False)
             return {bee["queue"] for bee in hive.bees() if bee["enabled"]}

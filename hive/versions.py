@@ -23,21 +23,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from psycopg.rows import namedtuple_row
 from psycopg.types.json import Jsonb
 
 from bees.core.errors import GiveUp
-from hive.config.load import load
+from hive.config.load import load, tells_of_bees
+from hive.config.mask import MASK, replaced
 from hive.config.model import BeeConfig, FleetConfig
 from hive.config.problems import ConfigProblems, Problem
 from hive.config.references import lift_secrets
+from hive.config.secrets import secret_looking
+from hive.config.shape import kept_shape
+from hive.events import listen, refuse_impossible
 from hive.flight.bees import make_bee
 from hive.ledger.db import Transaction
 from hive.registry import connector, queue_of
 from hive.runtime import Runtime
-from hive.scheduler import set_schedules
+from hive.scheduler import set_all_schedules
 from hive.settings import environment
 from hive.vault.store import Vault
+
+log = structlog.get_logger()
 
 _LOCK = 7_245_800_000_000
 """The advisory lock of every change of the configuration: of two the later one holds as a whole."""
@@ -58,7 +65,8 @@ RETURNING id, name
 """
 
 _DISABLE = """
-WITH gone AS (UPDATE hive.bee SET enabled = false, updated_at = clock_timestamp() WHERE name = ANY (%s) RETURNING id)
+WITH gone AS (UPDATE hive.bee SET enabled = false, updated_at = clock_timestamp() WHERE name = ANY (%s) RETURNING id),
+     deaf AS (DELETE FROM hive.listener WHERE bee IN (SELECT id FROM gone))
 DELETE FROM hive.schedule WHERE bee IN (SELECT id FROM gone)
 """
 
@@ -106,22 +114,35 @@ class Version:
     """What happened -> which bees; empty for a bee that was registered."""
 
 
-def reload(rt: Runtime, path: Path, *, secrets: bool = True) -> Change:
-    """Make the bees those of a configuration file or folder. Raises ConfigProblems, and changes nothing.
+def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True) -> Change:
+    """Make the bees those of configuration files or folders. Raises ConfigProblems, and changes nothing.
+
+    Bees that the environment tells of (ENABLED_CONNECTORS and the like) are among them. One that cannot fly, for its
+    connector is not built or its options do not suffice, is left out with a warning.
 
     Bees of an earlier file that this one does not name are disabled: they fly no more, what they landed stays. Bees
     of `register_worker` are left alone, and the file may not use their names.
 
     `secrets=False`: what the vault does not hold yet is found missing when the bee flies.
     """
-    fleet = load(path, environ=environment(), vault=rt.vault().text if secrets else None)
+    environ = environment()
+    vault = rt.vault().text if secrets else None
+    fleet = _flying(load(path, environ=environ, vault=vault, variables=environ if tells_of_bees(environ) else None))
+    source = str(path) if isinstance(path, Path) else ", ".join(map(str, path)) or "the environment"
     with rt.db.single() as tx:
-        _refuse_registered(tx, str(path), fleet.bees)  # before a secret of theirs is written over
+        _refuse_registered(tx, source, fleet.bees)  # before a secret of theirs is written over
     blocks = lifted(rt, fleet)
     with rt.db.transaction() as tx:
         _lock(tx)
-        _refuse_registered(tx, str(path), fleet.bees)
-        return _activate(tx, rt, fleet, blocks, origin="file", source=str(path))
+        _refuse_registered(tx, source, fleet.bees)
+        return _activate(tx, rt, fleet, blocks, origin="file", source=source)
+
+
+def _flying(fleet: FleetConfig) -> FleetConfig:
+    for name, bee in fleet.bees.items():
+        if bee.missing:
+            log.warning("this bee cannot fly", bee=name, reasons=list(bee.missing))
+    return fleet.flying()
 
 
 def register(rt: Runtime, name: str, config: BeeConfig) -> int | None:
@@ -178,13 +199,29 @@ def history(rt: Runtime, limit: int = 20) -> list[Version]:
 def lifted(rt: Runtime, fleet: FleetConfig) -> dict[str, dict[str, Any]]:
     """Each bee's block as the ledger keeps it; literal secrets go to the vault."""
     blocks = {}
-    models = {kind: connector(kind).Options for kind in {config.type for config in fleet.bees.values()}}
+    kinds = {kind: connector(kind) for kind in {config.type for config in fleet.bees.values()}}
+    older = _written_before(rt, [name for name, config in fleet.bees.items() if config.connector_version != 1])
     for name, config in fleet.bees.items():
-        options, secrets = lift_secrets(name, models[config.type], config.options)
+        options, secrets = lift_secrets(name, kinds[config.type].Options, config.options)
         if secrets:
             _keep_secrets(rt.vault(config.tenant), secrets)
-        blocks[name] = config.with_options(options).block()
+        block = _without_secrets(config).with_options(options).block()
+        blocks[name] = kept_shape(kinds[config.type], older[name], block) if name in older else block
     return blocks
+
+
+def _without_secrets(config: BeeConfig) -> BeeConfig:
+    """What other systems' files say beyond our options is kept for people; a secret in it is read by nobody."""
+    places = {place for place, _ in secret_looking(config.extras)}
+    return config.model_copy(update={"extras": replaced(config.extras, places, lambda _: MASK)}) if places else config
+
+
+def _written_before(rt: Runtime, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Blocks of the ledger, for bees whose options may be there in the shape of an older connector."""
+    if not names:
+        return {}
+    with rt.db.single() as tx:
+        return dict(tx.psycopg.execute("SELECT name, config FROM hive.bee WHERE name = ANY (%s)", [names]).fetchall())
 
 
 def _keep_secrets(vault: Vault, secrets: Mapping[str, str]) -> None:
@@ -271,9 +308,10 @@ def _write_bees(
         for name, config in bees.items()
     ]
     found = tx.psycopg.execute(_UPSERT, {"bees": Jsonb(rows), "version": version, "origin": origin}).fetchall()
-    for number, name in found:
-        config = bees[name]
-        set_schedules(tx, number, config.schedules if config.enabled else ())
+    configs = {number: bees[name] for number, name in found}
+    set_all_schedules(tx, {number: one.schedules if one.enabled else () for number, one in configs.items()})
+    listen(tx, configs)
+    refuse_impossible(tx)
     bounded = {name: config.limits.concurrency for name, config in bees.items() if config.limits.concurrency}
     if bounded:
         tx.psycopg.execute(

@@ -1,13 +1,14 @@
-"""From a raw batch to what may be stored: validate, extract, scrub. Pure: the same input gives the same output.
+"""From a raw batch to what may be stored: validate, extract, transform, scrub. Pure: the same input, the same output.
 
 The steps of the documents' `NectarProcessor`, on whole tables: validation and format conversion (sizes, marks),
-content extraction (documents become text), scrubbing, chunking (`nectar.chunk`, at landing).
+content extraction (documents become text), the bee's own steps (`nectar.transform`), scrubbing of what those gave,
+chunking (`nectar.chunk`, at landing).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -32,22 +33,54 @@ class Scrubbed(Protocol):
     def failed(self) -> Mapping[int, str]: ...
 
 
+class Transforms(Protocol):
+    """What the pipeline needs of a bee's own steps: `nectar.transform.Transform` has it."""
+
+    def apply(self, table: pa.Table, key: Sequence[str]) -> Transformed: ...
+
+
+class Transformed(Protocol):
+    @property
+    def table(self) -> pa.Table: ...
+    @property
+    def rows(self) -> list[int]: ...
+    @property
+    def dropped(self) -> list[int]: ...
+    @property
+    def failed(self) -> Mapping[int, str]: ...
+
+
 @dataclass(frozen=True)
 class Refined:
     """table    rows that may be stored, in the order of `rows`
     rows     their places in the table that came in
     removed  (row, field, kind, count): what was taken out; `row` counts in `table`
     failed   place in the table that came in -> reason code: to quarantine, never landed
+    reasons  place -> sentence, of those that failed for a reason of their own
+    dropped  places that a step of the bee left out on purpose: the jar shall not hold them
     """
 
     table: pa.Table
     rows: list[int]
     removed: pa.Table
     failed: dict[int, str]
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    dropped: tuple[int, ...] = ()
 
 
-def refine(table: pa.Table, scrubber: Scrubs, *, document: bool, value_limit: int) -> Refined:
-    """Validate, extract and scrub. A record that cannot be used is in `failed`; the others do not suffer."""
+def refine(
+    table: pa.Table,
+    scrubber: Scrubs,
+    *,
+    document: bool,
+    value_limit: int,
+    transform: Transforms | None = None,
+    key: Sequence[str] = (),
+) -> Refined:
+    """Validate, extract, transform and scrub. A record that cannot be used is in `failed`; the others do not suffer.
+
+    `key`: the columns of the records' key, for `transform`.
+    """
     table = _without_nul(table)
     failed = oversized(table, value_limit)
     table, rows = without(table, list(range(table.num_rows)), failed)
@@ -55,12 +88,23 @@ def refine(table: pa.Table, scrubber: Scrubs, *, document: bool, value_limit: in
         table, unreadable = extract(table)
         failed |= {rows[i]: code for i, code in unreadable.items()}
         table, rows = without(table, rows, unreadable)
+    reasons: dict[int, str] = {}
+    dropped: tuple[int, ...] = ()
+    if transform is not None and table.num_rows:
+        done = transform.apply(table, key)
+        reasons = {rows[i]: reason for i, reason in done.failed.items()}
+        failed |= dict.fromkeys(reasons, "transform_failed")
+        dropped = tuple(rows[i] for i in done.dropped)
+        table, rows = done.table, [rows[i] for i in done.rows]
+        grown = oversized(table, value_limit)
+        failed |= {rows[i]: code for i, code in grown.items()}
+        table, rows = without(table, rows, grown)
     scrubbed = scrubber.scrub(table)
     if not scrubbed.failed:
-        return Refined(scrubbed.table, rows, scrubbed.removed, failed)
+        return Refined(scrubbed.table, rows, scrubbed.removed, failed, reasons, dropped)
     failed |= {rows[i]: code for i, code in scrubbed.failed.items()}
     clean, kept = without(scrubbed.table, list(range(table.num_rows)), scrubbed.failed)
-    return Refined(clean, [rows[i] for i in kept], _renumber(scrubbed.removed, kept), failed)
+    return Refined(clean, [rows[i] for i in kept], _renumber(scrubbed.removed, kept), failed, reasons, dropped)
 
 
 def _without_nul(table: pa.Table) -> pa.Table:

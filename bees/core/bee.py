@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from bees.core.errors import GiveUp
 from nectar.batch import Batch, Cursor
 from nectar.pollen import Stream
 
@@ -90,6 +91,10 @@ class WorkerBee(ABC):
 
     bee_type: ClassVar[BeeType]
     Options: ClassVar[type[BeeOptions]]
+    version: ClassVar[int | str] = 1
+    """Of the shape of `Options` and of the cursors. A connector that changes a shape raises it and migrates what was
+    written before; its `source_identity` and `stream_identity` stay what they were, or everything is read anew.
+    """
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -98,6 +103,27 @@ class WorkerBee(ABC):
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Check plain options against `Options` and make a bee. Raises pydantic's ValidationError."""
         return cls(cls.Options.model_validate(dict(options)))
+
+    @classmethod
+    def migrate_options(cls, options: Mapping[str, Any], from_version: int | str) -> Mapping[str, Any]:  # noqa: ARG003
+        """Plain options that were written for `from_version`, as `Options` takes them now. Raises GiveUp.
+
+        Secrets are references still: they are moved, not looked at.
+        """
+        raise GiveUp(
+            f"the options were written for version {from_version} of {cls.__name__}, and this is version {cls.version}",
+            code="connector_version",
+            advice="install the version they were written for, or a newer one that reads them",
+        )
+
+    @classmethod
+    def migrate_cursor(cls, cursor: Cursor, from_version: int | str) -> Cursor:  # noqa: ARG003
+        """A cursor that `from_version` gave, as `collect_nectar` takes it now. Raises GiveUp."""
+        raise GiveUp(
+            f"the checkpoint is of version {from_version} of {cls.__name__}, and this is version {cls.version}",
+            code="connector_version",
+            advice="install that version or a newer one that reads it, or fly the bee with --full-refresh",
+        )
 
     @abstractmethod
     def validate_flight_path(self) -> None:

@@ -6,10 +6,29 @@ Exit codes: 0 done, 1 the work failed, 2 wrong use or configuration, 130 interru
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from hive.cli import bees, config, demo, fail, fly, jars, lease, processes, quarantine, reload, status, up, vault
+from hive.cli import (
+    balance,
+    bees,
+    combs,
+    config,
+    demo,
+    doctor,
+    fail,
+    fly,
+    jars,
+    lease,
+    processes,
+    quarantine,
+    reload,
+    slots,
+    status,
+    up,
+    vault,
+)
 
 app = typer.Typer(
     name="hive",
@@ -19,8 +38,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (up, demo, status, bees, fly, jars, config, reload, quarantine, lease, vault, processes):
+for module in (
+    up, demo, status, doctor, bees, combs, fly, jars, config, reload,
+    quarantine, slots, lease, balance, vault, processes,
+):  # fmt: skip
     module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        print(importlib.metadata.version("worker-bees"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -88,8 +88,9 @@ def bees(json: show.Json = False) -> None:
         return
     rows = [
         (
-            b["name"], b["connector"], "enabled" if b["enabled"] else "disabled", b["last_state"], b["last_finished"],
-            b["next_slot"], b["missed"], show.error_text(b["last_error"]) or None,
+            b["name"], b["connector"],
+            "disabled" if not b["enabled"] else "paused" if b["paused_at"] else "enabled",
+            b["last_state"], b["last_finished"], b["next_slot"], b["missed"], show.error_text(b["last_error"]) or None,
         )
         for b in found
     ]  # fmt: skip
@@ -156,6 +157,7 @@ def _open(name: str, config: Path | None) -> Iterator[WorkerBee]:
 
 def _from_file(name: str, config: Path) -> WorkerBee:
     from hive.config.load import load
+    from hive.config.problems import ConfigProblems, Problem
     from hive.flight.bees import make_bee
     from hive.settings import environment
     from hive.vault.store import MissingSecret
@@ -175,6 +177,8 @@ def _from_file(name: str, config: Path) -> WorkerBee:
             rt.close()
 
     found = load(config, environ=environment()).bee(name)
+    if found.missing:
+        raise ConfigProblems([Problem(f"cannot fly: {reason}", bee=name) for reason in found.missing])
     return make_bee(name, found.type, found.block(), vault)
 
 

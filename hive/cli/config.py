@@ -1,69 +1,152 @@
-"""`hive config check` and `hive config show`: the file that names the bees, before anything runs."""
+"""`hive config check`, `show`, `convert` and `schema`: the files that name the bees, before anything runs."""
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hive.cli import reload, show
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.")]
+if TYPE_CHECKING:
+    from hive.config.load import Examined
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of configuration, or folders of them.")]
+Chosen = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[FILE...]", help="Files or folders. [default: what HIVE_CONFIG and the environment tell of]"
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
-    config = typer.Typer(help="Check and show configuration files.", no_args_is_help=True, rich_markup_mode=None)
+    config = typer.Typer(
+        help="Check, show and convert configuration files.", no_args_is_help=True, rich_markup_mode=None
+    )
     config.command("check")(check)
     config.command("show")(show_config)
+    config.command("convert")(convert)
+    config.command("schema")(print_schema)
     reload.register_in_config(config)
     app.add_typer(config, name="config")
 
 
-def check(file: File, json: show.Json = False) -> None:
-    """Report every problem of a file at once.
+def check(files: Files, json: show.Json = False) -> None:
+    """Report every problem of every file at once.
 
-    Line, bee, field, what was expected. Exit code 2 if there is one.
+    File, line, bee, field, what was expected. Exit code 2 if there is one. Several files make one fleet.
     """
-    from hive.config.load import load
+    from hive.config.load import examine
     from hive.config.problems import ConfigProblems
     from hive.settings import environment
 
-    try:
-        fleet = load(file, environ=environment())
-    except ConfigProblems as problems:
-        if not json:
-            raise
-        show.document({"ok": False, "problems": [p.__dict__ for p in problems.problems]})
-        raise typer.Exit(2) from None
+    gc.disable()  # the process ends in a moment
+    found = examine(files, environ=environment())
+    warnings = [*found.warnings, *_doubtful_variables()]
     if json:
-        show.document({"ok": True, "bees": list(fleet.bees)})
-    else:
-        show.say(f"{file}: nothing is wrong with {', '.join(fleet.bees)}; `hive check BEE` asks its source")
-        show.unscrubbed(fleet)
+        problems = [p.__dict__ for p in found.problems]
+        told: dict[str, Any] = {"ok": False, "problems": problems} if problems else {"ok": True}
+        told |= {} if problems else {"bees": list(found.fleet.bees)}
+        show.document(told | ({"warnings": [w.__dict__ for w in warnings]} if warnings else {}))
+        if problems:
+            raise typer.Exit(2)
+        return
+    for warning in warnings:
+        show.say(f"warning: {warning}")
+    if found.problems:
+        raise ConfigProblems(found.problems)
+    fleet = found.fleet
+    grounded = len(fleet.bees) - len(fleet.flying().bees)
+    but = f", but {grounded} cannot fly yet" if grounded else ""
+    show.say(f"{_names(files)}: nothing is wrong with {_some(list(fleet.bees))}{but}; `hive check BEE` asks its source")
+    show.unscrubbed(fleet)
 
 
-def show_config(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="The configuration file. [default: HIVE_CONFIG]")
-    ] = None,
-    json: show.Json = False,
-) -> None:
-    """Print what a file says, secrets masked.
+def show_config(files: Chosen = None, json: show.Json = False) -> None:
+    """Print what all of it says, secrets masked.
 
-    In the native form; references stay as they are written.
+    In the native form, each value with the file and line, or the variable, that it came from. References stay as they
+    are written.
     """
-    import yaml
+    from hive.config.convert import leaves, native_text, shown
 
-    from hive.config.load import load
-    from hive.config.mask import masked
-    from hive.settings import settings
-
-    chosen = file or settings().config
-    if chosen is None:
-        raise typer.BadParameter("name a file, or set HIVE_CONFIG", param_hint="FILE")
-    bees = {name: masked(bee) for name, bee in load(chosen).bees.items()}
+    found = _right(files)
+    document = shown(found.fleet)
     if json:
-        show.document({"bees": bees})
+        origin = {".".join(map(str, place)): _origin(found, place) for place in leaves(document)}
+        show.document({**document, "origin": {place: where for place, where in origin.items() if where}})
     else:
-        print(yaml.safe_dump({"bees": bees}, sort_keys=False, allow_unicode=True), end="")
+        print(native_text(document, lambda place: _origin(found, place)), end="")
+
+
+def convert(files: Chosen = None) -> None:
+    """Write the native form of any other.
+
+    References stay as they are written; literal secrets become references to variables, which are named.
+    """
+    from hive.config.convert import converted, native_text
+
+    found = _right(files)
+    document, variables = converted(found.fleet)
+    print(native_text(document), end="")
+    for name, told in variables.items():
+        show.say(f"set the environment variable {name}: it stands for {told}, a secret that was written out")
+    for warning in found.warnings:
+        show.say(f"warning: {warning}")
+
+
+def print_schema() -> None:
+    """Print a JSON Schema of the native form, for editors."""
+    from hive.config.schema import schema
+
+    show.document(schema())
+
+
+def _right(files: list[Path] | None) -> Examined:
+    """What the files say, or those that the settings name, with the environment's own bees. Raises ConfigProblems."""
+    from hive.config.load import configured, examine, tells_of_bees
+    from hive.config.problems import ConfigProblems
+    from hive.settings import environment, settings
+
+    variables = environment()
+    told = not files and tells_of_bees(variables)
+    chosen = files or configured(settings().config, variables)
+    if not chosen and not told:
+        raise typer.BadParameter("name a file, or set HIVE_CONFIG", param_hint="FILE")
+    found = examine(chosen, variables=variables if told else None)
+    if found.problems:
+        raise ConfigProblems(found.problems)
+    return found
+
+
+def _origin(found: Examined, place: tuple[object, ...]) -> str:
+    if place[0] == "bees":
+        where = found.origin(str(place[1]), place[2:]) if len(place) > 1 else ""
+    else:
+        document = found.companions.get(f"{place[0]}.{place[1]}") if len(place) > 1 else None
+        where = document.origin(place) if document else ""
+    folder = f"{Path.cwd()}{os.sep}"
+    return where.removeprefix(folder)
+
+
+def _doubtful_variables() -> list[Any]:
+    from hive.config.problems import Problem
+    from hive.settings import doubtful_variables
+
+    return [
+        Problem(f"nothing reads the environment variable {name}", suggestion=near)
+        for name, near in doubtful_variables().items()
+    ]
+
+
+def _names(files: list[Path]) -> str:
+    return ", ".join(map(str, files))
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:20])
+    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown or "it; it names no bees"

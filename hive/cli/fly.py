@@ -1,4 +1,4 @@
-"""`hive fly`, `hive flights`, `hive flight`: flights by hand, and what became of them."""
+"""`hive fly`, `hive flights`, `hive flight`, `hive cancel`, `hive retry`: flights by hand, and what became of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mode(enum.StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    for command in (fly, flights, flight):
+    for command in (fly, flights, flight, cancel, retry):
         app.command()(command)
 
 
@@ -86,6 +86,61 @@ def flight(
 
     with HiveManager() as hive:
         _tell(hive.flight(flight_id), json=json)
+
+
+def cancel(
+    flight_id: Annotated[str, typer.Argument(metavar="FLIGHT", help="The flight's id.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until what is sealed has landed.")] = False,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most (implies --wait).")] = None,
+    json: show.Json = False,
+) -> None:
+    """End a flight before its source does.
+
+    Reading stops. What is sealed lands, then the flight is cancelled; the bee's next one goes on from there.
+    """
+    from hive.manager import Flight, HiveManager
+
+    with HiveManager() as hive:
+        done = hive.cancel(flight_id)
+        if not done.tasks:
+            show.say("hive: everything is read already, or reading was stopped before: the flight ends when it landed")
+        elif done.landing:
+            show.say(f"hive: reading is stopped; batches that land before the flight is cancelled: {done.landing}")
+        late = False
+        try:
+            if wait or timeout is not None:
+                _wait(Flight(flight_id, hive), timeout)
+        except TimeoutError as error:
+            show.say(f"hive: {error}")
+            late = True
+        _tell(hive.flight(flight_id), json=json)
+    if late:
+        raise typer.Exit(1)
+
+
+def retry(
+    flight_id: Annotated[str, typer.Argument(metavar="FLIGHT", help="The flight's id.")], json: show.Json = False
+) -> None:
+    """Try a failed or cancelled flight again.
+
+    Its dead batches are landed from quarantine; what it left unread is read by a new flight.
+    """
+    from hive.manager import HiveManager
+
+    with HiveManager() as hive:
+        done = hive.retry(flight_id)
+    if json:
+        show.document({**done.__dict__, "refused": list(done.refused)})
+    else:
+        show.fields({**done.__dict__, "refused": len(done.refused)})
+        for one in done.refused:
+            show.say(f"hive: quarantined {one['id']}: {one['message']}")
+        if done.again:
+            show.say(f"hive: flight {done.flight} was retried before, by the flight {done.new_flight}")
+        if done.new_flight is None:
+            show.say("hive: everything had been read, so no new flight is needed")
+    if done.refused:
+        raise typer.Exit(1)
 
 
 def _wait(flying: Flight, timeout: float | None) -> FlightResult:

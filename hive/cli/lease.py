@@ -26,8 +26,8 @@ def leases(json: show.Json = False) -> None:
     if json:
         show.document(found)
         return
-    rows = [(h["bee"], h["stream"], h["flight"], h["worker"], h["taken_at"]) for h in found]
-    show.table(("bee", "stream", "flight", "worker", "since"), rows, empty="no stream is being read")
+    rows = [(h["bee"], h["stream"], h["flight"], h["worker"], h["alive"], h["taken_at"]) for h in found]
+    show.table(("bee", "stream", "flight", "worker", "alive", "since"), rows, empty="no stream is being read")
 
 
 def release(bee: Annotated[str, typer.Argument(metavar="BEE", help="Name of the bee.")]) -> None:

@@ -30,11 +30,13 @@ def status(json: show.Json = False) -> None:
     )
     print()
     workers = [
-        (w["id"], w["alive"], w["queues"], w["running"], f"{w['rss'] >> 20} MB", w["last_heartbeat"])
+        (w["id"], w["status"], w["queues"], w["bee"], w["task"], f"{w['rss'] >> 20} MB", w["last_heartbeat"])
         for w in found["workers"]
     ]
     show.table(
-        ("worker", "alive", "queues", "tasks", "memory", "heard of"), workers, empty="no worker has been heard of"
+        ("worker", "status", "queues", "bee", "task", "memory", "heard of"),
+        workers,
+        empty="no worker has been heard of",
     )
     print()
     queues = [(q["name"], q["waiting"], q["running"]) for q in found["queues"]]

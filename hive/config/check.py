@@ -12,27 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from bees.core.errors import GiveUp
+from hive.config import shape
 from hive.config.explain import explain
-from hive.config.fields import fields_of
+from hive.config.fields import fields_of, numbers_as_text
+from hive.config.forms.draft import Draft, Place
+from hive.config.forms.names import ALIASES, PLANNED
 from hive.config.model import NAME_PATTERN, NAME_WORDS, BeeConfig
 from hive.config.problems import Problem, closest
-from hive.config.references import BadReference, lift_secrets, references, resolve, strings
+from hive.config.references import BadReference, MissingReference, lift_secrets, references, resolve, strings
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector, connectors
 
 if TYPE_CHECKING:
+    from bees.core.bee import WorkerBee
     from hive.config.document import Document
 
-Place = tuple[object, ...]
 _RULE = "{field: NAME, action: ACTION} or {pattern: REGEX, action: ACTION}"
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A bee as a form found it: its native block, unchecked, and where in the file that stands."""
-
-    name: object
-    block: Any
-    place: Place = ()
+_BARE = re.compile(r"(?<![$\\w])\$(?=[A-Z][A-Z0-9_]*\b)")
+_BRACES = re.compile(r"\{\{(?!\s*vault[.:])")
+_UNFINISHED = "nothing to read"
+"""How a connector begins that wants a stream, and has no other wish."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,37 @@ class Known:
 
     environ: Mapping[str, str] | None = None
     vault: Callable[[str], str] | None = None
+    profiles: Mapping[str, Any] = field(default_factory=dict)
+    """Scrubbing profiles that all bees may name."""
+    models: dict[str, type[BaseModel] | Unbuilt] = field(default_factory=dict)
+    """Options by connector, as far as somebody has asked: ten thousand bees are of a few kinds."""
+    kinds: dict[str, type[WorkerBee]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unbuilt:
+    """Why a connector's name has no options. `mistake`: one to mend, else the bee waits for the connector."""
+
+    reason: str
+    expected: str = ""
+    suggestion: str = ""
+    mistake: bool = True
+
+
+def options_of(kind: str) -> type[BaseModel] | Unbuilt:
+    """The options of the connector of that name, or why there are none."""
+    try:
+        return connector(kind).Options
+    except UnknownConnector:
+        if kind in PLANNED:
+            return Unbuilt(f"connector {kind!r} is not built", mistake=False)
+        names = sorted(connectors())
+        near = closest(kind, [*names, *PLANNED])
+        return Unbuilt(f"no connector is named {kind!r}", "" if near else f"one of {', '.join(names)}", near)
+    except MissingExtra as error:
+        return Unbuilt(f"{error}", mistake=False)
+    except BrokenConnector as error:
+        return Unbuilt(str(error))
 
 
 def check(draft: Draft, document: Document, known: Known) -> BeeConfig | None:
@@ -54,6 +84,10 @@ class _Check:
     document: Document
     known: Known
     seen: set[Place] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    draft_only: bool = False
+    """Whether the bee is nothing but a draft, for its options do not suffice."""
+    _block: dict[str, Any] = field(default_factory=dict)
 
     def bee(self) -> BeeConfig | None:
         name, block = self.draft.name, self.draft.block
@@ -62,34 +96,64 @@ class _Check:
         if not isinstance(block, Mapping):
             self.report((), "must be a map with `type`, `source` and so on")
             return None
+        if "missing" in block:
+            self.report(("missing",), "is no known option")
+        block = self._block = {key: value for key, value in block.items() if key != "missing"}
         model = self._model(block)
+        if model is not None:
+            block = self._block = self._in_shape(block)
         bee: BeeConfig | None = None
         errors: list[Any] = []
         try:
-            bee = BeeConfig.model_validate(dict(block))
+            bee = BeeConfig.model_validate(block)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
         for found in errors:
             self._explain(BeeConfig, found, _place_in_block(block, found["loc"]), options=fields_of(model))
-        if model is not None:
-            self._options(model, block)
+        if not self.draft.text:
+            self._numbers(BeeConfig, {key: block[key] for key in block if key not in ("source", "streams")})
+        self._options(model, block)
+        self._demands(model, block)
         self._scrubbing(block.get("scrubbing"))
-        return bee
+        self._transform(block.get("transform"))
+        return self._finished(bee)
+
+    def _finished(self, bee: BeeConfig | None) -> BeeConfig | None:
+        """With what the fleet adds: the profile it scrubs by, and why it cannot fly."""
+        if bee is None:
+            return None
+        added: dict[str, Any] = {}
+        name, own = bee.scrubbing.profile, bee.scrubbing.profiles
+        if name is not None and name in self.known.profiles and name not in own:
+            profiles = {**own, name: dict(self.known.profiles[name])}
+            added["scrubbing"] = bee.scrubbing.model_copy(update={"profiles": profiles})
+        if self.missing:
+            added["missing"] = tuple(self.missing)
+            for reason in self.missing:
+                self.warn((), f"cannot fly: {reason}")
+        if self.draft_only:
+            added["draft"] = True
+        return bee.model_copy(update=added) if added else bee
 
     def report(self, place: Place, message: str, *, expected: str = "", suggestion: str = "") -> None:
         if place in self.seen:
             return
         self.seen.add(place)
-        self.document.problems.append(
-            Problem(
-                message,
-                file=self.document.name,
-                line=self.document.line((*self.draft.place, *place)),
-                bee=str(self.draft.name),
-                field=".".join(map(str, place)),
-                expected=expected,
-                suggestion=suggestion,
-            )
+        self.document.problems.append(self._problem(place, message, expected, suggestion))
+
+    def warn(self, place: Place, message: str) -> None:
+        self.document.warnings.append(self._problem(place, message))
+
+    def _problem(self, place: Place, message: str, expected: str = "", suggestion: str = "") -> Problem:
+        written = self.draft.written(place)
+        return Problem(
+            message,
+            file=self.document.name,
+            line=self.document.line((*self.draft.place, *written)),
+            bee=str(self.draft.name)[:80],
+            field=".".join(map(str, written)),
+            expected=expected,
+            suggestion=suggestion,
         )
 
     def _model(self, block: Mapping[str, Any]) -> type[BaseModel] | None:
@@ -97,16 +161,48 @@ class _Check:
         kind = block.get("type")
         if not isinstance(kind, str):
             return None  # the model says what is missing
-        try:
-            return connector(kind).Options
-        except UnknownConnector:
-            names = sorted(connectors())
-            near = closest(kind, names)
-            expected = "" if near else f"one of {', '.join(names)}"
-            self.report(("type",), f"no connector is named {kind!r}", expected=expected, suggestion=near)
-        except (MissingExtra, BrokenConnector) as error:
-            self.report(("type",), str(error))
+        found = self.known.models.get(kind)
+        if found is None:
+            found = self.known.models[kind] = options_of(kind)
+        if not isinstance(found, Unbuilt):
+            return found
+        if found.mistake:
+            near = closest(kind, [*connectors(), *PLANNED, *ALIASES]) if self.draft.lenient else found.suggestion
+            self.report(("type",), found.reason, expected="" if near else found.expected, suggestion=near)
+        else:
+            self.missing.append(found.reason)
         return None
+
+    def _in_shape(self, block: dict[str, Any]) -> dict[str, Any]:
+        """With the version that its options are written for: older ones in the shape of the installed connector."""
+        name = str(block["type"])
+        kind = self.known.kinds.get(name) or self.known.kinds.setdefault(name, connector(name))
+        if shape.KEY not in block:
+            return block if shape.version_of(kind) == 1 else {**block, shape.KEY: shape.version_of(kind)}
+        try:
+            return shape.block_now(kind, block)
+        except GiveUp as error:
+            self.report((shape.KEY,), str(error))
+            return block
+
+    def _numbers(self, model: type[BaseModel], value: Any, *, own_streams: bool | None = None) -> None:
+        """Numbers between quotes: the model would take them, and nobody would learn that they are no numbers."""
+        for place in numbers_as_text(model, value):
+            where = place if own_streams is None else _in_block(place, own_streams=own_streams)
+            self.report(where, "is text, expected a number or true or false, written without quotes")
+
+    def _demands(self, model: type[BaseModel] | None, block: Mapping[str, Any]) -> None:
+        """What another system's file asks of the connector for safety, and the connector does not know."""
+        extras = block.get("extras")
+        security = extras.get("security") if isinstance(extras, Mapping) else None
+        if not isinstance(security, Mapping):
+            return
+        kind = block.get("type")
+        if security.get("row_level_security") is True and model is not None:
+            self.missing.append(f"row_level_security is asked for, and connector {kind!r} has no filters for rows")
+        for key in ("max_rows", "ssl_mode", "timeout"):
+            if security.get(key) is not None and model is not None:
+                self.warn(("extras", "security", key), f"is kept and not obeyed: connector {kind!r} has no such option")
 
     def _scrubbing(self, scrubbing: Any) -> None:
         """Profile and rules as the scrubber will read them: a misspelt one must not show after the first flight."""
@@ -117,21 +213,39 @@ class _Check:
         from nectar.scrub.rules import parse_rules
 
         name, rules = scrubbing.get("profile"), scrubbing.get("custom_rules")
-        if isinstance(name, str):
+        given = scrubbing.get("profiles")
+        own = given if isinstance(given, Mapping) else {}
+        for one in own:
             try:
-                profile_named(name, {})
-            except BadProfile:
-                near = closest(name, BUILT_IN)
-                expected = "" if near else f"one of {', '.join(BUILT_IN)}"
-                self.report(
-                    ("scrubbing", "profile"), f"no profile is named {name!r}", expected=expected, suggestion=near
-                )
+                profile_named(one, own)
+            except BadProfile as error:
+                self.report(("scrubbing", "profiles", one), str(error))
+        known = {**BUILT_IN, **self.known.profiles, **own}
+        if isinstance(name, str) and name not in known:
+            near = closest(name, known)
+            expected = "" if near else f"one of {', '.join(known)}"
+            self.report(("scrubbing", "profile"), f"no profile is named {name!r}", expected=expected, suggestion=near)
         for number, rule in enumerate(rules if isinstance(rules, list | tuple) else ()):
             if isinstance(rule, Mapping):
                 try:
                     parse_rules([rule])
                 except BadProfile as error:
                     self._bad_rule(("scrubbing", "custom_rules", number), str(error))
+
+    def _transform(self, steps: Any) -> None:
+        """Steps are loaded: what cannot be called must not show after the first flight."""
+        if not steps:
+            return
+        from nectar.transform import BadTransform, check_step
+
+        for number, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
+            use = step.get("use") if isinstance(step, Mapping) else step
+            if not isinstance(use, str):
+                continue  # the model says so
+            try:
+                check_step(step)
+            except BadTransform as error:
+                self.report(("transform", number), str(error))
 
     def _bad_rule(self, place: Place, told: str) -> None:
         """What nectar says, "custom rule 1: reason; hint", in the form of the other problems."""
@@ -143,7 +257,7 @@ class _Check:
         else:
             self.report(place, reason, expected="" if "pattern is" in reason else _RULE)
 
-    def _options(self, model: type[BaseModel], block: Mapping[str, Any]) -> None:
+    def _options(self, model: type[BaseModel] | None, block: Mapping[str, Any]) -> None:
         source, streams = block.get("source") or {}, block.get("streams")
         if not isinstance(source, Mapping):
             return  # the model has said so
@@ -153,6 +267,10 @@ class _Check:
             own_streams = True
             options["streams"] = {name: {} if value is None else value for name, value in streams.items()}
         resolved, open_places = self._resolve(options, enabled=block.get("enabled") is not False)
+        if model is None:
+            return
+        if not self.draft.text:
+            self._numbers(model, options, own_streams=own_streams)
         try:
             model.model_validate(resolved)
         except ValidationError as error:
@@ -162,8 +280,14 @@ class _Check:
         hidden = _secrets(model, options, resolved)
         for found in errors:
             place = tuple(found["loc"])
-            if not _open(place, open_places):
-                self._explain(model, found, _in_block(place, own_streams=own_streams), hidden=hidden)
+            if _open(place, open_places):
+                continue
+            where = _in_block(place, own_streams=own_streams)
+            if block.get("draft") is True or (self.draft.lenient and _is_unfinished(found)):
+                self.draft_only = True
+                self.missing.append(self._said(model, found, where, hidden))
+            else:
+                self._explain(model, found, where, hidden=hidden)
 
     def _resolve(self, options: dict[str, Any], *, enabled: bool) -> tuple[dict[str, Any], list[Place]]:
         """Options with references resolved, and the places where that could not be done."""
@@ -171,6 +295,8 @@ class _Check:
         open_places: list[Place] = []
         for place, text in strings(options):
             where = _in_block(place, own_streams="streams" in options)
+            if "$" in text or "{{" in text:
+                self._doubtful(where, text)
             try:
                 value = self._value(text)
             except BadReference as error:
@@ -183,14 +309,34 @@ class _Check:
                 resolved = _put(resolved, place, value)
         return resolved, open_places
 
+    def _doubtful(self, place: Place, text: str) -> None:
+        """What may have been meant as a reference. The text itself is not repeated: it may be a password."""
+        if _BARE.search(text):
+            self.warn(place, "holds `$` before a name, which stays as it is: a reference is written ${NAME}")
+        if _BRACES.search(text):
+            self.warn(place, "holds `{{`, which stays as it is: a reference to the vault is {{ vault.path.key }}")
+
     def _value(self, text: str) -> str | None:
         """None: refers to what is not known now."""
+        if "$" not in text and "{{" not in text:
+            return text
         environ, vault = self.known.environ, self.known.vault
         kinds = {reference.kind for reference in references(text)}
         if ("environment" in kinds and environ is None) or ("vault" in kinds and vault is None):
             return None
+        for reference in references(text):
+            if reference.kind == "environment" and environ is not None and environ.get(reference.name) == "":
+                raise MissingReference(reference, empty=True)
         value: str = resolve(text, environ=environ or {}, vault=vault or _no_vault, bee=str(self.draft.name))
         return value
+
+    def _said(self, model: type[BaseModel], error: Mapping[str, Any], place: Place, hidden: Sequence[str] = ()) -> str:
+        """An error of the options as a reason to stay on the ground, in the words of the native form."""
+        said = explain(model, error, None)
+        message = said.message if not any(secret in said.message for secret in hidden) else "is not allowed"
+        between = ": " if error["type"] == "value_error" else " "
+        expected = f", expected {said.expected}" if said.expected and error["type"] == "literal_error" else ""
+        return f"{'.'.join(map(str, place))}{between}{message}{expected}"
 
     def _explain(
         self,
@@ -201,7 +347,7 @@ class _Check:
         hidden: Sequence[str] = (),
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        value: Any = self.draft.block
+        value: Any = self._block
         for step in place:
             value = value.get(step) if isinstance(value, Mapping) else None
         said = explain(model, error, value)
@@ -211,6 +357,13 @@ class _Check:
         if error["type"] in ("value_error", "assertion_error") and any(secret in message for secret in hidden):
             message = "is not allowed (the connector's reason is left out, for it holds the value)"
         self.report(place, message, expected=expected, suggestion=suggestion)
+
+
+def _is_unfinished(error: Mapping[str, Any]) -> bool:
+    """Whether an option is not there, or is of the kind that its connector does not know yet."""
+    if error["type"] == "value_error":
+        return str(error.get("ctx", {}).get("error", "")).startswith(_UNFINISHED)
+    return error["type"] == "missing" or tuple(error["loc"][:1]) == ("auth",)
 
 
 def _no_vault(path: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import AliasChoices, BaseModel, BeforeValidator
 from typing_extensions import TypeAliasType
 
 if TYPE_CHECKING:
@@ -90,3 +91,61 @@ def description_at(annotation: Any, place: Sequence[object]) -> str:
         if field is not None and field.description:
             return field.description
     return ""
+
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*|true|false|yes|no|on|off", re.IGNORECASE)
+
+
+def numbers_as_text(annotation: Any, value: Any) -> Iterator[tuple[object, ...]]:
+    """Places where text stands that reads as a number or a flag, and nothing else is expected there."""
+    if _holds_number(value):  # few do, and to walk the annotations takes its time
+        yield from _numbers_as_text(annotation, value, ())
+
+
+def _holds_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value) is not None
+    if isinstance(value, Mapping):
+        return any(map(_holds_number, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds_number, value))
+
+
+def _numbers_as_text(annotation: Any, value: Any, place: tuple[object, ...]) -> Iterator[tuple[object, ...]]:
+    if isinstance(value, str):
+        if _NUMBER.fullmatch(value) and _takes_no_text(annotation):
+            yield place
+    elif isinstance(value, Mapping):
+        for member in union_members(annotation):
+            fields = fields_of(member)
+            for key, item in value.items():
+                field = fields.get(str(key))
+                if field is None and fields:
+                    continue
+                if field is not None and any(isinstance(one, BeforeValidator) for one in field.metadata):
+                    continue  # reads text in a way of its own
+                inner = field.annotation if field is not None else item_annotation(member, key)
+                if inner is not None:
+                    yield from _numbers_as_text(inner, item, (*place, key))
+    elif isinstance(value, list | tuple):
+        for member in union_members(annotation):
+            for n, item in enumerate(value):
+                inner = item_annotation(member, n)
+                if inner is not None:
+                    yield from _numbers_as_text(inner, item, (*place, n))
+
+
+def _takes_no_text(annotation: Any) -> bool:
+    if _reads_itself(annotation):
+        return False
+    members = union_members(annotation)
+    return bool(members) and all(member in (int, float, bool) for member in members)
+
+
+def _reads_itself(annotation: Any) -> bool:
+    """Whether a validator before the type takes text such as "5m"."""
+    if get_origin(annotation) is Annotated:
+        first, *metadata = get_args(annotation)
+        return any(isinstance(one, BeforeValidator) for one in metadata) or _reads_itself(first)
+    if get_origin(annotation) is Union or isinstance(annotation, types.UnionType):
+        return any(map(_reads_itself, get_args(annotation)))
+    return False

@@ -1,45 +1,204 @@
-"""From a file or a mapping to a FleetConfig. All that is wrong is found before anything is raised.
+"""From files, folders, the environment or a mapping to a FleetConfig. All that is wrong is found before it is raised.
 
-    load(path)  reads the file, a form finds its bees, each bee is checked: its block against the model, its options
-                against those of its connector, its references against environment and vault
+    load(paths)  reads each file, the form of its shape finds its bees, each bee is checked: its block against the
+                 model, its options against those of its connector, its references against environment and vault
 
-A form is a function `Document -> list[Draft]`: it says which bees the file holds, written as native blocks, and where.
+Several files make one fleet; a name that two of them give to a bee is a problem of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hive.config.check import Draft, Known, check
-from hive.config.document import Document, read_document
+from hive.config.check import Known, check
+from hive.config.document import Document, environment_document, read_document, without_gc
 from hive.config.fields import fields_of
+from hive.config.forms.draft import Draft, Place
+from hive.config.forms.environment import SIGNS
+from hive.config.forms.recognise import Found, read_form
 from hive.config.model import BeeConfig, FleetConfig
-from hive.config.problems import ConfigProblems, closest
+from hive.config.problems import ConfigProblems, Problem
+from hive.config.triggers import cycles, edges, endless
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector
+from nectar.scrub.profiles import BUILT_IN
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+Paths = Path | str | Sequence[Path | str]
+SUFFIXES = (".yaml", ".yml", ".json", ".env")
+"""Files of a folder that are read; hidden ones are not."""
+
+
+@dataclass
+class Examined:
+    """What files say, right or wrong. `fleet` holds the bees that could be understood."""
+
+    fleet: FleetConfig
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    drafts: dict[str, tuple[Draft, Document]] = field(default_factory=dict, repr=False)
+    companions: dict[str, Document] = field(default_factory=dict, repr=False)
+
+    def origin(self, bee: str, place: Place = ()) -> str:
+        """Where a value of the bee's block was written: file and line, or the name of a variable."""
+        draft, document = self.drafts[bee]
+        return document.origin((*draft.place, *draft.written(place)))
+
 
 def load(
-    path: Path | str, *, environ: Mapping[str, str] | None = None, vault: Callable[[str], str] | None = None
+    paths: Paths,
+    *,
+    environ: Mapping[str, str] | None = None,
+    vault: Callable[[str], str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> FleetConfig:
-    """The fleet that the file describes, references unresolved. Raises ConfigProblems with all that is wrong.
+    """The fleet that files and folders describe, references unresolved. Raises ConfigProblems with all that is wrong.
 
-    With `environ` and `vault` (text at a path, or LookupError) references of enabled bees must be there.
+    With `environ` and `vault` (text at a path, or LookupError) references of enabled bees must be there. A bee whose
+    `missing` is not empty cannot fly, for its connector is not built, or its options do not suffice.
+
+    `variables`: an environment that may tell of bees itself, by ENABLED_CONNECTORS and the like.
     """
-    document = read_document(Path(path))
-    known = Known(environ, vault)
-    bees = {}
-    for draft in native(document) if document.readable else []:
-        bee = check(draft, document, known)
-        if bee is not None:
+    found = examine(paths, environ=environ, vault=vault, variables=variables)
+    if found.problems:
+        raise ConfigProblems(found.problems)
+    return found.fleet
+
+
+def examine(
+    paths: Paths,
+    *,
+    environ: Mapping[str, str] | None = None,
+    vault: Callable[[str], str] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Examined:
+    """As `load`, with all that is wrong beside what is right; nothing is raised."""
+    with without_gc():
+        documents = list(_documents(paths, variables))
+        return _fleet(documents, environ, vault)
+
+
+def configured(config: Path | None, variables: Mapping[str, str]) -> list[Path]:
+    """The files that settings name: HIVE_CONFIG (several, parted as in PATH) and CONNECTORS_CONFIG_PATH."""
+    paths = [] if config is None else _parted(config)
+    named = variables.get("CONNECTORS_CONFIG_PATH")
+    return [*paths, Path(named)] if named and Path(named) not in paths else paths
+
+
+def tells_of_bees(variables: Mapping[str, str]) -> bool:
+    """Whether an environment names bees, or the file that does."""
+    return any(variables.get(name) for name in SIGNS if not name.endswith("_INTERVAL"))
+
+
+def _documents(paths: Paths, variables: Mapping[str, str] | None) -> Iterator[Document]:
+    given = [paths] if isinstance(paths, Path | str) else list(paths)
+    seen: set[Path] = set()
+    for path in [part for one in given for part in _parted(Path(one))]:
+        for file in _files(path):
+            if isinstance(file, Document):
+                yield file
+            elif file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield from _read(file, seen)
+    if variables is not None:
+        yield environment_document(variables)
+
+
+def _read(file: Path, seen: set[Path]) -> Iterator[Document]:
+    """A file, and the one that it names if it is an environment."""
+    document = read_document(file)
+    yield document
+    named = document.data.get("CONNECTORS_CONFIG_PATH") if document.variables is not None else None
+    if named and (file.parent / named).resolve() not in seen:
+        seen.add((file.parent / named).resolve())
+        yield read_document(file.parent / named)
+
+
+def _parted(path: Path) -> list[Path]:
+    """Several paths in one text, as in PATH; a path that is there is one."""
+    text = str(path)
+    return (
+        [Path(part) for part in text.split(os.pathsep) if part] if os.pathsep in text and not path.exists() else [path]
+    )
+
+
+def _files(path: Path) -> Iterator[Path | Document]:
+    if not path.is_dir():
+        yield path
+        return
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix in SUFFIXES and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    if not found:
+        empty = Document(str(path))
+        empty.refuse(f"the folder holds no configuration: files that end in {', '.join(SUFFIXES)} were expected")
+        yield empty
+    yield from found
+
+
+def _fleet(
+    documents: Sequence[Document], environ: Mapping[str, str] | None, vault: Callable[[str], str] | None
+) -> Examined:
+    read = [(document, read_form(document)) for document in documents]
+    examined = Examined(FleetConfig(), files=[document.name for document in documents])
+    shared = _companions(read, examined)
+    own = shared.get("scrubbing_profiles", {})
+    profiles = {name: profile for name, profile in own.items() if profile != BUILT_IN.get(name)}
+    known = Known(environ, vault, profiles)
+    bees: dict[str, BeeConfig] = {}
+    for document, found in read:
+        for draft in found.drafts:
+            bee = check(draft, document, known)
+            if _is_taken(examined, draft, document) or bee is None:
+                continue
             bees[str(draft.name)] = bee
-    if document.problems:
-        raise ConfigProblems(sorted(document.problems, key=lambda problem: problem.line))
-    return FleetConfig(bees=bees)
+    for way in cycles(edges(bees)):
+        draft, document = examined.drafts[way[0]]
+        document.problems.append(endless(way, document.name, document.line(draft.place)))
+    examined.fleet = FleetConfig.model_construct(bees=bees, **shared)
+    for document in documents:
+        examined.problems += sorted(document.problems, key=lambda problem: problem.line)
+        examined.warnings += sorted(document.warnings, key=lambda problem: problem.line)
+    return examined
+
+
+def _is_taken(examined: Examined, draft: Draft, document: Document) -> bool:
+    """Whether another bee has the name; both places are told."""
+    name = str(draft.name)
+    first = examined.drafts.setdefault(name, (draft, document))
+    if first[0] is draft:
+        return False
+    place = first[1].origin(first[0].place)
+    message = f"is named twice, first in {place}"
+    line = document.line(draft.place)
+    document.problems.append(
+        Problem(message, file=document.name, line=line, bee=name[:80], expected="a name of its own")
+    )
+    return True
+
+
+def _companions(read: Iterable[tuple[Document, Found]], examined: Examined) -> dict[str, Any]:
+    """What several files say beside bees, put together; what two of them say of one thing is a problem."""
+    shared: dict[str, Any] = {}
+    for document, found in read:
+        for name, value in found.companions.items():
+            there = shared.setdefault(name, {})
+            for key in value:
+                if key in there:
+                    first = examined.companions[f"{name}.{key}"].origin((name, key))
+                    line = document.line((name, key))
+                    document.report(f"{name!r} says {key!r} twice, first in {first}", line)
+                examined.companions.setdefault(f"{name}.{key}", document)
+            shared[name] = {**value, **there}
+    return shared
 
 
 def from_mapping(
@@ -57,26 +216,11 @@ def from_mapping(
     """
     document = Document("")
     bee = check(Draft(name, flat_block(mapping, connector)), document, Known(environ, vault))
+    if bee is not None and bee.missing and not document.problems:
+        document.problems += [Problem(f"cannot fly: {reason}", bee=name) for reason in bee.missing]
     if bee is None or document.problems:
         raise ConfigProblems(document.problems)
     return bee
-
-
-def native(document: Document) -> list[Draft]:
-    """The form of this project: `bees`, a map of native blocks by name."""
-    data = document.data
-    if not isinstance(data, Mapping) or "bees" not in data:
-        hint = closest("bees", map(str, data)) if isinstance(data, Mapping) else ""
-        found = f", {hint!r} was found" if hint else ""
-        document.report(f"names no bees: a map `bees:` was expected{found}", document.line(()))
-        return []
-    for key in data:
-        if key != "bees":
-            document.report(f"the key {str(key)!r} is not known here, expected bees", document.line((key,)))
-    if not isinstance(data["bees"], Mapping):
-        document.report("`bees` must be a map: a name, then the bee's block", document.line(("bees",)))
-        return []
-    return [Draft(name, block, ("bees", name)) for name, block in data["bees"].items()]
 
 
 def flat_block(mapping: Mapping[str, Any], connector_name: str = "") -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from hive.config.problems import did_you_mean
-from hive.config.schedule import CatchUp, Interval, Mode, Overlap, Schedule, Timezone
+from hive.config.schedule import Blackouts, BlackoutThen, CatchUp, Interval, Mode, Overlap, Schedule, Timezone
+from hive.config.triggers import AfterConfig, AfterWritten, OnConfig, OnWritten, named_after, named_events
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 JAR_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,61}$"
@@ -17,7 +19,9 @@ NAME_WORDS = "a letter or digit, then letters, digits, '_', '.' and '-'"
 BeeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 JarName = Annotated[str, StringConstraints(pattern=JAR_PATTERN)]
 
-RHYTHM = ("timezone", "catch_up", "catch_up_limit", "overlap", "jitter")
+RHYTHM = (
+    "timezone", "catch_up", "catch_up_limit", "overlap", "jitter", "blackout", "blackout_then", "start", "end",
+)  # fmt: skip
 """What may stand beside `schedule`, and then holds for each schedule that does not say otherwise."""
 
 
@@ -30,6 +34,17 @@ class ScrubbingConfig(_Part):
 
     profile: str | None = Field(None, description="name of a scrubbing profile, or null for rules only")
     custom_rules: tuple[dict[str, Any], ...] = Field((), description="rules such as {field: notes, action: replace}")
+    profiles: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="profiles of one's own by name: {pii_detection, sensitive_patterns, actions}"
+    )
+
+
+class TransformStep(_Part):
+    """A function of the user's own; see nectar/transform."""
+
+    use: str = Field(description='"module:function", importable by every worker')
+    options: dict[str, Any] = Field(default_factory=dict, description="what the function is called with beside records")
+    timeout: float | None = Field(None, gt=0, le=600, description="seconds for one batch; 60 if unset")
 
 
 class JarConfig(_Part):
@@ -47,6 +62,10 @@ class LimitsConfig(_Part):
     concurrency: int | None = Field(None, ge=1, le=1000, description="collect tasks that read the source at once")
     rate: float | None = Field(None, gt=0, description="requests per second")
     burst: int | None = Field(None, ge=1, description="requests that may come at once after a rest")
+
+
+def _used(value: Any) -> Any:
+    return {"use": value} if isinstance(value, str) else value
 
 
 def _named_jar(value: Any) -> Any:
@@ -75,16 +94,38 @@ class BeeConfig(_Part):
     catch_up_limit: int = Field(100, ge=1, le=10_000, description="how many missed slots are flown at most")
     overlap: Overlap = Field("skip", description="what a slot does while a flight is open: skip, buffer_one or allow")
     jitter: float = Field(0.0, ge=0, le=86400, description="seconds by which flights are spread after their slot")
+    blackout: Blackouts = Field((), description='times without flights: [{from: "22:00", to: "06:00", days}]')
+    blackout_then: BlackoutThen = Field("skip", description="slots of a blackout: skip, or run_after: one at its end")
+    start: dt.datetime | None = Field(None, description="no slot comes before this instant")
+    end: dt.datetime | None = Field(None, description="no slot comes at this instant or later")
+    after: Annotated[AfterConfig, BeforeValidator(named_after, json_schema_input_type=AfterWritten)] | None = Field(
+        None, description="bees after whose flights this one flies: [a, b], {all: [a, b]} or {any: [a, b]}"
+    )
+    on: Annotated[tuple[OnConfig, ...], BeforeValidator(named_events, json_schema_input_type=OnWritten)] = Field(
+        (), description="events that make it fly: webhook, {jar: NAME}, {file: PATH}, or a list of such"
+    )
+    debounce: Interval | None = Field(None, description="how long no further event may come before it flies")
     source: dict[str, Any] = Field(default_factory=dict, repr=False, description="options of the connector")
     streams: Annotated[dict[str, dict[str, Any]], BeforeValidator(_named_streams)] = Field(
         default_factory=dict, repr=False, description="options of each stream, by its name"
     )
     scrubbing: ScrubbingConfig = Field(default_factory=ScrubbingConfig, description="{profile, custom_rules}")
+    transform: tuple[Annotated[TransformStep, BeforeValidator(_used)], ...] = Field(
+        (), description='functions between extraction and scrubbing: "module:function", or {use, options, timeout}'
+    )
     honey_jar: Annotated[JarConfig, BeforeValidator(_named_jar)] | None = Field(
         None, description="the jar's name, or {name, type, description, ...}"
     )
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="{concurrency, rate, burst}")
     leg: Interval | None = Field(None, description="seconds that one collect task reads before it hands over")
+    connector_version: int | str = Field(
+        1, description="version of the connector that the options were written for; unset in a file: the installed one"
+    )
+    draft: bool = Field(False, description="what the connector still needs keeps the bee on the ground, and no more")
+    extras: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="what files of other systems say beyond this, kept as written"
+    )
+    missing: tuple[str, ...] = Field((), exclude=True, description="why the bee cannot fly; set by the check alone")
 
     @model_validator(mode="before")
     @classmethod
@@ -119,7 +160,23 @@ class BeeConfig(_Part):
 
 
 class FleetConfig(_Part):
+    """All bees, and what several of them share; the companions are kept as they are written."""
+
     bees: dict[BeeName, BeeConfig] = Field(default_factory=dict)
+    scrubbing_profiles: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="scrubbing profiles by name, for `scrubbing.profile` of each bee"
+    )
+    identity_hive: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="providers of identity, passkeys and what groups may do"
+    )
+    hive_connection_pool: dict[str, Any] = Field(default_factory=dict, description="limits of connections")
+    organizations: dict[str, Any] = Field(
+        default_factory=dict, description="{default_organization_id, create_missing_organizations}"
+    )
+
+    def flying(self) -> FleetConfig:
+        """The same without the bees that cannot fly."""
+        return self.model_copy(update={"bees": {name: bee for name, bee in self.bees.items() if not bee.missing}})
 
     def bee(self, name: str) -> BeeConfig:
         """Raises UnknownBee, with the name that was perhaps meant."""
@@ -135,6 +192,9 @@ class UnknownBee(LookupError):
 def with_schedules(block: Mapping[str, Any]) -> dict[str, Any]:
     """`block` with `schedule` and `every` turned into a list `schedules`, each entry complete."""
     block = dict(block)
+    loose: dict[Any, Any] = block
+    if True in loose:
+        loose.setdefault("on", loose.pop(True))  # YAML takes the word `on` for true
     short = {key: block.pop(key) for key in ("schedule", "every") if block.get(key) is not None}
     for key in ("schedule", "every"):
         block.pop(key, None)

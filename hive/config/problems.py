@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 def closest(word: str, choices: Iterable[str]) -> str:
     """The choice that `word` may be a slip of; empty if none is near. Never the very word."""
+    return _closest(word, tuple(choices))
+
+
+@functools.lru_cache(maxsize=1024)
+def _closest(word: str, choices: tuple[str, ...]) -> str:
+    """Kept, for one slip may stand in ten thousand bees."""
     by_folded = {choice.casefold(): choice for choice in choices if choice != word}
     near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[near[0]] if near else ""

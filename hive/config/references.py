@@ -53,10 +53,12 @@ class BadReference(ValueError):
 class MissingReference(BadReference):
     """The variable or secret that a field refers to is not there."""
 
-    def __init__(self, reference: Reference, *, bee: str = "", field: str = "", hint: str = "") -> None:
+    def __init__(
+        self, reference: Reference, *, bee: str = "", field: str = "", hint: str = "", empty: bool = False
+    ) -> None:
         self.reference, self.hint = reference, hint
         verb = "set it" if reference.kind == "environment" else f"set it with `hive vault set {reference.name}`"
-        super().__init__(f"{reference} is missing: {verb}{hint}", bee=bee, field=field)
+        super().__init__(f"{reference} is {'empty' if empty else 'missing'}: {verb}{hint}", bee=bee, field=field)
 
 
 def references(value: Any) -> set[Reference]:
@@ -98,6 +100,14 @@ def lift_secrets(
     """
     lifted: dict[str, str] = {}
     return _lift(options_model, options, f"bees/{bee}", lifted), lifted
+
+
+def has_literal(text: str) -> bool:
+    """Whether `text` holds anything beside references."""
+    try:
+        return any(isinstance(part, str) for part in _parts(text))
+    except BadReference:
+        return True
 
 
 def secret_texts(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
 from hive.config.references import BadReference, resolve
+from hive.config.shape import options_now
 from hive.registry import connector
 from hive.settings import environment
 from nectar.pollen import Stream
@@ -50,13 +51,18 @@ class OpenBee:
         return self.streams[name]
 
     def fingerprint(self, stream: Stream) -> str:
-        """Which source, query, key and cursor column a checkpoint belongs to, and how its records are scrubbed.
+        """Which source, query, key and cursor column a checkpoint belongs to, and how its records are made.
 
-        Another one starts a new epoch: everything is read again, and no record stays as an older profile left it.
+        Another one starts a new epoch: everything is read again, and no record stays as an older profile or an older
+        step left it. Raises BadTransform: a step that is not found is found missing before anything is read.
         """
         asked = (self.config.get("streams") or {}).get(stream.name)
         whose = [self.bee.source_identity(), self.bee.stream_identity(stream.name)]
         parts = [*whose, stream.name, stream.key, stream.cursor, asked, self.config.get("scrubbing")]
+        if self.config.get("transform"):
+            from nectar.transform import version_of  # here: most bees have none
+
+            parts.append(version_of(self.config["transform"]))
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -103,12 +109,14 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_bee(name: str, kind: str, config: Mapping[str, Any], vault: Callable[[str], str]) -> WorkerBee:
     """A bee with its secrets resolved; `vault` gives the text at a path. Raises GiveUp naming bee and field."""
+    found = connector(kind)
+    told = options_now(found, options_of(config), config.get("connector_version", 1))
     try:
-        options = resolve(options_of(config), environ=environment(), vault=vault, bee=name, field="source")
+        options = resolve(told, environ=environment(), vault=vault, bee=name, field="source")
     except BadReference as error:
         raise GiveUp(str(error), code="missing_reference", where=error.field) from None
     try:
-        return connector(kind).from_options(options)
+        return found.from_options(options)
     except ValueError as error:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in getattr(error, "errors", list)()) or "its options"
         raise GiveUp(

@@ -14,6 +14,8 @@ from psycopg.types.json import Jsonb
 from hive.jars import jar
 from hive.ledger.db import Database
 
+STOPPED = ("cancelled", "bee_disabled")
+"""Codes that say that the reading of a flight was ended: see hive/flight/cancel.py."""
 _COUNTS = ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
 
 
@@ -26,10 +28,14 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
         found = tx.run("totals", flight=flight, day=day).fetchone()
         if found is None:
             return None
-        error = found.error or found.flight_error or _balance(found)
+        unbalanced = _balance(found)
+        error = found.error or unbalanced or found.flight_error
         state = "failed" if error or found.dead else "complete"
+        if found.flight_error and found.flight_error.get("code") in STOPPED and not unbalanced:
+            state = "cancelled"
         counts = {n: getattr(found, n) for n in _COUNTS}
         values = {"flight": flight, "state": state, "error": Jsonb(error) if error else None, **counts}
+        values["changed"] = bool(found.landed or found.deleted)
         if found.mode != "snapshot":
             return state if tx.run("close_flight", **values).fetchone() else None
     with db.transaction() as tx:

@@ -11,26 +11,31 @@ import datetime as dt
 import json
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
 from hive import crash
+from hive.config.shape import cursor_now, version_of
 from hive.errors import StaleFence
 from hive.flight.bees import OpenBee
+from hive.flight.cancel import DISABLED, FlightClosed, stop
 from hive.flight.gather import gather
 from hive.flight.plan import Point
 from hive.flight.seal import Meta, flight_key, pack, place, seal_batch
 from hive.flight.task import Left, Task
 from hive.ledger.db import Transaction
-from hive.ledger.hints import Hint
+from hive.ledger.hints import SCHEDULED, Hint
 from hive.runtime import Runtime
 from hive.vault.envelope import open_, seal
 from nectar.batch import Batch
 from nectar.pollen import Stream
 
 PROCESS_QUEUE = "nectar"
+_VERSION = "@connector_version"
+"""Beside what the connector put into its cursor."""
 
 
 @dataclass
@@ -49,6 +54,10 @@ class Leg:
     waiting: bool = False
     followed: bool = False
     """Other tasks came out of this one."""
+    enabled: bool = False
+    """The bee was, at this leg's last seal."""
+    grounded: bool = False
+    """It is no more: a schedule's flight ends here, and one by hand if that happened while it flew."""
 
     def run(self) -> Left:
         """Read until the source or the leg ends."""
@@ -65,6 +74,9 @@ class Leg:
             ):
                 self._seal(batch, last=last)
                 if last:
+                    return
+                if self.grounded:
+                    self._stop()
                     return
                 if self.rt.stopping.is_set() or time.monotonic() >= ends or self._too_much_waits():
                     self._hand_over()
@@ -92,6 +104,8 @@ class Leg:
             raise self._taken(anew=row.held)
         if row.hinted:
             self.hints.append(Hint(task.day, row.next, "process", PROCESS_QUEUE, task.flight, task.id))
+        self.grounded = row.enabled is False and (self.enabled or task.priority == SCHEDULED)
+        self.enabled = bool(row.enabled)
         self.seq, self.followed, self.waiting = seq, self.followed or rows > 0, row.waiting
         self._send()
         self.bee.bee.sealed(batch.cursor)  # only now the source hears that its records are safe
@@ -100,6 +114,12 @@ class Leg:
         """The source gave nothing, or nothing more."""
         with self._holding() as tx:
             self.waiting = self.task.finish(tx, self.rt.settings)
+
+    def _stop(self) -> None:
+        """The bee was disabled: its flight reads no more, and what is sealed lands."""
+        with suppress(FlightClosed):  # somebody else was faster
+            stop(self.rt, self.task.flight, DISABLED)
+        self.waiting = True
 
     def _hand_over(self) -> None:
         with self._holding() as tx:
@@ -150,7 +170,7 @@ class Leg:
         self.hints = []
 
     def _seal_cursor(self, cursor: Any) -> bytes:
-        return seal_cursor(self.rt, self.task, cursor)
+        return seal_cursor(self.rt, self.task, cursor, version_of(type(self.bee.bee)))
 
     def _too_much_waits(self) -> bool:
         """Backpressure: what is sealed and not landed is bounded, per flight and in all."""
@@ -177,21 +197,30 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
             advice=f"name the columns that identify a record: streams.{stream.name}.key",
         )
     data_key = flight_key(rt.key, task.data_key, task.flight)
-    return Leg(task, bee, stream, rt, data_key, point.epoch, point.seq, open_cursor(rt, task, point.cursor)).run()
+    cursor = open_cursor(rt, task, point.cursor, type(bee.bee))
+    return Leg(task, bee, stream, rt, data_key, point.epoch, point.seq, cursor).run()
 
 
-def seal_cursor(rt: Runtime, task: Task, cursor: Any) -> bytes:
-    """A cursor as the ledger keeps it: it may hold values of records, so it is sealed."""
+def seal_cursor(rt: Runtime, task: Task, cursor: Any, version: int | str = 1) -> bytes:
+    """A cursor as the ledger keeps it: it may hold values of records, so it is sealed.
+
+    It says which version of its connector gave it; the first one needs no word.
+    """
     _, key = rt.keyring(task.tenant).key("cursor")
-    return seal(key, json.dumps(dict(cursor or {})).encode(), _cursor_place(task))
+    written = dict(cursor or {})
+    if written and version != 1:
+        written[_VERSION] = version
+    return seal(key, json.dumps(written).encode(), _cursor_place(task))
 
 
-def open_cursor(rt: Runtime, task: Task, sealed: bytes | None) -> dict[str, Any] | None:
+def open_cursor(rt: Runtime, task: Task, sealed: bytes | None, kind: type[WorkerBee]) -> dict[str, Any] | None:
+    """The cursor as the connector reads it now. Raises GiveUp for one of a version that it does not know."""
     if sealed is None:
         return None
     _, key = rt.keyring(task.tenant).key("cursor")
     found: dict[str, Any] = json.loads(open_(key, sealed, _cursor_place(task)))
-    return found or None
+    version = found.pop(_VERSION, 1)
+    return cursor_now(kind, found, version) if found else None
 
 
 def _cursor_place(task: Task) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hive import crash
-from hive.jars.jar import jar_of, new_snapshot_jar
+from hive.jars.jar import jar_of, jars_of, new_snapshot_jar
 from hive.ledger.db import Transaction
 from hive.ledger.hints import ADHOC, SCHEDULED, Hint
 from hive.runtime import Runtime
@@ -34,6 +35,15 @@ class Made:
     hints: list[Hint]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A flight to make for a slot. `delay`: seconds before its first task may be claimed (a schedule's jitter)."""
+
+    bee: Bee
+    slot_key: str
+    delay: float = 0.0
+
+
 def create_flight(
     tx: Transaction,
     rt: Runtime,
@@ -47,36 +57,73 @@ def create_flight(
 ) -> Made | None:
     """Take the slot and make its flight; None when the slot was taken before.
 
-    `delay` seconds pass before the first task may be claimed (a schedule's jitter). The caller commits and sends the
-    hints after.
+    The caller commits and sends the hints after.
     """
-    flight = uuid.uuid4()
-    if mode == "snapshot":
-        tx.psycopg.execute("SAVEPOINT no_jar")
-        jar = new_snapshot_jar(tx, bee.name, bee.tenant, scrubbed=True)
-    else:
-        jar = jar_of(tx, bee.jar, bee.tenant)
-    row = tx.run(
-        "create_flight",
-        bee=bee.id,
-        slot_key=slot_key,
-        flight=flight,
-        mode=mode,
+    wanted = Wanted(bee, slot_key, delay)
+    if mode != "snapshot":
+        jars = [jar_of(tx, bee.jar, bee.tenant)]
+        made = _create(tx, rt, [wanted], jars, mode=mode, full_refresh=full_refresh, priority=priority)
+        return made[0]
+    tx.psycopg.execute("SAVEPOINT no_jar")
+    jars = [new_snapshot_jar(tx, bee.name, bee.tenant, comb=_comb(tx, bee), scrubbed=True)]
+    made = _create(tx, rt, [wanted], jars, mode=mode, full_refresh=full_refresh, priority=priority)
+    if made[0] is None:
+        tx.psycopg.execute("ROLLBACK TO SAVEPOINT no_jar")
+    return made[0]
+
+
+def _comb(tx: Transaction, bee: Bee) -> str:
+    """The comb that the bee was made of; its own name where there was none."""
+    row = tx.psycopg.execute("SELECT config #>> '{extras,comb,id}' FROM hive.bee WHERE id = %s", [bee.id]).fetchone()
+    return str((row and row[0]) or bee.name)
+
+
+def create_flights(
+    tx: Transaction, rt: Runtime, wanted: Sequence[Wanted], *, priority: int = SCHEDULED
+) -> list[Made | None]:
+    """Continuous flights of many slots, in a few statements; None for each slot that was taken before."""
+    names = {(w.bee.jar, w.bee.tenant) for w in wanted}
+    jars = jars_of(tx, names)
+    ids = [jars[w.bee.jar] for w in wanted]
+    return _create(tx, rt, wanted, ids, mode="continuous", full_refresh=False, priority=priority) if wanted else []
+
+
+def _create(
+    tx: Transaction,
+    rt: Runtime,
+    wanted: Sequence[Wanted],
+    jars: Sequence[int],
+    *,
+    mode: str,
+    full_refresh: bool,
+    priority: int,
+) -> list[Made | None]:
+    flights = [uuid.uuid4() for _ in wanted]
+    rows = tx.run(
+        "create_flights",
+        bees=[w.bee.id for w in wanted],
+        slot_keys=[w.slot_key for w in wanted],
+        flights=flights,
+        modes=[mode] * len(wanted),
         full_refresh=full_refresh,
-        jar=jar,
-        config_version=bee.config_version,
-        data_key=wrap(rt.key.key, new_data_key(), flight.bytes),
-        queue=bee.queue,
+        jars=list(jars),
+        config_versions=[w.bee.config_version for w in wanted],
+        data_keys=[wrap(rt.key.key, new_data_key(), flight.bytes) for flight in flights],
+        queues=[w.bee.queue for w in wanted],
         priority=priority,
-        delay=delay,
+        delays=[w.delay for w in wanted],
         room=rt.settings.hints_per_queue,
-    ).fetchone()
-    if row is None:
-        if mode == "snapshot":
-            tx.psycopg.execute("ROLLBACK TO SAVEPOINT no_jar")
-        return None
-    hint = Hint(row.day, row.id, "plan", bee.queue, flight, None)
-    return Made(flight, [hint] if row.hinted else [])
+    ).fetchall()
+    found = {row.flight: row for row in rows}
+    made: list[Made | None] = []
+    for flight in flights:
+        row = found.get(flight)
+        if row is None:
+            made.append(None)
+            continue
+        hint = Hint(row.day, row.id, "plan", row.queue, flight, None)
+        made.append(Made(flight, [hint] if row.hinted else []))
+    return made
 
 
 def fly_now(

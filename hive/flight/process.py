@@ -152,8 +152,8 @@ def _identify(work: Work) -> pl.DataFrame:
     return ids.filter(pl.col("key_hash").is_not_null())
 
 
-def _set_bad(work: Work, at: int, code: str, key_hash: str | None) -> None:
-    reason = REASONS.get(code, code.replace("_", " "))
+def _set_bad(work: Work, at: int, code: str, key_hash: str | None, reason: str | None = None) -> None:
+    reason = reason or REASONS.get(code, code.replace("_", " "))
     work.bad.append(Bad(work.first + at, code, reason, pack(work.table.slice(at, 1), work.meta, ()), key_hash=key_hash))
 
 
@@ -168,8 +168,8 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -
     for key, content, deleted in newest.select("key_hash", "content_hash", "deleted").iter_rows():
         there = known.get(key)
         equal = (
-            there is not None and not deleted and not there.deleted and key not in forced
-            and there.content_hash == content and there.scrub_version == version
+            there is not None and not deleted and key not in forced and there.scrub_version == version
+            and there.content_hash == (_left_out(content) if there.deleted else content)
         )  # fmt: skip
         same.append(equal)
         quarantined.append(there is not None and there.quarantined)
@@ -182,6 +182,11 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -
     return marked.filter(~pl.col("same")).select(newest.columns)
 
 
+def _left_out(content: str) -> str:
+    """The content hash of a record that a step of the bee left out: no delete of the source has it."""
+    return f"{int(content[0], 16) ^ 8:x}{content[1:]}"
+
+
 def _refine(work: Work, todo: pl.DataFrame) -> None:
     """Scrub what must be written and put it into the form the jar takes."""
     gone = todo.clear()
@@ -191,10 +196,17 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     if todo.height < table.num_rows:
         table = table.take(pa.array(todo["at"].to_list(), pa.int64()))
     scrubber = work.rt.scrubbers.of(None, work.task, work.rt.keyring(work.task.tenant))
-    refined = refine(table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit)
+    refined = refine(
+        table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit,
+        transform=scrubber.transform, key=work.meta.key,
+    )  # fmt: skip
     for at, code in refined.failed.items():
-        _set_bad(work, todo["at"][at], code, todo["key_hash"][at])
-    kept = todo[refined.rows] if refined.failed else todo
+        _set_bad(work, todo["at"][at], code, todo["key_hash"][at], refined.reasons.get(at))
+    if refined.dropped:  # what a step left out, the jar shall not hold: also no version from before
+        dropped = todo[list(refined.dropped)]
+        hashes = pl.Series([_left_out(content) for content in dropped["content_hash"]], dtype=pl.String)
+        gone = pl.concat([gone, dropped.with_columns(content_hash=hashes, deleted=pl.lit(value=True))])
+    kept = todo[refined.rows] if refined.failed or scrubber.transform is not None else todo
     frame = _frame(work, refined, kept)
     if not gone.is_empty():
         frame = pl.concat([frame, _tombstones(work, gone)])
@@ -202,7 +214,7 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     work.frame = frame
     if work.rt.settings.search:
         work.chunks = pieces(refined.table, kept["key_hash"], document=work.meta.document)
-    _learn(work, refined.table)
+    _learn(work, refined.table, transformed=scrubber.transform is not None)
 
 
 def _frame(work: Work, refined: Refined, kept: pl.DataFrame) -> pl.DataFrame:
@@ -262,9 +274,13 @@ def _marks(refined: Refined, inexact: Marks) -> list[str | None]:
     return [json.dumps(found[n], ensure_ascii=False) if n in found else None for n in range(refined.table.num_rows)]
 
 
-def _learn(work: Work, table: pa.Table) -> None:
+def _learn(work: Work, table: pa.Table, *, transformed: bool) -> None:
     """Write new columns down and renew the typed view, in a transaction of its own."""
-    kinds = kinds_of(table, {} if work.meta.document else work.meta.kinds)
+    told = {} if work.meta.document else work.meta.kinds
+    if transformed:  # what the source told of a column holds no more where a step made another one of it
+        before, after = work.table.schema, table.schema
+        told = {n: k for n, k in told.items() if n in after.names and before.field(n).type == after.field(n).type}
+    kinds = kinds_of(table, told)
     known = work.rt.learned.get(work.place.stream, {})
     if all(known.get(name) in (kind, "text") for name, kind in kinds.items()):
         return

@@ -174,7 +174,7 @@ def put_back(tx: Transaction, task: Task, rt: Runtime, verdict: Verdict, *, cras
     again = task.crashes + crashed if crashed else task.attempt
     spent = again >= CRASHES_BEFORE_HALVING or not verdict.retry
     if task.stage == "process" and verdict.counts and spent and not verdict.bare:
-        readable = verdict.error.get("code") != "unreadable_batch"
+        readable = verdict.error.get("code") not in ("unreadable_batch", "bad_transform")
         if readable and rows > 1 and not _hopeless(tx, task):
             return halve(tx, task, rt)
         if readable and crashed:

@@ -1,4 +1,4 @@
-"""The gateway's routes. `/healthz` is open; `/status` tells details only to the operator."""
+"""The gateway's routes. `/healthz` is open; `/status` tells details only to the operator; webhooks are signed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hive.gateway.webhooks import Receiver
 from hive.ledger.db import UNREACHABLE, Database
 from hive.settings import Settings
 from hive.status import look
@@ -79,6 +80,7 @@ def app(settings: Settings, db: Database) -> Starlette:
         routes=[
             Route("/healthz", gateway.healthz, methods=["GET"]),
             Route("/status", gateway.status, methods=["GET"]),
+            Route("/webhooks/{bee}", Receiver(settings, db).receive, methods=["POST"]),
         ]
     )
 

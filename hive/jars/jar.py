@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -24,17 +26,35 @@ def jar_of(tx: Transaction, name: str, tenant: str) -> int:
     return found
 
 
-def new_snapshot_jar(tx: Transaction, comb: str, tenant: str, *, scrubbed: bool) -> int:
+def jars_of(tx: Transaction, named: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """The ids of many continuous jars of (name, tenant), by name; those that do not exist are made."""
+    tenants = dict(named)
+    find = "SELECT name, id FROM hive.jar WHERE name = ANY (%s)"
+    found: dict[str, int] = dict(tx.psycopg.execute(find, [list(tenants)]).fetchall())
+    missing = sorted(tenants.keys() - found.keys())
+    if missing:
+        tx.psycopg.execute(
+            "INSERT INTO hive.jar (name, tenant, kind, part)"
+            " SELECT n.name, n.tenant, 'continuous', abs(hashtext(n.name)) %% %s"
+            " FROM unnest(%s::text[], %s::text[]) AS n(name, tenant) ON CONFLICT (name) DO NOTHING",
+            [SHARED_PARTS, missing, [tenants[name] for name in missing]],
+        )
+        found |= dict(tx.psycopg.execute(find, [missing]).fetchall())
+    return found
+
+
+def new_snapshot_jar(tx: Transaction, bee: str, tenant: str, *, comb: str, scrubbed: bool) -> int:
     """A new jar with a table of its own, invisible until `show_snapshot`: readers see a snapshot whole or not at all.
 
-    Named `{comb}_snapshot_YYYYMMDDTHHMMSSZ`; a second one within the same second gets a number.
+    Named `{bee}_snapshot_YYYYMMDDTHHMMSSZ`; a second one within the same second gets a number. `comb`: what the bee was
+    made of, or its own name.
     """
     metadata = Jsonb({"source_comb": comb, "scrubbing_applied": scrubbed})
     stamp = tx.psycopg.execute(
         "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS\"Z\"'), nextval('hive.part')::int"
     ).fetchone()
     assert stamp is not None
-    base, part = f"{comb}_snapshot_{stamp[0]}", stamp[1]
+    base, part = f"{bee}_snapshot_{stamp[0]}", stamp[1]
     for n in range(1, 1000):
         row = tx.psycopg.execute(
             "INSERT INTO hive.jar (name, tenant, kind, part, visible, metadata)"

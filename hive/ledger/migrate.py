@@ -22,9 +22,14 @@ class NewerSchema(RuntimeError):
     """The database was made by a newer version than this one."""
 
 
+def known_schemas() -> list[str]:
+    """The versions of the schema that this installation knows, oldest first."""
+    return [path.name.partition("_")[0] for path in sorted((_MIGRATIONS / "versions").glob("[0-9]*.py"))]
+
+
 def ensure_migrated(engine: sa.Engine, url: str) -> None:
     """Migrate unless the schema is there already, which one query tells. Raises NewerSchema."""
-    known = [path.name.partition("_")[0] for path in sorted((_MIGRATIONS / "versions").glob("[0-9]*.py"))]
+    known = known_schemas()
     with engine.begin() as connection:
         there = connection.execute(sa.text("SELECT to_regclass('hive.alembic_version') IS NOT NULL")).scalar_one()
         named = sa.text("SELECT version_num FROM hive.alembic_version")

@@ -1,9 +1,9 @@
 """All tables, as SQLAlchemy Core: the one description of the schema.
 
 The migrations create them; a test holds the migrated database against this module. Groups, in order: who flies (bee,
-schedule, slot), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease), limits,
-what landed (jar, stream, honey, chunk, quarantine, pollen, seen), what feeds others (event, inbox, consumer), who works
-(worker, queue), secrets (vault_secret).
+schedule, slot, listener), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease),
+limits, what landed (jar, stream, honey, chunk, quarantine, pollen, seen), what feeds others (event, inbox, consumer),
+who works (worker, queue), secrets (vault_secret).
 
 `task`, `batch`, `payload`, `receipt` and `event` are partitioned by the flight's day and dropped, never deleted;
 `honey` and `chunk` are partitioned by `part` (0 to 15 are shared by ordinary jars, a snapshot jar has its own).
@@ -65,6 +65,7 @@ bee = Table(
         "source", Text, nullable=False, server_default="", comment="whose source_slot rows bound it; empty: unbounded"
     ),
     Column("retry_at", Instant, comment="the source asked to come back at this time"),
+    Column("paused_at", Instant, comment="since when neither schedules nor events fly it; null: they do"),
     Column("last_error", JSONB, comment="class, code, place, advice; never a server's text"),
     Column("created_at", Instant, nullable=False, server_default=NOW),
     Column("updated_at", Instant, nullable=False, server_default=NOW),
@@ -89,6 +90,7 @@ schedule = Table(
     Column("next_slot", Instant, nullable=False),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     Column("missed", BigInteger, nullable=False, server_default="0"),
+    Column("settled", Instant, comment="slots of a blackout up to here are written down; null: none yet"),
     UniqueConstraint("bee", "name"),
     Index("schedule_due", "next_slot", postgresql_where=text("enabled")),
 )
@@ -99,9 +101,25 @@ slot = Table(
     Column("bee", Integer, nullable=False),
     Column("slot_key", Text, nullable=False, comment="schedule@instant, event:<id> or adhoc:<request>"),
     Column("flight", Uuid),
-    Column("outcome", Text, nullable=False, comment="flown or skipped"),
+    Column("outcome", Text, nullable=False, comment="flown, or skipped:<why>: overlap, blackout, catch_up, paused"),
     Column("created_at", Instant, nullable=False, server_default=NOW),
     PrimaryKeyConstraint("bee", "slot_key"),
+    Index("slot_skipped", "created_at", postgresql_where=text("flight IS NULL")),
+)
+
+listener = Table(
+    "listener",
+    metadata,
+    Column("bee", Integer, ForeignKey("hive.bee.id", ondelete="CASCADE"), nullable=False, comment="who flies"),
+    Column("kind", Text, nullable=False, comment="after, jar, file or webhook"),
+    Column("subject", Text, nullable=False, comment="name of the bee or jar, or the pattern of the files"),
+    Column("event", BigInteger, comment="the newest event that no flight has answered; null: there is none"),
+    Column("first_at", Instant, comment="when the first of those events was"),
+    Column("last_at", Instant),
+    Column("mark", BigInteger, comment="file: change time in ns of the newest file that was seen"),
+    PrimaryKeyConstraint("bee", "kind", "subject"),
+    Index("listener_of_subject", "kind", "subject"),
+    Index("listener_waiting", "bee", postgresql_where=text("event IS NOT NULL")),
 )
 
 flight = Table(
@@ -411,7 +429,9 @@ event = Table(
     Column("flight", Uuid),
     Column("body", JSONB, nullable=False, server_default=text("'{}'")),
     Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("handled_at", Instant, comment="when the listeners were told"),
     PrimaryKeyConstraint("day", "id"),
+    Index("event_waiting", "id", postgresql_where=text("handled_at IS NULL")),
     postgresql_partition_by="RANGE (day)",
 )
 

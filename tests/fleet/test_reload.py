@@ -122,3 +122,20 @@ def test_a_storm_of_versions_under_load_loses_and_doubles_nothing(running):
         assert {key: data for name, key, data in held if name == f"bee-{n}"} == truth
     assert rows(running, "SELECT count(*) FROM hive.flight WHERE state = 'failed'") == [(0,)]
     assert len(history(running)) > 5
+
+
+def test_a_beat_by_itself_takes_a_changed_file_into_use_on_sighup(postgres, valkey, migrated_template):
+    with hive_folder(**servers(postgres, valkey, migrated_template, 10)) as hive:
+        configure(hive, every="1d")
+        ready = hive.folder / "ready"
+        beat = hive.begin("beat", HIVE_CONFIG=str(hive.folder / "hive.yaml"), HIVE_READY_FILE=str(ready))
+        try:
+            wait_until(ready.exists, "the beat's start")
+
+            beat.send_signal(signal.SIGHUP)
+
+            wait_until(lambda: history(hive), "the first version")
+            assert beat.poll() is None
+        finally:
+            beat.terminate()
+            beat.communicate(timeout=20)

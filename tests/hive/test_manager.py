@@ -50,14 +50,14 @@ def test_a_bee_that_the_file_no_longer_names_flies_no_more(nest, apply):
 def test_an_error_midway_changes_nothing(nest, apply, monkeypatch):
     apply(a=60, b=60)
     before = nest.rows("SELECT b::text, s::text FROM hive.bee b JOIN hive.schedule s ON s.bee = b.id ORDER BY 1")
-    real = hive.versions.set_schedules
+    real = hive.versions.set_all_schedules
 
-    def fail_at_d(tx, bee, schedules):
-        if any(s.every == 99 for s in schedules):
+    def fail_at_d(tx, wanted):
+        if any(s.every == 99 for schedules in wanted.values() for s in schedules):
             raise RuntimeError("midway")
-        real(tx, bee, schedules)
+        real(tx, wanted)
 
-    monkeypatch.setattr(hive.versions, "set_schedules", fail_at_d)
+    monkeypatch.setattr(hive.versions, "set_all_schedules", fail_at_d)
     with pytest.raises(RuntimeError, match="midway"):
         apply(b=30, c=60, d=99)
 

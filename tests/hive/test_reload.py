@@ -111,6 +111,16 @@ class TestHistory:
 
         assert "a-very-secret-word" not in str(nest.everything())
 
+    def test_what_other_systems_files_say_is_kept_without_secrets(self, nest, tmp_path):
+        file = tmp_path / "hive.yaml"
+        extras = {"api_token": "a-very-secret-word", "team": "north"}
+        block = {"type": "local", "source": {"path": str(tmp_path)}, "extras": extras}
+        file.write_text(yaml.safe_dump({"bees": {"a": block}}))
+        nest.hive.reload(file)
+
+        assert config_of(nest, "a")["extras"] == {"api_token": "********", "team": "north"}
+        assert "a-very-secret-word" not in str(nest.rows("SELECT body::text FROM hive.config_version"))
+
 
 class TestBadVersions:
     def test_it_changes_nothing_and_says_why(self, nest, reload):

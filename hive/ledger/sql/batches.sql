@@ -53,6 +53,7 @@ WITH held AS (
      WHERE t.id = %(id)s AND (%(last)s OR t.attempt > 1 OR t.crashes > 0)
 )
 SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved,
+       (SELECT enabled FROM hive.bee WHERE id = %(bee)s) AS enabled,
        (SELECT id FROM next) AS next, (SELECT hinted FROM next) AS hinted,
        %(last)s AND (SELECT count(*) FROM hive.task_{day} h
                       WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s

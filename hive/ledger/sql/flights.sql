@@ -1,35 +1,91 @@
--- create_flight --
--- The unique slot is the lock of schedulers: no row comes back when another one made this flight already. The first
--- task is hinted at once if its queue has room.
+-- create_flights --
+-- The unique slot is the lock of schedulers: no row comes back for one whose flight another one made already. First
+-- tasks are hinted at once as far as their queue has room.
 WITH now AS (
     SELECT clock_timestamp() AS at
+), wanted AS (
+    SELECT * FROM unnest(%(bees)s::int[], %(slot_keys)s::text[], %(flights)s::uuid[], %(modes)s::text[], %(jars)s::int[],
+                         %(config_versions)s::bigint[], %(data_keys)s::bytea[], %(queues)s::text[], %(delays)s::float8[])
+        WITH ORDINALITY AS w(bee, slot_key, flight, mode, jar, config_version, data_key, queue, delay, n)
 ), taken AS (
     INSERT INTO hive.slot (bee, slot_key, flight, outcome)
-    VALUES (%(bee)s, %(slot_key)s, %(flight)s, 'flown')
+    SELECT bee, slot_key, flight, 'flown' FROM wanted ORDER BY bee, slot_key
     ON CONFLICT DO NOTHING
     RETURNING flight
+), room AS (
+    SELECT q.queue, %(room)s - (SELECT count(*) FROM hive.task t
+                                 WHERE t.queue = q.queue AND t.state = 'queued' AND t.hinted_at IS NOT NULL) AS free
+      FROM (SELECT DISTINCT queue FROM wanted) q
 ), flown AS (
     INSERT INTO hive.flight (id, day, bee, slot_key, mode, full_refresh, state, jar, config_version, data_key)
-    SELECT taken.flight, (now.at AT TIME ZONE 'UTC')::date, %(bee)s, %(slot_key)s, %(mode)s, %(full_refresh)s, 'queued',
-           %(jar)s, %(config_version)s, %(data_key)s
-      FROM taken, now
-    RETURNING id, day
+    SELECT w.flight, (now.at AT TIME ZONE 'UTC')::date, w.bee, w.slot_key, w.mode, %(full_refresh)s, 'queued', w.jar,
+           w.config_version, w.data_key
+      FROM wanted w CROSS JOIN now WHERE w.flight IN (SELECT flight FROM taken)
+    RETURNING id
+), lined AS (
+    SELECT w.*, row_number() OVER (PARTITION BY w.queue, w.delay = 0 ORDER BY w.n) AS place
+      FROM wanted w WHERE w.flight IN (SELECT id FROM flown)
 )
 INSERT INTO hive.task (day, flight, bee, kind, queue, priority, available_at, hinted_at)
-SELECT flown.day, flown.id, %(bee)s, 'plan', %(queue)s, %(priority)s, now.at + make_interval(secs => %(delay)s),
-       CASE WHEN %(delay)s = 0 AND (SELECT count(*) FROM hive.task
-                   WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
-            THEN now.at END
-  FROM flown, now
-RETURNING day, id, flight, hinted_at IS NOT NULL AS hinted;
+SELECT (now.at AT TIME ZONE 'UTC')::date, l.flight, l.bee, 'plan', l.queue, %(priority)s,
+       now.at + make_interval(secs => l.delay), CASE WHEN l.delay = 0 AND l.place <= r.free THEN now.at END
+  FROM lined l JOIN room r USING (queue) CROSS JOIN now ORDER BY l.n
+RETURNING day, id, flight, queue, hinted_at IS NOT NULL AS hinted;
 
--- skip_slot --
--- A slot that the overlap rule leaves out is written down, so that it is skipped once and by everyone.
-INSERT INTO hive.slot (bee, slot_key, outcome) VALUES (%(bee)s, %(slot_key)s, 'skipped') ON CONFLICT DO NOTHING;
+-- skip_slots --
+-- A slot that is left out is written down with the reason, so that it is left out once and by everyone.
+INSERT INTO hive.slot (bee, slot_key, outcome)
+SELECT s.bee, s.slot_key, 'skipped:' || s.why
+  FROM unnest(%(bees)s::int[], %(slot_keys)s::text[], %(whys)s::text[]) AS s(bee, slot_key, why)
+ ORDER BY s.bee, s.slot_key ON CONFLICT DO NOTHING;
+
+-- due_schedules --
+-- After `past` on, in order of slot and number: a schedule that cannot be read stays, and keeps nobody waiting.
+SELECT s.id AS schedule, s.name AS schedule_name, s.spec::text AS spec, s.next_slot, s.settled,
+       b.id, b.name, b.tenant, b.queue, b.config_version,
+       coalesce(b.config -> 'honey_jar' ->> 'name', b.config ->> 'honey_jar', b.name) AS jar,
+       coalesce(%(now)s, clock_timestamp()) AS now
+  FROM hive.schedule s JOIN hive.bee b ON b.id = s.bee
+ WHERE s.enabled AND b.enabled AND b.paused_at IS NULL AND s.next_slot <= coalesce(%(now)s, clock_timestamp())
+   AND (%(past_slot)s::timestamptz IS NULL OR (s.next_slot, s.id) > (%(past_slot)s::timestamptz, %(past)s::bigint))
+ ORDER BY s.next_slot, s.id LIMIT %(most)s FOR UPDATE OF s SKIP LOCKED;
+
+-- move_schedules --
+UPDATE hive.schedule s
+   SET next_slot = coalesce(m.slot, s.next_slot), enabled = m.slot IS NOT NULL, missed = s.missed + m.missed,
+       settled = m.settled
+  FROM unnest(%(ids)s::bigint[], %(slots)s::timestamptz[], %(missed)s::int[], %(settled)s::timestamptz[])
+       AS m(id, slot, missed, settled)
+ WHERE s.id = m.id;
+
+-- set_schedules --
+-- Schedules of some bees, as their configuration has them; one that did not change keeps its next slot. One that is due
+-- just now stays due: the tick settles it by the new rhythm.
+WITH wanted AS (
+    SELECT * FROM unnest(%(bees)s::int[], %(names)s::text[], %(specs)s::jsonb[], %(slots)s::timestamptz[])
+        AS w(bee, name, spec, slot)
+), gone AS (
+    DELETE FROM hive.schedule s WHERE s.bee = ANY (%(all)s)
+       AND NOT EXISTS (SELECT FROM wanted w WHERE w.bee = s.bee AND w.name = s.name)
+)
+INSERT INTO hive.schedule (bee, name, spec, next_slot, enabled, settled)
+SELECT bee, name, spec, coalesce(slot, %(now)s), slot IS NOT NULL, %(now)s FROM wanted
+ON CONFLICT (bee, name) DO UPDATE
+   SET spec = excluded.spec, enabled = excluded.enabled OR (schedule.enabled AND schedule.next_slot <= %(now)s),
+       settled = CASE WHEN schedule.enabled AND schedule.next_slot <= %(now)s THEN schedule.settled ELSE %(now)s END,
+       next_slot = CASE WHEN schedule.enabled AND schedule.next_slot <= %(now)s THEN schedule.next_slot
+                        ELSE excluded.next_slot END
+ WHERE schedule.spec IS DISTINCT FROM excluded.spec;
+
+-- next_wake --
+-- Seconds until the next slot; no row: none comes.
+SELECT extract(epoch FROM s.next_slot - clock_timestamp())::float AS seconds FROM hive.schedule s
+ WHERE s.enabled AND s.next_slot > clock_timestamp() ORDER BY s.next_slot LIMIT 1;
 
 -- open_flights --
-SELECT count(*) AS open, count(*) FILTER (WHERE state = 'queued') AS waiting
-  FROM hive.flight WHERE bee = %(bee)s AND mode = %(mode)s AND state IN ('queued', 'running');
+-- How many flights of each bee and mode are under way.
+SELECT bee, mode, count(*)::int AS open FROM hive.flight
+ WHERE bee = ANY (%(bees)s) AND state IN ('queued', 'running') GROUP BY bee, mode;
 
 -- totals --
 -- Of a flight without open tasks; no row: it is open still, or closed already. Only a running task makes others, so what
@@ -51,7 +107,7 @@ SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
 
 -- close_flight --
 -- Two last landings may close at the same time; the second finds the flight closed, and nothing happens. The data key
--- goes with the flight: what was sealed under it cannot be read any more.
+-- goes with the flight: what was sealed under it cannot be read any more. Where somebody listens, the event is part of it.
 WITH closed AS (
     UPDATE hive.flight
        SET state = %(state)s, finished_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp()),
@@ -65,6 +121,13 @@ WITH closed AS (
       FROM closed WHERE b.id = closed.bee AND b.last_error IS DISTINCT FROM %(error)s
 ), changed AS (
     UPDATE hive.jar j SET updated_at = clock_timestamp() FROM closed WHERE j.id = closed.jar
+), told AS (
+    INSERT INTO hive.event (day, kind, bee, flight, body)
+    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, 'closed', c.bee, %(flight)s,
+           jsonb_build_object('bee', b.name, 'jar', j.name, 'state', %(state)s::text, 'changed', %(changed)s::bool)
+      FROM closed c JOIN hive.bee b ON b.id = c.bee JOIN hive.jar j ON j.id = c.jar
+     WHERE EXISTS (SELECT FROM hive.listener l WHERE l.kind = 'after' AND l.subject = b.name AND %(state)s = 'complete')
+        OR EXISTS (SELECT FROM hive.listener l WHERE l.kind = 'jar' AND l.subject = j.name AND %(changed)s)
 )
 SELECT bee, set_config('synchronous_commit', 'off', true) AS commit FROM closed;
 

@@ -1,0 +1,143 @@
+"""`hive config` over several files, folders and the environment, and what becomes of bees that cannot fly."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from structlog.testing import capture_logs
+
+from hive.config.problems import ConfigProblems
+from tests.hive.command import bare_hive, hive_command
+from tests.hive.nest import make_nest, nest
+
+__all__ = ["bare_hive", "hive_command", "make_nest", "nest"]
+
+SECRET = "canary-55aa"
+LOCAL = {"type": "local", "source": {"path": "/tmp"}, "scrubbing": {"profile": "gdpr_compliant"}}
+
+
+@pytest.fixture
+def folder(tmp_path, bare_hive):
+    """A folder of a map of worker bees and a list of connectors."""
+    made = tmp_path / "fleet"
+    made.mkdir()
+    (made / "a.yml").write_text(yaml.safe_dump({"bees": {"files": LOCAL}}))
+    entry = {"name": "desk", "type": "rest", "pollIntervalMs": 60000, "providerConfig": {
+        "baseUrl": "https://desk.example.com", "endpoints": {"data": ["/tickets"]}, "headers": {"X-Key": SECRET},
+    }}  # fmt: skip
+    (made / "b.json").write_text(json.dumps({"connectors": [entry]}, indent=1))
+    return made
+
+
+class TestCheck:
+    def test_several_files_are_one_fleet(self, bare_hive, folder):
+        more = folder.parent / "more.yaml"
+        more.write_text("worker_bees: [{id: last, type: kafka}]")
+
+        said = bare_hive("config", "check", folder, more)
+        document = bare_hive("config", "check", folder, more, "--json")
+
+        assert (said.code, document.code) == (0, 0)
+        assert document.json["bees"] == ["files", "desk", "last"]
+        assert [w["message"] for w in document.json["warnings"]] == ["cannot fly: connector 'kafka' is not built"]
+        assert f"{more}:1: bee 'last': cannot fly: connector 'kafka' is not built" in said.err
+        assert "but 1 cannot fly yet" in said.err
+
+    def test_problems_of_all_files_are_told_at_once(self, bare_hive, folder):
+        (folder / "c.yaml").write_text("bees:\n\tx: 1")
+        (folder / "d.yaml").write_text("bees: {files: {type: local, sorce: {}}}")
+
+        said = bare_hive("config", "check", folder)
+
+        assert said.code == 2
+        for text in (
+            "c.yaml:2: is not YAML: a tab",
+            "d.yaml:1: bee 'files', field 'sorce'",
+            "is named twice, first in",
+        ):
+            assert text in said.err
+
+    def test_a_variable_that_nothing_reads_is_doubted(self, bare_hive, folder):
+        bare_hive.set({"HIVE_GATEWAY_PROT": "1"})
+
+        said = bare_hive("config", "check", folder)
+
+        assert said.code == 0
+        assert "nothing reads the environment variable HIVE_GATEWAY_PROT; did you mean 'HIVE_GATEWAY_PORT'?" in said.err
+
+    def test_why_a_bee_cannot_fly_is_told_when_its_source_is_asked_for(self, bare_hive, folder):
+        (folder / "c.yaml").write_text("worker_bees: {sales: {type: postgresql, source: {host: h, database: d}}}")
+
+        said = bare_hive("check", "sales", "--config", folder)
+
+        assert (said.code, said.out) == (2, "")
+        assert "bee 'sales': cannot fly: source.user is missing" in said.err
+
+
+class TestShow:
+    def test_each_value_says_where_it_came_from(self, bare_hive, folder):
+        text, document = bare_hive("config", "show", folder).out, bare_hive("config", "show", folder, "--json").json
+
+        assert yaml.safe_load(text)["bees"]["desk"]["every"] == 60
+        assert document["bees"]["desk"]["source"]["headers"]["X-Key"] == "********"
+        assert document["origin"]["bees.desk.every"].endswith("b.json:6")
+        assert document["origin"]["bees.files.source.path"].endswith("a.yml:6")
+        assert SECRET not in text + json.dumps(document)
+        assert next(line for line in text.splitlines() if "base_url" in line).endswith("b.json:8")
+
+    def test_the_environment_and_the_files_that_it_names(self, bare_hive, folder):
+        bare_hive.set(
+            {
+                "CONNECTORS_CONFIG_PATH": folder / "b.json", "ENABLED_CONNECTORS": "jira-prod",
+                "CONNECTOR_JIRA_PROD_TYPE": "JIRA", "CONNECTOR_JIRA_PROD_API_TOKEN": SECRET,
+                "CONNECTOR_JIRA_PROD_BASE_URL": "https://jira.example.com", "AWS_ENABLED": "true",
+            }
+        )  # fmt: skip
+
+        said = bare_hive("config", "show", "--json")
+
+        assert (said.code, SECRET in said.out) == (0, False)
+        assert list(said.json["bees"]) == ["desk", "jira-prod", "aws"]
+        jira = said.json["bees"]["jira-prod"]["source"]
+        assert jira == {"api_token": "${CONNECTOR_JIRA_PROD_API_TOKEN}", "base_url": "https://jira.example.com"}
+        assert said.json["origin"]["bees.jira-prod.source.base_url"] == "CONNECTOR_JIRA_PROD_BASE_URL"
+        assert said.json["bees"]["aws"]["every"] == 3600
+
+
+class TestConvert:
+    def test_it_writes_the_native_form_and_names_variables(self, bare_hive, folder):
+        said = bare_hive("config", "convert", folder)
+
+        assert (said.code, SECRET in said.out + said.err) == (0, False)
+        assert yaml.safe_load(said.out)["bees"]["desk"] == {
+            "type": "rest", "every": 60, "source": {
+                "base_url": "https://desk.example.com", "endpoints": {"data": ["/tickets"]},
+                "headers": {"X-Key": "${DESK_HEADERS_X_KEY}"},
+            },
+        }  # fmt: skip
+        assert "set the environment variable DESK_HEADERS_X_KEY" in said.err
+
+    def test_the_schema_is_one_document(self, bare_hive):
+        assert bare_hive("config", "schema").json["title"] == "Worker Bees"
+
+
+class TestReload:
+    def test_a_bee_that_cannot_fly_is_left_out_with_a_warning(self, nest, folder):
+        (folder / "c.json").write_text(json.dumps({"connectors": [{"name": "x", "connector_type": "kafka"}]}))
+
+        with capture_logs() as logs:
+            nest.hive.reload(folder)
+
+        assert nest.rows("SELECT name, enabled FROM hive.bee ORDER BY name") == [("desk", True), ("files", True)]
+        assert [(log["bee"], log["reasons"]) for log in logs if log.get("log_level") == "warning"] == [
+            ("x", ["connector 'kafka' is not built"])
+        ]
+
+    def test_of_files_with_a_mistake_nothing_is_used(self, nest, folder):
+        (folder / "c.json").write_text("{")
+
+        with pytest.raises(ConfigProblems, match=r"c\.json:1: is not JSON"):
+            nest.hive.reload(folder)
+        assert nest.rows("SELECT name FROM hive.bee") == []
