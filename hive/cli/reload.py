@@ -62,7 +62,7 @@ def history(limit: Annotated[int, typer.Option(min=1, help="How many at most.")]
             [
                 v.version,
                 v.created_at,
-                " ".join([v.origin, v.source]).strip(),
+                f"{v.origin} {v.source}".strip(),
                 "yes" if v.active else "",
                 ", ".join([f"{len(n)} {w}" for w, n in v.diff.items() if n]),
             ]

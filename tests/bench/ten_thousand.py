@@ -1,4 +1,4 @@
-"""How long do 10,000 bees take: to check, to take into use, to reload when some changed, and to fly when all are due?"""
+"""How long do 10,000 bees take: to check, to take into use, to reload when some changed, to fly when all are due?"""
 
 from __future__ import annotations
 
