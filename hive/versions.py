@@ -248,20 +248,21 @@ def _activate(
     rows: list[Any] = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_BEES).fetchall()
     there = {row.name: row for row in rows}
     flown = {name: row for name, row in there.items() if row.origin == "file"}
-    added = [name for name in blocks if name not in flown or _is_gone(flown[name])]
-    changed = [name for name in blocks if name not in added and flown[name].config != blocks[name]]
-    removed = [name for name, row in flown.items() if name not in blocks and not _is_gone(row)]
+    active = {name: row for name, row in flown.items() if not _is_gone(row)}
+    added = [name for name in blocks if name not in active]
+    changed = [name for name, block in blocks.items() if name in active and active[name].config != block]
+    removed = [name for name in active if name not in blocks]
     if not (added or changed or removed):
         return Change(None, tuple(blocks))
     full = [name for name in changed if _reads_anew(rt, name, flown[name].config, blocks[name])]
-    touched = [*added, *changed]
+    touched = dict.fromkeys([*added, *changed])
     diff = dict(zip(_DIFF, (added, removed, changed, full), strict=True))
     body = {
         "origin": origin,
         "source": source,
         "diff": diff,
         "blocks": {name: blocks[name] for name in touched},
-        "bees": {name: flown[name].config_version for name in blocks if name not in set(touched)},
+        "bees": {name: flown[name].config_version for name in blocks if name not in touched},
     }
     version = _write_version(tx, body)
     _write_bees(tx, {name: fleet.bees[name] for name in touched}, blocks, version, origin="file")

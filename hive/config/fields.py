@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,8 +44,13 @@ def item_annotation(annotation: Any, key: object) -> Any:
 
 def fields_of(annotation: Any) -> dict[str, FieldInfo]:
     """Fields by the name that a configuration writes; empty for what is no model."""
+    return _fields_of(annotation) if isinstance(annotation, type) else {}
+
+
+@functools.lru_cache(maxsize=512)
+def _fields_of(annotation: type) -> dict[str, FieldInfo]:
     found: Any = None
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if issubclass(annotation, BaseModel):
         found = annotation.model_fields
     elif dataclasses.is_dataclass(annotation):
         found = getattr(annotation, "__pydantic_fields__", None)

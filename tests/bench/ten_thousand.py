@@ -13,7 +13,7 @@ from report import Figure
 
 BEES = 10_000
 CHANGED = 100
-MAKE_DUE = "UPDATE hive.schedule SET next_slot = date_trunc('minute', clock_timestamp())"
+MAKE_DUE = "UPDATE hive.schedule SET next_slot = next_slot - make_interval(secs => (spec ->> 'every')::float)"
 
 
 def measure(*, quick: bool) -> list[Figure]:
@@ -54,7 +54,14 @@ def measure(*, quick: bool) -> list[Figure]:
 def _write(file: Path, home: Path, changed: Collection[int]) -> None:
     block = {"type": "local", "source": {"path": str(home)}, "streams": {"rows": {"patterns": "*.csv", "key": "id"}}}
     bees = {f"bee-{n}": {**block, "every": "2h" if n in changed else "1h"} for n in range(BEES)}
-    file.write_text(yaml.dump({"bees": bees}, Dumper=yaml.CSafeDumper))
+    file.write_text(yaml.dump({"bees": bees}, Dumper=_InFull))
+
+
+class _InFull(yaml.CSafeDumper):
+    """Every block as a person writes it, without references to others."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def _check(file: Path) -> float:
