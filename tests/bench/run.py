@@ -36,6 +36,7 @@ QUESTIONS = {
     "weight": ("weight", 240),
     "broker": ("broker", 600),
     "ten-thousand": ("ten_thousand", 300),
+    "slots": ("slot_time", 180),
 }
 """Name -> module, and the seconds after which it is given up."""
 _GRACE = 40.0
