@@ -11,12 +11,13 @@ from celery.beat import Scheduler
 
 from hive import events, scheduler, worker
 from hive.celery import queue_lengths, send
+from hive.config.load import configured
 from hive.errors import trail
 from hive.janitor import Janitor
 from hive.ledger.db import UNREACHABLE
 from hive.reloader import Reloader
 from hive.runtime import Runtime, runtime
-from hive.settings import settings
+from hive.settings import environment, settings
 from hive.versions import Change
 
 log = structlog.get_logger()
@@ -33,8 +34,8 @@ class HiveScheduler(Scheduler):
         self._beat: worker.Heartbeat | None = None
         self._files: events.FileWatch | None = None
         self._kept = 0.0
-        config = settings().config
-        self._reloader = None if config is None else Reloader(config, _reload, watch=settings().watch)
+        paths = configured(settings().config, environment())
+        self._reloader = Reloader(paths, _reload, watch=settings().watch) if paths else None
         if (reloader := self._reloader) is not None:
             signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
 

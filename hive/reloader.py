@@ -7,7 +7,7 @@ the new version is logged, and the hive flies on with what it had.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,11 @@ _MOST_TOLD = 20
 
 
 class Reloader:
-    """`apply` takes the configuration at `path` into use and says what changed."""
+    """`apply` takes the configuration of these files and folders into use and says what changed."""
 
-    def __init__(self, path: Path, apply: Callable[[], Change], *, watch: bool = False) -> None:
-        self._path = path
+    def __init__(self, paths: Sequence[Path], apply: Callable[[], Change], *, watch: bool = False) -> None:
+        self._paths = tuple(paths)
+        self._name = ", ".join(map(str, paths))
         self._apply = apply
         self._watch = watch
         self._asked = False
@@ -64,12 +65,12 @@ class Reloader:
             change = self._apply()
         except ConfigProblems as error:
             told = [str(problem) for problem in error.problems[:_MOST_TOLD]]
-            log.error("config.refused", config=str(self._path), problems=told, count=len(error.problems))
+            log.error("config.refused", config=self._name, problems=told, count=len(error.problems))
         except Exception as error:  # noqa: BLE001 - whatever it was, the hive flies on with what it had
-            log.error("config.failed", config=str(self._path), kind=type(error).__name__, trail=trail(error))
+            log.error("config.failed", config=self._name, kind=type(error).__name__, trail=trail(error))
         else:
             counts = {word: len(bees) for word, bees in change.diff.items() if bees}
-            log.info("config.reloaded", config=str(self._path), version=change.version, **counts)
+            log.info("config.reloaded", config=self._name, version=change.version, **counts)
 
     def _stamp(self) -> Stamp:
         return tuple(sorted(self._files()))
@@ -77,9 +78,9 @@ class Reloader:
     def _files(self) -> Iterator[tuple[str, int, int]]:
         """Name, time of change and size of each file; nothing for what cannot be read just now."""
         try:
-            files = [f for f in self._path.rglob("*") if f.is_file()] if self._path.is_dir() else [self._path]
-            for file in files:
-                state = file.stat()
-                yield str(file), state.st_mtime_ns, state.st_size
+            for path in self._paths:
+                for file in [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else [path]:
+                    state = file.stat()
+                    yield str(file), state.st_mtime_ns, state.st_size
         except OSError:
             return

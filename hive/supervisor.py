@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from hive.child import Child, Command, Ends
+from hive.config.load import absolute, configured, tells_of_bees
 from hive.embedded import EmbeddedPostgres, EmbeddedValkey, ServerError, places, process
 from hive.reloader import Reloader
 from hive.running import AlreadyRunning, StartFailed, StopFailed, detach, down, log_folder, only_one, write_state
+from hive.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -91,7 +93,8 @@ class Supervisor:
         self._state: dict[str, Any] = {}
         self._first_signal: float | None = None
         self._interruptible = False
-        self._reloader = Reloader(self._config, self._reload, watch=settings.watch) if self._config else None
+        paths = configured(self._config, environment())
+        self._reloader = Reloader(paths, self._reload, watch=settings.watch) if paths else None
         self._on_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     @property
@@ -180,7 +183,7 @@ class Supervisor:
                 "user": "operator",
                 "password": places.secret(self._settings.data_dir / "flower.secret"),
             },
-            "config": None if self._config is None else str(self._config.resolve()),
+            "config": None if self._config is None else absolute(self._config),
         }
         with self._stoppable():
             self._urgent |= set(self._prepare(database_url))
@@ -207,9 +210,7 @@ class Supervisor:
 
     def _migrate_and_load(self, database_url: str) -> set[str]:
         """Bring the schema up to date and register the bees of the configuration. Raises ConfigProblems."""
-        from hive.config.load import tells_of_bees
         from hive.ledger.migrate import migrate
-        from hive.settings import environment
         from hive.vault.key import hive_key
 
         hive_key(self._settings)
@@ -239,15 +240,15 @@ class Supervisor:
     def _plan(self, gateway: int, flower: int) -> None:
         """Lay out the processes: the first ones are waited for, the rest follows one by one."""
         logs = log_folder(self._settings)
-        environment = {
+        variables = {
             **os.environ,
             "HIVE_DATA_DIR": str(self._settings.data_dir.resolve()),
             "HIVE_GATEWAY_PORT": str(gateway),
             "HIVE_FLOWER_PORT": str(flower),
         }
         if self._config is not None:
-            environment["HIVE_CONFIG"] = str(self._config.resolve())
-        environment.pop("HIVE_WATCH", None)  # this process does
+            variables["HIVE_CONFIG"] = absolute(self._config)
+        variables.pop("HIVE_WATCH", None)  # this process does
         listens = (_reachable(self._settings.gateway_host), gateway)
         commands = [
             Command("gateway", ("gateway",), Ends.LAST, listens),
@@ -256,7 +257,7 @@ class Supervisor:
             Command("flower", ("flower",), Ends.LAST),
         ]
         for command in commands:
-            child = Child(command, self._command(command.arguments), environment, logs / f"{command.name}.log")
+            child = Child(command, self._command(command.arguments), variables, logs / f"{command.name}.log")
             urgent = command.name in {"gateway", "beat"} or command.name.removeprefix("worker-") in self._urgent
             (self._children if urgent else self._waiting).append(child)
 

@@ -41,8 +41,6 @@ def reload(
     chosen = config or settings().config
     if chosen is None and settings().running().get("config"):
         chosen = Path(settings().running()["config"])
-    if chosen is None:
-        raise typer.BadParameter("name a file, or set HIVE_CONFIG", param_hint="--config")
     with HiveManager() as hive:
         _tell(hive.reload(chosen), json=json)
 

@@ -42,7 +42,7 @@ def up(
     HIVE_DATABASE_URL and HIVE_REDIS_URL name servers of your own; where they are not set, embedded ones are started.
     """
     with _ending_at_once():
-        from hive.config.load import load
+        from hive.config.load import absolute, load
         from hive.settings import environment
         from hive.supervisor import detach as start
 
@@ -53,7 +53,7 @@ def up(
         if not detach:
             _run(chosen, first=first)
             return
-    options = ["--config", str(chosen.config.resolve())] if chosen.config else []
+    options = ["--config", absolute(chosen.config)] if chosen.config else []
     options += ["--watch"] if chosen.watch else []
     with show.working("the hive starts"):
         state: Mapping[str, Any] = start(chosen, [sys.executable, "-m", "hive", "up", *options])

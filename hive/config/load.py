@@ -91,6 +91,11 @@ def configured(config: Path | None, variables: Mapping[str, str]) -> list[Path]:
     return [*paths, Path(named)] if named and Path(named) not in paths else paths
 
 
+def absolute(config: Path) -> str:
+    """The same files for a process in another folder."""
+    return os.pathsep.join([str(path.resolve()) for path in _parted(config)])
+
+
 def tells_of_bees(variables: Mapping[str, str]) -> bool:
     """Whether an environment names bees, or the file that does."""
     return any(variables.get(name) for name in SIGNS if not name.endswith("_INTERVAL"))

@@ -42,7 +42,7 @@ def looks(reloader: Reloader, times: int = 3) -> None:
 
 def test_nothing_is_done_unless_asked(file):
     applied = Applied()
-    reloader = Reloader(file, applied)
+    reloader = Reloader([file], applied)
     file.write_text("bees: {a: {}}\n")
 
     looks(reloader)
@@ -54,7 +54,7 @@ def test_nothing_is_done_unless_asked(file):
 
 def test_a_watched_file_is_used_once_it_rests(file):
     applied = Applied()
-    reloader = Reloader(file, applied, watch=True)
+    reloader = Reloader([file], applied, watch=True)
 
     looks(reloader)
     assert applied.times == 0
@@ -67,7 +67,7 @@ def test_a_watched_file_is_used_once_it_rests(file):
 
 def test_a_file_that_was_replaced_by_one_of_the_same_size_is_noticed(file):
     applied = Applied()
-    reloader = Reloader(file, applied, watch=True)
+    reloader = Reloader([file], applied, watch=True)
     other = file.with_suffix(".new")
     other.write_text("bees: []\n")
     os.utime(other, ns=(1, 1))
@@ -80,7 +80,7 @@ def test_a_file_that_was_replaced_by_one_of_the_same_size_is_noticed(file):
 
 def test_a_folder_is_watched_with_all_its_files(tmp_path, file):
     applied = Applied()
-    reloader = Reloader(tmp_path, applied, watch=True)
+    reloader = Reloader([tmp_path], applied, watch=True)
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "b.yaml").write_text("bees: {}\n")
 
@@ -91,7 +91,7 @@ def test_a_folder_is_watched_with_all_its_files(tmp_path, file):
 
 def test_a_file_that_is_gone_for_a_moment_is_waited_for(file):
     applied = Applied()
-    reloader = Reloader(file, applied, watch=True)
+    reloader = Reloader([file], applied, watch=True)
     file.unlink()
     looks(reloader)
     assert applied.times == 0
@@ -104,7 +104,7 @@ def test_a_file_that_is_gone_for_a_moment_is_waited_for(file):
 def test_what_is_wrong_is_told_and_the_next_version_is_tried(file):
     wrong = ConfigProblems([Problem("is no known option", file="hive.yaml", line=3, bee="a", field="evry")])
     applied = Applied(wrong, RuntimeError("a value"))
-    reloader = Reloader(file, applied)
+    reloader = Reloader([file], applied)
     with capture_logs() as logs:
         for _ in range(3):
             reloader.ask()
@@ -125,7 +125,7 @@ def test_a_wish_during_a_reload_is_done_after_it(file):
         go_on.wait(10)
         return applied()
 
-    reloader = Reloader(file, slowly)
+    reloader = Reloader([file], slowly)
     reloader.ask()
     reloader.look()
     begun.wait(10)
