@@ -3,6 +3,7 @@
 HiveError            a message that is safe to keep and to show, and names the next step
   StaleFence         this worker was taken for dead; another one has the task
   LeaseHeld          another flight reads this stream just now
+  Superseded         a newer configuration reads this stream now
   Unreadable         a sealed batch cannot be opened: a person must look
   Unbalanced         a flight's records do not add up
 """
@@ -30,6 +31,10 @@ class StaleFence(HiveError):
 
 class LeaseHeld(HiveError):
     code = "lease_held"
+
+
+class Superseded(HiveError):
+    code = "superseded"
 
 
 class Unreadable(HiveError):

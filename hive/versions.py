@@ -129,13 +129,11 @@ def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True) ->
     vault = rt.vault().text if secrets else None
     fleet = _flying(load(path, environ=environ, vault=vault, variables=environ if tells_of_bees(environ) else None))
     source = str(path) if isinstance(path, Path) else ", ".join(map(str, path)) or "the environment"
-    with rt.db.single() as tx:
-        _refuse_registered(tx, source, fleet.bees)  # before a secret of theirs is written over
-    blocks = lifted(rt, fleet)
+    blocks, secrets_of = lifted(rt, fleet)
     with rt.db.transaction() as tx:
         _lock(tx)
         _refuse_registered(tx, source, fleet.bees)
-        return _activate(tx, rt, fleet, blocks, origin="file", source=source)
+        return _activate(tx, rt, fleet, blocks, secrets_of, origin="file", source=source)
 
 
 def _flying(fleet: FleetConfig) -> FleetConfig:
@@ -150,19 +148,20 @@ def register(rt: Runtime, name: str, config: BeeConfig) -> int | None:
 
     Raises ConfigProblems for a bee that a file names: the next reload would undo it.
     """
-    with rt.db.single() as tx:
-        _refuse_of_file(tx, name)
-    blocks = lifted(rt, FleetConfig(bees={name: config}))
+    fleet = FleetConfig(bees={name: config})
+    blocks, secrets = lifted(rt, fleet)
     with rt.db.transaction() as tx:
         _lock(tx)
         _refuse_of_file(tx, name)
         row = tx.psycopg.execute(
             "SELECT config = %s AND origin = 'registered' FROM hive.bee WHERE name = %s", [Jsonb(blocks[name]), name]
         ).fetchone()
-        if row is not None and row[0]:
+        rotated = _rotated(rt, fleet, secrets)
+        if row is not None and row[0] and not rotated:
             return None
         version = _write_version(tx, {"origin": "registered", "source": "", "blocks": blocks})
         _write_bees(tx, {name: config}, blocks, version, origin="registered")
+        _keep_secrets(rt, fleet, rotated)
         return version
 
 
@@ -176,7 +175,7 @@ def rollback(rt: Runtime, number: int) -> Change:
         blocks = _blocks_of(tx, number)
         _refuse_registered(tx, f"version {number}", blocks)
         fleet = FleetConfig(bees={name: BeeConfig.model_validate(block) for name, block in blocks.items()})
-        return _activate(tx, rt, fleet, blocks, origin="rollback", source=f"version {number}")
+        return _activate(tx, rt, fleet, blocks, {}, origin="rollback", source=f"version {number}")
 
 
 def history(rt: Runtime, limit: int = 20) -> list[Version]:
@@ -196,18 +195,22 @@ def history(rt: Runtime, limit: int = 20) -> list[Version]:
     return found
 
 
-def lifted(rt: Runtime, fleet: FleetConfig) -> dict[str, dict[str, Any]]:
-    """Each bee's block as the ledger keeps it; literal secrets go to the vault."""
-    blocks = {}
+Secrets = dict[str, dict[str, str]]
+"""Bee -> path in the vault -> value."""
+
+
+def lifted(rt: Runtime, fleet: FleetConfig) -> tuple[dict[str, dict[str, Any]], Secrets]:
+    """(each bee's block as the ledger keeps it, the literal secrets that belong into the vault). Writes nothing."""
+    blocks, found = {}, {}
     kinds = {kind: connector(kind) for kind in {config.type for config in fleet.bees.values()}}
     older = _written_before(rt, [name for name, config in fleet.bees.items() if config.connector_version != 1])
     for name, config in fleet.bees.items():
         options, secrets = lift_secrets(name, kinds[config.type].Options, config.options)
         if secrets:
-            _keep_secrets(rt.vault(config.tenant), secrets)
+            found[name] = secrets
         block = _without_secrets(config).with_options(options).block()
         blocks[name] = kept_shape(kinds[config.type], older[name], block) if name in older else block
-    return blocks
+    return blocks, found
 
 
 def _without_secrets(config: BeeConfig) -> BeeConfig:
@@ -224,15 +227,29 @@ def _written_before(rt: Runtime, names: Sequence[str]) -> dict[str, dict[str, An
         return dict(tx.psycopg.execute("SELECT name, config FROM hive.bee WHERE name = ANY (%s)", [names]).fetchall())
 
 
-def _keep_secrets(vault: Vault, secrets: Mapping[str, str]) -> None:
-    """A secret that did not change makes no new version of it."""
-    for path, value in secrets.items():
-        try:
-            if vault.text(path) == value:
-                continue
-        except LookupError:
-            pass
-        vault.set(path, value, shortest=0)
+def _rotated(rt: Runtime, fleet: FleetConfig, secrets: Secrets) -> Secrets:
+    """Those that the vault does not hold as they are. A new one is a change, so that open connections are made anew."""
+    found: Secrets = {}
+    for name, values in secrets.items():
+        vault = rt.vault(fleet.bees[name].tenant)
+        for path, value in values.items():
+            if _secret(vault, path) != value:
+                found.setdefault(name, {})[path] = value
+    return found
+
+
+def _secret(vault: Vault, path: str) -> str | None:
+    try:
+        return vault.text(path)
+    except LookupError:
+        return None
+
+
+def _keep_secrets(rt: Runtime, fleet: FleetConfig, secrets: Secrets) -> None:
+    for name, values in secrets.items():
+        vault = rt.vault(fleet.bees[name].tenant)
+        for path, value in values.items():
+            vault.set(path, value, shortest=0)
 
 
 def _activate(
@@ -240,6 +257,7 @@ def _activate(
     rt: Runtime,
     fleet: FleetConfig,
     blocks: Mapping[str, dict[str, Any]],
+    secrets: Secrets,
     *,
     origin: str,
     source: str,
@@ -250,7 +268,8 @@ def _activate(
     flown = {name: row for name, row in there.items() if row.origin == "file"}
     active = {name: row for name, row in flown.items() if not _is_gone(row)}
     added = [name for name in blocks if name not in active]
-    changed = [name for name, block in blocks.items() if name in active and active[name].config != block]
+    rotated = _rotated(rt, fleet, secrets)
+    changed = [n for n, block in blocks.items() if n in active and (active[n].config != block or n in rotated)]
     removed = [name for name in active if name not in blocks]
     if not (added or changed or removed):
         return Change(None, tuple(blocks))
@@ -267,6 +286,7 @@ def _activate(
     version = _write_version(tx, body)
     _write_bees(tx, {name: fleet.bees[name] for name in touched}, blocks, version, origin="file")
     tx.psycopg.execute(_DISABLE, [removed])
+    _keep_secrets(rt, fleet, rotated)  # last: what is refused has changed nothing
     told = {key: tuple(names) for key, names in diff.items()}
     return Change(version, tuple(blocks), **told)
 
@@ -383,7 +403,8 @@ def _refuse_of_file(tx: Transaction, name: str) -> None:
 
 def _of_origin(tx: Transaction, names: Sequence[str], origin: str) -> list[str]:
     found = tx.psycopg.execute(
-        "SELECT name FROM hive.bee WHERE origin = %s AND name = ANY (%s) AND (enabled OR origin = 'registered')"
+        "SELECT name FROM hive.bee WHERE origin = %s AND name = ANY (%s)"
+        " AND (origin = 'registered' OR enabled OR NOT coalesce((config ->> 'enabled')::bool, true))"
         " ORDER BY name",
         [origin, list(names)],
     ).fetchall()

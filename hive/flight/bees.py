@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +71,10 @@ class OpenBees:
 
     def __init__(self, vault: Callable[[str], Vault]) -> None:
         self._vault = vault
-        self._open: OrderedDict[tuple[int, int], OpenBee] = OrderedDict()
+        self._open: OrderedDict[tuple[int, Hashable], OpenBee] = OrderedDict()
 
     def get(
-        self, bee: int, version: int, name: str, tenant: str, load: Callable[[], tuple[str, Mapping[str, Any]]]
+        self, bee: int, version: Hashable, name: str, tenant: str, load: Callable[[], tuple[str, Mapping[str, Any]]]
     ) -> OpenBee:
         """The open bee of this configuration version. `load` gives (connector, config) when it must be made.
 
@@ -90,7 +90,7 @@ class OpenBees:
             old.bee.close()
         return self._open[at]
 
-    def drop(self, bee: int, version: int) -> None:
+    def drop(self, bee: int, version: Hashable) -> None:
         """Close a bee whose connection may be broken; the next leg makes a new one."""
         gone = self._open.pop((bee, version), None)
         if gone is not None:

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from hive.jars import jar
 from hive.ledger.db import Database
 
-STOPPED = ("cancelled", "bee_disabled")
+STOPPED = ("cancelled", "bee_disabled", "superseded")
 """Codes that say that the reading of a flight was ended: see hive/flight/cancel.py."""
 _COUNTS = ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
 

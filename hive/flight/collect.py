@@ -23,7 +23,7 @@ from hive.errors import StaleFence
 from hive.flight.bees import OpenBee
 from hive.flight.cancel import DISABLED, FlightClosed, stop
 from hive.flight.gather import gather
-from hive.flight.plan import Point
+from hive.flight.plan import Point, point_of, refuse_older
 from hive.flight.seal import Meta, flight_key, pack, place, seal_batch
 from hive.flight.task import Left, Task
 from hive.ledger.db import Transaction
@@ -187,8 +187,10 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
         with rt.db.single() as tx:
             row = tx.run("checkpoint_state", checkpoint=task.checkpoint).fetchone()
         assert row is not None
-        point = Point(row.checkpoint, row.name, row.epoch, row.sealed_seq, row.sealed_cursor)
+        point = point_of(row, row.name)
     stream = bee.stream(point.stream)
+    if point.fingerprint != bee.fingerprint(stream):
+        refuse_older(task, point.stream)
     if not stream.key:
         raise GiveUp(
             f"bee {task.bee_name!r}: the stream {stream.name!r} has no key, so its records cannot land exactly once",

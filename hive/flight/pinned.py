@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hive.config.references import secret_texts
+from hive.config.references import references, secret_texts
 from hive.ledger.db import Transaction
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector
 
 _BLOCKS = """
-SELECT b.connector, b.config AS newest, v.body -> 'blocks' -> b.name AS pinned
-  FROM hive.bee b LEFT JOIN hive.config_version v ON v.id = %s WHERE b.id = %s
+SELECT b.connector, b.config AS newest,
+       (SELECT v.body -> 'blocks' -> b.name FROM hive.config_version v WHERE v.id = %s AND v.id <> b.config_version)
+       AS pinned
+  FROM hive.bee b WHERE b.id = %s
 """
 _WHO = ("user", "username")
 """Options beside the secret ones that belong to them."""
@@ -22,9 +24,25 @@ def pinned_config(tx: Transaction, bee: int, version: int) -> tuple[str, dict[st
     row = tx.psycopg.execute(_BLOCKS, [version, bee]).fetchone()
     assert row is not None
     kind, newest, pinned = row
-    if pinned is None or pinned == newest or pinned.get("type") != kind:
+    if pinned is None or pinned == newest:
         return kind, newest
-    return kind, {**pinned, "source": with_credentials(kind, pinned.get("source") or {}, newest.get("source") or {})}
+    old, new = pinned.get("source") or {}, newest.get("source") or {}
+    if pinned["type"] != kind or _elsewhere(old, new):
+        return pinned["type"], pinned  # a new password is not shown to the old source
+    return kind, {**pinned, "source": with_credentials(kind, old, new)}
+
+
+def _elsewhere(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two sources may be two places: text that is no reference and no user differs, or the port does."""
+
+    def place(source: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in source.items()
+            if name == "port" or (isinstance(value, str) and name not in _WHO and not list(references(value)))
+        }
+
+    return place(old) != place(new)
 
 
 def with_credentials(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bees.core.errors import GiveUp
-from hive.errors import LeaseHeld, StaleFence
+from hive.errors import LeaseHeld, StaleFence, Superseded
 from hive.flight.bees import OpenBee
 from hive.flight.task import Task
 from hive.ledger.db import Transaction
@@ -24,12 +25,15 @@ class Point:
     seq: int
     cursor: bytes | None
     """Sealed."""
+    fingerprint: str
+    """Of the source and configuration that `cursor` belongs to; empty for a stream that was never read."""
 
 
 def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
     """Make the reading tasks. This task itself becomes the one of the first stream, whose point comes back with it.
 
-    Raises GiveUp when the source offers nothing, LeaseHeld when another flight reads the first stream just now.
+    Raises GiveUp when the source offers nothing, LeaseHeld when another flight reads the first stream just now,
+    Superseded when a flight with a newer configuration was faster.
     """
     streams = bee.pollen()
     if not streams:
@@ -42,18 +46,20 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
     hints: list[Hint] = []
     alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 else None
     with rt.db.single() if alone else rt.db.transaction() as tx:
-        points = [alone] if alone else [_register(tx, task, bee, stream) for stream in streams]
+        points = [alone] if alone else [_register(tx, task, stream) for stream in streams]
         mine = task.adopted(points[0].checkpoint)
         row = tx.run(
             "adopt", day=task.day, id=task.id, fence=task.fence, owner=task.owner, checkpoint=mine.checkpoint
         ).fetchone()
         if row is None or not row.held:
             raise StaleFence(f"task {task.ref} was taken back from this worker")
+        if not row.leased:
+            raise LeaseHeld(f"another flight of {task.bee_name!r} reads {streams[0].name!r} just now")
+        # Only now: who reads the stream just now must not find itself in an epoch that is not its own.
+        points = [_begun(tx, task, bee, *one) for one in zip(streams, points, strict=True)]
         for point in points[1:]:
             hints += task.follow(tx, rt.settings, "collect", task.queue, checkpoint=point.checkpoint)
     rt.send(hints)
-    if not row.leased:
-        raise LeaseHeld(f"another flight of {task.bee_name!r} reads {streams[0].name!r} just now")
     return mine, points[0]
 
 
@@ -69,18 +75,35 @@ def _as_before(task: Task, bee: OpenBee, stream: Stream, rt: Runtime) -> Point |
         row = tx.run("find_stream", jar=task.jar, bee=task.bee, stream=stream.name).fetchone()
     if row is None or row.fingerprint != bee.fingerprint(stream) or task.full_refresh:
         return None
-    return Point(row.checkpoint, stream.name, row.epoch, row.sealed_seq, row.sealed_cursor)
+    return point_of(row, stream.name)
 
 
-def _register(tx: Transaction, task: Task, bee: OpenBee, stream: Stream) -> Point:
-    """The stream's checkpoint, begun anew if what it belongs to has changed or everything is to be read again."""
+def point_of(row: Any, stream: str) -> Point:
+    return Point(row.checkpoint, stream, row.epoch, row.sealed_seq, row.sealed_cursor, row.fingerprint)
+
+
+def _register(tx: Transaction, task: Task, stream: Stream) -> Point:
+    """The stream's checkpoint, made if it was never read."""
     which = {"jar": task.jar, "bee": task.bee, "stream": stream.name}
-    row = tx.run("find_stream", **which).fetchone() or tx.run("register_stream", **which).fetchone()
-    assert row is not None
+    return point_of(
+        tx.run("find_stream", **which).fetchone() or tx.run("register_stream", **which).fetchone(), stream.name
+    )
+
+
+def _begun(tx: Transaction, task: Task, bee: OpenBee, stream: Stream, point: Point) -> Point:
+    """The same point, or a new epoch if what it belongs to has changed or everything is to be read again."""
     fingerprint = bee.fingerprint(stream)
-    if row.fingerprint == fingerprint and not task.full_refresh:
-        return Point(row.checkpoint, stream.name, row.epoch, row.sealed_seq, row.sealed_cursor)
-    step = 1 if row.fingerprint else 0
-    begun = tx.run("new_epoch", checkpoint=row.checkpoint, fingerprint=fingerprint, step=step).fetchone()
+    if point.fingerprint == fingerprint and not task.full_refresh:
+        return point
+    if point.fingerprint and point.fingerprint != fingerprint:
+        refuse_older(task, stream.name)
+    step = 1 if point.fingerprint else 0
+    begun = tx.run("new_epoch", checkpoint=point.checkpoint, fingerprint=fingerprint, step=step).fetchone()
     assert begun is not None
-    return Point(row.checkpoint, stream.name, begun.epoch, row.sealed_seq, None)
+    return replace(point, epoch=begun.epoch, cursor=None, fingerprint=fingerprint)
+
+
+def refuse_older(task: Task, stream: str) -> None:
+    """A flight of an older configuration has nothing to say of a stream that a newer one reads. Raises Superseded."""
+    if task.config_version != task.newest_config:
+        raise Superseded(f"{stream!r} of {task.bee_name!r} is read with a newer configuration")

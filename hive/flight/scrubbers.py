@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from hive.flight.task import Task
     from nectar.keys import PseudonymKeys
     from nectar.scrub import DataScrubber
+    from nectar.scrub.both import Both
     from nectar.transform import Transform
 
 _KEPT = 256
 _SCRUBBING = """
-SELECT b.config -> 'scrubbing', v.body -> 'blocks' -> b.name, b.config -> 'transform'
-  FROM hive.bee b LEFT JOIN hive.config_version v ON v.id = %s WHERE b.id = %s
+SELECT b.config -> 'scrubbing',
+       (SELECT v.body -> 'blocks' -> b.name FROM hive.config_version v WHERE v.id = %s AND v.id <> b.config_version),
+       b.config -> 'transform'
+  FROM hive.bee b WHERE b.id = %s
 """
+"""A version holds all blocks that it changed: it is opened only where it is not the newest."""
 
 
 @dataclass(frozen=True)
 class VersionedScrubber:
     """A scrubber with the bee's own steps before it, and the version of both as the number that records carry."""
 
-    scrubber: DataScrubber
+    scrubber: DataScrubber | Both
     number: int
     transform: Transform | None = None
 
@@ -41,18 +45,20 @@ class Scrubbers:
     def of(self, tx: Transaction | None, task: Task, keys: PseudonymKeys) -> VersionedScrubber:
         """The scrubber of a task's bee, with its tenant's keys. `tx` is needed the first time only.
 
-        A flight that began under an older configuration is scrubbed by what either of the two removes; its steps are
-        its own. Raises BadTransform where this process does not find their functions.
+        A flight that began under an older configuration goes through the scrubbers of both; its steps are its own.
+        Raises BadTransform where this process does not find their functions.
         """
         from nectar.scrub import DataScrubber
-        from nectar.scrub.either import either
+        from nectar.scrub.both import Both
 
         at = (task.bee, task.config_version, task.newest_config)
         if at not in self._made:
             assert tx is not None
             row = tx.psycopg.execute(_SCRUBBING, [task.config_version, task.bee]).fetchone()
             newest, pinned, steps = row or (None, None, None)
-            scrubber = DataScrubber(newest if pinned is None else either(pinned.get("scrubbing"), newest), keys=keys)
+            scrubber: DataScrubber | Both = DataScrubber(newest, keys=keys)
+            if pinned is not None and pinned.get("scrubbing") != newest:
+                scrubber = Both(DataScrubber(pinned.get("scrubbing"), keys=keys), DataScrubber(newest, keys=keys))
             transform = _transform(steps if pinned is None else pinned.get("transform"))
             self._made[at] = VersionedScrubber(scrubber, _number(scrubber, transform), transform)
         self._made.move_to_end(at)
@@ -69,7 +75,7 @@ def _transform(steps: Sequence[Any] | None) -> Transform | None:
     return Transform.of(steps)
 
 
-def _number(scrubber: DataScrubber, transform: Transform | None) -> int:
+def _number(scrubber: DataScrubber | Both, transform: Transform | None) -> int:
     version = scrubber.version
     if transform is not None:
         version = hashlib.sha256(f"{version} {transform.version}".encode()).hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -15,8 +16,9 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from hive import crash
-from hive.errors import LeaseHeld, StaleFence, trail
+from hive.errors import LeaseHeld, StaleFence, Superseded, trail
 from hive.flight.bees import OpenBee
+from hive.flight.cancel import FlightClosed, stop
 from hive.flight.close import close_if_done
 from hive.flight.collect import collect
 from hive.flight.pinned import pinned_config
@@ -95,6 +97,9 @@ def run(task: Task, rt: Runtime) -> Left:
         log.warning("task.stale", task=task.ref, bee=task.bee_name, reason=error.code)
         # Only the stream may be lost and the task still be ours: it goes back, to begin where the stream stands now.
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
+    except Superseded as error:
+        log.info("flight.superseded", task=task.ref, bee=task.bee_name)
+        return _end_reading(task, rt, error)
     except UNREACHABLE:
         log.warning("database.unreachable", task=task.ref, bee=task.bee_name)
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error={"code": "database_unreachable"}))
@@ -104,8 +109,15 @@ def run(task: Task, rt: Runtime) -> Left:
         verdict = judge(error, attempt=task.attempt, max_attempts=rt.settings.max_attempts)
         _log(task, error, verdict)
         if task.stage == "collect":
-            rt.bees.drop(task.bee, task.config_version)
+            rt.bees.drop(task.bee, _version(task))
         return settle(task, rt, verdict)
+
+
+def _end_reading(task: Task, rt: Runtime, error: Superseded) -> Left:
+    """What this flight has sealed lands; the flight of the newer configuration reads the rest."""
+    with suppress(FlightClosed):
+        stop(rt, task.flight, {**describe(error), "advice": "nothing: the newer flight reads the stream anew"})
+    return Left(waiting=True)
 
 
 def _do(task: Task, rt: Runtime) -> Left:
@@ -122,7 +134,12 @@ def _do(task: Task, rt: Runtime) -> Left:
 
 def bee_of(task: Task, rt: Runtime) -> OpenBee:
     """The bee that a task is for, opened if it is not. Raises GiveUp for one that cannot be made."""
-    return rt.bees.get(task.bee, task.config_version, task.bee_name, task.tenant, lambda: _config(task, rt))
+    return rt.bees.get(task.bee, _version(task), task.bee_name, task.tenant, lambda: _config(task, rt))
+
+
+def _version(task: Task) -> tuple[int, int]:
+    """What decides how the bee is made: the flight's own configuration, and the newest for its credentials."""
+    return task.config_version, task.newest_config
 
 
 def _config(task: Task, rt: Runtime) -> tuple[str, dict[str, Any]]:

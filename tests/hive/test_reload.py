@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from hive.config.problems import ConfigProblems
+from hive.flight.collect import collect
+from hive.flight.work import bee_of
 from hive.versions import UnknownVersion
 from tests.hive.nest import make_nest, nest, write
 
@@ -132,8 +134,9 @@ class TestBadVersions:
 
         assert nest.everything() == before
 
-    def test_a_bee_of_the_file_cannot_be_registered_over(self, nest, reload, tmp_path):
-        reload(a={})
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_a_bee_of_the_file_cannot_be_registered_over(self, nest, reload, tmp_path, enabled):
+        reload(a={"enabled": enabled})
 
         with pytest.raises(ConfigProblems, match="the configuration file has a bee of this name"):
             nest.hive.register_worker("local", {"name": "a", "path": str(tmp_path)})
@@ -156,6 +159,68 @@ class TestRunningFlights:
         assert [row["name"] for row in nest.jar("a").values()] == ["old place"]
         nest.land("a")
         assert "new place" in [row["name"] for row in nest.jar("a").values()]
+
+    def test_a_flight_of_before_says_nothing_in_the_epoch_of_a_newer_one(self, make_nest, tmp_path, reload):
+        """Seen: it moved the new cursor past rows of the new source that nobody had read."""
+        nest = make_nest(leg=0, batch_rows=2)  # each leg hands over after a batch
+        old, new = tmp_path / "sources" / "a", tmp_path / "new"
+        new.mkdir()
+        source = {"batch_rows": 2}
+        reload(a={"source": {"path": str(old), **source}})
+        for folder, first in ((old, 0), (new, 100)):
+            for n in range(4):
+                write(folder / f"{n}.jsonl", [{"id": first + 10 * n + i, "name": folder.name} for i in range(4)])
+        before = nest.fly("a")
+        nest.work(nest.due()[0])
+        late = nest.claim(nest.due("collect")[0])  # in the air
+
+        reload(a={"source": {"path": str(new), **source}})
+        after = nest.fly("a")
+        for task in nest.due("plan"):
+            nest.work(task)
+        bee = bee_of(late, nest.rt)
+        collect(late, bee, nest.rt)
+        for _ in range(20):
+            nest.hurry()
+            nest.drain()
+
+        states = [nest.hive.flight(flight).state for flight in (before, after)]
+        assert states == ["cancelled", "complete"]
+        assert nest.hive.flight(before).error["code"] == "superseded"
+        assert sum(row["name"] == "new" for row in nest.jar("a").values()) == 16
+        assert nest.land("a").records_landed == 0
+
+    def test_a_flight_that_waits_while_another_source_is_named_does_not_take_the_stream_back(
+        self, nest, reload, tmp_path
+    ):
+        reload(a={})
+        write(tmp_path / "sources" / "a" / "a.jsonl", [{"id": 1, "name": "old"}])
+        nest.land("a")
+        waits = nest.fly("a")
+        other = tmp_path / "other"
+        other.mkdir()
+        write(other / "a.jsonl", [{"id": 2, "name": "new"}])
+        reload(a={"source": {"path": str(other)}})
+        flies = nest.fly("a")
+        plans = nest.due("plan")
+
+        for task in reversed(plans):
+            nest.work(task)
+        nest.drain()
+
+        assert [nest.hive.flight(f).state for f in (waits, flies)] == ["cancelled", "complete"]
+        assert [row["name"] for row in nest.jar("a").values()].count("new") == 1
+
+    def test_another_connector_does_not_fly_a_flight_of_before(self, nest, reload, tmp_path):
+        reload(a={})
+        write(tmp_path / "sources" / "a" / "a.jsonl", [{"id": 1, "name": "a row"}])
+        flight = nest.fly("a")
+        away = {"host": "127.0.0.1", "port": 1, "database": "x", "user": "u"}
+        reload(a={"type": "postgresql", "source": away, "streams": {"t": {"key": "id"}}})
+
+        nest.drain()
+
+        assert nest.hive.flight(flight).records_landed == 1
 
     def test_stricter_scrubbing_holds_for_what_flies(self, nest, reload, tmp_path):
         reload(a={"scrubbing": {"custom_rules": [{"field": "note", "action": "replace"}]}})
@@ -197,13 +262,57 @@ class TestCredentials:
             file.write_text(yaml.safe_dump({"bees": {"shop": {"type": "postgresql", "source": source}}}))
             return nest.hive.reload(file).version
 
-        before = reload("${OLD_ONE}", "one")
+        first = reload("${OLD_ONE}", "one")
+        second = reload("${NEW_ONE}", "one")
         reload("${NEW_ONE}", "two")
 
         with nest.rt.db.single() as tx:
-            _, block = pinned_config(tx, nest.one("SELECT id FROM hive.bee"), before)
+            bee = nest.one("SELECT id FROM hive.bee")
+            sources = [pinned_config(tx, bee, version)[1]["source"] for version in (first, second)]
 
-        assert (block["source"]["host"], block["source"]["password"]) == ("one", "${NEW_ONE}")
+        # A new password is shown to the source that it was written for, and to no other.
+        assert [(s["host"], s["password"]) for s in sources] == [("one", "${OLD_ONE}"), ("one", "${NEW_ONE}")]
+
+    def test_a_flight_of_before_logs_in_with_the_newest_password(self, nest, tmp_path, monkeypatch):
+        monkeypatch.setenv("OLD_ONE", "x")
+        monkeypatch.setenv("NEW_ONE", "y")
+        file = tmp_path / "hive.yaml"
+
+        def reload(password, **more):
+            source = {"host": "one", "database": "x", "user": "u", "password": password}
+            block = {"type": "postgresql", "source": source, **more}
+            file.write_text(yaml.safe_dump({"bees": {"shop": block}}))
+            return nest.hive.reload(file)
+
+        reload("${OLD_ONE}")
+        nest.fly("shop")
+        task = nest.claim(nest.due()[0])
+        assert bee_of(task, nest.rt).config["source"]["password"] == "${OLD_ONE}"
+        nest.run("UPDATE hive.task SET state = 'queued', available_at = clock_timestamp()")
+
+        reload("${NEW_ONE}")
+        task = nest.claim(nest.due()[0])
+
+        assert bee_of(task, nest.rt).config["source"]["password"] == "${NEW_ONE}"
+
+    def test_a_new_literal_password_is_a_change_and_a_refused_file_leaves_the_old_one(self, nest, tmp_path):
+        file = tmp_path / "hive.yaml"
+
+        def reload(password, **more):
+            source = {"host": "one", "database": "x", "user": "u", "password": password}
+            file.write_text(yaml.safe_dump({"bees": {"shop": {"type": "postgresql", "source": source, **more}}}))
+            return nest.hive.reload(file)
+
+        reload("first-secret")
+        assert reload("first-secret").version is None
+        with pytest.raises(ConfigProblems):
+            reload("second-secret", after=["nobody-here"])
+        assert nest.rt.vault().text("bees/shop/password") == "first-secret"
+
+        change = reload("second-secret")
+
+        assert (change.changed, change.full_read) == (("shop",), ())
+        assert nest.rt.vault().text("bees/shop/password") == "second-secret"
 
 
 def test_ten_thousand_bees_are_reloaded_in_seconds(nest, tmp_path):

@@ -1,0 +1,43 @@
+"""Two scrubbers as one: nothing passes that either of them takes out."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from nectar.scrub.columns import REMOVED
+from nectar.scrub.scrubber import DataScrubber, Scrubbed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Both:
+    """What `first` leaves goes through `second`. A value that the first keeps is not kept from the second."""
+
+    def __init__(self, first: DataScrubber, second: DataScrubber) -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def version(self) -> str:
+        """Changes when the result of either may."""
+        return hashlib.sha256(f"{self._first.version} {self._second.version}".encode()).hexdigest()[:32]
+
+    def scrub(self, table: pa.Table) -> Scrubbed:
+        """As `DataScrubber.scrub`, with what both removed and all that failed in one of them."""
+        one = self._first.scrub(table)
+        two = self._second.scrub(one.table)
+        failed: Mapping[int, str] = {**two.failed, **one.failed}
+        return Scrubbed(two.table, _sum(one.removed, two.removed), failed)
+
+
+def _sum(one: pa.Table, two: pa.Table) -> pa.Table:
+    """Lines of the same row, field and kind become one, in the order of the rows."""
+    if not one.num_rows or not two.num_rows:
+        return one if one.num_rows else two
+    grouped = pa.concat_tables([one, two]).group_by(["row", "field", "kind"]).aggregate([("count", "sum")])
+    named = grouped.rename_columns({"count_sum": "count"}).select(REMOVED.names).cast(REMOVED)
+    return named.sort_by([("row", "ascending"), ("field", "ascending"), ("kind", "ascending")])
