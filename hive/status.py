@@ -15,8 +15,9 @@ SELECT queue AS name, count(*) FILTER (WHERE state = 'queued')::int AS waiting,
   FROM hive.task WHERE state IN ('queued', 'running') GROUP BY queue ORDER BY queue
 """
 _BEES = """
-SELECT b.name, b.connector, b.enabled, f.state AS last_state, f.finished_at AS last_finished,
-       (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled) AS next_slot
+SELECT b.name, b.connector, b.enabled, b.paused_at, f.state AS last_state, f.finished_at AS last_finished,
+       (SELECT min(next_slot) FROM hive.schedule s
+         WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL) AS next_slot
   FROM hive.bee b LEFT JOIN LATERAL (SELECT state, finished_at FROM hive.flight
        WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true ORDER BY b.name
 """

@@ -57,7 +57,7 @@ def export(
     format: Annotated[str, typer.Option(help="jsonl or parquet.")] = "jsonl",  # noqa: A002 - the option's name
     output: Annotated[
         Path | None,
-        typer.Option(help="File to write; several streams as parquet make a folder. [default: standard output]"),
+        typer.Option(help="File to write, for several streams as parquet a folder. [default: standard output]"),
     ] = None,
 ) -> None:
     """Write a jar to a file.

@@ -43,7 +43,14 @@ def status(json: show.Json = False) -> None:
     show.table(("queue", "waiting", "running"), queues, empty="nothing waits and nothing runs")
     print()
     bees = [
-        (b["name"], b["connector"], b["enabled"], b["last_state"], b["last_finished"], b["next_slot"])
+        (
+            b["name"],
+            b["connector"],
+            "paused" if b["enabled"] and b["paused_at"] else b["enabled"],
+            b["last_state"],
+            b["last_finished"],
+            b["next_slot"],
+        )
         for b in found["bees"]
     ]
     show.table(("bee", "connector", "enabled", "last flight", "ended", "next slot"), bees, empty="there are no bees")

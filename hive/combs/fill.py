@@ -4,18 +4,20 @@
     text {{ param.NAME }} text    the value as text, percent-encoded inside a path or an address; as above without one
     in a query                    a literal of SQL, or a quoted name if it is an `identifier`
 
-A `${...}` or `{{ vault ... }}` inside a value is not followed. A secret is put in as a reference to the vault.
+A `${...}` or `{{ vault ... }}` inside a value is not followed, nor one that a value makes with what stands beside it.
+A secret is put in as a reference to the vault.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from hive.config.problems import ConfigProblems, Problem
+from hive.config.references import BadReference, joined
 
 _PLACE = re.compile(r"\{\{\s*param\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _BROKEN = re.compile(r"\{\{\s*param\b")
@@ -101,13 +103,23 @@ class _Filler:
             return text
         key = place[-1] if place else ""
         if key in _QUERIES:
-            return _PLACE.sub(lambda found: self._literal(found[1]), text)
+            return self._joined(text, self._literal)
         if any(self.values[name].value is None for name in names):
             return _ABSENT
         if _PLACE.fullmatch(text.strip()):
             return self._whole(names[0])
         address = key in _ADDRESSES or "://" in text
-        return _PLACE.sub(lambda found: self._part(found[1], address=address), text)
+        return self._joined(text, lambda name: self._part(name, address=address))
+
+    def _joined(self, text: str, part: Callable[[str], str]) -> str:
+        """The text with `part` of each name in its place: harmless each, and here they stand side by side."""
+        pieces = _PLACE.split(text)  # text and names in turn
+        try:
+            return joined([part(piece) if n % 2 else piece for n, piece in enumerate(pieces)])
+        except BadReference as error:
+            names = ", ".join(repr(name) for name in dict.fromkeys(pieces[1::2]))
+            told = f"comb {self.comb!r}, text with the parameter {names}: {error.reason}"
+            raise ConfigProblems([Problem(told, expected="a value that ends no reference and begins none")]) from None
 
     def _whole(self, name: str) -> Any:
         found = self.values[name]

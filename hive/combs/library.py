@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ class UnknownComb(LookupError):
 class CombLibrary:
     """`system_combs` come with the project, `custom_combs` from a folder; a comb is a mapping, as its file has it.
 
-    The folder is `custom`, else HIVE_COMBS, else `combs` beside the configuration file, where that is a folder.
+    The folder is `custom`, else HIVE_COMBS, else `combs` beside the configuration: HIVE_CONFIG, or the running hive's.
     """
 
     def __init__(self, custom: Path | None = None) -> None:
@@ -202,7 +203,9 @@ def _chosen_folder() -> Path | None:
     chosen = settings()
     if chosen.combs is not None:
         return chosen.combs
-    if chosen.config is None:
+    config = chosen.config or chosen.running().get("config")
+    if config is None:
         return None
-    beside = (chosen.config if chosen.config.is_dir() else chosen.config.parent) / "combs"
+    first = Path(str(config).split(os.pathsep)[0])
+    beside = (first if first.is_dir() else first.parent) / "combs"
     return beside if beside.is_dir() else None

@@ -4,13 +4,15 @@
     {{ vault:bees/sales-db.eu/password }}    the path as it stands, for segments that hold dots
     $${                                      the characters ${ themselves
 
+Secrets of the hive itself are given to no bee: neither the vault's below hive/ nor HIVE_KEY and its like.
+
 What a reference brings is put in as it is, never read for references again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 
 from hive.config.fields import fields_of, item_annotation, union_members
 from hive.config.problems import did_you_mean
+from hive.settings import Settings
 
 _SPECIAL = re.compile(
     r"(?P<escape>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}"
@@ -27,6 +30,12 @@ _SPECIAL = re.compile(
 )
 
 RESERVED = "hive/"
+RESERVED_VARIABLES = frozenset(
+    f"{Settings.model_config.get('env_prefix', '')}{name}".upper()
+    for name, field in Settings.model_fields.items()
+    if name == "key_file" or SecretStr in union_members(field.annotation)
+)
+"""The hive's own secrets, and the file of its key. In capitals: the settings are read in any case."""
 
 
 @dataclass(frozen=True, order=True)
@@ -87,6 +96,23 @@ def resolve(
     if isinstance(value, list | tuple):
         return [resolve(v, environ=environ, vault=vault, bee=bee, field=_below(field, n)) for n, v in enumerate(value)]
     return value
+
+
+def joined(pieces: Sequence[str]) -> str:
+    """The pieces as one text, which says what they say one by one.
+
+    Raises BadReference where it would not: `{` and `{ vault.a }}` are two plain texts, and a reference side by side.
+    """
+    text = "".join(pieces)
+    expected: list[str | Reference] = []
+    for part in (part for piece in pieces for part in _parts(piece)):
+        if isinstance(part, str) and expected and isinstance(expected[-1], str):
+            expected[-1] += part
+        else:
+            expected.append(part)
+    if _parts(text) != expected:
+        raise BadReference("its parts make or unmake a reference where they meet")
+    return text
 
 
 def lift_secrets(
@@ -165,6 +191,8 @@ def _reference(found: re.Match[str]) -> Reference:
             "$${ stands for the characters ${ themselves"
         )
     if found["name"]:
+        if found["name"].upper() in RESERVED_VARIABLES:
+            raise BadReference(f"refers to the environment variable {found['name']}: it belongs to the hive itself")
         return Reference("environment", found["name"])
     path = found["path"] or found["dotted"].replace(".", "/")
     if path.startswith(RESERVED):

@@ -5,6 +5,8 @@ Two ways to sign are understood, each with HMAC-SHA-256 under the bee's secret:
     X-Hub-Signature-256: sha256=<hex>                        over the body, as GitHub signs
     webhook-id, webhook-timestamp, webhook-signature: v1,<base64>   over id.timestamp.body, as Standard Webhooks has it
 
+A secret of fewer than 16 bytes is no key: with one, no message is let in.
+
 A message is known again by what is signed: by its id with Standard Webhooks, by its body with GitHub's way. A second
 one starts nothing, and its sender is told that it is known.
 """
@@ -25,7 +27,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from hive.config.references import BadReference, resolve
+from hive.config.references import BadReference, references, resolve
 from hive.ledger.db import UNREACHABLE, Database
 from hive.settings import Settings, environment
 from hive.vault.envelope import Unsealable, wrap
@@ -37,7 +39,13 @@ log = structlog.get_logger()
 BODY_LIMIT = 1 << 20
 TOLERANCE = 300
 """Seconds by which the time of a message may differ from ours."""
+SHORTEST_KEY = 16
+"""Bytes of a key below which it could be guessed; the empty one is known to everybody."""
 _PATIENCE = 10.0
+_BODY_PATIENCE = 10.0
+"""Seconds within which the whole body must be here: whoever sends it has shown no signature yet."""
+_CLOSE = {"Connection": "close"}
+"""Of answers to a body that was not read to its end: what else comes of it is not waited for."""
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 _BEE = """
@@ -59,11 +67,15 @@ class Receiver:
         self._key: HiveKey | None = None
 
     async def receive(self, request: Request) -> Response:
-        """202 for a new message, 200 for a known one, 401, 413, and 503 where the database is away."""
+        """202 for a new message, 200 for a known one, 401, 408, 413, and 503 where the database is away."""
         name = request.path_params["bee"]
-        body = await _body(request)
+        try:
+            async with asyncio.timeout(_BODY_PATIENCE):
+                body = await _body(request)
+        except TimeoutError:
+            return JSONResponse({"error": f"the body was not here within {_BODY_PATIENCE:g} seconds"}, 408, _CLOSE)
         if body is None:
-            return JSONResponse({"error": f"the body is larger than {BODY_LIMIT} bytes"}, 413)
+            return JSONResponse({"error": f"the body is larger than {BODY_LIMIT} bytes"}, 413, _CLOSE)
         headers = {key.lower(): value for key, value in request.headers.items()}
         try:
             work = asyncio.to_thread(self._take, name, headers, body)
@@ -94,12 +106,15 @@ class Receiver:
         written = [ref for webhook in told for ref in webhook.get("secret", ())]
         vault: Callable[[str], str] = Vault(self._db.engine, self._hive_key(), tenant).text
         try:
-            return [
-                resolve(ref, environ=environment(), vault=vault, bee=name, field="on.webhook.secret")
+            found = [
+                (ref, resolve(ref, environ=environment(), vault=vault, bee=name, field="on.webhook.secret"))
                 for ref in written or [f"{{{{ vault:bees/{name}/webhook }}}}"]
             ]
         except (BadReference, BadSecret, Unsealable) as error:
             raise Refused(str(error)) from None
+        for ref, secret in found:
+            _refuse_short(name, ref, secret)
+        return [secret for _, secret in found]
 
     def _hive_key(self) -> HiveKey:
         if self._key is None:
@@ -118,6 +133,22 @@ async def _body(request: Request) -> bytes | None:
         if len(found) > BODY_LIMIT:
             return None
     return bytes(found)
+
+
+def _refuse_short(bee: str, written: str, secret: str) -> None:
+    """Raises Refused for a key that is too short, and says where to set another. `written`: the secret's reference."""
+    try:
+        key = _standard_key(secret)
+    except Refused:
+        key = secret.encode()  # no base64 after whsec_: a key of GitHub's way alone, as it stands
+    if len(key) >= SHORTEST_KEY:
+        return
+    places = sorted(references(written))
+    ways = [f"`hive vault set {place.name}`" if place.kind == "vault" else f"{place}" for place in places]
+    raise Refused(
+        f"the webhook secret of bee {bee!r} is a key of fewer than {SHORTEST_KEY} bytes: set a longer one with "
+        f"{' and '.join(ways)}"
+    )
 
 
 class _Standard(NamedTuple):

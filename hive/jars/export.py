@@ -59,7 +59,7 @@ def export(db: Database, jar: str, format: str, out: Path | BinaryIO) -> Exporte
     """Write a jar's records, deleted ones left out. Memory use does not grow with the jar.
 
     jsonl     one object a line, to a file or an open stream; numbers as the jar holds them
-    parquet   one file where the jar has one stream, else a folder with `{stream}.parquet` for each
+    parquet   one file where the jar has one stream, else, or where `out` is a folder, `{stream}.parquet` for each
 
     A file appears whole or not at all. Raises LookupError where no such jar can be read, ValueError for a format.
     """
@@ -97,7 +97,7 @@ def _write_lines(tx: Transaction, jar: FoundJar, stream: Mapping[str, Any], file
 
 
 def _parquet(tx: Transaction, jar: FoundJar, streams: list[dict[str, Any]], out: Path) -> Exported:
-    if len(streams) == 1:
+    if len(streams) == 1 and not out.is_dir():
         return Exported(_write_table(tx, jar, streams[0], out), (out,))
     out.mkdir(parents=True, exist_ok=True)
     names = _file_names([(stream["bee"], stream["stream"]) for stream in streams])

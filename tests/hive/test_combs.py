@@ -178,6 +178,37 @@ class TestParameters:
         with pytest.raises(ConfigProblems, match="refers to the vault, which only a secret parameter may"):
             library.plan("noaa-weather-alerts", {"area": "{{ vault.other.token }}"}, name="bee")
 
+    @pytest.mark.parametrize(
+        ("text", "given"),
+        [
+            ("{{ param.a }}{{ param.b }}", {"a": "{", "b": "{ vault:shared/db }}"}),
+            ("${{ param.a }} {{ param.b }}", {"a": "{HIVE_KEY}", "b": "x"}),
+            ("{{{ param.a }} }} {{ param.b }}", {"a": "{ vault.shared.db", "b": "x"}),
+            ("{{ param.a }}${TOKEN}{{ param.b }}", {"a": "$", "b": "x"}),
+            ("${{ param.a }}{{ param.b }}", {"a": "{", "b": "x"}),
+            ("${A_{{ param.a }}}{{ param.b }}", {"a": "B", "b": "x"}),
+        ],
+    )
+    def test_nor_are_values_with_what_stands_beside_them(self, folder, text, given):
+        comb = {"id": "c", "subtype": "postgresql", "parameters": {"a": {}, "b": {}}}
+        (folder / "c.yml").write_text(yaml.safe_dump({**comb, "connection": {"host": text}}))
+        library = CombLibrary(folder)
+
+        with pytest.raises(ConfigProblems) as caught:
+            library.plan("c", given, name="bee")
+
+        assert "comb 'c', text with the parameter 'a', 'b': " in str(caught.value)
+        assert "shared" not in str(caught.value)
+
+    def test_references_of_the_comb_itself_stay_beside_values(self, folder):
+        comb = {"id": "c", "subtype": "postgresql", "parameters": {"a": {}, "b": {"secret": True}}}
+        text = "{{ vault.x.y }}{{ param.a }}${Z}{{ param.b }}"
+        (folder / "c.yml").write_text(yaml.safe_dump({**comb, "connection": {"host": text}}))
+
+        made = CombLibrary(folder).plan("c", {"a": "$5 {", "b": "s"}, name="bee")
+
+        assert made.block["source"]["host"] == "{{ vault.x.y }}$5 {${Z}{{ vault:bees/bee/param/b }}"
+
     def test_a_secret_stands_in_no_block_and_no_repr(self, library):
         made = library.plan("github-issues", {**NEEDED["github-issues"], "token": "canary-token"}, name="bee")
 
@@ -441,6 +472,27 @@ class TestFlights:
         nest.hive.create_from_comb("folder-documents", "tables", {"path": str(tmp_path)}, replace=True)
 
         assert nest.one("SELECT config #>> '{extras,comb,id}' FROM hive.bee") == "folder-documents"
+
+    def test_a_refused_registration_leaves_the_secret_that_works(self, nest):
+        given = {"owner": "acme", "repo": "desk"}
+        nest.hive.create_from_comb("github-issues", "desk", {**given, "token": "first-token"})
+        nest.register("first")
+        nest.register("second", after="first")
+        nest.run("UPDATE hive.bee SET name = 'gone' WHERE name = 'first'")  # now no registration is let in
+        told = {**given, "repo": "shelf", "token": "second-token"}
+
+        with pytest.raises(ConfigProblems, match="no bee is named 'first'"):
+            nest.hive.create_from_comb("github-issues", "desk", told, replace=True)
+        with pytest.raises(ConfigProblems, match="no bee is named 'first'"):
+            nest.hive.create_from_comb("github-issues", "other", told)
+        vault = nest.rt.vault()
+        kept = vault.text("bees/desk/param/token"), [one.path for one in vault.list() if "/param/" in one.path]
+        nest.run("UPDATE hive.bee SET name = 'first' WHERE name = 'gone'")
+        nest.hive.create_from_comb("github-issues", "desk", told, replace=True)
+
+        assert kept == ("first-token", ["bees/desk/param/token"])
+        assert vault.text("bees/desk/param/token") == "second-token"
+        assert "shelf" in nest.one("SELECT config::text FROM hive.bee WHERE name = 'desk'")
 
 
 class TestCommands:

@@ -11,7 +11,7 @@ import pytest
 
 from hive.config.load import from_mapping
 from hive.config.problems import ConfigProblems
-from hive.config.references import BadReference, MissingReference, Reference, lift_secrets, references, resolve
+from hive.config.references import BadReference, MissingReference, Reference, joined, lift_secrets, references, resolve
 from tests.hive.village import CANARY, VillageOptions, only_the_village, read  # noqa: F401
 
 
@@ -62,6 +62,25 @@ class TestReferences:
         with pytest.raises(BadReference, match="belong to the hive"):
             self.resolve(text)
 
+    @pytest.mark.parametrize(
+        "name",
+        ["HIVE_KEY", "HIVE_KEY_FILE", "HIVE_DATABASE_URL", "HIVE_REDIS_URL", "HIVE_FLOWER_LOGIN", "hive_key"],
+    )
+    def test_nor_can_the_hives_own_secrets_in_the_environment(self, name):
+        for look in (references, lambda text: resolve(text, environ={name: CANARY}, vault={}.__getitem__)):
+            with pytest.raises(BadReference, match=f"{name}: it belongs to the hive itself") as caught:
+                look(f"a ${{{name}}}")
+
+            assert CANARY not in str(caught.value)
+
+    def test_other_variables_of_the_hive_can(self):
+        assert resolve("${HIVE_DATA_DIR}/x", environ={"HIVE_DATA_DIR": "/d"}, vault={}.__getitem__) == "/d/x"
+        assert references("$${HIVE_KEY} ${HIVE_KEYS}") == {Reference("environment", "HIVE_KEYS")}
+
+    def test_a_bee_that_asks_for_a_secret_of_the_hive_is_refused_when_it_is_read(self, read):
+        with pytest.raises(ConfigProblems, match="HIVE_KEY: it belongs to the hive itself"):
+            read('bees: {a: {type: village, source: {host: "${HIVE_KEY}"}}}', environ={"HIVE_KEY": CANARY})
+
     def test_the_secrets_of_another_bee_cannot_be_asked_for(self):
         with pytest.raises(BadReference, match="belongs to another bee"):
             self.resolve("{{ vault:bees/a.b-c/password }}", bee="thief")
@@ -72,6 +91,26 @@ class TestReferences:
         read(text.replace("ENABLED", "false"), environ={})
         with pytest.raises(ConfigProblems, match="NOPE is missing"):
             read(text.replace("ENABLED", "true"), environ={})
+
+
+class TestJoined:
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            ["{", "{ vault:shared/db }}"], ["$", "{HOME}"], ["{{ vault:", "a/b }}"], ["$", "${HOME}"], ["$$", "{a}"],
+            ["$", "{"], ["{{ ", "vault"],
+        ],
+    )  # fmt: skip
+    def test_what_makes_or_unmakes_a_reference_is_refused(self, pieces):
+        with pytest.raises(BadReference):
+            joined(pieces)
+
+    @pytest.mark.parametrize(
+        "pieces",
+        [["a ", "b"], ["$", "5"], ["$", "$${x}"], ["${A}", "${A}"], ["{", "{{ vault.a }}", "}"], ["{", "{ x }}"], []],
+    )
+    def test_all_else_is_the_pieces_side_by_side(self, pieces):
+        assert joined(pieces) == "".join(pieces)
 
 
 class TestLiftSecrets:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from hive import events, scheduler
 from hive.config.load import load
@@ -22,6 +23,7 @@ from hive.config.model import BeeConfig
 from hive.config.problems import ConfigProblems
 from hive.config.triggers import cycles
 from hive.flight.close import close_if_done
+from hive.gateway import webhooks
 from hive.gateway.app import app
 from hive.gateway.webhooks import BODY_LIMIT, Refused, signed_id
 from hive.ledger import db
@@ -510,6 +512,37 @@ class TestWebhook:
 
         assert hooks.post("/webhooks/hooked", b"{}", github(b"{}", "")).status_code == 401
 
+    @pytest.mark.parametrize(
+        "secret", ["", "whsec_", "fifteen-letters", "whsec_" + base64.b64encode(b"x" * 15).decode()]
+    )
+    @pytest.mark.parametrize("sign", [github, standard])
+    def test_a_key_that_could_be_guessed_is_none(self, nest, hooks, sign, secret):
+        nest.rt.vault().set("bees/hooked/webhook", secret, shortest=0)
+
+        with capture_logs() as logs:
+            answer = hooks.post("/webhooks/hooked", b"{}", sign(b"{}", secret=secret))
+
+        assert answer.status_code == 401
+        assert [(line["event"], line["bee"]) for line in logs] == [("webhook.refused", "hooked")]
+        assert logs[0]["reason"] == (
+            "the webhook secret of bee 'hooked' is a key of fewer than 16 bytes: set a longer one with "
+            "`hive vault set bees/hooked/webhook`"
+        )
+        assert nest.one("SELECT count(*) FROM hive.inbox") == 0
+
+    def test_an_empty_variable_is_named_and_sixteen_bytes_are_enough(self, nest, hooks, monkeypatch):
+        bee(nest, "told", on={"webhook": {"secret": "${TOLD_HOOK}"}})
+        monkeypatch.setenv("TOLD_HOOK", "")
+        with capture_logs() as logs:
+            empty = hooks.post("/webhooks/told", b"{}", github(b"{}", ""))
+        monkeypatch.setenv("TOLD_HOOK", "whsec_" + base64.b64encode(b"x" * 16).decode())
+        standards = hooks.post("/webhooks/told", b"{}", standard(b"{}", secret=os.environ["TOLD_HOOK"]))
+        monkeypatch.setenv("TOLD_HOOK", "whsec_this is no base64")
+        githubs = hooks.post("/webhooks/told", b"{}", github(b"{}", "whsec_this is no base64"))
+
+        assert (empty.status_code, standards.status_code, githubs.status_code) == (401, 202, 202)
+        assert "set a longer one with the environment variable TOLD_HOOK" in logs[0]["reason"]
+
     def test_secrets_are_replaced_one_after_the_other(self, nest, hooks, monkeypatch):
         monkeypatch.setenv("NEW_HOOK", "whsec_" + base64.b64encode(b"made-up-new-secret").decode())
         bee(nest, "hooked", on={"webhook": {"secret": ["{{ vault:bees/hooked/webhook }}", "${NEW_HOOK}"]}})
@@ -533,6 +566,21 @@ class TestWebhook:
         assert hooks.post("/webhooks/hooked", endless(), {}).status_code == 413
         fits = body[:-1]
         assert hooks.post("/webhooks/hooked", fits, github(fits)).status_code == 202
+
+    def test_a_body_that_does_not_end_is_waited_for_no_longer_than_said(self, nest, hooks, monkeypatch):
+        monkeypatch.setattr(webhooks, "_BODY_PATIENCE", 0.3)
+
+        async def slow() -> Any:
+            for _ in range(60):  # each piece in time, the whole of it not
+                yield b"x"
+                await asyncio.sleep(0.1)
+
+        began = time.monotonic()
+        answer = hooks.post("/webhooks/hooked", slow(), {})
+
+        assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+        assert answer.json() == {"error": "the body was not here within 0.3 seconds"}
+        assert time.monotonic() - began < 3
 
     def test_without_a_database_the_sender_is_told_to_come_again(self, nest):
         away = db.Database("postgresql://nobody@127.0.0.1:1/none")

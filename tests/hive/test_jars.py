@@ -5,10 +5,12 @@ from __future__ import annotations
 import polars as pl
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from structlog.testing import capture_logs
 
 import hive.jars.views
+from hive.jars.export import export
 from hive.jars.quarantine import open_entry, open_record, shown_place
 from hive.jars.search import pieces
 from hive.jars.views import identifiers
@@ -133,3 +135,15 @@ def test_few_records_are_cut_into_the_same_pieces_as_many(monkeypatch, document)
 
     assert few.height > len(texts)
     assert few.sort("key_hash", "n").equals(pieces(table, keys, document=document).sort("key_hash", "n"))
+
+
+def test_one_stream_goes_into_a_folder_that_is_there(nest, tmp_path):
+    write(nest.register() / "a.jsonl", [{"id": 1, "name": "Ada"}])
+    nest.land()
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    written = export(nest.rt.db, "people", "parquet", folder)
+
+    assert [file.name for file in written.files] == ["rows.parquet"]
+    assert pq.read_table(folder / "rows.parquet")["name"].to_pylist() == ["Ada"]
