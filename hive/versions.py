@@ -143,20 +143,23 @@ def _flying(fleet: FleetConfig) -> FleetConfig:
     return fleet.flying()
 
 
-def register(rt: Runtime, name: str, config: BeeConfig) -> int | None:
+def register(rt: Runtime, name: str, config: BeeConfig, secrets: Mapping[str, str] | None = None) -> int | None:
     """Add or change one bee from Python; gives the version, None where nothing changed.
+
+    `secrets` (path in the vault -> value) are what its references need, kept together with it.
 
     Raises ConfigProblems for a bee that a file names: the next reload would undo it.
     """
     fleet = FleetConfig(bees={name: config})
-    blocks, secrets = lifted(rt, fleet)
+    blocks, found = lifted(rt, fleet)
+    needed = {name: {**found.get(name, {}), **(secrets or {})}}
     with rt.db.transaction() as tx:
         _lock(tx)
         _refuse_of_file(tx, name)
         row = tx.psycopg.execute(
             "SELECT config = %s AND origin = 'registered' FROM hive.bee WHERE name = %s", [Jsonb(blocks[name]), name]
         ).fetchone()
-        rotated = _rotated(rt, fleet, secrets)
+        rotated = _rotated(rt, fleet, needed)
         if row is not None and row[0] and not rotated:
             return None
         version = _write_version(tx, {"origin": "registered", "source": "", "blocks": blocks})

@@ -36,9 +36,5 @@ def create(
         advice = "another name" if row[0] == "file" else "another name, or --replace"
         whose = "a configuration file has a bee of this name" if row[0] == "file" else "there is a bee of this name"
         raise ConfigProblems([Problem(whose, bee=name, expected=advice)])
-    versions.register(rt, name, bee)
-    # Only now, for a bee that was refused must not cost the one of this name its secrets. Until they are kept a flight
-    # of a new bee finds them missing, and says so.
-    for path, value in made.secrets.items():
-        vault.set(path, value, shortest=0)
+    versions.register(rt, name, bee, made.secrets)
     return name
