@@ -366,7 +366,7 @@ def _quarantine(tx: Transaction) -> list[Finding]:
         _wrong(
             "records are in quarantine", f"jar {row.jar}",
             f"{row.records} records of the bee {row.bee} were refused ({row.code}) and are not in the jar",
-            f"hive retry {row.flight}" if row.code == "dead_batch" else f"hive quarantine show {row.first}",
+            f"hive retry {row.flight}" if row.code == "dead_batch" or row.lost else f"hive quarantine show {row.first}",
         )
         for row in rows
     ]  # fmt: skip

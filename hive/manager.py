@@ -17,13 +17,13 @@ from bees.core.bee import WorkerBee
 from hive import status, versions
 from hive.config.load import configured, from_mapping, tells_of_bees
 from hive.config.model import BeeConfig, UnknownBee
-from hive.config.problems import did_you_mean
+from hive.config.problems import ConfigProblems, Problem, did_you_mean
 from hive.flight.bees import make_bee
 from hive.flight.cancel import Stopped, stop
 from hive.flight.create import Bee, fly_now
 from hive.ledger.db import UNREACHABLE
 from hive.runtime import Runtime, open_runtime
-from hive.scheduler import backfill, pause, resume, set_schedules
+from hive.scheduler import backfill, pause, resume
 from hive.settings import Settings, environment
 from hive.versions import Change, Version
 from nectar.scrub import DataScrubber
@@ -297,19 +297,23 @@ class HiveManager:
     def schedule_job(self, worker_id: str, schedule: str) -> str:
         """Give a bee one schedule: a cron expression, or an interval such as `5m`. Gives the schedule's name.
 
-        Raises UnknownBee, or ValueError for what is no schedule.
+        It is a change of the bee's configuration, and a version of it. Raises UnknownBee, ValueError for what is no
+        schedule, or ConfigProblems for a bee of a file, whose next reload would undo it.
         """
         bee = self._bee(worker_id)
-        block = self._rows("SELECT config FROM hive.bee WHERE id = %s", [bee.id])[0]["config"]
-        config = BeeConfig.model_validate(block)
+        about = self._rows("SELECT config, origin FROM hive.bee WHERE id = %s", [bee.id])[0]
+        if about["origin"] == "file":
+            reason = "comes from the configuration file, and a change of it there would undo a schedule given here"
+            wanted = "`schedule` or `every` in the bee's block of that file, and `hive reload`"
+            raise ConfigProblems([Problem(reason, bee=worker_id, field="schedule", expected=wanted)])
+        config = BeeConfig.model_validate(about["config"])
         is_cron = " " in schedule.strip() or schedule.strip().startswith("@")
         try:
             made = config.new_schedule(cron=schedule) if is_cron else config.new_schedule(every=schedule)
         except ValidationError:
             wanted = "a cron expression such as `0 */6 * * *`, or an interval such as `5m`"
             raise ValueError(f"bee {worker_id!r}: {schedule!r} is no schedule, expected {wanted}") from None
-        with self._rt.db.transaction() as tx:
-            set_schedules(tx, bee.id, (made,))
+        versions.register(self._rt, worker_id, config.model_copy(update={"schedules": (made,)}))
         return str(made.name)
 
     def pause(self, bee: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import itertools
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,11 @@ TOLD = 20
 outage of weeks the first tick must not take minutes."""
 ON_TIME = dt.timedelta(seconds=60)
 """A slot of this age at most is not a missed one."""
+AHEAD = dt.timedelta(seconds=60)
+"""A schedule that was settled so much later than now was settled by a clock that has been set back since."""
+_LOOK = 10.0
+"""Seconds between two looks for such schedules: it reads all of them."""
+_looked = float("-inf")
 
 
 class Place(NamedTuple):
@@ -61,9 +67,46 @@ def tick(rt: Runtime, now: dt.datetime | None = None) -> int:
             return total
 
 
+def _is_time_to_look() -> bool:
+    global _looked  # noqa: PLW0603 - a process looks at its own pace, by a clock that nobody sets
+    if time.monotonic() - _looked < _LOOK:
+        return False
+    _looked = time.monotonic()
+    return True
+
+
+def _set_back(tx: Transaction, now: dt.datetime | None) -> None:
+    """Count the slots from now again of schedules that a clock moved on which ran ahead, and was set right since.
+
+    What was left out of the time between may fly when it comes; a slot that was flown ahead of time is not flown twice.
+    """
+    moved: list[tuple[int, dt.datetime | None, int, dt.datetime]] = []
+    for row in tx.run("settled_ahead", now=now, ahead=AHEAD, most=_BATCH).fetchall():
+        following, reopened = row.next_slot if row.enabled else None, 0
+        try:
+            schedule = schedule_of(row.spec)
+            if not row.enabled or row.next_slot > row.now:
+                following = next_slot(schedule, row.now)
+            since = slot_key(schedule, row.now)
+            reopened = tx.run("reopen_slots", bee=row.bee, prefix=f"{schedule.name}@", since=since).rowcount
+        except ValueError as error:  # one that cannot be read must not come again and again
+            _say_failed(row, error)
+        log.warning("schedule.set_back", bee=row.name, schedule=row.schedule_name, ahead=str(row.settled - row.now))
+        moved.append((row.schedule, following, -min(row.missed, reopened), row.now))
+    if moved:
+        _move(tx, moved)
+
+
+def _move(tx: Transaction, moved: Iterable[tuple[int, dt.datetime | None, int, dt.datetime]]) -> None:
+    ids, slots, missed, settled = zip(*moved, strict=True)
+    tx.run("move_schedules", ids=list(ids), slots=list(slots), missed=list(missed), settled=list(settled))
+
+
 def _batch(rt: Runtime, now: dt.datetime | None, past: Place | None) -> tuple[int, Place | None, list[Hint]]:
     """One transaction: (how many schedules were due, where to go on, what to tell the broker)."""
     with rt.db.transaction() as tx:
+        if past is None and (now is not None or _is_time_to_look()):
+            _set_back(tx, now)
         rows = tx.run(
             "due_schedules",
             now=now,
@@ -134,8 +177,7 @@ def _settle(tx: Transaction, rt: Runtime, rows: Sequence[Any]) -> list[Hint]:
     made: list[Made | None] = create_flights(tx, rt, plan.wanted)
     made += [create_flight(tx, rt, bee, key, mode="snapshot", delay=delay) for bee, key, delay in plan.snapshots]
     _skip(tx, plan.skipped)
-    ids, slots, missed, settled = zip(*plan.moved, strict=True)
-    tx.run("move_schedules", ids=list(ids), slots=list(slots), missed=list(missed), settled=list(settled))
+    _move(tx, plan.moved)
     keys = [(w.bee.name, w.slot_key) for w in plan.wanted] + [(bee.name, key) for bee, key, _ in plan.snapshots]
     for (name, key), one in zip(keys, made, strict=True):
         if one is not None:
@@ -213,13 +255,8 @@ def until_next(rt: Runtime) -> float | None:
     return None if row is None else max(0.0, row.seconds)
 
 
-def set_schedules(tx: Transaction, bee: int, schedules: Sequence[Schedule]) -> None:
-    """Give a bee exactly these schedules. One that did not change keeps its next slot."""
-    set_all_schedules(tx, {bee: schedules})
-
-
 def set_all_schedules(tx: Transaction, wanted: Mapping[int, Sequence[Schedule]]) -> None:
-    """`set_schedules` of many bees in one statement."""
+    """Give bees exactly these schedules, in one statement. One that did not change keeps its next slot."""
     clock = tx.run("clock").fetchone()
     assert clock is not None
     rows = [(bee, schedule) for bee, schedules in wanted.items() for schedule in schedules]

@@ -38,14 +38,17 @@ def register(app: typer.Typer) -> None:
 def check(files: Files, json: show.Json = False) -> None:
     """Report every problem of every file at once.
 
-    File, line, bee, field, what was expected. Exit code 2 if there is one. Several files make one fleet.
+    File, line, bee, field, what was expected. Exit code 2 if there is one. Several files make one fleet. Where a hive
+    runs, secrets of the vault and other bees that the files name must be there.
     """
+    from hive.cli.against import check_against
     from hive.config.load import examine
     from hive.config.problems import ConfigProblems
     from hive.settings import environment
 
     gc.disable()  # the process ends in a moment
     found = examine(files, environ=environment())
+    check_against(found)
     warnings = [*found.warnings, *_doubtful_variables()]
     if json:
         problems = [p.__dict__ for p in found.problems]

@@ -3,6 +3,9 @@
 What was read and could not land lies in quarantine and is landed from there, with the pos it was collected at: no
 source is asked for it again. What was not read is read by a new flight, which goes on from the last seal. The old
 flight stays as it ended: its key is destroyed, so nothing of it can be opened again.
+
+A snapshot that did not end well is gone with its jar. It is flown anew from its beginning, and what it left in
+quarantine is dropped: the new one reads that again.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ SELECT f.day, f.state, f.mode, f.full_refresh, f.error, b.id, b.name, b.tenant, 
   FROM hive.flight f JOIN hive.bee b ON b.id = f.bee WHERE f.id = %s
 """
 _DEAD = "SELECT id FROM hive.quarantine WHERE flight = %s AND state = 'open' AND code = 'dead_batch' ORDER BY id"
+_DROP = """
+WITH gone AS (
+    UPDATE hive.quarantine SET state = 'dropped', body = '' WHERE flight = %s AND state = 'open' RETURNING records
+) SELECT coalesce(sum(records), 0)::int FROM gone
+"""
 
 
 class NothingToRetry(LookupError):
@@ -37,7 +45,8 @@ class NothingToRetry(LookupError):
 class Again:
     """What `hive retry` did. Numbers are records out of quarantine; `refused` says why the others stay there.
 
-    `new_flight` is None where everything had been read; `again`: that flight was begun by an earlier retry.
+    `new_flight` is None where everything had been read; `again`: that flight was begun by an earlier retry. `dropped`
+    are those of a snapshot, whose jar is gone: the new flight reads them again.
     """
 
     flight: str
@@ -47,10 +56,11 @@ class Again:
     refused: tuple[dict[str, Any], ...]
     new_flight: str | None
     again: bool
+    dropped: int = 0
 
 
 def fly_again(rt: Runtime, flight: uuid.UUID) -> Again:
-    """Land the dead batches of a closed flight, and fly its bee if something was left unread.
+    """Land the dead batches of a closed flight, and fly its bee if something was left unread, or for a snapshot.
 
     A flight is retried once: a second call gives the flight that the first one made. Raises NothingToRetry.
     """
@@ -63,7 +73,8 @@ def fly_again(rt: Runtime, flight: uuid.UUID) -> Again:
             raise NothingToRetry(f"flight {flight} is {found.state}: its tasks are tried again by themselves")
         if found.state == "complete":
             raise NothingToRetry(f"flight {flight} is complete: there is nothing to try again")
-        dead = [number for (number,) in tx.psycopg.execute(_DEAD, [flight])]
+        anew = found.mode == "snapshot"
+        dead = [] if anew else [number for (number,) in tx.psycopg.execute(_DEAD, [flight])]
     landed = superseded = 0
     refused: list[dict[str, Any]] = []
     for number in dead:
@@ -77,14 +88,18 @@ def fly_again(rt: Runtime, flight: uuid.UUID) -> Again:
         landed, superseded = landed + done.landed, superseded + done.superseded
         if done.failed:
             refused.append({"id": number, "message": f"{done.failed} records were refused again"})
-    new, again = None, False
+    new, again, dropped = None, False, 0
     if found.unread or found.state == "cancelled" or not dead:
         bee = Bee(found.id, found.name, found.tenant, found.queue, found.config_version, found.jar)
         request = f"retry:{flight}"
         with rt.db.single() as tx:
             again = _made_before(tx.psycopg, bee.id, request)
         new = str(fly_now(rt, bee, mode=found.mode, full_refresh=found.full_refresh, request=request))
-    return Again(str(flight), found.name, landed, superseded, tuple(refused), new, again)
+    if anew:  # after the new flight was made, for until then nobody else has what lies there
+        with rt.db.single() as tx:
+            row = tx.psycopg.execute(_DROP, [flight]).fetchone()
+        dropped = row[0] if row else 0
+    return Again(str(flight), found.name, landed, superseded, tuple(refused), new, again, dropped)
 
 
 def _made_before(connection: Any, bee: int, request: str) -> bool:

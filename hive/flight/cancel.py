@@ -6,6 +6,7 @@ dropped: the watermark has no gap, and the next flight goes on exactly where thi
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from hive.flight.close import close_if_done
+from hive.ledger.db import Transaction
 from hive.runtime import Runtime
 
 CANCELLED = {
@@ -59,7 +61,8 @@ def stop(rt: Runtime, flight: uuid.UUID, why: Mapping[str, Any] = CANCELLED) -> 
             raise FlightClosed(f"flight {flight} has ended already: it is {state}")
         ended: list[int] = []
         # Tasks first, then the flight: in this order a claim locks them, too.
-        while found := tx.run("stop_reading", day=day, flight=flight, why=Jsonb(dict(why))).fetchall():
+        while _reads(tx, day, flight):
+            found = tx.run("stop_reading", day=day, flight=flight, why=Jsonb(dict(why))).fetchall()
             ended += [task.id for task in found]
         if ended:
             tx.run("free_leases_of", tasks=ended)
@@ -71,3 +74,9 @@ def stop(rt: Runtime, flight: uuid.UUID, why: Mapping[str, Any] = CANCELLED) -> 
     assert landing is not None
     close_if_done(rt.db, flight, day)  # nobody else would, where nothing had begun
     return Stopped(len(ended), landing[0])
+
+
+def _reads(tx: Transaction, day: dt.date, flight: uuid.UUID) -> bool:
+    """Whether a task of the flight is to read yet, as of now and not of when the transaction began."""
+    row = tx.run("still_reads", day=day, flight=flight).fetchone()
+    return row is not None and bool(row.open)

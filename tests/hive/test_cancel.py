@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 import uuid
 
 import pytest
@@ -61,6 +62,16 @@ def during(nest, act) -> None:
             waiting.pop()()
 
     nest.rt.send = send
+
+
+def wait_for_a_lock(nest) -> None:
+    """Until some other connection waits for a row of ours."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    ends = time.monotonic() + 30
+    with nest.runtime("watcher:1:1").db.single() as tx:
+        while tx.psycopg.execute(waits).fetchone() == (0,):
+            assert time.monotonic() < ends
+            time.sleep(0.01)
 
 
 def assert_whole(nest) -> None:
@@ -124,6 +135,26 @@ class TestCancel:
         quick.drain()
         assert stopped.tasks == 0
         assert quick.hive.flight(flight).state == "complete"
+
+    def test_a_leg_that_hands_over_just_then_hands_over_to_nobody(self, slow):
+        flight = begin(slow, legs=1)
+        other = slow.runtime("canceller:1:1")
+        task = slow.claim(next(task for task in slow.due() if task[2] == "collect"))
+        stopped = []
+        canceller = threading.Thread(target=lambda: stopped.append(stop(other, uuid.UUID(flight))))
+        with slow.rt.db.transaction() as tx:
+            task.follow(tx, slow.settings, "collect", task.queue, checkpoint=task.checkpoint)
+            task.finish(tx, slow.settings)
+            canceller.start()
+            wait_for_a_lock(slow)
+        canceller.join(30)
+
+        assert [one.tasks for one in stopped] == [1]
+        slow.drain()
+        result = slow.hive.flight(flight)
+        assert (result.state, result.records_read, result.records_landed) == ("cancelled", 1, 1)
+        assert_whole(slow)
+        assert slow.land().records_landed == len(PEOPLE) - 1
 
     def test_a_second_time_changes_nothing_and_a_closed_flight_is_refused(self, slow):
         flight = begin(slow)
@@ -307,6 +338,26 @@ class TestRetry:
 
         slow.drain()
         assert slow.hive.flight(again.new_flight).records_landed == len(PEOPLE) - 2
+
+    def test_a_failed_snapshot_is_flown_anew_and_leaves_nothing_in_quarantine(self, quick, monkeypatch, hive):
+        flight = quick.fly(mode="snapshot")
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "refine", stumble)
+            for _ in range(quick.settings.max_attempts):
+                quick.drain()
+                quick.hurry()
+        assert quick.hive.flight(flight).state == "failed"
+
+        again = quick.hive.retry(flight)
+
+        quick.drain()
+        result = quick.hive.flight(again.new_flight)
+        assert (again.landed, again.refused, again.dropped, again.again) == (0, (), len(PEOPLE), False)
+        assert (result.state, result.mode, result.records_landed) == ("complete", "snapshot", len(PEOPLE))
+        assert quick.jar(result.jar) == rows_of(quick.file)
+        assert quick.rows("SELECT DISTINCT state, length(body) FROM hive.quarantine") == [("dropped", 0)]
+        assert (quick.hive.retry(flight).new_flight, quick.hive.retry(flight).dropped) == (again.new_flight, 0)
+        assert hive("retry", flight, "--json").json["dropped"] == 0
 
     def test_an_open_or_complete_flight_has_nothing_to_retry(self, slow):
         flight = begin(slow)

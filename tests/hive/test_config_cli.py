@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 
 import pytest
 import yaml
@@ -141,3 +143,90 @@ class TestReload:
         with pytest.raises(ConfigProblems, match=r"c\.json:1: is not JSON"):
             nest.hive.reload(folder)
         assert nest.rows("SELECT name FROM hive.bee") == []
+
+
+class TestCheckAgainstTheHive:
+    """Secrets of the vault and other bees: asked for where a hive runs, told of where none does."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        """`a` wants a secret and flies after `b`, which no file has."""
+        made = tmp_path / "hive.yaml"
+        source = {"host": "h", "database": "d", "user": "u", "password": "{{ vault.desk.token }}"}
+        block = {"type": "postgresql", "source": source, "after": ["b"]}
+        made.write_text(yaml.safe_dump({"bees": {"a": block, "c": LOCAL}}, sort_keys=False))
+        return made
+
+    def test_without_a_hive_what_could_not_be_checked_is_told(self, bare_hive, file):
+        said = bare_hive("config", "check", file)
+
+        assert said.code == 0
+        assert "no hive runs here, so whether its vault holds these is not known: desk/token" in said.err
+        assert (
+            f"{file}:9: bee 'a', field 'after': no bee of the configuration is named 'b' "
+            "(a registered bee may have the name)" in said.err
+        )
+        assert not file.with_name(".hive").exists()
+
+    def test_what_the_hive_does_not_have_is_a_problem(self, nest, hive, file):
+        nest.rt.vault().set("desk/tokens", SECRET)
+        nest.register("bb")
+
+        said = hive("config", "check", file, "--json")
+
+        assert said.code == 2
+        missing, unknown = said.json["problems"]
+        assert (missing["line"], missing["bee"], missing["field"]) == (8, "a", "source.password")
+        assert missing["message"].startswith("the vault's secret 'desk/token' is missing: set it with `hive vault set")
+        assert missing["message"].endswith("; did you mean 'desk/tokens'?")
+        assert (unknown["line"], unknown["field"]) == (9, "after")
+        assert unknown["message"] == "no bee is named 'b', here or in the hive"
+        assert SECRET not in said.out + said.err
+
+    def test_what_it_has_is_right(self, nest, hive, file):
+        nest.rt.vault().set("desk/token", SECRET)
+        nest.register("b")
+
+        said = hive("config", "check", file, "--json")
+
+        assert (said.code, said.json) == (0, {"ok": True, "bees": ["a", "c"]})
+
+    def test_a_bee_of_another_file_is_doubted(self, nest, hive, file, tmp_path):
+        nest.rt.vault().set("desk/token", SECRET)
+        other = tmp_path / "other.yaml"
+        other.write_text(yaml.safe_dump({"bees": {"b": LOCAL}}))
+        nest.hive.apply(other)
+
+        said = hive("config", "check", file, "--json")
+
+        assert said.code == 0
+        (warning,) = said.json["warnings"]
+        assert "named 'b' (the hive has one of another configuration)" in warning["message"]
+
+    def test_the_secret_of_another_bee_is_refused_as_a_reload_would(self, nest, hive, file):
+        nest.rt.vault().set("bees/other/token", SECRET)
+        nest.register("b")
+        file.write_text(file.read_text().replace("vault.desk.token", "vault:bees/other/token"))
+
+        said = hive("config", "check", file)
+
+        assert said.code == 2
+        assert "refers to 'bees/other/token', which belongs to another bee" in said.err
+
+    def test_a_hive_that_does_not_answer_is_none(self, bare_hive, file):
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            url = f"postgresql://u:{SECRET}@127.0.0.1:{mute.getsockname()[1]}/x"
+            bare_hive.set({"HIVE_DATABASE_URL": url})
+            began = time.monotonic()
+
+            said = bare_hive("config", "check", file)
+
+            assert time.monotonic() - began < 4
+        assert said.code == 0
+        assert "no hive runs here" in said.err
+        assert SECRET not in said.err
+
+    def test_a_hive_is_not_asked_about_files_that_refer_to_nothing(self, bare_hive, folder):
+        bare_hive.set({"HIVE_DATABASE_URL": "postgresql://127.0.0.1:1/x", "HIVE_LEASE": "soon"})
+
+        assert bare_hive("config", "check", folder).code == 0

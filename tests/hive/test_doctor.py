@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from bees.core.errors import RetryLater
+from bees.core.errors import GiveUp, RetryLater
 from hive import doctor
 from hive.flight import process
 from hive.settings import settings
@@ -161,6 +161,27 @@ class TestOutcomes:
         assert {fault["next"] for fault in faults.values()} == {f"hive retry {flight}"}
 
         assert hive("retry", flight).code == 0
+        assert found(hive) == {}
+
+    def test_what_a_failed_snapshot_left_is_settled_by_the_command(self, make_nest, people, hive, monkeypatch):
+        other = make_nest(value_limit=50, batch_rows=1, leg=0)
+        write(people.file, [{"id": 3, "name": "n" * 100}, ADA])
+        flight = other.fly(mode="snapshot")
+        with monkeypatch.context() as patch:
+            other.work(other.due()[0])
+            other.drain(kinds=["process"])
+            fail_reading(patch, GiveUp("the folder is locked", code="locked"))
+            other.drain()
+        people.run("DELETE FROM hive.worker WHERE id = %s", other.rt.owner)
+        faults = found(hive)
+        assert set(faults) == {"a bee's last flight failed", "records are in quarantine"}
+        then = faults["records are in quarantine"]["next"]
+        assert then == f"hive retry {flight}"
+        write(people.file, [ADA])
+
+        assert hive(*then.split()[1:]).code == 0
+        people.drain()
+
         assert found(hive) == {}
 
     def test_a_refused_record(self, make_nest, people, hive):

@@ -89,3 +89,55 @@ def test_a_refused_file_writes_over_no_secret(nest, tmp_path):
         nest.hive.apply(file)
 
     assert nest.rt.vault().text("bees/shop/password") == "the first one"
+
+
+class TestScheduleJob:
+    def schedules(self, nest):
+        return nest.rows("SELECT s.spec ->> 'cron', s.spec ->> 'every' FROM hive.schedule s ORDER BY 1")
+
+    def test_a_schedule_is_part_of_the_configuration(self, nest):
+        folder = nest.register("people", schedule="0 2 * * *", jitter=7)
+
+        nest.hive.schedule_job("people", "*/5 * * * *")
+
+        assert self.schedules(nest) == [("*/5 * * * *", None)]
+        block, version = nest.rows("SELECT config, config_version FROM hive.bee")[0]
+        assert [(one["cron"], one["jitter"]) for one in block["schedules"]] == [("*/5 * * * *", 7.0)]
+        assert block["source"]["path"] == str(folder)
+        newest = nest.hive.config_history()[0]
+        assert (newest.version, newest.origin, newest.active) == (version, "registered", True)
+
+    def test_a_change_of_the_bee_from_its_own_block_keeps_it(self, nest):
+        nest.register("people")
+        nest.hive.schedule_job("people", "5m")
+        block = nest.one("SELECT config FROM hive.bee")
+
+        nest.hive.register_worker("local", {"name": "people", **block, "limits": {"concurrency": 2}})
+
+        assert self.schedules(nest) == [(None, "300.0")]
+
+    def test_secrets_stay_in_the_vault(self, nest):
+        source = {"host": "localhost", "database": "x", "user": "u", "password": "canary-31d0"}
+        nest.hive.register_worker("postgresql", {"name": "shop", "source": source})
+
+        nest.hive.schedule_job("shop", "1h")
+
+        assert nest.one("SELECT config -> 'source' ->> 'password' FROM hive.bee") == "{{ vault:bees/shop/password }}"
+        assert nest.rt.vault().text("bees/shop/password") == "canary-31d0"
+
+    def test_a_bee_of_a_file_is_scheduled_in_its_file(self, nest, apply):
+        apply(a=60)
+        before = nest.rows("SELECT b::text, s::text FROM hive.bee b JOIN hive.schedule s ON s.bee = b.id")
+
+        with pytest.raises(ConfigProblems, match="bee 'a', field 'schedule': comes from the configuration file"):
+            nest.hive.schedule_job("a", "5m")
+
+        assert nest.rows("SELECT b::text, s::text FROM hive.bee b JOIN hive.schedule s ON s.bee = b.id") == before
+
+    def test_what_is_no_schedule_changes_nothing(self, nest):
+        nest.register("people")
+
+        with pytest.raises(ValueError, match="'sometimes' is no schedule"):
+            nest.hive.schedule_job("people", "sometimes")
+
+        assert len(nest.hive.config_history()) == 1

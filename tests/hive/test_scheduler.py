@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
+import hive.scheduler
 from hive.config.schedule import Schedule
 from hive.ledger import db
 from hive.scheduler import slots_to_fly, tick
@@ -130,6 +131,82 @@ class TestTick:
 
         assert nest.one("SELECT available_at > clock_timestamp() AND hinted_at IS NULL FROM hive.task")
         assert nest.sent == []
+
+
+class TestClockThatRanAhead:
+    """A tick two days early, and then the clock is right again."""
+
+    @pytest.fixture
+    def ahead(self, nest):
+        """A bee that flew its slot of now; and then somebody's clock went two days ahead for one tick."""
+        due(nest)
+        nest.now = nest.one("SELECT clock_timestamp()")
+        tick(nest.rt, nest.now)
+        nest.drain()
+        tick(nest.rt, nest.now + timedelta(days=2))
+        nest.drain()
+        assert nest.one("SELECT next_slot > clock_timestamp() + interval '2 days' FROM hive.schedule")
+        assert nest.one("SELECT count(*)::int FROM hive.slot WHERE outcome = 'skipped:catch_up'") > 10
+        return nest
+
+    def flown(self, nest, hours: int) -> int:
+        """How many flights the ticks of the next hours make."""
+        before = len(nest.rows(FLOWN))
+        for hour in range(1, hours + 1):
+            tick(nest.rt, nest.now + timedelta(hours=hour))
+            nest.drain()
+        return len(nest.rows(FLOWN)) - before
+
+    def test_every_slot_flies_when_it_comes(self, ahead):
+        assert tick(ahead.rt, ahead.now + timedelta(seconds=1)) == 0
+
+        soon, settled, missed = ahead.rows("SELECT next_slot, settled, missed FROM hive.schedule")[0]
+        assert ahead.now < soon <= ahead.now + timedelta(hours=1)
+        assert settled == ahead.now + timedelta(seconds=1)
+        assert ahead.one("SELECT count(*)::int FROM hive.slot WHERE flight IS NULL") == 0
+        assert missed == 0
+        assert self.flown(ahead, 47) == 47
+
+    def test_what_was_flown_ahead_of_time_is_not_flown_twice(self, ahead):
+        tick(ahead.rt, ahead.now)
+
+        assert self.flown(ahead, 49) == 48
+
+    def test_a_scheduler_looks_for_it_at_once_and_then_now_and_then(self, ahead, monkeypatch):
+        monkeypatch.setattr(hive.scheduler, "_looked", float("-inf"))
+        settled = "SELECT settled > clock_timestamp() FROM hive.schedule"
+        tick(ahead.rt)
+        assert ahead.one(settled) is False
+
+        ahead.run("UPDATE hive.schedule SET settled = clock_timestamp() + interval '2 days'")
+        tick(ahead.rt)
+        assert ahead.one(settled) is True
+        monkeypatch.setattr(hive.scheduler, "_LOOK", 0.0)
+        tick(ahead.rt)
+        assert ahead.one(settled) is False
+
+    def test_a_clock_that_is_corrected_by_seconds_changes_nothing(self, nest):
+        due(nest)
+        now = nest.one("SELECT clock_timestamp()")
+        tick(nest.rt, now)
+        before = nest.rows("SELECT x::text FROM hive.schedule x")
+
+        tick(nest.rt, now - timedelta(seconds=50))
+
+        assert nest.rows("SELECT x::text FROM hive.schedule x") == before
+
+    def test_one_that_ended_meanwhile_flies_again(self, nest):
+        end = nest.one("SELECT clock_timestamp()") + timedelta(days=1)
+        due(nest, end=end.isoformat())
+        nest.now = nest.one("SELECT clock_timestamp()")
+        tick(nest.rt, nest.now + timedelta(days=2))
+        nest.drain()
+        assert nest.one("SELECT enabled FROM hive.schedule") is False
+
+        tick(nest.rt, nest.now)
+
+        assert nest.one("SELECT enabled FROM hive.schedule") is True
+        assert self.flown(nest, 20) == 20
 
 
 class TestTheSlot:

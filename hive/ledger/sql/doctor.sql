@@ -56,9 +56,12 @@ SELECT b.name AS bee, f.id::text AS flight, f.error, f.finished_at, q.dead
  ORDER BY b.name;
 
 -- look_quarantine --
+-- `lost`: of a snapshot that did not end well. Its jar is gone, so what lies here cannot land any more.
 SELECT b.name AS bee, j.name AS jar, q.code, sum(q.records) AS records, min(q.id) AS first,
-       (array_agg(q.flight::text ORDER BY q.id))[1] AS flight
+       (array_agg(q.flight::text ORDER BY q.id))[1] AS flight,
+       coalesce(bool_or(f.mode = 'snapshot' AND f.state IN ('failed', 'cancelled')), false) AS lost
   FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee JOIN hive.jar j ON j.id = q.jar
+  LEFT JOIN hive.flight f ON f.id = q.flight
  WHERE q.state = 'open' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
 -- look_schedules --

@@ -50,6 +50,19 @@ SELECT s.id AS schedule, s.name AS schedule_name, s.spec::text AS spec, s.next_s
    AND (%(past_slot)s::timestamptz IS NULL OR (s.next_slot, s.id) > (%(past_slot)s::timestamptz, %(past)s::bigint))
  ORDER BY s.next_slot, s.id LIMIT %(most)s FOR UPDATE OF s SKIP LOCKED;
 
+-- settled_ahead --
+-- Settled later than now: by a clock that ran ahead and was set back since.
+SELECT s.id AS schedule, s.name AS schedule_name, s.spec::text AS spec, s.next_slot, s.enabled, s.missed, s.settled,
+       s.bee, b.name, coalesce(%(now)s, clock_timestamp()) AS now
+  FROM hive.schedule s JOIN hive.bee b ON b.id = s.bee
+ WHERE s.settled > coalesce(%(now)s, now()) + %(ahead)s::interval
+ ORDER BY s.id LIMIT %(most)s FOR UPDATE OF s SKIP LOCKED;
+
+-- reopen_slots --
+-- Slots of a schedule that were left out before they came. The instant of a key is in UTC, so text tells the order.
+DELETE FROM hive.slot
+ WHERE bee = %(bee)s AND flight IS NULL AND starts_with(slot_key, %(prefix)s) AND slot_key > %(since)s::text COLLATE "C";
+
 -- move_schedules --
 UPDATE hive.schedule s
    SET next_slot = coalesce(m.slot, s.next_slot), enabled = m.slot IS NOT NULL, missed = s.missed + m.missed,
