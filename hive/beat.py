@@ -87,4 +87,4 @@ def _reload() -> Change:
     from hive.manager import HiveManager
 
     with HiveManager(settings()) as hive:
-        return hive.reload(secrets=False)
+        return hive.reload(secrets=False, note=True)

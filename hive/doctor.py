@@ -20,6 +20,8 @@ import psycopg
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
+from hive import versions
+from hive.config.explain import plain
 from hive.config.problems import did_you_mean
 from hive.config.references import BadReference, references
 from hive.ledger.db import UNREACHABLE, Database, Transaction
@@ -44,6 +46,8 @@ USUAL = 5
 MOST_CONNECTIONS = 0.85
 LEAST_DISK = 1 << 30
 MOST_ALIKE = 20
+_NAMED = 5
+"""Disabled bees that are named: they are meant to be."""
 _TESTS = "HIVE_TEST_"
 
 
@@ -114,7 +118,7 @@ def _waiting(what: str, where: str, why: str, then: str) -> Finding:
 
 def _setting(told: Any) -> Finding:
     name = "HIVE_" + "_".join(map(str, told["loc"])).upper()
-    return _wrong("a setting cannot be read", name, str(told["msg"]), f"unset {name}")
+    return _wrong("a setting cannot be read", name, plain(told), f"unset {name}")
 
 
 def _variables(referred: set[str]) -> list[Finding]:
@@ -259,23 +263,49 @@ def _bees(tx: Transaction) -> list[Finding]:
         why = "no configuration was applied and no bee was registered"
         return [_wrong("there are no bees", "the ledger", why, "hive reload --config FILE")]
     known = connectors()
-    found = []
+    found = _left_out(tx, {bee.name for bee in rows})
+    disabled = [bee.name for bee in rows if not bee.enabled]
+    if disabled:
+        why = "their configuration says so, or its file no longer names them"
+        more = f" and {len(disabled) - _NAMED} more" if len(disabled) > _NAMED else ""
+        where = f"{', '.join(disabled[:_NAMED])}{more}"
+        found.append(_waiting("bees are disabled", where, why, "hive config history"))
     for bee in rows:
         where = f"bee {bee.name}"
         missing = known[bee.connector].missing if bee.connector in known else "its connector is not installed"
         if missing and bee.enabled:
             why = f"the connector {bee.connector!r} cannot be loaded here: {missing}"
             found.append(_wrong("a bee cannot fly", where, why, missing if "install" in missing else "hive connectors"))
-        if not bee.enabled:
-            why = "its configuration says so, or its file no longer names it"
-            found.append(_waiting("a bee is disabled", where, why, "hive config history"))
-        elif bee.paused_at is not None:
+        if bee.enabled and bee.paused_at is not None:
             why = f"somebody paused it at {_at(bee.paused_at)}"
             found.append(_waiting("a bee is paused", where, why, f"hive resume {bee.name}"))
         if bee.patient:
             why = f"its source asked to be left alone until {_at(bee.retry_at)}; then it flies on by itself"
             found.append(_waiting("a bee waits for its source", where, why, f"hive flights {bee.name}"))
     return found
+
+
+def _left_out(tx: Transaction, there: set[str]) -> list[Finding]:
+    """Bees that the configuration names and that cannot fly."""
+    return [
+        _waiting(
+            "a bee of the configuration cannot fly", f"bee {name}", "; ".join(told["reasons"]),
+            "hive bees" if name in there else "hive connectors",
+        )
+        for name, told in sorted(versions.grounded_bees(tx).items())
+        if told["enabled"]
+    ]  # fmt: skip
+
+
+def _refused(tx: Transaction) -> list[Finding]:
+    """A configuration that somebody changed, and that a hive which watches it did not take."""
+    told = versions.refused(tx)
+    if told is None:
+        return []
+    more = f" (and {told['count'] - 1} more)" if told["count"] > 1 else ""
+    why = f"at {_at(told['at'])}, and the older one flies on: {told['problems'][0]}{more}"
+    files = str(told["source"]).replace(", ", " ")
+    return [_wrong("the changed configuration was refused", told["source"], why, f"hive config check {files}")]
 
 
 def _queues(tx: Transaction) -> list[Finding]:
@@ -360,6 +390,19 @@ def _failed(tx: Transaction) -> list[Finding]:
     ]  # fmt: skip
 
 
+def _keyless(tx: Transaction) -> list[Finding]:
+    """Bees whose newest closed flight landed nothing, because none of its records has the bee's key."""
+    rows = _all(tx, "look_keyless")
+    return [
+        _wrong(
+            "a bee's last flight landed nothing", f"bee {row.bee}",
+            f"none of the {row.records_read} records that it read at {_at(row.finished_at)} has the bee's key columns",
+            f"hive check {row.bee}",
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
 def _quarantine(tx: Transaction) -> list[Finding]:
     rows = _all(tx, "look_quarantine")
     return [
@@ -417,8 +460,8 @@ def _backpressure(tx: Transaction, chosen: Settings) -> list[Finding]:
 
 
 LOOKS: tuple[Callable[[Transaction], list[Finding]], ...] = (
-    _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _quarantine, _schedules, _long_flights,
-    _connections,
+    _refused, _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _keyless, _quarantine, _schedules,
+    _long_flights, _connections,
 )  # fmt: skip
 
 
@@ -479,4 +522,4 @@ def _told(error: Mapping[str, Any] | None) -> str:
 
 
 def _at(moment: Any) -> str:
-    return str(moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")) if moment is not None else "a time unknown"
+    return str(moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")) if moment is not None else "a time unknown"

@@ -26,7 +26,9 @@ from hive.runtime import Runtime, open_runtime
 from hive.scheduler import backfill, pause, resume
 from hive.settings import Settings, environment
 from hive.versions import Change, Version
+from nectar.errors import BadProfile
 from nectar.scrub import DataScrubber
+from nectar.scrub.profiles import bases
 
 if TYPE_CHECKING:
     from hive.balance import LoadReport
@@ -43,6 +45,11 @@ SELECT f.id::text AS flight, b.name AS bee, f.state, f.records_read, f.records_l
             ELSE f.error END AS error,
        f.mode, j.name AS jar, f.slot_key
   FROM hive.flight f JOIN hive.bee b ON b.id = f.bee JOIN hive.jar j ON j.id = f.jar
+"""
+_SCRUBBED = "SELECT field, kind, action, count FROM hive.scrubbed WHERE flight = %s ORDER BY field, kind, action"
+_OWN_PROFILES = """
+SELECT DISTINCT config -> 'scrubbing' -> 'profiles' AS profiles FROM hive.bee
+ WHERE tenant = %s AND jsonb_exists(config -> 'scrubbing' -> 'profiles', %s)
 """
 _BEE = """
 SELECT b.id, b.name, b.tenant, b.queue, b.config_version,
@@ -79,6 +86,15 @@ class FlightResult:
     mode: str
     jar: str
     slot_key: str
+    scrubbed: Sequence[Mapping[str, Any]] | None = None
+    """What was taken out: {field, kind, action, count}. None where it was not asked for, as in a list of flights."""
+
+    @property
+    def warning(self) -> str | None:
+        """Why a complete flight is none to be glad of: nothing that it read is in the jar."""
+        if self.state != "complete" or not self.records_read or self.records_quarantined < self.records_read:
+            return None
+        return f"all {self.records_read} records were set aside and none landed: hive quarantine list"
 
     def job_result(self) -> JobResult:
         """Whether it is complete, and how many records it has settled: landed or unchanged, deleted, set aside."""
@@ -88,7 +104,10 @@ class FlightResult:
 
     def json(self) -> dict[str, Any]:
         """As `hive flight ID --json` prints it."""
-        told = {k: v for k, v in self.__dict__.items() if k not in ("mode", "slot_key")}
+        told = {k: v for k, v in self.__dict__.items() if k not in ("mode", "slot_key", "scrubbed")}
+        told["warning"] = self.warning
+        if self.scrubbed is not None:
+            told["scrubbed"] = [dict(line) for line in self.scrubbed]
         for name in ("started_at", "finished_at"):
             told[name] = told[name].isoformat() if told[name] else None
         return told
@@ -209,7 +228,7 @@ class HiveManager:
         rows = self._rows(_FLIGHT + " WHERE f.id = %s", [wanted])
         if not rows:
             raise UnknownFlight(f"no flight has the id {flight_id}; `hive flights` lists them")
-        return FlightResult(**rows[0])
+        return FlightResult(**rows[0], scrubbed=self._rows(_SCRUBBED, [wanted]))
 
     def flights(self, bee: str | None = None, limit: int = 20) -> list[FlightResult]:
         """The newest flights, of one bee or of all."""
@@ -220,8 +239,11 @@ class HiveManager:
         return [FlightResult(**row) for row in rows]
 
     def bees(self) -> list[dict[str, Any]]:
-        """Every bee with its last flight and its next slot."""
-        return self._rows(
+        """Every bee with its last flight and its next slot.
+
+        `cannot_fly` says why, also of bees that the configuration names and the hive has left out (`queue` is None).
+        """
+        found = self._rows(
             "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.retry_at, b.paused_at, b.last_error,"
             " (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL)"
             " AS next_slot,"
@@ -231,6 +253,9 @@ class HiveManager:
             "   WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true ORDER BY b.name",
             [],
         )
+        with self._rt.db.single() as tx:
+            grounded = versions.grounded_bees(tx)
+        return status.with_grounded(found, grounded)
 
     def open_bee(self, name: str) -> WorkerBee:
         """The live bee with its secrets, for a look at its source; the caller closes it. Raises UnknownBee, GiveUp."""
@@ -238,11 +263,15 @@ class HiveManager:
         about = self._rows("SELECT connector, config FROM hive.bee WHERE id = %s", [bee.id])[0]
         return make_bee(name, about["connector"], about["config"], self._rt.vault(bee.tenant).text)
 
+    def block(self, name: str) -> dict[str, Any]:
+        """A bee's native block, as the hive has it: secrets are references. Raises UnknownBee."""
+        return dict(self._rows("SELECT config FROM hive.bee WHERE id = %s", [self._bee(name).id])[0]["config"])
+
     def apply(self, path: Path, *, secrets: bool = True) -> list[str]:
         """Make the bees those of a configuration file; gives their names. See `reload`."""
         return list(self.reload(path, secrets=secrets).bees)
 
-    def reload(self, path: Path | None = None, *, secrets: bool = True) -> Change:
+    def reload(self, path: Path | None = None, *, secrets: bool = True, note: bool = False) -> Change:
         """Make the bees those of a configuration file or folder, in one step. Raises ConfigProblems: nothing changed.
 
         Bees of an earlier file that this one does not name are disabled: they fly no more, what they landed stays.
@@ -250,12 +279,12 @@ class HiveManager:
         configuration they began with, but for credentials and stricter scrubbing.
 
         `path`: HIVE_CONFIG if it is not given. `secrets=False`: what the vault does not hold yet is found missing when
-        the bee flies.
+        the bee flies. `note`: a refusal shows in `hive status` and `hive doctor` until one is taken into use.
         """
         chosen = configured(path or self._rt.settings.config, environment())
         if not chosen and not tells_of_bees(environment()):
             raise LookupError("no configuration is named: give its path, or set HIVE_CONFIG")
-        return versions.reload(self._rt, chosen, secrets=secrets)
+        return versions.reload(self._rt, chosen, secrets=secrets, note=note)
 
     def config_history(self, limit: int = 20) -> list[Version]:
         """The newest versions of the configuration."""
@@ -270,6 +299,11 @@ class HiveManager:
 
         `config` is the bee's block of the native form, or just the connector's options. Raises ConfigProblems.
         """
+        if not isinstance(worker_type, str) or not isinstance(config, Mapping):
+            what, wanted = "config", "a map of the connector's options, such as {'path': '/data'}"
+            if not isinstance(worker_type, str):
+                what, wanted = "worker_type", "the name of a connector, such as 'local'"
+            raise ConfigProblems([Problem(f"register_worker: {what} is of another kind", expected=wanted)])
         given = dict(config)
         name = str(given.pop("name", None) or given.pop("id", None) or f"{worker_type}-{uuid.uuid4().hex[:8]}")
         bee = from_mapping(name, given, connector=worker_type, environ=environment(), vault=self._rt.vault().text)
@@ -300,18 +334,20 @@ class HiveManager:
         It is a change of the bee's configuration, and a version of it. Raises UnknownBee, ValueError for what is no
         schedule, or ConfigProblems for a bee of a file, whose next reload would undo it.
         """
+        wanted = "a cron expression such as `0 */6 * * *`, or an interval such as `5m`"
+        if not isinstance(schedule, str):
+            raise ValueError(f"bee {worker_id!r}: the schedule is no text, expected {wanted}")  # noqa: TRY004
         bee = self._bee(worker_id)
         about = self._rows("SELECT config, origin FROM hive.bee WHERE id = %s", [bee.id])[0]
         if about["origin"] == "file":
             reason = "comes from the configuration file, and a change of it there would undo a schedule given here"
-            wanted = "`schedule` or `every` in the bee's block of that file, and `hive reload`"
-            raise ConfigProblems([Problem(reason, bee=worker_id, field="schedule", expected=wanted)])
+            there = "`schedule` or `every` in the bee's block of that file, and `hive reload`"
+            raise ConfigProblems([Problem(reason, bee=worker_id, field="schedule", expected=there)])
         config = BeeConfig.model_validate(about["config"])
         is_cron = " " in schedule.strip() or schedule.strip().startswith("@")
         try:
             made = config.new_schedule(cron=schedule) if is_cron else config.new_schedule(every=schedule)
         except ValidationError:
-            wanted = "a cron expression such as `0 */6 * * *`, or an interval such as `5m`"
             raise ValueError(f"bee {worker_id!r}: {schedule!r} is no schedule, expected {wanted}") from None
         versions.register(self._rt, worker_id, config.model_copy(update={"schedules": (made,)}))
         return str(made.name)
@@ -383,10 +419,33 @@ class HiveManager:
         return fly_again(self._rt, uuid.UUID(self.flight(flight_id).flight))
 
     def scrubber(
-        self, profile: str | None, custom_rules: Sequence[Mapping[str, Any]] = (), tenant: str = "default"
+        self,
+        profile: str | None,
+        custom_rules: Sequence[Mapping[str, Any]] = (),
+        tenant: str = "default",
+        profiles: Mapping[str, Any] | None = None,
     ) -> DataScrubber:
-        """A scrubber with the hive's pseudonym keys: its tokens join those in the jars."""
-        return DataScrubber({"profile": profile, "custom_rules": list(custom_rules)}, keys=self._rt.keyring(tenant))
+        """A scrubber with the hive's pseudonym keys: its tokens join those in the jars.
+
+        `profile` is built in, one of `profiles` (definitions by name), or one that a bee of the tenant scrubs by.
+        Raises BadProfile.
+        """
+        own = dict(profiles or {})
+        if profile not in own:
+            own |= self._own_profiles(profile, tenant)
+        given = {"profile": profile, "profiles": own, "custom_rules": list(custom_rules)}
+        return DataScrubber(given, keys=self._rt.keyring(tenant))
+
+    def _own_profiles(self, wanted: str | None, tenant: str) -> dict[str, Any]:
+        """The definitions that bees of the tenant brought along for the profile that is wanted."""
+        found: list[dict[str, Any]] = []
+        for row in self._rows(_OWN_PROFILES, [tenant, wanted]):
+            needed = {name: row["profiles"][name] for name in bases(str(wanted), row["profiles"])}
+            if needed not in found:
+                found.append(needed)
+        if len(found) > 1:
+            raise BadProfile(f"bees have different profiles named {wanted!r}: give the one that is meant as profiles=")
+        return found[0] if found else {}
 
     def close(self) -> None:
         self._rt.close()

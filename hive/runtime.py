@@ -47,9 +47,11 @@ class Runtime:
         return Vault(self.db.engine, self.key, tenant)
 
     def keyring(self, tenant: str = "default") -> Keyring:
-        if tenant not in self._keyrings:
-            self._keyrings[tenant] = Keyring(self.vault(tenant))
-        return self._keyrings[tenant]
+        """The keys of a tenant, as they are: after a rotation it is another ring, within seconds."""
+        held = self._keyrings.get(tenant)
+        if held is None or held.is_outdated():
+            held = self._keyrings[tenant] = Keyring(self.vault(tenant))
+        return held
 
     def close(self) -> None:
         self.bees.close()

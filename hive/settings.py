@@ -81,6 +81,9 @@ class Settings(BaseSettings):
         False, description="the database is reached through pgbouncer in transaction mode"
     )
     ready_file: Path | None = Field(None, description="a file that this process makes once it works; set by `hive up`")
+    allow_detokenize: bool = Field(
+        False, description="`hive vault detokenize` may turn tokens back into values; each use is audited"
+    )
     log_level: LogLevel = Field("INFO", description="least severe level that is logged")
     search: bool = Field(True, description="index landed text for full-text search")
     crash_at: str = Field("", description="tests only: kill this process at the named step of the protocol")

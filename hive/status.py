@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg.rows import dict_row
 
 from hive.ledger.db import Database
+from hive.registry import connectors
 
 _QUEUES = """
 SELECT queue AS name, count(*) FILTER (WHERE state = 'queued')::int AS waiting,
@@ -50,6 +52,26 @@ SELECT owner, sum(tasks)::int AS tasks_done, sum(records)::bigint AS records_pro
      WHERE p.kind = 'process' AND p.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date - 1
   ) work WHERE owner IN (SELECT id FROM hive.worker) GROUP BY owner
 """
+
+
+def with_grounded(bees: list[dict[str, Any]], grounded: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of bees with `cannot_fly`, and a row for each bee that was left out for it, by name.
+
+    grounded  see `hive.versions.grounded_bees`
+    """
+    known = connectors()
+    rows = {bee["name"]: {**bee, "cannot_fly": _reason(known, bee["connector"])} for bee in bees}
+    empty = dict.fromkeys(next(iter(rows.values()), {}))
+    for name, told in grounded.items():
+        row = rows.get(name) or {**empty, "name": name, "connector": told["connector"], "enabled": told["enabled"]}
+        rows[name] = {**row, "cannot_fly": "; ".join(told["reasons"])}
+    return sorted(rows.values(), key=lambda row: str(row["name"]))
+
+
+def _reason(known: Mapping[str, Any], connector: str) -> str | None:
+    if connector not in known:
+        return "its connector is not installed"
+    return known[connector].missing or None
 
 
 def workers(db: Database) -> list[dict[str, Any]]:

@@ -219,7 +219,7 @@ class Supervisor:
             if self._config is not None or tells_of_bees(environment()):
                 # The vault of a new hive is empty, and only a running hive's can be filled.
                 hive.reload(self._config, secrets=False)
-            return {bee["queue"] for bee in hive.bees() if bee["enabled"]}
+            return {bee["queue"] for bee in hive.bees() if bee["enabled"] and bee["queue"]}
 
     def _manager(self, database_url: str) -> HiveManager:
         from hive.ledger.db import Database
@@ -231,7 +231,7 @@ class Supervisor:
 
     def _reload(self) -> Change:
         with self._manager(str(self._state["database_url"])) as hive:
-            return hive.reload(self._config, secrets=False)
+            return hive.reload(self._config, secrets=False, note=True)
 
     def _publish(self, *, ready: bool) -> None:
         self._state["ready"] = ready

@@ -8,6 +8,7 @@ A version is a row of `config_version` that is never changed:
     blocks   name -> native block, of the bees that this version changed
     bees     name -> version that holds its block; only of versions that are a whole fleet
     source   the files, or the version that was taken back
+    grounded bees that the files name and that cannot fly, with their connector and the reasons
 
 A bee's `config_version` is the version that holds its block, and so is a flight's: a flight that runs keeps the block
 it began with. Its credentials and what it must scrub are taken from the newest (`pinned_config`).
@@ -26,8 +27,10 @@ from typing import Any
 import structlog
 from psycopg.rows import namedtuple_row
 from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
 from bees.core.errors import GiveUp
+from hive.config.explain import explain
 from hive.config.load import load, tells_of_bees
 from hive.config.mask import MASK, replaced
 from hive.config.model import BeeConfig, FleetConfig
@@ -38,7 +41,7 @@ from hive.config.shape import kept_shape
 from hive.events import listen, refuse_impossible
 from hive.flight.bees import make_bee
 from hive.ledger.db import Transaction
-from hive.registry import connector, queue_of
+from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector, queue_of
 from hive.runtime import Runtime
 from hive.scheduler import set_all_schedules
 from hive.settings import environment
@@ -48,6 +51,15 @@ log = structlog.get_logger()
 
 _LOCK = 7_245_800_000_000
 """The advisory lock of every change of the configuration: of two the later one holds as a whole."""
+
+_MOST_TOLD = 20
+_FORGET_REFUSED = "DELETE FROM hive.event WHERE kind = 'config_refused'"
+_NOTE_REFUSED = """
+INSERT INTO hive.event (day, kind, body, handled_at)
+VALUES ((clock_timestamp() AT TIME ZONE 'UTC')::date, 'config_refused', %s, clock_timestamp())
+"""
+_REFUSED = "SELECT created_at, body FROM hive.event WHERE kind = 'config_refused' ORDER BY id DESC LIMIT 1"
+_GROUNDED = "SELECT body -> 'grounded' FROM hive.config_version WHERE body ? 'bees' ORDER BY id DESC LIMIT 1"
 
 _DIFF = ("added", "removed", "changed", "full_read")
 _BEES = "SELECT id, name, config, config_version, origin, enabled FROM hive.bee"
@@ -114,7 +126,7 @@ class Version:
     """What happened -> which bees; empty for a bee that was registered."""
 
 
-def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True) -> Change:
+def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True, note: bool = False) -> Change:
     """Make the bees those of configuration files or folders. Raises ConfigProblems, and changes nothing.
 
     Bees that the environment tells of (ENABLED_CONNECTORS and the like) are among them. One that cannot fly, for its
@@ -124,16 +136,58 @@ def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True) ->
     of `register_worker` are left alone, and the file may not use their names.
 
     `secrets=False`: what the vault does not hold yet is found missing when the bee flies.
+    `note`: a refusal is written down, for `refused`; any reload that is not refused takes it away.
     """
     environ = environment()
     vault = rt.vault().text if secrets else None
-    fleet = _flying(load(path, environ=environ, vault=vault, variables=environ if tells_of_bees(environ) else None))
     source = str(path) if isinstance(path, Path) else ", ".join(map(str, path)) or "the environment"
-    blocks, secrets_of = lifted(rt, fleet)
+    try:
+        whole = load(path, environ=environ, vault=vault, variables=environ if tells_of_bees(environ) else None)
+        fleet = _flying(whole)
+        blocks, secrets_of = lifted(rt, fleet)
+        with rt.db.transaction() as tx:
+            _lock(tx)
+            _refuse_registered(tx, source, fleet.bees)
+            change = _activate(
+                tx, rt, fleet, blocks, secrets_of, origin="file", source=source, grounded=_grounded(whole)
+            )
+            tx.psycopg.execute(_FORGET_REFUSED)
+    except ConfigProblems as error:
+        if note:
+            _note_refused(rt, source, error)
+        raise
+    return change
+
+
+def _note_refused(rt: Runtime, source: str, error: ConfigProblems) -> None:
+    told = [str(problem) for problem in error.problems[:_MOST_TOLD]]
+    body = {"source": source, "problems": told, "count": len(error.problems)}
     with rt.db.transaction() as tx:
-        _lock(tx)
-        _refuse_registered(tx, source, fleet.bees)
-        return _activate(tx, rt, fleet, blocks, secrets_of, origin="file", source=source)
+        tx.psycopg.execute(_FORGET_REFUSED)
+        tx.psycopg.execute(_NOTE_REFUSED, [Jsonb(body)])
+
+
+def refused(tx: Transaction) -> dict[str, Any] | None:
+    """The newest configuration that was refused by a hive that looks after it, if none was taken into use since.
+
+    {at, source, problems (the first ones, one line each), count}
+    """
+    row = tx.psycopg.execute(_REFUSED).fetchone()
+    return None if row is None else {"at": row[0], **row[1]}
+
+
+def grounded_bees(tx: Transaction) -> dict[str, dict[str, Any]]:
+    """Bees of the configuration that cannot fly: name -> {connector, enabled, reasons}."""
+    row = tx.psycopg.execute(_GROUNDED).fetchone()
+    return dict(row[0]) if row is not None and row[0] else {}
+
+
+def _grounded(fleet: FleetConfig) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"connector": bee.type, "enabled": bee.enabled, "reasons": list(bee.missing)}
+        for name, bee in fleet.bees.items()
+        if bee.missing
+    }
 
 
 def _flying(fleet: FleetConfig) -> FleetConfig:
@@ -171,14 +225,35 @@ def register(rt: Runtime, name: str, config: BeeConfig, secrets: Mapping[str, st
 def rollback(rt: Runtime, number: int) -> Change:
     """Make the bees those of an earlier version again, as a new version. Raises UnknownVersion.
 
-    Secrets stay as they are: the vault keeps the newest.
+    Raises ConfigProblems where a bee of it needs a connector that is not here any more, and changes nothing. Secrets
+    stay as they are: the vault keeps the newest.
     """
     with rt.db.transaction() as tx:
         _lock(tx)
         blocks = _blocks_of(tx, number)
         _refuse_registered(tx, f"version {number}", blocks)
-        fleet = FleetConfig(bees={name: BeeConfig.model_validate(block) for name, block in blocks.items()})
+        fleet = _understood(number, blocks)
         return _activate(tx, rt, fleet, blocks, {}, origin="rollback", source=f"version {number}")
+
+
+def _understood(number: int, blocks: Mapping[str, dict[str, Any]]) -> FleetConfig:
+    """The fleet of a version that this installation can fly. Raises ConfigProblems."""
+    bees, problems = {}, []
+    for name, block in blocks.items():
+        try:
+            connector(str(block.get("type")))
+            bees[name] = BeeConfig.model_validate(block)
+        except (UnknownConnector, MissingExtra, BrokenConnector) as error:
+            wanted = "the connector back, or another version of `hive config history`"
+            problems.append(Problem(f"version {number} needs a connector: {error}", bee=name, expected=wanted))
+        except ValidationError as error:
+            for found in error.errors(include_url=False, include_input=False):
+                told = explain(BeeConfig, found, None)
+                reason, field = f"version {number} was written for another release: {told.message}", found["loc"]
+                problems.append(Problem(reason, bee=name, field=".".join(map(str, field)), expected=told.expected))
+    if problems:
+        raise ConfigProblems(problems)
+    return FleetConfig(bees=bees)
 
 
 def history(rt: Runtime, limit: int = 20) -> list[Version]:
@@ -264,8 +339,9 @@ def _activate(
     *,
     origin: str,
     source: str,
+    grounded: Mapping[str, dict[str, Any]] | None = None,
 ) -> Change:
-    """Compare with what flies, and write what differs."""
+    """Compare with what flies, and write what differs. `grounded`: bees that are named and cannot fly."""
     rows: list[Any] = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_BEES).fetchall()
     there = {row.name: row for row in rows}
     flown = {name: row for name, row in there.items() if row.origin == "file"}
@@ -274,7 +350,7 @@ def _activate(
     rotated = _rotated(rt, fleet, secrets)
     changed = [n for n, block in blocks.items() if n in active and (active[n].config != block or n in rotated)]
     removed = [name for name in active if name not in blocks]
-    if not (added or changed or removed):
+    if not (added or changed or removed or (grounded is not None and grounded != grounded_bees(tx))):
         return Change(None, tuple(blocks))
     full = [name for name in changed if _reads_anew(rt, name, flown[name].config, blocks[name])]
     touched = dict.fromkeys([*added, *changed])
@@ -285,6 +361,7 @@ def _activate(
         "diff": diff,
         "blocks": {name: blocks[name] for name in touched},
         "bees": {name: flown[name].config_version for name in blocks if name not in touched},
+        **({"grounded": grounded} if grounded else {}),
     }
     version = _write_version(tx, body)
     _write_bees(tx, {name: fleet.bees[name] for name in touched}, blocks, version, origin="file")

@@ -24,6 +24,7 @@ from hive.cli import (
     processes,
     quarantine,
     reload,
+    scrub,
     slots,
     status,
     up,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 for module in (
     up, demo, status, doctor, bees, combs, fly, jars, config, reload,
-    quarantine, slots, lease, balance, vault, processes,
+    quarantine, scrub, slots, lease, balance, vault, processes,
 ):  # fmt: skip
     module.register(app)
 

@@ -91,18 +91,28 @@ def bees(json: show.Json = False) -> None:
             b["name"], b["connector"],
             "disabled" if not b["enabled"] else "paused" if b["paused_at"] else "enabled",
             b["last_state"], b["last_finished"], b["next_slot"], b["missed"], show.error_text(b["last_error"]) or None,
+            b["cannot_fly"],
         )
         for b in found
     ]  # fmt: skip
-    names = ("bee", "connector", "", "last flight", "ended", "next slot", "missed", "error")
-    show.table(names, rows, empty="there are no bees: name some in a file and start with `hive up --config FILE`")
+    names = ("bee", "connector", "", "last flight", "ended", "next slot", "missed", "error", "cannot fly")
+    show.table(
+        *show.trimmed(names, rows),
+        empty="there are no bees: name some in a file and start with `hive up --config FILE`",
+    )
 
 
 def check(bee: Name, config: Config = None, json: show.Json = False) -> None:
     """Prove that a bee can read its source."""
+    from hive.config.problems import ConfigProblems
+    from hive.keycheck import key_problems
+
     with _open(bee, config) as opened, show.working(f"{bee}: connects"):
         opened.validate_flight_path()
         streams = opened.get_pollen_schema()
+        problems = key_problems(bee, opened, streams)
+    if problems:
+        raise ConfigProblems(problems)
     found = [{"stream": s.name, "key": list(s.key), "cursor": s.cursor} for s in streams]
     if json:
         show.document({"bee": bee, "ok": True, "streams": found})
@@ -137,6 +147,13 @@ def dance(bee: Name, config: Config = None, json: show.Json = False) -> None:  #
 @contextmanager
 def _open(name: str, config: Path | None) -> Iterator[WorkerBee]:
     """The live bee, from the running hive or from a file; an error of its source names the bee."""
+    with open_with_block(name, config) as (opened, _):
+        yield opened
+
+
+@contextmanager
+def open_with_block(name: str, config: Path | None) -> Iterator[tuple[WorkerBee, dict[str, Any]]]:
+    """As `_open`, with the bee's native block beside it."""
     from bees.core.errors import SourceError
 
     try:
@@ -144,10 +161,11 @@ def _open(name: str, config: Path | None) -> Iterator[WorkerBee]:
             from hive.manager import HiveManager
 
             with HiveManager() as hive, hive.open_bee(name) as opened:
-                yield opened
+                yield opened, hive.block(name)
         else:
-            with _from_file(name, config) as opened:
-                yield opened
+            made, block = _from_file(name, config)
+            with made as opened:
+                yield opened, block
     except SourceError as error:
         whose = f"bee {name!r}: "
         if error.args and not str(error.args[0]).startswith(whose):
@@ -155,7 +173,7 @@ def _open(name: str, config: Path | None) -> Iterator[WorkerBee]:
         raise
 
 
-def _from_file(name: str, config: Path) -> WorkerBee:
+def _from_file(name: str, config: Path) -> tuple[WorkerBee, dict[str, Any]]:
     from hive.config.load import load
     from hive.config.problems import ConfigProblems, Problem
     from hive.flight.bees import make_bee
@@ -179,7 +197,8 @@ def _from_file(name: str, config: Path) -> WorkerBee:
     found = load(config, environ=environment()).bee(name)
     if found.missing:
         raise ConfigProblems([Problem(f"cannot fly: {reason}", bee=name) for reason in found.missing])
-    return make_bee(name, found.type, found.block(), vault)
+    block = found.block()
+    return make_bee(name, found.type, block, vault), block
 
 
 def _stream(stream: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def check(files: Files, json: show.Json = False) -> None:
     if json:
         problems = [p.__dict__ for p in found.problems]
         told: dict[str, Any] = {"ok": False, "problems": problems} if problems else {"ok": True}
-        told |= {} if problems else {"bees": list(found.fleet.bees)}
+        told |= {} if problems else {"bees": list(found.fleet.bees), "by_hand": found.fleet.by_hand()}
         show.document(told | ({"warnings": [w.__dict__ for w in warnings]} if warnings else {}))
         if problems:
             raise typer.Exit(2)
@@ -67,6 +67,8 @@ def check(files: Files, json: show.Json = False) -> None:
     but = f", but {grounded} cannot fly yet" if grounded else ""
     show.say(f"{_names(files)}: nothing is wrong with {_some(list(fleet.bees))}{but}; `hive check BEE` asks its source")
     show.unscrubbed(fleet)
+    if fleet.by_hand():
+        show.say(f"note: neither a schedule nor an event flies {_some(fleet.by_hand())}: `hive fly BEE` does")
 
 
 def show_config(files: Chosen = None, json: show.Json = False) -> None:

@@ -74,8 +74,10 @@ def silence_output() -> None:
 
 def _setting(error: object) -> str:
     assert isinstance(error, dict)
+    from hive.config.explain import plain
+
     name = "HIVE_" + "_".join(map(str, error["loc"])).upper()
-    return f"the environment variable {name}: {error['msg']}"
+    return f"the environment variable {name}: {plain(error)}"
 
 
 def _with_advice(error: Exception) -> str:

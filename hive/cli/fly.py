@@ -10,7 +10,7 @@ import typer
 from hive.cli import show
 
 if TYPE_CHECKING:
-    from hive.manager import Flight, FlightResult
+    from hive.manager import Flight, FlightResult, HiveManager
 
 
 class Mode(enum.StrEnum):
@@ -70,7 +70,7 @@ def flights(
     rows = [
         (
             f.flight, f.bee, f.state, f.records_read, f.records_landed, f.records_unchanged, f.records_quarantined,
-            f.seconds, f.started_at, show.error_text(f.error) or None,
+            f.seconds, f.started_at, show.error_text(f.error) or f.warning,
         )
         for f in found
     ]  # fmt: skip
@@ -79,13 +79,24 @@ def flights(
 
 
 def flight(
-    flight_id: Annotated[str, typer.Argument(metavar="ID", help="The flight's id.")], json: show.Json = False
+    name: Annotated[str, typer.Argument(metavar="BEE|ID", help="The flight's id, or a bee: its newest flight.")],
+    json: show.Json = False,
 ) -> None:
-    """Show one flight."""
+    """Show one flight, and what scrubbing took out."""
     from hive.manager import HiveManager
 
     with HiveManager() as hive:
-        _tell(hive.flight(flight_id), json=json)
+        _tell(hive.flight(_newest(hive, name) or name), json=json)
+
+
+def _newest(hive: HiveManager, name: str) -> str | None:
+    """Id of the newest flight of the bee with this name; None for what is no bee."""
+    if not any(bee["name"] == name and bee["queue"] for bee in hive.bees()):
+        return None
+    found = hive.flights(name, 1)
+    if not found:
+        raise LookupError(f"bee {name!r} has not flown yet: hive fly {name}")
+    return found[0].flight
 
 
 def cancel(
@@ -159,4 +170,10 @@ def _tell(result: FlightResult, *, json: bool) -> None:
     told: dict[str, Any] = {**result.json(), "mode": result.mode, "slot": result.slot_key}
     told["error"] = show.error_text(result.error) or None
     told["started_at"], told["finished_at"] = result.started_at, result.finished_at
+    lines = told.pop("scrubbed", None)
+    if told["warning"] is None:
+        del told["warning"]
     show.fields(told)
+    if lines:
+        print()
+        show.table(("field", "kind", "action", "taken out"), [tuple(line.values()) for line in lines], empty="")

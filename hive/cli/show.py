@@ -42,6 +42,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     console().print(shown)
 
 
+def trimmed(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+    """Without the last column, where no row has anything in it."""
+    if any(row[-1] for row in rows):
+        return columns, rows
+    return columns[:-1], [row[:-1] for row in rows]
+
+
 def fields(about: Mapping[str, Any]) -> None:
     """Names and values, one a line."""
     width = max(map(len, about))
@@ -53,7 +60,7 @@ def cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, dt.datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     if isinstance(value, float):
         return f"{value:.2f}"
     if isinstance(value, bool):

@@ -15,10 +15,15 @@ def register(app: typer.Typer) -> None:
 def status(json: show.Json = False) -> None:
     """Show addresses, workers, queues and bees."""
     from hive.settings import settings
-    from hive.status import look
+    from hive.status import look, with_grounded
+    from hive.versions import grounded_bees, refused
 
     with ledger() as rt:
         found = look(rt.db)
+        with rt.db.single() as tx:
+            found["config_refused"] = refused(tx)
+            left_out = grounded_bees(tx)
+    found["bees"] = with_grounded(found["bees"], left_out)
     state = settings().running()
     found["database"] = _address(settings().database())
     found |= {name: state.get(name) for name in ("gateway", "flower", "started_at")}
@@ -42,6 +47,13 @@ def status(json: show.Json = False) -> None:
     queues = [(q["name"], q["waiting"], q["running"]) for q in found["queues"]]
     show.table(("queue", "waiting", "running"), queues, empty="nothing waits and nothing runs")
     print()
+    if found["config_refused"]:
+        told = found["config_refused"]
+        show.say(
+            f"warning: the configuration {told['source']} was refused at {show.cell(told['at'])}, the older one flies:"
+        )
+        for problem in told["problems"]:
+            show.say(f"  {problem}")
     bees = [
         (
             b["name"],
@@ -50,10 +62,12 @@ def status(json: show.Json = False) -> None:
             b["last_state"],
             b["last_finished"],
             b["next_slot"],
+            b["cannot_fly"],
         )
         for b in found["bees"]
     ]
-    show.table(("bee", "connector", "enabled", "last flight", "ended", "next slot"), bees, empty="there are no bees")
+    names = ("bee", "connector", "enabled", "last flight", "ended", "next slot", "cannot fly")
+    show.table(*show.trimmed(names, bees), empty="there are no bees")
 
 
 def _address(url: str) -> str:

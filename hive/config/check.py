@@ -124,9 +124,12 @@ class _Check:
             return None
         added: dict[str, Any] = {}
         name, own = bee.scrubbing.profile, bee.scrubbing.profiles
-        if name is not None and name in self.known.profiles and name not in own:
-            profiles = {**own, name: dict(self.known.profiles[name])}
-            added["scrubbing"] = bee.scrubbing.model_copy(update={"profiles": profiles})
+        from nectar.scrub.profiles import bases
+
+        needed = [] if name is None else bases(name, {**self.known.profiles, **own})
+        lent = {one: dict(self.known.profiles[one]) for one in needed if one not in own}
+        if lent:
+            added["scrubbing"] = bee.scrubbing.model_copy(update={"profiles": {**own, **lent}})
         if self.missing:
             added["missing"] = tuple(self.missing)
             for reason in self.missing:
@@ -217,7 +220,7 @@ class _Check:
         own = given if isinstance(given, Mapping) else {}
         for one in own:
             try:
-                profile_named(one, own)
+                profile_named(one, {**self.known.profiles, **own})
             except BadProfile as error:
                 self.report(("scrubbing", "profiles", one), str(error))
         known = {**BUILT_IN, **self.known.profiles, **own}

@@ -52,9 +52,62 @@ def explain(model: type, error: Mapping[str, Any], value: Any) -> Explanation:
         return Explanation("is none of the known words", str(context.get("expected", "")), near)
     if kind == "value_error":
         return Explanation(str(context.get("error", "is not allowed")), "")
-    # Pydantic's own words say what is expected: the option's help after them would read as more of that.
-    return Explanation(_lower(error["msg"].replace("Input should be", "should be")))
+    return Explanation(plain(error))
 
 
-def _lower(text: str) -> str:
+def plain(error: Mapping[str, Any]) -> str:
+    """What pydantic finds wrong with a value, in words that need no Python."""
+    kind, context = str(error["type"]), error.get("ctx", {})
+    if kind in _BOUNDS:
+        phrase, name = _BOUNDS[kind]
+        return f"should {phrase.format(context.get(name))}"
+    if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
+        few = kind.endswith("short")
+        number = context.get("min_length" if few else "max_length")
+        unit = "character" if kind.startswith("string") else "item"
+        return f"should have at {'least' if few else 'most'} {number} {unit}{'' if number == 1 else 's'}"
+    for beginning, phrase in _KINDS.items():
+        if kind.startswith(beginning):
+            return f"should be {phrase}"
+    text = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return text[:1].lower() + text[1:]
+
+
+_BOUNDS = {
+    "greater_than_equal": ("be {} or more", "ge"),
+    "greater_than": ("be above {}", "gt"),
+    "less_than_equal": ("be {} or less", "le"),
+    "less_than": ("be below {}", "lt"),
+    "multiple_of": ("be a multiple of {}", "multiple_of"),
+}
+"""By pydantic's name of an error: words, and where its context has the bound."""
+_KINDS = {
+    "bool": "true or false, written without quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "finite_number": "a number, neither infinite nor NaN",
+    "string": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "frozen_set": "a list",
+    "iterable": "a list",
+    "dict": "a map of names and values",
+    "mapping": "a map of names and values",
+    "model": "a map of names and values",
+    "dataclass": "a map of names and values",
+    "datetime": "a date, or a date and time such as 2026-01-31T08:00:00Z",
+    "date": "a date such as 2026-01-31",
+    "timezone": "a date and time with its zone, such as 2026-01-31T08:00:00Z",
+    "time": "a time such as 08:00",
+    "path": "a path",
+    "url": "an address such as https://example.com",
+    "uuid": "a UUID",
+    "enum": "one of the known words",
+    "none_required": "left out, or null",
+    "is_instance_of": "of another kind",
+    "is_subclass_of": "of another kind",
+    "callable_type": "of another kind",
+}
+"""By the beginning of pydantic's name of an error."""

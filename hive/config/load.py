@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hive.config.check import Known, check
 from hive.config.document import Document, environment_document, read_document, without_gc
 from hive.config.fields import fields_of
+from hive.config.forms.companions import check_profiles
 from hive.config.forms.draft import Draft, Place
 from hive.config.forms.environment import SIGNS
 from hive.config.forms.recognise import Found, read_form
@@ -156,6 +157,7 @@ def _fleet(
     examined = Examined(FleetConfig(), files=[document.name for document in documents])
     shared = _companions(read, examined)
     own = shared.get("scrubbing_profiles", {})
+    check_profiles(own, lambda name: examined.companions[f"scrubbing_profiles.{name}"])
     profiles = {name: profile for name, profile in own.items() if profile != BUILT_IN.get(name)}
     known = Known(environ, vault, profiles)
     bees: dict[str, BeeConfig] = {}

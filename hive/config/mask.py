@@ -23,13 +23,15 @@ def masked(bee: BeeConfig) -> dict[str, Any]:
 def secret_places(bee: BeeConfig) -> Iterator[Place]:
     """Places of the block where a secret is written out.
 
-    That is what the connector types as secret, and beyond its options what looks like one by its name.
+    That is what the connector types as secret, and beyond its options what looks like one by its name: also a query
+    parameter of an address or path, `/a?token=...`.
     """
     model = options_of(bee.type)
     typed = [] if isinstance(model, Unbuilt) else secret_texts(model, bee.options)
     found = {place if bee.streams and place[:1] == ("streams",) else ("source", *place): text for place, text in typed}
     for part in ("source", "extras"):
         found |= {(part, *place): text for place, text in secret_looking(getattr(bee, part))}
+    found |= {("streams", *place): text for place, text in secret_looking(bee.streams, named=False)}
     yield from (place for place, text in found.items() if text and has_literal(text))
 
 

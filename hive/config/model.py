@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from hive.config.problems import did_you_mean
-from hive.config.schedule import Blackouts, BlackoutThen, CatchUp, Interval, Mode, Overlap, Schedule, Timezone
+from hive.config.schedule import Blackouts, BlackoutThen, CatchUp, Interval, Jitter, Mode, Overlap, Schedule, Timezone
 from hive.config.triggers import AfterConfig, AfterWritten, OnConfig, OnWritten, named_after, named_events
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
@@ -35,7 +35,7 @@ class ScrubbingConfig(_Part):
     profile: str | None = Field(None, description="name of a scrubbing profile, or null for rules only")
     custom_rules: tuple[dict[str, Any], ...] = Field((), description="rules such as {field: notes, action: replace}")
     profiles: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="profiles of one's own by name: {pii_detection, sensitive_patterns, actions}"
+        default_factory=dict, description="profiles of one's own by name: {extends, pii_detection, actions, ...}"
     )
 
 
@@ -93,7 +93,7 @@ class BeeConfig(_Part):
     catch_up: CatchUp = Field("last", description="what is flown of missed slots: none, last or all")
     catch_up_limit: int = Field(100, ge=1, le=10_000, description="how many missed slots are flown at most")
     overlap: Overlap = Field("skip", description="what a slot does while a flight is open: skip, buffer_one or allow")
-    jitter: float = Field(0.0, ge=0, le=86400, description="seconds by which flights are spread after their slot")
+    jitter: Jitter = Field(0.0, description="seconds by which flights are spread after their slot")
     blackout: Blackouts = Field((), description='times without flights: [{from: "22:00", to: "06:00", days}]')
     blackout_then: BlackoutThen = Field("skip", description="slots of a blackout: skip, or run_after: one at its end")
     start: dt.datetime | None = Field(None, description="no slot comes before this instant")
@@ -173,6 +173,13 @@ class FleetConfig(_Part):
     organizations: dict[str, Any] = Field(
         default_factory=dict, description="{default_organization_id, create_missing_organizations}"
     )
+
+    def by_hand(self) -> list[str]:
+        """Bees that no schedule and no event makes fly."""
+        return [
+            name for name, bee in self.bees.items()
+            if bee.enabled and not (bee.missing or bee.schedules or bee.after or bee.on)
+        ]  # fmt: skip
 
     def flying(self) -> FleetConfig:
         """The same without the bees that cannot fly."""

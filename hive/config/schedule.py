@@ -38,6 +38,8 @@ BlackoutThen = Literal["skip", "run_after"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = 366 * 86400.0
+SHORTEST = 1.0
+"""Seconds between two slots: more flights than that would only wait for each other."""
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _INTERVAL = re.compile(rf"(?=.)(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
 _UNITS = (86400.0, 3600.0, 60.0, 1.0)
@@ -57,6 +59,24 @@ def seconds_of(value: Any) -> float:
     if not 0.001 <= seconds <= LONGEST:  # also refuses NaN
         raise ValueError(f"is no interval: write one {expected}")
     return seconds
+
+
+def rhythm_of(value: Any) -> float:
+    """As `seconds_of`, for slots. Raises ValueError also for what is shorter than `SHORTEST`."""
+    seconds = seconds_of(value)
+    if seconds < SHORTEST:
+        raise ValueError(f"is too short: the shortest interval between flights is {SHORTEST:g}s")
+    return seconds
+
+
+def delay_of(value: Any) -> float:
+    """As `seconds_of`, where 0 is none."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    try:
+        return seconds_of(value)
+    except ValueError:
+        raise ValueError("should be a number of seconds such as 30, or 5m") from None
 
 
 NICKNAMES = {
@@ -125,6 +145,8 @@ def _timezones() -> frozenset[str]:
 
 
 Interval = Annotated[float, BeforeValidator(seconds_of)]
+Rhythm = Annotated[float, BeforeValidator(rhythm_of)]
+Jitter = Annotated[float, BeforeValidator(delay_of), Field(ge=0, le=86400)]
 Cron = Annotated[str, AfterValidator(check_cron)]
 Timezone = Annotated[str, AfterValidator(check_timezone)]
 ScheduleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -143,13 +165,13 @@ class Schedule:
 
     name: ScheduleName = "default"
     cron: Cron | None = None
-    every: Interval | None = None
+    every: Rhythm | None = None
     timezone: Timezone = "UTC"
     mode: Mode = "continuous"
     catch_up: CatchUp = "last"
     catch_up_limit: Annotated[int, Field(ge=1, le=10_000)] = 100
     overlap: Overlap = "skip"
-    jitter: Annotated[float, Field(ge=0, le=86400)] = 0.0
+    jitter: Jitter = 0.0
     blackout: Blackouts = ()
     blackout_then: BlackoutThen = "skip"
     start: datetime | None = None

@@ -16,6 +16,11 @@ _SHORT: dict[str, Any] = {
         "anyOf": [{"type": "string"}, {"type": "object"}],
     },
     "every": {"description": "an interval such as 5m, or seconds", "type": ["string", "number"]},
+    "jitter": {
+        "description": BeeConfig.model_fields["jitter"].description or "",
+        "type": ["string", "number"],
+        "default": 0.0,
+    },
 }
 _OPEN = ("schedules", "blackout", "after", "on", "transform", "streams", "source", "debounce", "leg", "honey_jar")
 """What may be written in several ways: an editor tells what it is for, and `hive config check` whether it is right."""

@@ -16,6 +16,8 @@ from hive.ledger.db import Database
 
 STOPPED = ("cancelled", "bee_disabled", "superseded")
 """Codes that say that the reading of a flight was ended: see hive/flight/cancel.py."""
+FIELDS = 500
+"""Fields whose scrubbing is counted one by one, of a landing and of a flight: members of objects may have any name."""
 _COUNTS = ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
 
 
@@ -25,7 +27,7 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     Two last landings may both come here: the second finds it closed.
     """
     with db.single() as tx:
-        found = tx.run("totals", flight=flight, day=day).fetchone()
+        found = tx.run("totals", flight=flight, day=day, fields=FIELDS).fetchone()
         if found is None:
             return None
         unbalanced = _balance(found)
@@ -35,6 +37,7 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
             state = "cancelled"
         counts = {n: getattr(found, n) for n in _COUNTS}
         values = {"flight": flight, "state": state, "error": Jsonb(error) if error else None, **counts}
+        values["scrubbed"] = found.scrubbed
         values["changed"] = bool(found.landed or found.deleted)
         if found.mode != "snapshot":
             return state if tx.run("close_flight", **values).fetchone() else None

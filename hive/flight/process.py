@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from hive import crash
 from hive.errors import HiveError, StaleFence
+from hive.flight.counted import Line, as_json, counted
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.task import Left, Task
 from hive.jars import land
@@ -70,6 +72,8 @@ class Work:
     raised: pl.DataFrame = field(default_factory=pl.DataFrame)
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String)))
     chunks: pl.DataFrame | None = None
+    taken_out: Callable[[set[str]], list[Line]] = field(default=lambda _: [])
+    """What was scrubbed from the records of these keys, counted."""
 
 
 def process(task: Task, rt: Runtime) -> Left:
@@ -214,6 +218,7 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     work.frame = frame
     if work.rt.settings.search:
         work.chunks = pieces(refined.table, kept["key_hash"], document=work.meta.document)
+    work.taken_out = partial(counted, refined.removed, kept["key_hash"], action_of=scrubber.scrubber.action_of)
     _learn(work, refined.table, transformed=scrubber.transform is not None)
 
 
@@ -309,7 +314,9 @@ def _land(work: Work) -> bool:
             "deleted": deleted,
             "quarantined": sum(b.records for b in work.bad),
         }
-        waiting = complete_part(tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts)
+        waiting = complete_part(
+            tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts, scrubbed=work.taken_out(written)
+        )
         crash.point("process:before-commit")
     crash.point("process:after-commit")
     return waiting
@@ -362,12 +369,13 @@ def complete_part(
     counts: dict[str, int],
     *,
     dead: bool = False,
+    scrubbed: Sequence[Line] = (),
 ) -> bool:
     """The end of a landing: receipt, the payload's removal, the task's end, and last the watermark."""
     part = tx.run(
         "complete_part", day=task.day, id=task.id, queue=task.queue, batch=task.batch, checkpoint=checkpoint, seq=seq,
         row_from=task.row_from, row_to=task.row_to, flight=task.flight, dead=dead, few=settings.hints_per_queue // 2,
-        **counts,
+        scrubbed=as_json(scrubbed), **counts,
     ).fetchone()  # fmt: skip
     assert part is not None
     if part.behind:

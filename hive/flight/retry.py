@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hive.flight.counted import as_json, merged
 from hive.flight.process import Work, land_frame, prepare
 from hive.flight.seal import unpack
 from hive.flight.task import Task
@@ -20,13 +21,14 @@ from hive.runtime import Runtime
 from hive.vault.envelope import Unsealable
 
 _ENTRY = """
-SELECT q.*, b.name AS bee_name, b.tenant, b.queue, b.config_version, j.name AS jar_name, j.part
+SELECT q.*, b.name AS bee_name, b.tenant, b.queue, b.config_version, j.name AS jar_name, j.part,
+       to_regclass(format('hive.honey_%%s', j.part)) IS NULL AS gone
   FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee JOIN hive.jar j ON j.id = q.jar WHERE q.id = %(id)s
 """
 
 
 class NotRetriable(LookupError):
-    """There is no such entry, it is not open, or it holds no record."""
+    """There is no such entry, it is not open, it holds no record, or its jar is gone."""
 
 
 class _Everything:
@@ -58,8 +60,19 @@ def retry(rt: Runtime, number: int) -> Retried:
         if work.bad:
             quarantine(tx, rt.keyring(work.task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
         tx.psycopg.execute("UPDATE hive.quarantine SET state = 'retried', body = '' WHERE id = %s", [number])
+        _count(tx, work, written)
         mark_changed(tx, work.place.jar)
     return Retried(len(written), work.superseded + work.frame.height - len(written), len(work.bad))
+
+
+def _count(tx: Transaction, work: Work, written: set[str]) -> None:
+    """What was taken out counts for the flight that collected the record."""
+    lines = work.taken_out(written)
+    if lines:
+        told = tx.psycopg.execute("SELECT scrubbed FROM hive.flight WHERE id = %s FOR UPDATE", [work.place.flight])
+        row = told.fetchone()
+        total = as_json(merged(row[0] if row else None, lines))
+        tx.psycopg.execute("UPDATE hive.flight SET scrubbed = %s WHERE id = %s", [total, work.place.flight])
 
 
 def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
@@ -70,6 +83,11 @@ def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
         raise NotRetriable(f"no quarantined record has the number {number}; `hive quarantine list` names them")
     if row.state != "open":
         raise NotRetriable(f"the quarantined record {number} is {row.state} already")
+    if row.gone:
+        raise NotRetriable(
+            f"the quarantined record {number} belongs to the snapshot {row.jar_name!r}, which did not end well and is "
+            f"gone: `hive retry {row.flight}` flies the snapshot anew, `hive quarantine drop {number}` gives it up"
+        )
     _, key = rt.keyring(row.tenant).key("quarantine")
     try:
         table, meta, _ = unpack(open_record(key, row.checkpoint, row.seq, row.row, row.body))

@@ -34,6 +34,7 @@ class VersionedScrubber:
     scrubber: DataScrubber | Both
     number: int
     transform: Transform | None = None
+    keys: PseudonymKeys | None = None
 
 
 class Scrubbers:
@@ -45,6 +46,8 @@ class Scrubbers:
     def of(self, tx: Transaction | None, task: Task, keys: PseudonymKeys) -> VersionedScrubber:
         """The scrubber of a task's bee, with its tenant's keys. `tx` is needed the first time only.
 
+        Where `tx` is given and the keys are others than before (one was rotated), it is made anew.
+
         A flight that began under an older configuration goes through the scrubbers of both; its steps are its own.
         Raises BadTransform where this process does not find their functions.
         """
@@ -52,7 +55,8 @@ class Scrubbers:
         from nectar.scrub.both import Both
 
         at = (task.bee, task.config_version, task.newest_config)
-        if at not in self._made:
+        made = self._made.get(at)
+        if made is None or (tx is not None and made.keys is not keys):
             assert tx is not None
             row = tx.psycopg.execute(_SCRUBBING, [task.config_version, task.bee]).fetchone()
             newest, pinned, steps = row or (None, None, None)
@@ -60,7 +64,7 @@ class Scrubbers:
             if pinned is not None and pinned.get("scrubbing") != newest:
                 scrubber = Both(DataScrubber(pinned.get("scrubbing"), keys=keys), DataScrubber(newest, keys=keys))
             transform = _transform(steps if pinned is None else pinned.get("transform"))
-            self._made[at] = VersionedScrubber(scrubber, _number(scrubber, transform), transform)
+            self._made[at] = VersionedScrubber(scrubber, _number(scrubber, transform), transform, keys)
         self._made.move_to_end(at)
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)

@@ -7,8 +7,10 @@ Two ways to sign are understood, each with HMAC-SHA-256 under the bee's secret:
 
 A secret of fewer than 16 bytes is no key: with one, no message is let in.
 
-A message is known again by what is signed: by its id with Standard Webhooks, by its body with GitHub's way. A second
-one starts nothing, and its sender is told that it is known.
+A message is known again by its id: webhook-id with Standard Webhooks, X-GitHub-Delivery and the like (`DELIVERY_IDS`)
+with GitHub's way, which does not sign it. Without one it is known by its body, for ten minutes: a sender that got no
+answer comes again within that time, and a later message may say the same once more. A second one starts nothing, and
+its sender is told that it is known.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ TOLERANCE = 300
 """Seconds by which the time of a message may differ from ours."""
 SHORTEST_KEY = 16
 """Bytes of a key below which it could be guessed; the empty one is known to everybody."""
+DELIVERY_IDS = ("x-github-delivery", "x-gitea-delivery", "x-forgejo-delivery", "idempotency-key")
+"""Headers that name one delivery among those that are signed in GitHub's way; the first that is there counts."""
+SAME_BODY = 600.0
+"""Seconds for which a body counts once, where nothing else names the message."""
 _PATIENCE = 10.0
 _BODY_PATIENCE = 10.0
 """Seconds within which the whole body must be here: whoever sends it has shown no signature yet."""
@@ -97,8 +103,9 @@ class Receiver:
         number, tenant, events = bee
         event_id = signed_id(headers, body, self._secrets(name, tenant, events), time.time())
         sealed = wrap(self._hive_key().key, body, f"inbox|{number}|{event_id}".encode())
+        window = SAME_BODY if event_id.startswith("body:") else None
         with self._db.single() as tx:
-            row = tx.run("receive", bee=number, event_id=event_id, body=sealed).fetchone()
+            row = tx.run("receive", bee=number, event_id=event_id, body=sealed, window=window).fetchone()
         return None if row is None else int(row.id)
 
     def _secrets(self, name: str, tenant: str, events: Any) -> list[str]:
@@ -171,7 +178,8 @@ def signed_id(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], n
     for secret in secrets:
         expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
         if _same(given.lower(), expected):
-            return f"body:{expected}"
+            told = next((headers[name] for name in DELIVERY_IDS if _ID.fullmatch(headers.get(name, ""))), None)
+            return f"body:{expected}" if told is None else f"delivery:{told}"
     raise Refused("the signature is not that of the body")
 
 

@@ -3,7 +3,7 @@
 The migrations create them; a test holds the migrated database against this module. Groups, in order: who flies (bee,
 schedule, slot, listener), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease),
 limits, what landed (jar, stream, honey, chunk, quarantine, pollen, seen), what feeds others (event, inbox, consumer),
-who works (worker, queue), secrets (vault_secret).
+who works (worker, queue), secrets (vault_secret), and what people did with them (audit).
 
 `task`, `batch`, `payload`, `receipt` and `event` are partitioned by the flight's day and dropped, never deleted;
 `honey` and `chunk` are partitioned by `part` (0 to 15 are shared by ordinary jars, a snapshot jar has its own).
@@ -146,6 +146,11 @@ flight = Table(
     Column("started_at", Instant),
     Column("finished_at", Instant),
     Column("error", JSONB, comment="class, code, place, advice"),
+    Column(
+        "scrubbed",
+        JSONB,
+        comment="the sums of its receipts: [{field, kind, action, count}]; null: nothing, or not closed yet",
+    ),
     Index("flight_of_bee", "bee", "created_at"),
     Index("flight_open", "bee", postgresql_where=text("state IN ('queued', 'running')")),
     postgresql_with={"fillfactor": "70"},
@@ -239,6 +244,11 @@ receipt = Table(
     Column("deleted", Integer, nullable=False),
     Column("quarantined", Integer, nullable=False),
     Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column(
+        "scrubbed",
+        JSONB,
+        comment="what this landing took out of the records it wrote: [{field, kind, action, count}]; null: nothing",
+    ),
     PrimaryKeyConstraint("day", "checkpoint", "seq", "row_from"),
     Index("receipt_of_flight", "flight"),
     postgresql_partition_by="RANGE (day)",
@@ -432,6 +442,7 @@ event = Table(
     Column("handled_at", Instant, comment="when the listeners were told"),
     PrimaryKeyConstraint("day", "id"),
     Index("event_waiting", "id", postgresql_where=text("handled_at IS NULL")),
+    Index("event_refused", "id", postgresql_where=text("kind = 'config_refused'")),
     postgresql_partition_by="RANGE (day)",
 )
 
@@ -494,4 +505,21 @@ vault_secret = Table(
     Column("body", LargeBinary, nullable=False),
     Column("created_at", Instant, nullable=False, server_default=text("now()")),
     PrimaryKeyConstraint("tenant", "path", "version"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("at", Instant, nullable=False, server_default=NOW),
+    Column("who", Text, nullable=False, comment="user of the operating system, and the machine"),
+    Column("action", Text, nullable=False, comment="detokenize, detokenize:refused, rotate"),
+    Column("tenant", Text, nullable=False),
+    Column(
+        "body",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="kinds, key ids, counts and the reason given; never a value",
+    ),
 )

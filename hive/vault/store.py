@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
@@ -43,6 +43,14 @@ class MissingSecret(LookupError):
         super().__init__(f"there is no secret {path!r} in the vault: set it with `hive vault set {path}`{self.hint}")
 
 
+class OwnSecret(NamedTuple):
+    """One version of a secret of the hive itself."""
+
+    path: str
+    version: int
+    value: bytes
+
+
 class SecretInfo(NamedTuple):
     path: str
     version: int
@@ -66,13 +74,7 @@ class Vault:
         """
         check_path(path)
         _check_value(path, value, shortest)
-        for _ in range(_ATTEMPTS):
-            with self._engine.begin() as connection:
-                newest = connection.scalar(sa.select(sa.func.max(vault_secret.c.version)).where(*self._at(path)))
-                version = (newest or 0) + 1
-                if self._insert(connection, path, version, value):
-                    return version
-        raise RuntimeError(f"the secret {path!r} is being set by others without end: try again")
+        return self._store(path, value)
 
     def get(self, path: str) -> str | bytes:
         """The newest version, as the type it was set with. Raises MissingSecret, or Unsealable."""
@@ -126,8 +128,45 @@ class Vault:
             raise Unsealable(f"the secret {path!r} is not what the hive put there", code="wrong_seal")
         return found
 
+    def renew(self, path: str, value: bytes) -> int:
+        """Store a new version at a reserved path and return its number; the older ones stay."""
+        if not path.startswith(RESERVED) or not _PATH.fullmatch(path):
+            raise BadSecret(f"{path!r} is no path of the hive's own")
+        return self._store(path, value)
+
+    def own(self, below: str) -> Sequence[OwnSecret]:
+        """All versions of the hive's own secrets at paths that start so, the newest of each path first."""
+        c = vault_secret.c
+        query = (
+            sa.select(c.path, c.version, c.key_id, c.wrapped_key, c.body)
+            .where(c.tenant == self.tenant, c.path.startswith(RESERVED), c.path.startswith(below, autoescape=True))
+            .order_by(c.path, c.version.desc())
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        found = ((row.path, row.version, self._opened(row.path, row)) for row in rows)
+        return [OwnSecret(path, version, value) for path, version, value in found if isinstance(value, bytes)]
+
+    def renewals(self, below: str) -> int:
+        """How often secrets at reserved paths that start so were renewed."""
+        c = vault_secret.c
+        query = sa.select(sa.func.count()).where(
+            c.tenant == self.tenant, c.path.startswith(below, autoescape=True), c.version > 1
+        )
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or 0
+
     def _at(self, path: str) -> tuple[sa.ColumnElement[bool], ...]:
         return vault_secret.c.tenant == self.tenant, vault_secret.c.path == path
+
+    def _store(self, path: str, value: str | bytes) -> int:
+        for _ in range(_ATTEMPTS):
+            with self._engine.begin() as connection:
+                newest = connection.scalar(sa.select(sa.func.max(vault_secret.c.version)).where(*self._at(path)))
+                version = (newest or 0) + 1
+                if self._insert(connection, path, version, value):
+                    return version
+        raise RuntimeError(f"the secret {path!r} is being set by others without end: try again")
 
     def _insert(self, connection: sa.Connection, path: str, version: int, value: str | bytes) -> bool:
         """False: another process has stored this version."""
@@ -149,8 +188,10 @@ class Vault:
         newest = sa.select(c.version, c.key_id, c.wrapped_key, c.body).order_by(c.version.desc()).limit(1)
         with self._engine.connect() as connection:
             row = connection.execute(newest.where(*self._at(path))).one_or_none()
-        if row is None:
-            return None
+        return None if row is None else self._opened(path, row)
+
+    def _opened(self, path: str, row: Any) -> str | bytes:
+        """The value of a row of the vault. Raises Unsealable."""
         if row.key_id != self._key.key_id:
             raise Unsealable(
                 f"the secret {path!r} is sealed with the hive key {row.key_id}, and this process has the hive key "

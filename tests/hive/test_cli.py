@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 import hive.cli
 from hive.flight.work import run
+from hive.jars.jar import drop_snapshot
 from tests.hive.command import bare_hive, hive_command
 from tests.hive.nest import Nest, make_nest, nest, write
 
@@ -35,8 +36,8 @@ EXPECTED = {
     "config convert", "config schema", "config history", "config rollback",
     "jars", "jar show", "jar export", "search", "config check", "config show", "reload", "quarantine list",
     "quarantine show", "quarantine retry", "quarantine drop", "lease list", "lease release", "vault set", "vault list",
-    "vault delete", "user add", "user list", "user remove", "audit verify", "erase", "doctor", "worker", "beat",
-    "janitor", "gateway", "flower",
+    "vault delete", "vault rotate", "vault detokenize", "vault audit", "user add", "user list", "user remove",
+    "audit verify", "erase", "doctor", "worker", "beat", "janitor", "gateway", "flower", "scrub text", "scrub preview",
 }  # fmt: skip
 LATER = {"user add", "user list", "user remove", "audit verify", "erase"}
 """Commands that are agreed and not built yet."""
@@ -91,7 +92,7 @@ class TestHelp:
             assert parameter.help, f"{parameter.name} of `hive {name}` has no help"
             assert " ".join(parameter.help.split()) in shown
 
-    @pytest.mark.parametrize("name", ["", "jar", "config", "quarantine", "lease", "vault"])
+    @pytest.mark.parametrize("name", ["", "jar", "config", "quarantine", "lease", "vault", "scrub"])
     def test_a_list_of_commands_has_whole_sentences(self, bare_hive, name):
         said = bare_hive(*name.split(), "--help")
 
@@ -162,15 +163,16 @@ class TestWrongUse:
     @pytest.mark.parametrize(
         ("variable", "value", "told"),
         [
-            ("LEASE", "-1", "greater than 0"), ("LEASE", "nan", "finite"),
+            ("LEASE", "-1", "above 0"), ("LEASE", "nan", "neither infinite nor NaN"),
             ("LEASE", "2", "no less than HIVE_LEASE (2)"),
-            ("HEARTBEAT", "10", "no less than HIVE_LEASE (10)"), ("JANITOR", "0", "greater than 0"),
-            ("LEG", "-1", "equal to 0"), ("LANDING_LIMIT", "inf", "finite"), ("BATCH_WAIT", "-0.5", "equal to 0"),
-            ("BATCH_ROWS", "0", "equal to 1"), ("BATCH_BYTES", "0", "equal to 1"), ("VALUE_LIMIT", "0", "equal to 1"),
-            ("HINTS_PER_QUEUE", "0", "equal to 1"), ("PENDING_BYTES", "0", "equal to 1"),
-            ("PENDING_BYTES_PER_FLIGHT", "-5", "equal to 1"), ("MAX_ATTEMPTS", "0", "equal to 1"),
-            ("RETENTION_DAYS", "-1", "equal to 1"), ("GATEWAY_PORT", "65536", "65535"),
-            ("FLOWER_PORT", "-1", "equal to 0"),
+            ("HEARTBEAT", "10", "no less than HIVE_LEASE (10)"), ("JANITOR", "0", "above 0"),
+            ("LEG", "-1", "0 or more"), ("LANDING_LIMIT", "inf", "neither infinite"),
+            ("BATCH_WAIT", "-0.5", "0 or more"),
+            ("BATCH_ROWS", "0", "1 or more"), ("BATCH_BYTES", "0", "1 or more"), ("VALUE_LIMIT", "0", "1 or more"),
+            ("HINTS_PER_QUEUE", "0", "1 or more"), ("PENDING_BYTES", "0", "1 or more"),
+            ("PENDING_BYTES_PER_FLIGHT", "-5", "1 or more"), ("MAX_ATTEMPTS", "0", "1 or more"),
+            ("RETENTION_DAYS", "-1", "1 or more"), ("GATEWAY_PORT", "65536", "65535 or less"),
+            ("FLOWER_PORT", "-1", "0 or more"),
             ("LOG_LEVEL", "loud", "'WARNING'"),
         ],
     )  # fmt: skip
@@ -263,6 +265,26 @@ class TestWithoutAHive:
         assert [said.code for said in found.values()] == [0, 0]
         assert found["check"].json["ok"] is True
         assert [stream["stream"] for stream in found["schema"].json] == ["rows"]
+
+    @pytest.mark.parametrize(
+        ("file", "content", "key", "told"),
+        [
+            ("a.csv", "id,e-mail\n1,a\n", "idd", "did you mean 'id'?"),
+            ("a.jsonl", json.dumps(ADA), ["id", "nmae"], "did you mean 'name'?"),
+            ("a.csv", "id;mail\n1;a\n", "customer", "expected some of id, mail"),
+        ],
+    )
+    def test_a_key_that_is_no_column_is_named(self, bare_hive, tmp_path, file, content, key, told):
+        (tmp_path / file).write_text(content)
+        streams = {"rows": {"patterns": file, "key": key}}
+        block = {"type": "local", "source": {"path": str(tmp_path)}, "streams": streams}
+        (tmp_path / "bees.yaml").write_text(yaml.safe_dump({"bees": {"people": block}}))
+
+        said = bare_hive("check", "people", "--config", "bees.yaml")
+
+        assert (said.code, said.out) == (2, "")
+        assert "bee 'people', field 'streams.rows.key': the source has no column" in said.err
+        assert told in said.err
 
     def test_a_source_that_cannot_be_read_is_a_failure_that_names_bee_and_field(self, bare_hive, tmp_path):
         block = {"type": "local", "source": {"path": str(tmp_path / "gone")}}
@@ -445,6 +467,17 @@ class working:  # noqa: N801 - reads as a verb: with working(nest)
         self._over.set()
         self._thread.join()
 
+    def test_a_flight_that_set_everything_aside_is_warned_of(self, nest, hive):
+        (nest.register() / "a.jsonl").write_text('{"idd": 1}\n{"idd": 2}\n')
+        flight = nest.land().flight
+
+        one, many = hive("flight", flight), hive("flights", "--json").json
+
+        assert (many[0]["state"], many[0]["error"]) == ("complete", None)
+        assert many[0]["warning"] == "all 2 records were set aside and none landed: hive quarantine list"
+        assert many[0]["warning"] in one.out
+        assert many[0]["warning"] in hive("flights").out
+
 
 class TestConfig:
     BROKEN = f"""\
@@ -490,7 +523,9 @@ bees:
         file.write_text("bees: {people: {type: local, source: {path: /tmp}}}")
 
         assert bare_hive("config", "check", file).code == 0
-        assert bare_hive("config", "check", file, "--json").json == {"ok": True, "bees": ["people"]}
+        assert bare_hive("config", "check", file, "--json").json == {
+            "ok": True, "bees": ["people"], "by_hand": ["people"]
+        }  # fmt: skip
 
     @pytest.mark.parametrize("content", [None, "", "bees: [", "bees: 7", "\0"])
     def test_a_file_that_is_no_configuration_is_refused_by_name(self, bare_hive, tmp_path, content):
@@ -613,6 +648,25 @@ class TestQuarantine:
         assert "--full-refresh" in said.err
         assert "'people'" in said.err
         assert SECRET not in said.out + said.err
+
+    def test_a_record_of_a_snapshot_that_is_gone_says_so_and_what_is_next(self, hive, make_nest, monkeypatch):
+        nest = make_nest(value_limit=100)
+        write(nest.register() / "a.jsonl", [ADA, {**BEN, "note": "n" * 200}])
+        flight = nest.fly(mode="snapshot")
+        nest.drain(kinds=["plan", "collect"])
+        nest.drain(kinds=["process"])
+        nest.run("UPDATE hive.flight SET state = 'failed' WHERE id = %s", flight)
+        jar, part = nest.rows("SELECT id, part FROM hive.jar WHERE kind = 'snapshot'")[0]
+        with nest.rt.db.transaction() as tx:
+            drop_snapshot(tx, jar, part)
+        number = hive("quarantine", "list", "--json").json[0]["id"]
+
+        said = hive("quarantine", "retry", number)
+
+        assert (said.code, said.out) == (2, "")
+        assert "is gone" in said.err
+        assert f"`hive retry {flight}`" in said.err
+        assert f"`hive quarantine drop {number}`" in said.err
 
     def test_another_hive_key_opens_nothing_and_the_message_says_which_is_needed(self, hive, large):
         number = hive("quarantine", "list", "--json").json[0]["id"]

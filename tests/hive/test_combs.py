@@ -310,7 +310,7 @@ class TestCustomCombs:
 
         told = str(caught.value)
         assert f"{folder / 'a.yml'}:2: comb 'a', subtyp is no known option; did you mean 'subtype'?" in told
-        assert f"{folder / 'a.yml'}:3: comb 'a', extraction should be a valid dictionary" in told
+        assert f"{folder / 'a.yml'}:3: comb 'a', extraction should be a map of names and values" in told
         assert "comb 'a', subtype is missing" in told
         assert "comb 'b': uses the parameter 'hots', which is not declared" in told
         assert "comb 'b', connection.port: holds what is no placeholder: write {{ param.NAME }}" in told

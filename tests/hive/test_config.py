@@ -119,7 +119,7 @@ class TestLoad:
             "field 'catch_up': is none of the known words, expected 'none', 'last' or 'all'; did you mean 'last'?",
             "hive.yaml:7: bee 'post', field 'source.host': is missing, expected server name or address",
             "field 'source.hots': is no known option; did you mean 'host'?",
-            "field 'source.port': should be a valid integer",
+            "field 'source.port': should be a whole number",
             "field 'source.password': the environment variable PASWORD is missing: set it; did you mean 'PASSWORD'?",
             "field 'streams.cards.cursr': is no known option; did you mean 'cursor'?",
             "field 'honey_jar': is too long or holds a character that is not allowed, expected a letter or digit",
@@ -178,9 +178,9 @@ class TestLoad:
             ("bees: {}\nmore: 1", "hive.yaml:2: the key 'more' is not known here"),
             ("bees: {a: 1}", "must be a map with `type`"),
             ("bees: {a: {}}", "bee 'a', field 'type': is missing"),
-            ("bees: {a: {type: 5}}", "field 'type': should be a valid string"),
-            ("bees: {a: {type: village, source: [x]}}", "field 'source': should be a valid dictionary"),
-            ("bees: {a: {type: village, source: {host: a}, streams: [x]}}", "field 'streams': should be a valid dict"),
+            ("bees: {a: {type: 5}}", "field 'type': should be text"),
+            ("bees: {a: {type: village, source: [x]}}", "field 'source': should be a map of names and values"),
+            ("bees: {a: {type: village, source: {host: a}, streams: [x]}}", "field 'streams': should be a map"),
             ("bees: {a: {type: village, source: {host: a, streams: {x: {kee: 1}}}}}", "field 'source.streams.x.kee'"),
             (f"bees: {{a: *{CANARY}}}", "is not YAML: found undefined alias"),
             (f"bees: {{a: !{CANARY} x}}", "is not YAML: could not determine a constructor"),
@@ -218,7 +218,10 @@ class TestLoad:
         """)
 
         form = "expected {field: NAME, action: ACTION} or {pattern: REGEX, action: ACTION}"
-        actions = "expected one of hash_with_salt, keep, mask_partial, redaction, removal, remove, replace"
+        actions = (
+            "expected one of generalise, generalize, hash_with_salt, keep, mask_partial, redaction, removal, remove, "
+            "replace, tokenise, tokenize"
+        )
         profiles = f"expected one of {', '.join(BUILT_IN)}"
         assert [line.partition(" field 'scrubbing.")[2] for line in found] == [
             "profile': no profile is named 'gdpr_complaint'; did you mean 'gdpr_compliant'?",
@@ -245,8 +248,8 @@ class TestLoad:
         found = complaints("bees: {a: {type: village, source: {host: a, port: many}, catch_up_limit: 0}}")
 
         assert [line.partition("field ")[2] for line in found] == [
-            "'catch_up_limit': should be greater than or equal to 1",
-            "'source.port': should be a valid integer, unable to parse string as an integer",
+            "'catch_up_limit': should be 1 or more",
+            "'source.port': should be a whole number",
         ]
 
     def test_the_very_word_is_never_suggested(self):
@@ -332,7 +335,7 @@ class TestSchedulesInConfig:
             ({"schedules": {"a": {"every": "5m"}}, "jitter": -1}, "field 'jitter'"),
             ({"schedules": {"a@b": {"every": "5m"}}}, "field 'schedules.a@b.name'"),
             ({"schedules": [{}]}, "field 'schedules.0': needs either"),
-            ({"schedules": 5}, "field 'schedules': should be a valid tuple"),
+            ({"schedules": 5}, "field 'schedules': should be a list"),
             ({"schedule": {"cron": "x"}}, "field 'schedule.cron': is no cron"),
             ({"schedule": 5}, "field 'schedule'"),
             ({"every": True}, "field 'every': is no interval"),

@@ -107,6 +107,28 @@ class TestShow:
         assert said.json["origin"]["bees.jira-prod.source.base_url"] == "CONNECTOR_JIRA_PROD_BASE_URL"
         assert said.json["bees"]["aws"]["every"] == 3600
 
+    def test_a_secret_among_query_parameters_is_masked_wherever_it_stands(self, bare_hive, tmp_path):
+        streams = {
+            "a": {"path": f"/a?page=1&access_token={SECRET}", "key": "id"},
+            "b": {"path": "/b?token=${TOKEN}&api_key={{ vault:b/key }}", "key": "token", "params": {"sig": "x"}},
+            "c": {"path": "/c", "params": {"api_key": SECRET, "page": 1}},
+        }
+        source = {"base_url": f"https://u:{SECRET}@desk.example.com"}
+        extras = {"hook": f"https://x.example/?Api%5FKey={SECRET}", "see": "https://x.example/?page=key"}
+        bees = {"desk": {"type": "rest", "source": source, "streams": streams, "extras": extras}}
+        (tmp_path / "hive.json").write_text(json.dumps({"bees": bees}))
+
+        shown, text = bare_hive("config", "show", "hive.json", "--json"), bare_hive("config", "show", "hive.json").out
+        converted = bare_hive("config", "convert", "hive.json")
+
+        desk = shown.json["bees"]["desk"]
+        assert [desk["streams"][name]["path"] for name in "abc"] == ["********", streams["b"]["path"], "/c"]
+        assert desk["streams"]["b"]["key"] == "token"
+        assert desk["streams"]["c"]["params"] == {"api_key": "********", "page": 1}
+        assert desk["extras"] == {"hook": "********", "see": extras["see"]}
+        assert SECRET not in shown.out + text + converted.out + converted.err
+        assert "path: ${DESK_STREAMS_A_PATH}" in converted.out.replace('"', "").replace("'", "")
+
 
 class TestConvert:
     def test_it_writes_the_native_form_and_names_variables(self, bare_hive, folder):
@@ -189,7 +211,7 @@ class TestCheckAgainstTheHive:
 
         said = hive("config", "check", file, "--json")
 
-        assert (said.code, said.json) == (0, {"ok": True, "bees": ["a", "c"]})
+        assert (said.code, said.json) == (0, {"ok": True, "bees": ["a", "c"], "by_hand": ["c"]})
 
     def test_a_bee_of_another_file_is_doubted(self, nest, hive, file, tmp_path):
         nest.rt.vault().set("desk/token", SECRET)

@@ -132,7 +132,7 @@ class TestMistakes:
             "a.yml:10: bee 'two', field 'processing.target_honey_jar': is too long or holds a character that is not "
             "allowed, expected a letter or digit, then letters, digits, '_', '.' and '-', 62 at most",
             "a.yml:10: bee 'two', field 'processing.scrubbing_profile': no profile is named 'nosuch', "
-            "expected one of gdpr_compliant, financial_data",
+            "expected one of gdpr_compliant, financial_data, ccpa, hipaa, pci_dss, soc2",
             "b.json:2: bee 'three', field 'type': no connector is named 'jirra'; did you mean 'jira'?",
             "b.json:3: bee 'three', field 'pollIntervalMs': should be above 0: milliseconds",
             "b.json:4: bee 'three', field 'maxRetries': should be a number, written without quotes",
@@ -169,7 +169,8 @@ class TestMistakes:
             "'identity_hive.passkey_config.enabled': should be true or false",
             "'hive_connection_pool.global_settings.max_total_connections': should not be negative",
             "'hive_connection_pool.global_settings.idle_timout': is no known key; did you mean 'idle_timeout'?",
-            "'scrubbing_profiles.mine': profile 'mine': 'email_adresses' is listed but has no action",
+            "'scrubbing_profiles.mine': profile 'mine': nothing can be found under 'email_adresses'; did you mean "
+            "'email_addresses'?",
         ]
 
     def test_variables_are_told_by_name(self, write):
@@ -195,7 +196,7 @@ class TestBadInput:
              "grows too large when its aliases are written out"),
             ("[" * 100_000 + "]" * 100_000, "is nested too deeply"),
             ("bees: {a: {type: local, sorce: {path: /x}}}", "is no known option; did you mean 'source'?"),
-            ("bees: {a: {type: local, source: {path: 7}}}", "field 'source.path': should be a valid string"),
+            ("bees: {a: {type: local, source: {path: 7}}}", "field 'source.path': should be text"),
             ("bees: {a: {type: local, source: {path: /x, max_files: '7'}}}", "field 'source.max_files': is text, expe"),
             ("bees: {a: {type: local, enabled: 'yes', source: {path: /x}}}", "field 'enabled': is text, expected a numb"),
             ("bees: {a: {type: local, timezone: Mars/Base, source: {path: /x}}}", "is no time zone of the IANA list"),
@@ -329,7 +330,7 @@ workers = st.fixed_dictionaries(
     },
 )
 polled = st.fixed_dictionaries(
-    {"type": st.sampled_from(["NOAA_WEATHER", "KAFKA", "rest"]), "pollIntervalMs": st.integers(1, 31_536_000_000)},
+    {"type": st.sampled_from(["NOAA_WEATHER", "KAFKA", "rest"]), "pollIntervalMs": st.integers(1000, 31_536_000_000)},
     optional={
         "requestTimeoutMs": st.integers(1, 86_400_000), "maxRetries": st.integers(0, 9), "outputStream": texts,
         "enabled": st.booleans(), "retryConfig": st.fixed_dictionaries({"baseDelayMs": millis}),
@@ -454,3 +455,45 @@ def test_other_systems_words_for_our_connectors(word, ours):
 )  # fmt: skip
 def test_what_looks_like_a_secret(name, secret):
     assert is_secret_name(name) is secret
+
+    def test_a_profile_brings_along_those_that_it_extends(self, write):
+        profiles = {
+            "ours": {"extends": "gdpr_compliant", "actions": {"email_addresses": "remove"}},
+            "theirs": {"extends": "ours", "pii_detection": ["urls"], "default_action": "replace"},
+            "other": {"pii_detection": ["urls"], "default_action": "remove"},
+        }
+        mine = {"extends": "ours", "custom_rules": [{"field": "$.people[*].note", "action": "remove"}]}
+        bees = {
+            "a": {"type": "local", "source": {"path": "/x"}, "scrubbing": {"profile": "theirs"}},
+            "b": {
+                "type": "local", "source": {"path": "/x"}, "scrubbing": {"profile": "mine", "profiles": {"mine": mine}}
+            },
+        }  # fmt: skip
+        other = {"scrubbing_profiles": {"ours": profiles.pop("ours")}}
+        fleet = load(write(a__json={"scrubbing_profiles": profiles}, b__json={"bees": bees}, c__json=other))
+
+        assert set(fleet.bee("a").scrubbing.profiles) == {"theirs", "ours"}
+        assert set(fleet.bee("b").scrubbing.profiles) == {"mine", "ours"}
+        from nectar.scrub import DataScrubber
+
+        for one in ("a", "b"):
+            record = {"people": [{"note": "x"}], "mail": "ann@example.com"}
+            scrubbed = DataScrubber(fleet.bee(one).block()["scrubbing"]).process(record)
+            assert scrubbed == {"people": [{"note": "x" if one == "a" else None}], "mail": None}
+
+    def test_a_profile_that_extends_nothing_there_is_named_with_its_place(self, write):
+        files = write(
+            a__yaml=textwrap.dedent("""\
+                scrubbing_profiles:
+                  ours: {extends: gdpr_complaint}
+                bees:
+                  a: {type: local, source: {path: /x}, scrubbing: {profile: p, profiles: {p: {extends: owrs}}}}
+                """)
+        )
+
+        assert told(files) == [
+            "a.yaml:2: field 'scrubbing_profiles.ours': profile 'ours', extends: no scrubbing profile is named "
+            "'gdpr_complaint'; did you mean 'gdpr_compliant'?",
+            "a.yaml:4: bee 'a', field 'scrubbing.profiles.p': profile 'p', extends: no scrubbing profile is named "
+            "'owrs'; did you mean 'ours'?",
+        ]

@@ -75,7 +75,7 @@ class TestSlots:
 
         assert next_slot(five, at("2025-01-01T10:03:20")) == at("2025-01-01T10:05")
         assert next_slot(five, at("2025-01-01T10:05")) == at("2025-01-01T10:10")
-        assert next_slot(Schedule(every=0.5), at("2025-01-01T10:00:00.2")) == at("2025-01-01T10:00:00.5")
+        assert next_slot(Schedule(every=1.5), at("2025-01-01T10:00:00.2")) == at("2025-01-01T10:00:01.5")
 
     def test_an_instant_without_a_zone_is_refused(self):
         with pytest.raises(ValueError, match="time zone"):
@@ -140,6 +140,7 @@ class TestWords:
     )
     def test_intervals(self, text, seconds):
         assert seconds_of(text) == seconds
+        assert Schedule(every=60, jitter=text).jitter == seconds if seconds <= 86400 else True
 
     @pytest.mark.parametrize(
         "text",
@@ -217,6 +218,9 @@ class TestNicknamesAndSeconds:
             ({"cron": "@dialy"}, "did you mean '@daily'"),
             ({"cron": "@reboot"}, "there are @hourly"),
             ({"every": 0}, "is no interval"),
+            ({"every": 0.001}, "the shortest interval between flights is 1s"),
+            ({"every": "0.9s"}, "the shortest interval between flights is 1s"),
+            ({"every": 60, "jitter": "soon"}, "a number of seconds such as 30, or 5m"),
             ({"cron": "@daily", "timezone": "Europe/Belin"}, "did you mean 'Europe/Berlin'"),
             ({"every": 60, "start": "2026-01-02", "end": "2026-01-02"}, "`end` that is not later than its `start`"),
             ({"cron": "@yearly", "start": "2026-02-01", "end": "2026-12-31"}, "no slot lies between"),

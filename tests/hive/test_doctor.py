@@ -205,7 +205,7 @@ class TestOutcomes:
         faults = found(hive)
 
         assert {what: fault["level"] for what, fault in faults.items()} == dict.fromkeys(
-            ["slots were missed", "a schedule is paused", "a bee is disabled", "a bee is paused"], "waiting"
+            ["slots were missed", "a schedule is paused", "bees are disabled", "a bee is paused"], "waiting"
         )
 
     def test_schedules_that_nobody_flies(self, people, hive):
@@ -217,12 +217,33 @@ class TestOutcomes:
     def test_very_many_alike_are_counted(self, people, hive):
         for number in range(30):
             people.register(f"old{number:02}")
-        people.run("UPDATE hive.bee SET enabled = false WHERE name <> 'people'")
+        people.run("UPDATE hive.bee SET paused_at = clock_timestamp() WHERE name <> 'people'")
 
         findings = hive("doctor", "--json").json["findings"]
 
         assert len(findings) == 21
         assert findings[-1]["where"] == "bee old20, and 9 more"
+
+    def test_disabled_bees_are_one_line(self, people, hive):
+        for number in range(8):
+            people.register(f"old{number:02}")
+        people.run("UPDATE hive.bee SET enabled = false WHERE name <> 'people'")
+
+        assert only(hive, "bees are disabled") == (
+            "waiting", "old00, old01, old02, old03, old04 and 3 more", "hive config history"
+        )  # fmt: skip
+
+    def test_a_flight_that_set_everything_aside_is_no_success(self, people, hive):
+        people.file.write_text('{"idd": 3}\n')
+        people.land()
+
+        told = found(hive)["a bee's last flight landed nothing"]
+
+        assert (told["level"], told["where"], told["next"]) == ("wrong", "bee people", "hive check people")
+        assert "none of the 1 records" in told["why"]
+        number = people.one("SELECT id FROM hive.quarantine")
+        assert hive("quarantine", "drop", number).code == 0
+        assert "a bee's last flight landed nothing" not in found(hive)
 
 
 class TestSurroundings:
@@ -270,7 +291,7 @@ class TestSurroundings:
         people.run("UPDATE hive.bee SET enabled = false")
         hive.set({"HIVE_REDIS_URL": "redis://127.0.0.1:1/0"})
 
-        assert set(found(hive)) == {"the broker cannot be reached", "a bee is disabled"}
+        assert set(found(hive)) == {"the broker cannot be reached", "bees are disabled"}
 
     def test_a_missing_and_a_wrong_key(self, people, hive, monkeypatch):
         people.hive._rt.vault().set("some/secret", "canary-99bd")
@@ -297,7 +318,7 @@ class TestSurroundings:
             other.execute("LOCK TABLE hive.quarantine IN ACCESS EXCLUSIVE MODE")
             faults = found(hive)
 
-        assert {"a bee is disabled", "the database does not answer a question"} <= set(faults)
+        assert {"bees are disabled", "the database does not answer a question"} <= set(faults)
 
     def test_a_connector_that_is_not_installed(self, people, hive):
         people.run("UPDATE hive.bee SET connector = 'carrier_pigeon'")

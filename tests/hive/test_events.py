@@ -470,6 +470,34 @@ class TestWebhook:
         assert events.tick(nest.rt) == 0
         assert nest.rows("SELECT body, slot_key LIKE 'event:%%' FROM hive.inbox") == [(b"", True)]
 
+    def test_a_delivery_counts_by_its_id_and_not_by_its_body(self, nest, hooks):
+        body = b'{"action": "ping"}'
+        deliveries = ["7c1a-1", "7c1a-1", "7c1a-2"]
+
+        answers = [
+            hooks.post("/webhooks/hooked", body, {**github(body), "X-GitHub-Delivery": one}).json()["status"]
+            for one in deliveries
+        ]
+        keyed = hooks.post("/webhooks/hooked", body, {**github(body), "Idempotency-Key": "retry-1"})
+
+        assert answers == ["accepted", "known", "accepted"]
+        assert keyed.status_code == 202
+        assert nest.one("SELECT count(*) FROM hive.event") == 3
+
+    def test_a_body_without_an_id_counts_again_after_its_time(self, nest, hooks):
+        body = b'{"action": "ping"}'
+        odd = {**github(body), "X-GitHub-Delivery": "no id " * 60}
+        first, second = (hooks.post("/webhooks/hooked", body, github(body)).status_code for _ in range(2))
+        assert events.tick(nest.rt) == 1
+        nest.run("UPDATE hive.inbox SET received_at = received_at - interval '11 minutes'")
+
+        third, fourth = (hooks.post("/webhooks/hooked", body, headers).status_code for headers in (odd, github(body)))
+
+        assert [first, second, third, fourth] == [202, 200, 202, 200]
+        nest.drain()
+        assert events.tick(nest.rt) == 1
+        assert nest.rows("SELECT body, slot_key IS NOT NULL FROM hive.inbox") == [(b"", True)]
+
     def test_the_body_lies_sealed_until_then(self, nest, hooks):
         body = b'{"name": "Jane Roe"}'
         hooks.post("/webhooks/hooked", body, github(body))

@@ -141,3 +141,29 @@ class TestScheduleJob:
             nest.hive.schedule_job("people", "sometimes")
 
         assert len(nest.hive.config_history()) == 1
+
+
+@pytest.mark.parametrize(
+    ("worker_type", "config", "told"),
+    [
+        ("local", None, "config is of another kind, expected a map of the connector's options"),
+        ("local", [("path", "/x")], "config is of another kind"),
+        (None, {"path": "/x"}, "worker_type is of another kind, expected the name of a connector"),
+        ("local", {}, "is missing"),
+    ],
+)
+def test_what_cannot_be_registered_is_told_in_words(nest, worker_type, config, told):
+    with pytest.raises(ConfigProblems, match=told):
+        nest.hive.register_worker(worker_type, config)
+
+    assert bees_of(nest) == []
+
+
+@pytest.mark.parametrize("schedule", [5, None, True, ["5m"], "soon", ""])
+def test_what_is_no_schedule_is_told_in_words(nest, schedule):
+    nest.register("a")
+
+    with pytest.raises(ValueError, match=r"bee 'a': .* expected a cron expression such as"):
+        nest.hive.schedule_job("a", schedule)
+
+    assert bees_of(nest) == [("a", "registered", True, 0)]

@@ -101,6 +101,30 @@ class TestHistory:
         assert config_of(nest, "a")["schedules"][0]["every"] == 90
         assert nest.rows("SELECT name, enabled FROM hive.bee ORDER BY name") == [("a", True), ("b", True)]
 
+    def test_a_connector_that_is_gone_is_named_with_bee_and_version(self, nest, reload, monkeypatch):
+        first = reload(a={"every": 60}, b={}).version
+        reload(b={})
+        nest.run(
+            "UPDATE hive.config_version SET body = jsonb_set(jsonb_set(body, '{blocks,a,type}', '\"gone\"'),"
+            " '{blocks,b,schedules}', '[{\"every\": 0.1}]') WHERE id = %s",
+            first,
+        )
+
+        with pytest.raises(ConfigProblems) as refused:
+            nest.hive.config_rollback(first)
+
+        assert str(refused.value).splitlines() == [
+            (
+                f"bee 'a': version {first} needs a connector: no connector is named 'gone', "
+                "expected the connector back, or another version of `hive config history`"
+            ),
+            (
+                f"bee 'b', field 'schedules.0.every': version {first} was written for another release: "
+                "is too short: the shortest interval between flights is 1s"
+            ),
+        ]
+        assert nest.rows("SELECT name, enabled FROM hive.bee ORDER BY name") == [("a", False), ("b", True)]
+
     def test_a_version_that_is_no_fleet_is_named(self, nest):
         with pytest.raises(UnknownVersion, match="no fleet has the version 99"):
             nest.hive.config_rollback(99)

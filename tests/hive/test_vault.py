@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import base64
 import multiprocessing
+import re
 import secrets
 import stat
+import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,7 @@ from hive.vault import (
     Unsealable,
     Vault,
     hive_key,
+    keyring,
 )
 from hive.vault.envelope import new_data_key, open_, seal, unwrap, wrap
 from tests.servers import database_url, migrated_template, postgres, servers_folder  # noqa: F401
@@ -295,6 +299,53 @@ class TestKeyring:
         Keyring(vault).key("record")
 
         assert vault.list() == []
+
+    def test_threads_that_ask_at_once_get_the_same_key(self, engine):
+        rings = [Keyring(Vault(engine, KEY)) for _ in range(4)]
+        start = threading.Barrier(8)
+
+        def ask(number):
+            start.wait()
+            return rings[number % 4].pseudonym_key("EMAIL_ADDRESS")
+
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(ask, range(8)))
+
+        assert len(found) == 1
+        with engine.connect() as connection:
+            assert connection.scalar(sa.select(sa.func.count()).select_from(vault_secret)) == 1
+
+    def test_a_rotated_key_begins_a_domain_and_the_old_one_is_still_known(self, vault, monkeypatch):
+        ring = Keyring(vault)
+        old, other = ring.pseudonym_key("EMAIL_ADDRESS"), ring.pseudonym_key("Größe / cm")
+
+        new_id = ring.rotate("EMAIL_ADDRESS")
+
+        after = Keyring(vault)
+        assert after.pseudonym_key("EMAIL_ADDRESS")[0] == new_id != old[0]
+        assert after.pseudonym_key("Größe / cm") == other
+        assert ring.pseudonym_key("EMAIL_ADDRESS") == old
+        assert after.pseudonym_keys_of(old[0]) == [("EMAIL_ADDRESS", old[1])]
+        assert after.pseudonym_kinds() == ["EMAIL_ADDRESS", "Größe / cm"]
+        assert not ring.is_outdated(), "it looks every few seconds only"
+        monkeypatch.setattr(keyring, "_LOOK", 0.0)
+        assert ring.is_outdated()
+        assert not after.is_outdated()
+
+    def test_another_hive_key_around_the_pseudonym_keys_breaks_no_join(self, vault, engine):
+        before = Keyring(vault).pseudonym_key("EMAIL_ADDRESS")
+        new = HiveKey.of(secrets.token_bytes(32))
+        with engine.begin() as connection:
+            for row in connection.execute(sa.select(vault_secret)):
+                place = f"vault|{row.tenant}|{row.path}|{row.version}"
+                data_key = unwrap(KEY.key, row.wrapped_key, f"{place}|{KEY.key_id}".encode())
+                wrapped = wrap(new.key, data_key, f"{place}|{new.key_id}".encode())
+                connection.execute(sa.update(vault_secret).values(key_id=new.key_id, wrapped_key=wrapped))
+
+        assert Keyring(Vault(engine, new)).pseudonym_key("EMAIL_ADDRESS") == before
+
+    def test_the_id_of_a_pseudonym_key_is_of_letters(self, vault):
+        assert re.fullmatch("k[b-v]{8}", Keyring(vault).pseudonym_key("EMAIL_ADDRESS")[0])
 
     def test_the_id_tells_nothing_of_the_key_and_repr_shows_none(self, vault):
         ring = Keyring(vault)

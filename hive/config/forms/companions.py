@@ -10,7 +10,7 @@ Each is kept as it is written, once its shape is found to be right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hive.config.problems import Problem, closest
@@ -59,12 +59,19 @@ def companion(document: Document, name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _profiles(document: Document, value: Mapping[str, Any]) -> dict[str, Any]:
-    for name in value:
+def check_profiles(own: Mapping[str, Any], document_of: Callable[[str], Document]) -> None:
+    """Report what is wrong with profiles, of whatever files: one may extend one of another file."""
+    for name in own:
         try:
-            profile_named(name, value)
+            profile_named(name, own)
         except BadProfile as error:
-            _report(document, ("scrubbing_profiles", name), str(error))
+            _report(document_of(name), ("scrubbing_profiles", name), str(error))
+
+
+def _profiles(document: Document, value: Mapping[str, Any]) -> dict[str, Any]:
+    for name, definition in value.items():
+        if not isinstance(definition, Mapping):
+            _report(document, ("scrubbing_profiles", name), f"profile {str(name)!r}: must be a map")
     return {str(name): definition for name, definition in value.items() if isinstance(definition, Mapping)}
 
 

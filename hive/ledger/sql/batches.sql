@@ -77,9 +77,9 @@ SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body
 -- the usual case: the newest batch of the stream landed, and everything before it had. `behind`: it is another case.
 WITH receipt AS (
     INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted,
-                                    quarantined)
+                                    quarantined, scrubbed)
     VALUES (%(day)s, %(checkpoint)s, %(seq)s, %(row_from)s, %(row_to)s, %(flight)s, %(landed)s, %(unchanged)s,
-            %(superseded)s, %(deleted)s, %(quarantined)s)
+            %(superseded)s, %(deleted)s, %(quarantined)s, %(scrubbed)s::jsonb)
 ), part AS (
     UPDATE hive.batch_{day}
        SET open_parts = open_parts - 1,

@@ -55,6 +55,18 @@ SELECT b.name AS bee, f.id::text AS flight, f.error, f.finished_at, q.dead
                                           AND t.kind IN ('plan', 'collect') AND t.state = 'dead'))
  ORDER BY b.name;
 
+-- look_keyless --
+-- Bees whose newest flight that ended is complete, and all of whose records lie in quarantine still for want of a key.
+SELECT b.name AS bee, f.records_read, f.finished_at
+  FROM hive.bee b
+ CROSS JOIN LATERAL (SELECT id, state, records_read, records_quarantined, finished_at FROM hive.flight
+                      WHERE bee = b.id AND state NOT IN ('queued', 'running') ORDER BY created_at DESC LIMIT 1) f
+ CROSS JOIN LATERAL (SELECT sum(records) AS records FROM hive.quarantine
+                      WHERE flight = f.id AND state = 'open' AND code IN ('no_key', 'null_key')) q
+ WHERE f.state = 'complete' AND f.records_read > 0 AND f.records_quarantined >= f.records_read
+   AND q.records >= f.records_read
+ ORDER BY b.name;
+
 -- look_quarantine --
 -- `lost`: of a snapshot that did not end well. Its jar is gone, so what lies here cannot land any more.
 SELECT b.name AS bee, j.name AS jar, q.code, sum(q.records) AS records, min(q.id) AS first,

@@ -57,10 +57,12 @@ UPDATE hive.inbox SET body = '', slot_key = %(slot_key)s WHERE bee = %(bee)s AND
 DELETE FROM hive.inbox WHERE slot_key IS NOT NULL AND received_at < clock_timestamp() - make_interval(days => %(days)s);
 
 -- receive --
--- No row: this message was here before.
+-- No row: this message was here before. `window`: seconds after which the same id is another message; null: never.
 WITH inbox AS (
-    INSERT INTO hive.inbox (bee, event_id, body) VALUES (%(bee)s, %(event_id)s, %(body)s)
-    ON CONFLICT DO NOTHING RETURNING bee
+    INSERT INTO hive.inbox AS i (bee, event_id, body) VALUES (%(bee)s, %(event_id)s, %(body)s)
+    ON CONFLICT (bee, event_id) DO UPDATE SET body = excluded.body, received_at = excluded.received_at, slot_key = NULL
+     WHERE i.received_at < clock_timestamp() - make_interval(secs => %(window)s::float8)
+    RETURNING bee
 )
 INSERT INTO hive.event (day, kind, bee) SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, 'webhook', bee FROM inbox
 RETURNING id;

@@ -102,12 +102,12 @@ SELECT bee, mode, count(*)::int AS open FROM hive.flight
 
 -- totals --
 -- Of a flight without open tasks; no row: it is open still, or closed already. Only a running task makes others, so what
--- is said here stays true.
+-- is said here stays true. `scrubbed`: with what came out of quarantine while the flight was open.
 SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
        coalesce(b.rows, 0)::bigint AS read, coalesce(b.bytes, 0)::bigint AS bytes,
        coalesce(r.landed, 0)::bigint AS landed, coalesce(r.unchanged, 0)::bigint AS unchanged,
        coalesce(r.superseded, 0)::bigint AS superseded, coalesce(r.deleted, 0)::bigint AS deleted,
-       coalesce(r.quarantined, 0)::bigint AS quarantined, t.error, t.dead
+       coalesce(r.quarantined, 0)::bigint AS quarantined, s.scrubbed::text AS scrubbed, t.error, t.dead
   FROM hive.flight f JOIN hive.jar j ON j.id = f.jar
  CROSS JOIN LATERAL (SELECT bool_or(state IN ('queued', 'running')) AS open, coalesce(bool_or(state = 'dead'), false) AS dead,
                             (array_agg(last_error ORDER BY id) FILTER (WHERE state = 'dead'))[1] AS error
@@ -116,6 +116,17 @@ SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
  CROSS JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
                             sum(deleted) AS deleted, sum(quarantined) AS quarantined
                        FROM hive.receipt_{day} WHERE flight = f.id) r
+ CROSS JOIN LATERAL (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.field, e.kind, e.action) AS scrubbed FROM (
+                          SELECT CASE WHEN d.place > %(fields)s THEN '*' ELSE d.field END AS field, d.kind, d.action,
+                                 sum(d.count)::bigint AS count
+                            FROM (SELECT c.field, c.kind, c.action, sum(c.count)::bigint AS count,
+                                         dense_rank() OVER (ORDER BY c.field = '*', c.field) AS place
+                                    FROM (SELECT scrubbed FROM hive.receipt_{day} WHERE flight = f.id
+                                           UNION ALL SELECT f.scrubbed) p
+                                   CROSS JOIN LATERAL jsonb_to_recordset(p.scrubbed)
+                                           AS c(field text, kind text, action text, count bigint)
+                                   WHERE p.scrubbed IS NOT NULL GROUP BY 1, 2, 3) d
+                           GROUP BY 1, 2, 3) e) s
  WHERE f.id = %(flight)s AND f.state IN ('queued', 'running') AND t.open IS NOT TRUE;
 
 -- close_flight --
@@ -126,7 +137,8 @@ WITH closed AS (
        SET state = %(state)s, finished_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp()),
            data_key = NULL, error = %(error)s,
            records_read = %(read)s, bytes_read = %(bytes)s, records_landed = %(landed)s, records_unchanged = %(unchanged)s,
-           records_superseded = %(superseded)s, records_deleted = %(deleted)s, records_quarantined = %(quarantined)s
+           records_superseded = %(superseded)s, records_deleted = %(deleted)s, records_quarantined = %(quarantined)s,
+           scrubbed = %(scrubbed)s::jsonb
      WHERE id = %(flight)s AND state IN ('queued', 'running')
     RETURNING bee, jar
 ), outcome AS (
