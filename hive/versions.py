@@ -42,7 +42,6 @@ from hive.registry import connector, queue_of
 from hive.runtime import Runtime
 from hive.scheduler import set_all_schedules
 from hive.settings import environment
-from hive.vault.store import Vault
 
 log = structlog.get_logger()
 
@@ -232,27 +231,26 @@ def _written_before(rt: Runtime, names: Sequence[str]) -> dict[str, dict[str, An
 
 def _rotated(rt: Runtime, fleet: FleetConfig, secrets: Secrets) -> Secrets:
     """Those that the vault does not hold as they are. A new one is a change, so that open connections are made anew."""
+    known = {tenant: rt.vault(tenant).texts(values) for tenant, values in _by_tenant(fleet, secrets).items()}
     found: Secrets = {}
     for name, values in secrets.items():
-        vault = rt.vault(fleet.bees[name].tenant)
-        for path, value in values.items():
-            if _secret(vault, path) != value:
-                found.setdefault(name, {})[path] = value
+        new = {path: value for path, value in values.items() if known[fleet.bees[name].tenant].get(path) != value}
+        if new:
+            found[name] = new
     return found
 
 
-def _secret(vault: Vault, path: str) -> str | None:
-    try:
-        return vault.text(path)
-    except LookupError:
-        return None
-
-
 def _keep_secrets(rt: Runtime, fleet: FleetConfig, secrets: Secrets) -> None:
+    for tenant, values in _by_tenant(fleet, secrets).items():
+        rt.vault(tenant).set_all(values, shortest=0)
+
+
+def _by_tenant(fleet: FleetConfig, secrets: Secrets) -> dict[str, dict[str, str]]:
+    """Tenant -> path in its vault -> value."""
+    found: dict[str, dict[str, str]] = {}
     for name, values in secrets.items():
-        vault = rt.vault(fleet.bees[name].tenant)
-        for path, value in values.items():
-            vault.set(path, value, shortest=0)
+        found.setdefault(fleet.bees[name].tenant, {}).update(values)
+    return found
 
 
 def _activate(
