@@ -81,7 +81,7 @@ class Vault:
             _check_value(path, value, shortest)
         with self._engine.begin() as connection:
             newest = {row.path: row.version for row in self._newest(connection, values)}
-            rows = [self._row(path, newest.get(path, 0) + 1, value) for path, value in values.items()]
+            rows = [self._row(path, newest.get(path, 0) + 1, value) for path, value in sorted(values.items())]
             stored = insert(vault_secret).on_conflict_do_nothing().returning(vault_secret.c.path)
             done = set(connection.scalars(stored, rows)) if rows else set()
         for path in values.keys() - done:  # another process set it at the same moment
