@@ -39,7 +39,8 @@ SELECT f.id::text AS flight, b.name AS bee, f.state, coalesce(s.rows, f.records_
        coalesce(r.unchanged, f.records_unchanged) AS records_unchanged,
        coalesce(r.superseded, f.records_superseded) AS records_superseded,
        coalesce(r.deleted, f.records_deleted) AS records_deleted,
-       coalesce(r.quarantined, f.records_quarantined) AS records_quarantined, coalesce(s.bytes, f.bytes_read) AS bytes_read,
+       coalesce(r.quarantined, f.records_quarantined) AS records_quarantined,
+       coalesce(s.bytes, f.bytes_read) AS bytes_read,
        f.started_at, f.finished_at,
        extract(epoch FROM coalesce(f.finished_at, clock_timestamp()) - f.started_at)::float AS seconds,
        CASE WHEN f.error IS NULL AND f.state IN ('queued', 'running')
@@ -286,6 +287,14 @@ class HiveManager:
         bee = from_mapping(name, given, connector=worker_type, environ=environment(), vault=self._rt.vault().text)
         versions.register(self._rt, name, bee)
         return name
+
+    def unregister_worker(self, worker_id: str) -> bool:
+        """Let a bee of `register_worker` fly no more; False: it did not. What it landed stays, its name is free again.
+
+        A flight that is under way ends with its next batch. Raises UnknownBee, or ConfigProblems for a bee of a file.
+        """
+        self._bee(worker_id)
+        return versions.unregister(self._rt, worker_id)
 
     def create_from_comb(
         self,

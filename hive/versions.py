@@ -161,10 +161,28 @@ def register(rt: Runtime, name: str, config: BeeConfig, secrets: Mapping[str, st
         rotated = _rotated(rt, fleet, needed)
         if row is not None and row[0] and not rotated:
             return None
-        version = _write_version(tx, {"origin": "registered", "source": "", "blocks": blocks})
+        diff = {"added" if row is None else "changed": [name]}
+        version = _write_version(tx, {"origin": "registered", "source": "", "diff": diff, "blocks": blocks})
         _write_bees(tx, {name: config}, blocks, version, origin="registered")
         _keep_secrets(rt, fleet, rotated)
         return version
+
+
+def unregister(rt: Runtime, name: str) -> bool:
+    """Let a registered bee fly no more, as one that left its file; False: it did not. What it landed stays.
+
+    Its name is free again. Raises ConfigProblems for a bee that a file names.
+    """
+    with rt.db.transaction() as tx:
+        _lock(tx)
+        _refuse_of_file(tx, name)
+        if not _of_origin(tx, [name], "registered"):
+            return False
+        _write_version(tx, {"origin": "registered", "source": "", "diff": {"removed": [name]}, "blocks": {}})
+        tx.psycopg.execute(_DISABLE, [[name]])
+        # From now on it is what a bee is that its file names no more, also where its block says enabled: false.
+        tx.psycopg.execute("UPDATE hive.bee SET origin = 'file', config = config - 'enabled' WHERE name = %s", [name])
+        return True
 
 
 def rollback(rt: Runtime, number: int) -> Change:
@@ -351,8 +369,14 @@ def _write_bees(
 def _blocks_of(tx: Transaction, number: int) -> dict[str, dict[str, Any]]:
     """The whole fleet of a version: its own blocks, and those it took over from earlier ones."""
     row = tx.psycopg.execute("SELECT body FROM hive.config_version WHERE id = %s", [number]).fetchone()
-    if row is None or "bees" not in row[0]:
-        raise UnknownVersion(f"no fleet has the version {number}; `hive config history` lists them")
+    if row is None:
+        raise UnknownVersion(f"there is no version {number}; `hive config history` lists them")
+    if "bees" not in row[0]:
+        told = ", ".join(name for names in row[0].get("diff", {}).values() for name in names)
+        raise UnknownVersion(
+            f"version {number} is of one registered bee ({told or ', '.join(row[0]['blocks'])}) and no whole fleet: "
+            "choose one whose origin is file or rollback in `hive config history`"
+        )
     body = row[0]
     older: dict[int, list[str]] = {}
     for name, version in body["bees"].items():

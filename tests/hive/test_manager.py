@@ -78,6 +78,25 @@ def test_a_file_may_not_take_the_names_of_registered_bees(nest, apply):
     assert bees_of(nest) == before
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_bee_that_is_unregistered_flies_no_more_and_its_name_is_free(nest, apply, enabled):
+    write(nest.register("a", every=60) / "a.jsonl", [{"id": 1}])
+    nest.land("a")
+    if not enabled:
+        nest.register("a", every=60, enabled=False)
+
+    assert nest.hive.unregister_worker("a")
+
+    assert bees_of(nest) == [("a", "file", False, 0)]
+    assert nest.jar("a")
+    assert not nest.hive.unregister_worker("a")
+    assert nest.hive.config_history()[0].diff == {"removed": ("a",)}
+    apply(a=60)
+    assert bees_of(nest) == [("a", "file", True, 1)]
+    with pytest.raises(ConfigProblems, match="the configuration file has a bee of this name"):
+        nest.hive.unregister_worker("a")
+
+
 def test_an_open_flight_tells_what_it_has_done_so_far(make_nest):
     nest = make_nest(batch_rows=1)
     write(nest.register() / "a.jsonl", [{"id": n} for n in range(4)])

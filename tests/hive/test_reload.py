@@ -102,8 +102,11 @@ class TestHistory:
         assert nest.rows("SELECT name, enabled FROM hive.bee ORDER BY name") == [("a", True), ("b", True)]
 
     def test_a_version_that_is_no_fleet_is_named(self, nest):
-        with pytest.raises(UnknownVersion, match="no fleet has the version 99"):
+        with pytest.raises(UnknownVersion, match="there is no version 99"):
             nest.hive.config_rollback(99)
+        nest.register("alone")
+        with pytest.raises(UnknownVersion, match=r"of one registered bee \(alone\) and no whole fleet"):
+            nest.hive.config_rollback(nest.one("SELECT max(id) FROM hive.config_version"))
 
     def test_versions_hold_no_secret(self, nest, tmp_path):
         file = tmp_path / "hive.yaml"
