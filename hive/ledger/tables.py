@@ -147,6 +147,7 @@ flight = Table(
     Column("finished_at", Instant),
     Column("error", JSONB, comment="class, code, place, advice"),
     Index("flight_of_bee", "bee", "created_at"),
+    Index("flight_of_day", "day"),
     Index("flight_open", "bee", postgresql_where=text("state IN ('queued', 'running')")),
     postgresql_with={"fillfactor": "70"},
 )
