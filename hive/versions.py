@@ -59,7 +59,8 @@ SELECT n.name, n.tenant, n.connector, n.queue, n.config, %(version)s, %(origin)s
 ON CONFLICT (name) DO UPDATE
    SET tenant = excluded.tenant, connector = excluded.connector, queue = excluded.queue, config = excluded.config,
        config_version = excluded.config_version, origin = excluded.origin, enabled = excluded.enabled,
-       source = excluded.source, updated_at = clock_timestamp()
+       source = excluded.source, updated_at = clock_timestamp(),
+       retry_at = CASE WHEN bee.config -> 'source' = excluded.config -> 'source' THEN bee.retry_at END
 RETURNING id, name
 """
 

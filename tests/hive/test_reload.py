@@ -68,6 +68,14 @@ class TestDiff:
 
         assert change.full_read == ("a",)
 
+    def test_another_source_has_asked_nobody_to_come_back_later(self, nest, reload, tmp_path):
+        reload(a={}, b={})
+        nest.run("UPDATE hive.bee SET retry_at = clock_timestamp() + interval '1 hour'")
+
+        reload(a={"source": {"path": str(tmp_path)}}, b={"every": 60})
+
+        assert nest.rows("SELECT name FROM hive.bee WHERE retry_at IS NOT NULL") == [("b",)]
+
     def test_a_new_interval_holds_at_once(self, nest, reload):
         reload(a={"every": "1d"})
         reload(a={"every": "10s"})
