@@ -114,6 +114,9 @@ class Janitor:
             tx.run("overdue_landings", limit=self._rt.settings.landing_limit)
             tx.run("forget_inbox", days=self._rt.settings.retention_days)
             clock = tx.run("clock").fetchone()
+        with self._rt.db.transaction() as tx:
+            tx.run("forget_flights", days=self._rt.settings.history_days)
+            tx.run("forget_slots", days=self._rt.settings.history_days)
         assert clock is not None
         with self._rt.db.engine.begin() as connection:
             partitions.ensure_days(connection, clock.today, days=8)

@@ -36,8 +36,14 @@ if TYPE_CHECKING:
     from hive.slots import Slots
 
 _FLIGHT = """
-SELECT f.id::text AS flight, b.name AS bee, f.state, f.records_read, f.records_landed, f.records_unchanged,
-       f.records_superseded, f.records_deleted, f.records_quarantined, f.bytes_read, f.started_at, f.finished_at,
+SELECT f.id::text AS flight, b.name AS bee, f.state, coalesce(s.rows, f.records_read) AS records_read,
+       coalesce(r.landed, f.records_landed) AS records_landed,
+       coalesce(r.unchanged, f.records_unchanged) AS records_unchanged,
+       coalesce(r.superseded, f.records_superseded) AS records_superseded,
+       coalesce(r.deleted, f.records_deleted) AS records_deleted,
+       coalesce(r.quarantined, f.records_quarantined) AS records_quarantined,
+       coalesce(s.bytes, f.bytes_read) AS bytes_read,
+       f.started_at, f.finished_at,
        extract(epoch FROM coalesce(f.finished_at, clock_timestamp()) - f.started_at)::float AS seconds,
        CASE WHEN f.error IS NULL AND f.state IN ('queued', 'running')
             THEN (SELECT t.last_error FROM hive.task t WHERE t.day = f.day AND t.flight = f.id
@@ -45,6 +51,12 @@ SELECT f.id::text AS flight, b.name AS bee, f.state, f.records_read, f.records_l
             ELSE f.error END AS error,
        f.mode, j.name AS jar, f.slot_key
   FROM hive.flight f JOIN hive.bee b ON b.id = f.bee JOIN hive.jar j ON j.id = f.jar
+  LEFT JOIN LATERAL (SELECT sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes
+                       FROM hive.batch WHERE day = f.day AND flight = f.id) s ON f.state = 'running'
+  LEFT JOIN LATERAL (SELECT sum(landed)::bigint AS landed, sum(unchanged)::bigint AS unchanged,
+                            sum(superseded)::bigint AS superseded, sum(deleted)::bigint AS deleted,
+                            sum(quarantined)::bigint AS quarantined
+                       FROM hive.receipt WHERE day = f.day AND flight = f.id) r ON f.state = 'running'
 """
 _SCRUBBED = "SELECT field, kind, action, count FROM hive.scrubbed WHERE flight = %s ORDER BY field, kind, action"
 _OWN_PROFILES = """
@@ -309,6 +321,14 @@ class HiveManager:
         bee = from_mapping(name, given, connector=worker_type, environ=environment(), vault=self._rt.vault().text)
         versions.register(self._rt, name, bee)
         return name
+
+    def unregister_worker(self, worker_id: str) -> bool:
+        """Let a bee of `register_worker` fly no more; False: it did not. What it landed stays, its name is free again.
+
+        A flight that is under way ends with its next batch. Raises UnknownBee, or ConfigProblems for a bee of a file.
+        """
+        self._bee(worker_id)
+        return versions.unregister(self._rt, worker_id)
 
     def create_from_comb(
         self,

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         7, ge=1, le=36_500, description="days that finished tasks, receipts and events are kept"
     )
+    history_days: int = Field(
+        90, ge=1, le=36_500, description="days that closed flights and slots are kept; the last flight of a bee stays"
+    )
     transaction_pooling: bool = Field(
         False, description="the database is reached through pgbouncer in transaction mode"
     )

@@ -6,6 +6,7 @@ import datetime as dt
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from psycopg.rows import namedtuple_row
@@ -76,16 +77,21 @@ class Slots:
 
 
 def look(rt: Runtime, bee: int | None = None, most: int = 20) -> Slots:
-    """The next `most` slots of a bee or of all, as many that were left out lately, and who is paused."""
+    """`most` of the next slots of a bee or of all, as many that were left out lately, and who is paused."""
     with rt.db.transaction() as tx:
         return Slots(_coming(tx, bee, most), _left_out(tx, bee, most), _paused(tx, bee))
 
 
 def _coming(tx: Transaction, bee: int | None, most: int) -> list[Coming]:
-    """Only the schedules whose next slot is among the first can have one there."""
-    rows = _rows(tx, _NEXT, bee, most)
-    merged = heapq.merge(*(_of_schedule(row) for row in rows), key=lambda one: (one.slot, one.bee, one.schedule))
-    return [one for one, _ in zip(merged, range(most), strict=False)]
+    """Of each schedule its next slot, lest a bee of every minute hide one of every day; then the ones after those."""
+    ways = [_of_schedule(row) for row in _rows(tx, _NEXT, bee, most)]
+    found = [one for way in ways for one in islice(way, 1)]
+    merged = heapq.merge(*ways, key=_in_order)
+    return sorted([*found, *islice(merged, most - len(found))], key=_in_order)
+
+
+def _in_order(one: Coming) -> tuple[dt.datetime, str, str]:
+    return one.slot, one.bee, one.schedule
 
 
 def _of_schedule(row: Any) -> Iterator[Coming]:

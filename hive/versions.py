@@ -45,7 +45,6 @@ from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, conne
 from hive.runtime import Runtime
 from hive.scheduler import set_all_schedules
 from hive.settings import environment
-from hive.vault.store import Vault
 
 log = structlog.get_logger()
 
@@ -72,7 +71,8 @@ SELECT n.name, n.tenant, n.connector, n.queue, n.config, %(version)s, %(origin)s
 ON CONFLICT (name) DO UPDATE
    SET tenant = excluded.tenant, connector = excluded.connector, queue = excluded.queue, config = excluded.config,
        config_version = excluded.config_version, origin = excluded.origin, enabled = excluded.enabled,
-       source = excluded.source, updated_at = clock_timestamp()
+       source = excluded.source, updated_at = clock_timestamp(),
+       retry_at = CASE WHEN bee.config -> 'source' = excluded.config -> 'source' THEN bee.retry_at END
 RETURNING id, name
 """
 
@@ -216,10 +216,28 @@ def register(rt: Runtime, name: str, config: BeeConfig, secrets: Mapping[str, st
         rotated = _rotated(rt, fleet, needed)
         if row is not None and row[0] and not rotated:
             return None
-        version = _write_version(tx, {"origin": "registered", "source": "", "blocks": blocks})
+        diff = {"added" if row is None else "changed": [name]}
+        version = _write_version(tx, {"origin": "registered", "source": "", "diff": diff, "blocks": blocks})
         _write_bees(tx, {name: config}, blocks, version, origin="registered")
         _keep_secrets(rt, fleet, rotated)
         return version
+
+
+def unregister(rt: Runtime, name: str) -> bool:
+    """Let a registered bee fly no more, as one that left its file; False: it did not. What it landed stays.
+
+    Its name is free again. Raises ConfigProblems for a bee that a file names.
+    """
+    with rt.db.transaction() as tx:
+        _lock(tx)
+        _refuse_of_file(tx, name)
+        if not _of_origin(tx, [name], "registered"):
+            return False
+        _write_version(tx, {"origin": "registered", "source": "", "diff": {"removed": [name]}, "blocks": {}})
+        tx.psycopg.execute(_DISABLE, [[name]])
+        # From now on it is what a bee is that its file names no more, also where its block says enabled: false.
+        tx.psycopg.execute("UPDATE hive.bee SET origin = 'file', config = config - 'enabled' WHERE name = %s", [name])
+        return True
 
 
 def rollback(rt: Runtime, number: int) -> Change:
@@ -307,27 +325,26 @@ def _written_before(rt: Runtime, names: Sequence[str]) -> dict[str, dict[str, An
 
 def _rotated(rt: Runtime, fleet: FleetConfig, secrets: Secrets) -> Secrets:
     """Those that the vault does not hold as they are. A new one is a change, so that open connections are made anew."""
+    known = {tenant: rt.vault(tenant).texts(values) for tenant, values in _by_tenant(fleet, secrets).items()}
     found: Secrets = {}
     for name, values in secrets.items():
-        vault = rt.vault(fleet.bees[name].tenant)
-        for path, value in values.items():
-            if _secret(vault, path) != value:
-                found.setdefault(name, {})[path] = value
+        new = {path: value for path, value in values.items() if known[fleet.bees[name].tenant].get(path) != value}
+        if new:
+            found[name] = new
     return found
 
 
-def _secret(vault: Vault, path: str) -> str | None:
-    try:
-        return vault.text(path)
-    except LookupError:
-        return None
-
-
 def _keep_secrets(rt: Runtime, fleet: FleetConfig, secrets: Secrets) -> None:
+    for tenant, values in _by_tenant(fleet, secrets).items():
+        rt.vault(tenant).set_all(values, shortest=0)
+
+
+def _by_tenant(fleet: FleetConfig, secrets: Secrets) -> dict[str, dict[str, str]]:
+    """Tenant -> path in its vault -> value."""
+    found: dict[str, dict[str, str]] = {}
     for name, values in secrets.items():
-        vault = rt.vault(fleet.bees[name].tenant)
-        for path, value in values.items():
-            vault.set(path, value, shortest=0)
+        found.setdefault(fleet.bees[name].tenant, {}).update(values)
+    return found
 
 
 def _activate(
@@ -430,8 +447,14 @@ def _write_bees(
 def _blocks_of(tx: Transaction, number: int) -> dict[str, dict[str, Any]]:
     """The whole fleet of a version: its own blocks, and those it took over from earlier ones."""
     row = tx.psycopg.execute("SELECT body FROM hive.config_version WHERE id = %s", [number]).fetchone()
-    if row is None or "bees" not in row[0]:
-        raise UnknownVersion(f"no fleet has the version {number}; `hive config history` lists them")
+    if row is None:
+        raise UnknownVersion(f"there is no version {number}; `hive config history` lists them")
+    if "bees" not in row[0]:
+        told = ", ".join(name for names in row[0].get("diff", {}).values() for name in names)
+        raise UnknownVersion(
+            f"version {number} is of one registered bee ({told or ', '.join(row[0]['blocks'])}) and no whole fleet: "
+            "choose one whose origin is file or rollback in `hive config history`"
+        )
     body = row[0]
     older: dict[int, list[str]] = {}
     for name, version in body["bees"].items():

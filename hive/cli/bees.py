@@ -21,7 +21,7 @@ Config = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    for command in (connectors, bees, check, schema, dance):
+    for command in (connectors, bees, unregister, check, schema, dance):
         app.command()(command)
 
 
@@ -100,6 +100,19 @@ def bees(json: show.Json = False) -> None:
         *show.trimmed(names, rows),
         empty="there are no bees: name some in a file and start with `hive up --config FILE`",
     )
+
+
+def unregister(bee: Name) -> None:
+    """Let a registered bee fly no more.
+
+    That is one from Python or of a comb; a bee of a file is taken out of its file. What it landed stays, and its name
+    is free again.
+    """
+    from hive.manager import HiveManager
+
+    with HiveManager() as hive:
+        done = hive.unregister_worker(bee)
+    show.say(f"{bee}: flies no more" if done else f"{bee}: did not fly any more")
 
 
 def check(bee: Name, config: Config = None, json: show.Json = False) -> None:

@@ -61,7 +61,9 @@ def retry(rt: Runtime, number: int) -> Retried:
             quarantine(tx, rt.keyring(work.task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
         tx.psycopg.execute("UPDATE hive.quarantine SET state = 'retried', body = '' WHERE id = %s", [number])
         _count(tx, work, written)
-        mark_changed(tx, work.place.jar)
+        if written:
+            mark_changed(tx, work.place.jar)
+            tx.run("tell_changed", flight=work.place.flight, bee=work.place.bee, jar=work.place.jar)
     return Retried(len(written), work.superseded + work.frame.height - len(written), len(work.bad))
 
 

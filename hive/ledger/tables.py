@@ -152,6 +152,7 @@ flight = Table(
         comment="the sums of its receipts: [{field, kind, action, count}]; null: nothing, or not closed yet",
     ),
     Index("flight_of_bee", "bee", "created_at"),
+    Index("flight_of_day", "day"),
     Index("flight_open", "bee", postgresql_where=text("state IN ('queued', 'running')")),
     postgresql_with={"fillfactor": "70"},
 )

@@ -13,7 +13,7 @@ from hive.ledger.tables import vault_secret
 from hive.vault.envelope import Unsealable, new_data_key, open_, seal, unwrap, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from hive.vault.key import HiveKey
@@ -75,6 +75,29 @@ class Vault:
         check_path(path)
         _check_value(path, value, shortest)
         return self._store(path, value)
+
+    def set_all(self, values: Mapping[str, str], *, shortest: int = SHORTEST) -> None:
+        """`set` for many at once, in one transaction and two round trips."""
+        for path, value in values.items():
+            check_path(path)
+            _check_value(path, value, shortest)
+        with self._engine.begin() as connection:
+            newest = {row.path: row.version for row in self._newest(connection, values)}
+            rows = [self._row(path, newest.get(path, 0) + 1, value) for path, value in sorted(values.items())]
+            stored = insert(vault_secret).on_conflict_do_nothing().returning(vault_secret.c.path)
+            done = set(connection.scalars(stored, rows)) if rows else set()
+        for path in values.keys() - done:  # another process set it at the same moment
+            self.set(path, values[path], shortest=shortest)
+
+    def texts(self, paths: Iterable[str]) -> dict[str, str]:
+        """The newest text at each path, in one round trip; those that are missing or binary are left out."""
+        wanted = set(paths)
+        for path in wanted:
+            check_path(path)
+        with self._engine.connect() as connection:
+            rows = self._newest(connection, wanted)
+        found = {row.path: self._opened(row.path, row) for row in rows}
+        return {path: value for path, value in found.items() if isinstance(value, str)}
 
     def get(self, path: str) -> str | bytes:
         """The newest version, as the type it was set with. Raises MissingSecret, or Unsealable."""
@@ -170,9 +193,14 @@ class Vault:
 
     def _insert(self, connection: sa.Connection, path: str, version: int, value: str | bytes) -> bool:
         """False: another process has stored this version."""
+        row = self._row(path, version, value)
+        stored = insert(vault_secret).values(row).on_conflict_do_nothing().returning(vault_secret.c.version)
+        return connection.scalar(stored) is not None
+
+    def _row(self, path: str, version: int, value: str | bytes) -> dict[str, object]:
         data_key = new_data_key()
         plain = _BYTES + value if isinstance(value, bytes) else _TEXT + value.encode()
-        row = {
+        return {
             "tenant": self.tenant,
             "path": path,
             "version": version,
@@ -180,15 +208,22 @@ class Vault:
             "wrapped_key": wrap(self._key.key, data_key, self._place(path, version, self._key.key_id)),
             "body": seal(data_key, plain, self._place(path, version)),
         }
-        stored = insert(vault_secret).values(row).on_conflict_do_nothing().returning(vault_secret.c.version)
-        return connection.scalar(stored) is not None
+
+    def _newest(self, connection: sa.Connection, paths: Collection[str]) -> Sequence[Any]:
+        """path, version, key_id, wrapped_key and body of the newest version of each."""
+        c = vault_secret.c
+        query = (
+            sa.select(c.path, c.version, c.key_id, c.wrapped_key, c.body)
+            .where(c.tenant == self.tenant, c.path == sa.any_(sa.literal(list(paths), sa.ARRAY(sa.Text))))
+            .ext(distinct_on(c.path))
+            .order_by(c.path, c.version.desc())
+        )
+        return connection.execute(query).all()
 
     def _read(self, path: str) -> str | bytes | None:
-        c = vault_secret.c
-        newest = sa.select(c.version, c.key_id, c.wrapped_key, c.body).order_by(c.version.desc()).limit(1)
         with self._engine.connect() as connection:
-            row = connection.execute(newest.where(*self._at(path))).one_or_none()
-        return None if row is None else self._opened(path, row)
+            rows = self._newest(connection, [path])
+        return self._opened(path, rows[0]) if rows else None
 
     def _opened(self, path: str, row: Any) -> str | bytes:
         """The value of a row of the vault. Raises Unsealable."""

@@ -23,6 +23,9 @@ from hive.config.model import BeeConfig
 from hive.config.problems import ConfigProblems
 from hive.config.triggers import cycles
 from hive.flight.close import close_if_done
+from hive.flight.retry import retry
+from hive.flight.verdict import Verdict
+from hive.flight.work import put_back
 from hive.gateway import webhooks
 from hive.gateway.app import app
 from hive.gateway.webhooks import BODY_LIMIT, Refused, signed_id
@@ -177,6 +180,23 @@ class TestJar:
             nest.drain()
 
         assert made == [1, 0]
+
+    def test_records_that_land_out_of_quarantine_change_it_too(self, nest):
+        bee(nest, "feeder", honey_jar="shop")
+        bee(nest, "reader", on={"jar": "shop"})
+        nest.fly("feeder")
+        nest.drain(kinds=["plan", "collect"])
+        task = nest.claim(nest.due("process")[0])
+        error = {"class": "X", "code": "unreadable_batch", "message": "", "place": "", "advice": ""}
+        with nest.rt.db.transaction() as tx:
+            put_back(tx, task.hold(tx), nest.rt, Verdict(retry=False, after=0, counts=True, error=error), crashed=False)
+        assert close_if_done(nest.rt.db, task.flight, task.day) == "failed"
+        assert events.tick(nest.rt) == 0
+
+        assert retry(nest.rt, nest.one("SELECT id FROM hive.quarantine")).landed == 1
+
+        assert [events.tick(nest.rt) for _ in range(2)] == [1, 0]
+        assert flown(nest) == ["reader"]
 
 
 class TestDebounce:

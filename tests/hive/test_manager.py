@@ -7,7 +7,7 @@ import yaml
 
 import hive.versions
 from hive.config.problems import ConfigProblems
-from tests.hive.nest import make_nest, nest
+from tests.hive.nest import make_nest, nest, write
 
 __all__ = ["make_nest", "nest"]
 
@@ -76,6 +76,40 @@ def test_a_file_may_not_take_the_names_of_registered_bees(nest, apply):
     assert [problem.bee for problem in caught.value.problems] == ["first", "second"]
     assert "bee 'first': a bee of this name was registered from Python" in str(caught.value)
     assert bees_of(nest) == before
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_bee_that_is_unregistered_flies_no_more_and_its_name_is_free(nest, apply, enabled):
+    write(nest.register("a", every=60) / "a.jsonl", [{"id": 1}])
+    nest.land("a")
+    if not enabled:
+        nest.register("a", every=60, enabled=False)
+
+    assert nest.hive.unregister_worker("a")
+
+    assert bees_of(nest) == [("a", "file", False, 0)]
+    assert nest.jar("a")
+    assert not nest.hive.unregister_worker("a")
+    assert nest.hive.config_history()[0].diff == {"removed": ("a",)}
+    apply(a=60)
+    assert bees_of(nest) == [("a", "file", True, 1)]
+    with pytest.raises(ConfigProblems, match="the configuration file has a bee of this name"):
+        nest.hive.unregister_worker("a")
+
+
+def test_an_open_flight_tells_what_it_has_done_so_far(make_nest):
+    nest = make_nest(batch_rows=1)
+    write(nest.register() / "a.jsonl", [{"id": n} for n in range(4)])
+    flight = nest.fly()
+    nest.drain(kinds=["plan", "collect"])
+    nest.work(nest.due("process")[0])
+
+    (found,) = nest.hive.flights()
+
+    assert (found.flight, found.state) == (flight, "running")
+    assert (found.records_read, found.records_landed) == (4, 1)
+    nest.drain()
+    assert (nest.hive.flight(flight).state, nest.hive.flight(flight).records_landed) == ("complete", 4)
 
 
 def test_a_refused_file_writes_over_no_secret(nest, tmp_path):

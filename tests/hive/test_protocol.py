@@ -437,8 +437,8 @@ class TestClose:
 
 
 class TestHints:
-    def test_no_more_than_the_limit_are_outstanding(self, make_nest):
-        nest = make_nest(batch_rows=1, hints_per_queue=3)
+    def test_one_bee_has_no_more_than_a_quarter_of_the_room(self, make_nest):
+        nest = make_nest(batch_rows=1, hints_per_queue=12)
         sealed(nest, people(0, 12))
         hinted = "SELECT count(*) FROM hive.task WHERE queue = 'nectar' AND state = 'queued' AND hinted_at IS NOT NULL"
         assert nest.one(hinted) == 3
@@ -451,6 +451,31 @@ class TestHints:
         assert most == 3
         assert nest.rows("SELECT state, records_landed FROM hive.flight") == [("complete", 12)]
         assert len(nest.sent) == len({hint.id for hint in nest.sent}) == 13
+
+    def test_no_more_than_the_limit_are_outstanding(self, make_nest):
+        nest = make_nest(batch_rows=1, hints_per_queue=6)
+        for name in "abcde":
+            write(nest.register(name) / "a.jsonl", people(0, 6))
+            nest.fly(name)
+            nest.drain(kinds=("plan", "collect"))
+
+        hinted = "SELECT bee, count(*) FROM hive.task WHERE state = 'queued' AND hinted_at IS NOT NULL GROUP BY bee"
+        assert sorted(count for _, count in nest.rows(hinted)) == [2, 2, 2]
+        with nest.rt.db.transaction() as tx:
+            assert choose(tx, "nectar", 6) == []
+
+    def test_who_comes_late_waits_behind_few_tasks_of_a_large_flight(self, make_nest):
+        nest = make_nest(batch_rows=1, hints_per_queue=8)
+        write(nest.register("large") / "a.jsonl", people(0, 30))
+        write(nest.register("small") / "a.jsonl", people(0, 1))
+        nest.fly("large")
+        nest.drain(kinds=("plan", "collect"))
+        nest.fly("small")
+        nest.drain(kinds=("plan", "collect"))
+
+        hinted = "SELECT b.name FROM hive.task t JOIN hive.bee b ON b.id = t.bee WHERE t.state = 'queued'"
+        names = [name for (name,) in nest.rows(f"{hinted} AND t.hinted_at IS NOT NULL ORDER BY t.hinted_at, t.id")]
+        assert names == ["large", "large", "small"]
 
     def test_two_bees_take_turns(self, make_nest):
         nest = make_nest(batch_rows=1, hints_per_queue=1)
@@ -478,7 +503,7 @@ class TestHints:
         nest.run("UPDATE hive.task SET priority = 0 WHERE id = %s", last[1])
 
         with nest.rt.db.transaction() as tx:
-            hints = choose(tx, "nectar", 2)
+            hints = choose(tx, "nectar", 8)
 
         assert [hint.id for hint in hints] == [last[1], nest.due("process")[0][1]]
 

@@ -68,6 +68,14 @@ class TestDiff:
 
         assert change.full_read == ("a",)
 
+    def test_another_source_has_asked_nobody_to_come_back_later(self, nest, reload, tmp_path):
+        reload(a={}, b={})
+        nest.run("UPDATE hive.bee SET retry_at = clock_timestamp() + interval '1 hour'")
+
+        reload(a={"source": {"path": str(tmp_path)}}, b={"every": 60})
+
+        assert nest.rows("SELECT name FROM hive.bee WHERE retry_at IS NOT NULL") == [("b",)]
+
     def test_a_new_interval_holds_at_once(self, nest, reload):
         reload(a={"every": "1d"})
         reload(a={"every": "10s"})
@@ -126,8 +134,11 @@ class TestHistory:
         assert nest.rows("SELECT name, enabled FROM hive.bee ORDER BY name") == [("a", False), ("b", True)]
 
     def test_a_version_that_is_no_fleet_is_named(self, nest):
-        with pytest.raises(UnknownVersion, match="no fleet has the version 99"):
+        with pytest.raises(UnknownVersion, match="there is no version 99"):
             nest.hive.config_rollback(99)
+        nest.register("alone")
+        with pytest.raises(UnknownVersion, match=r"of one registered bee \(alone\) and no whole fleet"):
+            nest.hive.config_rollback(nest.one("SELECT max(id) FROM hive.config_version"))
 
     def test_versions_hold_no_secret(self, nest, tmp_path):
         file = tmp_path / "hive.yaml"

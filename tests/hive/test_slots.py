@@ -104,6 +104,14 @@ class TestWhatComes:
         late = [one.starts_at - one.slot for one in found if one.bee == "a" and one.schedule == "default"]
         assert all(timedelta() < wait < timedelta(seconds=600) for wait in late)
 
+    def test_a_bee_of_every_minute_hides_none_of_every_day(self, nest):
+        nest.register("often", every=60)
+        nest.register("daily", every=86_400)
+
+        found = nest.hive.slots(most=5).next
+
+        assert sorted(one.bee for one in found) == ["daily"] + ["often"] * 4
+
     def test_a_schedule_that_ended_has_none(self, nest):
         end = hours_ago(nest, 0) + timedelta(minutes=90)
         bee(nest, schedules=[{"every": "1h", "end": end.isoformat()}])

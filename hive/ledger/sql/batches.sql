@@ -33,8 +33,10 @@ WITH held AS (
 ), next AS (
     INSERT INTO hive.task_{day} (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
     SELECT %(day)s, %(flight)s, %(bee)s, 'process', %(next_queue)s, %(priority)s, %(checkpoint)s, id, 0, %(rows)s, %(id)s,
-           CASE WHEN (SELECT count(*) FROM hive.task_{day}
-                       WHERE queue = %(next_queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
+           -- One bee takes a quarter of the room: whoever comes later waits behind few of its tasks.
+           CASE WHEN (SELECT count(*) < %(room)s AND count(*) FILTER (WHERE bee = %(bee)s) < (%(room)s + 3) / 4
+                        FROM hive.task_{day}
+                       WHERE queue = %(next_queue)s AND state = 'queued' AND hinted_at IS NOT NULL)
                 THEN clock_timestamp() END
       FROM sealed
     RETURNING id, hinted_at IS NOT NULL AS hinted

@@ -27,6 +27,15 @@ WITH taken AS (
 )
 SELECT count(*) AS events FROM taken;
 
+-- tell_changed --
+-- A jar that changed without a flight: quarantined records that landed after all.
+INSERT INTO hive.event (day, kind, bee, flight, body)
+SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, 'closed', b.id, %(flight)s,
+       jsonb_build_object('bee', b.name, 'jar', j.name, 'state', 'retried', 'changed', true)
+  FROM hive.bee b, hive.jar j
+ WHERE b.id = %(bee)s AND j.id = %(jar)s
+   AND EXISTS (SELECT FROM hive.listener l WHERE l.kind = 'jar' AND l.subject = j.name);
+
 -- waiting_listeners --
 -- Bees that heard something, with all that they listen to. `quiet`, `waited`: seconds since the newest and the oldest.
 SELECT b.id, b.name, b.tenant, b.queue, b.config_version,

@@ -162,3 +162,24 @@ SELECT f.id AS flight, f.day FROM hive.flight f
  WHERE f.state IN ('queued', 'running')
    AND NOT EXISTS (SELECT FROM hive.task t WHERE t.day = f.day AND t.flight = f.id AND t.state IN ('queued', 'running'))
  LIMIT 100;
+
+-- forget_flights --
+-- Some of the oldest, with their slots. The last one of a bee stays, and so does one whose records lie in quarantine.
+WITH old AS (
+    SELECT f.id, f.bee, f.slot_key FROM hive.flight f
+     WHERE f.day < (clock_timestamp() AT TIME ZONE 'UTC')::date - %(days)s AND f.state NOT IN ('queued', 'running')
+       AND EXISTS (SELECT FROM hive.flight n WHERE n.bee = f.bee AND n.created_at > f.created_at)
+       AND NOT EXISTS (SELECT FROM hive.quarantine q WHERE q.flight = f.id AND q.state = 'open')
+     ORDER BY f.day LIMIT 20000 FOR UPDATE OF f SKIP LOCKED
+), slots AS (
+    DELETE FROM hive.slot s USING old WHERE s.bee = old.bee AND s.slot_key = old.slot_key
+)
+DELETE FROM hive.flight f USING old WHERE f.id = old.id;
+
+-- forget_slots --
+-- Those that were left out.
+DELETE FROM hive.slot WHERE (bee, slot_key) IN (
+    SELECT bee, slot_key FROM hive.slot
+     WHERE flight IS NULL AND created_at < clock_timestamp() - make_interval(days => %(days)s)
+     ORDER BY created_at LIMIT 20000
+);

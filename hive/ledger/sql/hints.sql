@@ -3,8 +3,12 @@
 SELECT DISTINCT queue FROM hive.task WHERE state = 'queued' AND hinted_at IS NULL AND available_at <= clock_timestamp();
 
 -- hint_next --
--- Bee by bee, beginning after the bee whose turn was last: a bee with a million tasks delays nobody.
-WITH RECURSIVE bees AS (
+-- Bee by bee, beginning after the bee whose turn was last, and to none more than a quarter of the room: a bee with a
+-- million tasks delays nobody.
+WITH RECURSIVE hinted AS (
+    SELECT bee, count(*) AS outstanding FROM hive.task
+     WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL GROUP BY bee
+), bees AS (
     (SELECT t.bee FROM hive.task t
       WHERE t.queue = %(queue)s AND t.priority = %(priority)s AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee > %(turn)s
       ORDER BY t.bee LIMIT 1)
@@ -22,8 +26,8 @@ WITH RECURSIVE bees AS (
                               AND l.task IS NOT NULL AND l.task <> t.id)
          ORDER BY t.id LIMIT 1
     ) f
-    LIMIT greatest(0, %(room)s - (SELECT count(*) FROM hive.task
-                                   WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL))
+     WHERE NOT EXISTS (SELECT FROM hinted h WHERE h.bee = b.bee AND h.outstanding >= (%(room)s + 3) / 4)
+    LIMIT greatest(0, %(room)s - (SELECT coalesce(sum(outstanding), 0)::int FROM hinted))
 ), pick AS (
     SELECT t.day, t.id FROM hive.task t JOIN first USING (day, id)
      WHERE t.state = 'queued' AND t.hinted_at IS NULL FOR UPDATE OF t SKIP LOCKED

@@ -79,8 +79,9 @@ UPDATE hive.task_{day} SET state = 'dead', finished_at = clock_timestamp(), last
 INSERT INTO hive.task_{day} (day, flight, bee, kind, queue, priority, checkpoint, batch, row_from, row_to, parent, hinted_at)
 VALUES (%(day)s, %(flight)s, %(bee)s, %(kind)s, %(queue)s, %(priority)s, %(checkpoint)s, %(batch)s, %(row_from)s,
         %(row_to)s, %(parent)s,
-        CASE WHEN (SELECT count(*) FROM hive.task_{day}
-                    WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL) < %(room)s
+        CASE WHEN (SELECT count(*) < %(room)s AND count(*) FILTER (WHERE bee = %(bee)s) < (%(room)s + 3) / 4
+                     FROM hive.task_{day}
+                    WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL)
              THEN clock_timestamp() END)
 RETURNING id, hinted_at IS NOT NULL AS hinted;
 
