@@ -102,7 +102,11 @@ def refine(
     scrubbed = scrubber.scrub(table)
     if not scrubbed.failed:
         return Refined(scrubbed.table, rows, scrubbed.removed, failed, reasons, dropped)
-    failed |= {rows[i]: code for i, code in scrubbed.failed.items()}
+    for i, code in scrubbed.failed.items():
+        failed[rows[i]] = str(code)
+        by = getattr(code, "rule", "")  # the recogniser or rule that failed, if it was one
+        if by:
+            reasons[rows[i]] = f"{code.replace('_', ' ')}: {by}"
     clean, kept = without(scrubbed.table, list(range(table.num_rows)), scrubbed.failed)
     return Refined(clean, [rows[i] for i in kept], _renumber(scrubbed.removed, kept), failed, reasons, dropped)
 

@@ -1,20 +1,21 @@
-"""What is done with a value: removed, replaced, masked, or given a pseudonym."""
+"""What is done with a value: removed, replaced, masked, made coarser, or given a pseudonym or token."""
 
 from __future__ import annotations
 
-import hmac
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 from nectar.keys import PseudonymKeys
-from nectar.scrub import entities as e
-from nectar.scrub.profiles import Action
+from nectar.scrub.coarser import coarser
+from nectar.scrub.pseudonyms import normalise, pseudonym, pseudonyms
+from nectar.scrub.rules import REDACTED
+from nectar.scrub.tokens import token
+from nectar.scrub.treatment import Action, Treatment
 
-REDACTED = "<REDACTED>"
+__all__ = ["REDACTED", "apply", "apply_to_all", "mask", "normalise", "pseudonym", "pseudonyms"]
+
 _SEPARATORS = ("P", "Z", "Cc", "Sm")
-_DIGITS_ONLY = frozenset(
-    {e.CREDIT_CARD, e.IBAN_CODE, e.US_SSN, e.US_BANK_NUMBER, e.ACCOUNT_NUMBER, e.ABA_ROUTING_NUMBER}
-)
 
 
 @lru_cache(maxsize=4096)
@@ -38,37 +39,30 @@ def mask(text: str) -> str:
     return "".join(reversed(masked))
 
 
-def normalise(text: str, kind: str) -> str:
-    """The form in which equal values are equal: one pseudonym for `Bob@X.com` and `bob@x.com`."""
-    plain = unicodedata.normalize("NFC", text.strip())
-    if kind == e.EMAIL_ADDRESS:
-        return unicodedata.normalize("NFC", plain.casefold())
-    if kind == e.PHONE_NUMBER:
-        from nectar.scrub.phones import e164
+def apply(treatment: Treatment, text: str, *, kind: str, label: str, keys: PseudonymKeys | None) -> str:
+    """The text that stands for `text`. `label` is what `replace` writes; `remove` gives an empty text.
 
-        return e164(plain) or plain
-    if kind in _DIGITS_ONLY:
-        return "".join(character for character in plain if character.isalnum()).upper()
-    return plain
-
-
-def pseudonym(text: str, kind: str, keys: PseudonymKeys) -> str:
-    """`{key id}:{128 bits in hex}`, an HMAC-SHA-256 of the normalised value: equal wherever the key is equal."""
-    key_id, key = keys.pseudonym_key(kind)
-    # Half of a surrogate pair can stand in JSON: it must not stop a record.
-    message = normalise(text, kind).encode("utf-8", "surrogatepass")
-    return f"{key_id}:{hmac.digest(key, message, 'sha256')[:16].hex()}"
-
-
-def apply(action: Action, text: str, *, kind: str, label: str, keys: PseudonymKeys | None) -> str:
-    """The text that stands for `text`. `label` is what `replace` writes; `remove` gives an empty text."""
+    What `generalise` cannot read (a month of "soon") is replaced.
+    """
+    action = treatment.action
     if action is Action.REMOVE:
         return ""
     if action is Action.REPLACE:
         return label
     if action is Action.MASK_PARTIAL:
         return mask(text)
-    if action is Action.HASH_WITH_SALT:
-        assert keys is not None, "checked when the scrubber was made"
-        return pseudonym(text, kind, keys)
-    return text
+    if action is Action.GENERALISE:
+        return coarser(text, treatment.to, treatment.size) or label
+    if action is Action.KEEP:
+        return text
+    assert keys is not None, "checked when the scrubber was made"
+    return token(text, kind, keys) if action is Action.TOKENIZE else pseudonym(text, kind, keys)
+
+
+def apply_to_all(
+    treatment: Treatment, texts: Sequence[str], *, kind: str, label: str, keys: PseudonymKeys | None
+) -> list[str]:
+    """As `apply` for each text of one kind, in their order."""
+    if treatment.action is Action.HASH_WITH_SALT and keys is not None:
+        return pseudonyms(texts, kind, keys)
+    return [apply(treatment, text, kind=kind, label=label, keys=keys) for text in texts]

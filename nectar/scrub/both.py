@@ -26,6 +26,10 @@ class Both:
         """Changes when the result of either may."""
         return hashlib.sha256(f"{self._first.version} {self._second.version}".encode()).hexdigest()[:32]
 
+    def action_of(self, field: str, kind: str) -> str:
+        """As `DataScrubber.action_of`: what is done with what both take out, the first does."""
+        return self._first.action_of(field, kind) or self._second.action_of(field, kind)
+
     def scrub(self, table: pa.Table) -> Scrubbed:
         """As `DataScrubber.scrub`, with what both removed and all that failed in one of them."""
         one = self._first.scrub(table)

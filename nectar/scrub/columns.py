@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nectar.batch import FEW, mark_of
-from nectar.scrub.actions import REDACTED
 from nectar.scrub.cells import Cells, Outcome
 from nectar.scrub.documents import scrub_documents
+from nectar.scrub.kinds import UNKNOWN, may_be_cards
 from nectar.scrub.profiles import Action
 from nectar.scrub.rules import FieldRule
 from nectar.scrub.tree import Members, number_text, scrub_trees
@@ -73,6 +73,59 @@ class Tally:
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, REMOVED, strict=True)], schema=REMOVED)
 
 
+@dataclass
+class _Changes:
+    """What becomes of the distinct values of a column, each named by its place among them.
+
+    places, new  parallel: the values at these places become these texts (None: null)
+    counts       by (field, kind): for each value how many were taken out of it
+    failed       why a value could not be scrubbed
+    """
+
+    many: int
+    places: list[Rows] = field(default_factory=list)
+    new: list[str | None] = field(default_factory=list)
+    counts: dict[tuple[str, str], Rows] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def enter(self, values: Sequence[str | None], outcomes: Mapping[str, Outcome], places: Rows = None) -> None:
+        """Outcomes of values that stand at these places (None: all there are)."""
+        if not outcomes:
+            return
+        changed = []
+        for place, value in enumerate(values) if places is None else zip(places.tolist(), values, strict=True):
+            outcome = outcomes.get(value) if value is not None else None
+            if outcome is None:
+                continue
+            changed.append(place)
+            self.new.append(outcome.value)
+            if outcome.failed:
+                self.failed[place] = outcome.failed
+            for path, entity, count in outcome.counts:
+                self._of(path, entity)[place] += count
+        self.places.append(np.array(changed, dtype=np.int64))
+
+    def take(self, places: Rows, new: Sequence[str | None], what: tuple[str, str]) -> None:
+        """One finding in each of the values at these places, which takes all of it."""
+        self.places.append(places)
+        self.new += new
+        self._of(*what)[places] += 1
+
+    def _of(self, path: str, entity: str) -> Rows:
+        if (path, entity) not in self.counts:
+            self.counts[path, entity] = np.zeros(self.many, dtype=np.int32)
+        return self.counts[path, entity]
+
+    def written(self, distinct: pa.Array) -> pa.Array:
+        """The distinct values after the changes."""
+        places = np.concatenate(self.places)
+        order = np.argsort(places)
+        mask = np.zeros(self.many, dtype=bool)
+        mask[places] = True
+        new = pa.array(self.new, distinct.type).take(pa.array(order))
+        return pc.replace_with_mask(distinct, pa.array(mask), new)
+
+
 @dataclass(frozen=True)
 class Columns:
     """Scrubs arrays. The array itself comes back when nothing in it changed."""
@@ -84,6 +137,8 @@ class Columns:
         """The array with personal data out. Its type changes only where a value no longer fits: then it is text."""
         rule = self.cells.rule_of(path) or rule
         kind = array.type
+        if rule is None and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+            rule = self.cells.dates
         if (rule is not None and rule.action is Action.KEEP) or pa.types.is_null(kind):
             return array
         if rule is not None and rule.action in {Action.REMOVE, Action.REPLACE}:
@@ -107,80 +162,101 @@ class Columns:
     def _whole(self, array: pa.Array, path: str, rule: FieldRule, rows: Rows) -> pa.Array:
         """A field that a rule removes or replaces, whatever it holds."""
         there = pc.is_valid(array).to_numpy(zero_copy_only=False)
-        self.tally.add(path, "rule", rows[there], np.ones(int(there.sum()), dtype=np.int32))
+        self.tally.add(path, rule.counted, rows[there], np.ones(int(there.sum()), dtype=np.int32))
         if rule.action is Action.REMOVE:
             kind = array.type
             return pa.nulls(len(array), kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind)
-        return pc.if_else(pc.is_valid(array), REDACTED, pa.scalar(None, pa.string()))
+        return pc.if_else(pc.is_valid(array), rule.label, pa.scalar(None, pa.string()))
 
     def _text(self, array: pa.Array, path: str, mark: str | None, rule: FieldRule | None, rows: Rows) -> pa.Array:
         wide = array if not _is_view(array.type) else array.cast(pa.large_string())
         coded = wide.dictionary_encode()
-        values = coded.dictionary.to_pylist()
+        distinct = coded.dictionary
+        changes = _Changes(len(distinct))
         if mark == "json":
-            outcomes = scrub_documents(self.cells, path, values, rule)
+            values = distinct.to_pylist()
+            changes.enter(values, scrub_documents(self.cells, path, values, rule))
         elif mark == "number":
-            outcomes = self.cells.numbers(path, values, rule)
+            values = distinct.to_pylist()
+            changes.enter(values, self.cells.numbers(path, values, rule))
+        elif rule is not None:
+            values = distinct.to_pylist()
+            changes.enter(values, self.cells.texts(path, values, rule))
         else:
-            outcomes = self.cells.texts(path, values, rule)
-        if not outcomes:
-            return array
-        return self._changed((coded, values), outcomes, rows, wide.type).cast(array.type)
+            self._detect(distinct, path, changes)
+        return self._changed(coded, distinct, changes, rows).cast(array.type) if changes.places else array
+
+    def _detect(self, distinct: pa.Array, path: str, changes: _Changes) -> None:
+        """Scrub distinct texts: those that are settled by their column's kind at once, the others by a scan of each."""
+        settled = self.cells.settled(path, distinct)
+        if settled is None:
+            values = distinct.to_pylist()
+            changes.enter(values, self.cells.scanned(path, values))
+            return
+        unknown = np.flatnonzero(settled == UNKNOWN)
+        values = distinct.take(pa.array(unknown)).to_pylist()
+        changes.enter(values, self.cells.scanned(path, values), unknown)
+        for place in np.unique(settled[settled >= 0]).tolist():
+            at = np.flatnonzero(settled == place)
+            kind = self.cells.kinds[place]
+            new = self.cells.rewritten(kind, distinct.take(pa.array(at)))
+            if new is not None:
+                changes.take(at, new, (path, kind))
 
     def _scalars(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
         """Numbers, and under a rule anything. Without one, binary and temporal values stay as they are."""
         kind = array.type
-        numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-        if rule is None and (not numeric or not self._may_find_numbers(array, path)):
+        decimal = pa.types.is_decimal(kind)
+        if rule is None and not (decimal or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            return array
+        if rule is None and not decimal and not self._may_find_numbers(array, path):
             return array
         coded = array.dictionary_encode()
-        values = coded.dictionary.to_pylist()
-        texts = [_written(value) if rule is not None else number_text(value) for value in values]
+        places = np.arange(len(coded.dictionary))
+        if rule is None and not decimal and self.cells.only_cards(path):
+            places = np.flatnonzero(may_be_cards(coded.dictionary))
+        written = number_text if rule is None else _written
+        texts = [written(value) for value in coded.dictionary.take(pa.array(places)).to_pylist()]
         outcomes = self.cells.numbers(path, dict.fromkeys(text for text in texts if text is not None), rule)
         if not outcomes:
             return array
+        changes = _Changes(len(coded.dictionary))
+        changes.enter(texts, outcomes, places)
         if all(outcome.value is None for outcome in outcomes.values()):
-            keep = np.array([text not in outcomes for text in texts], dtype=bool)
-            self._changed((coded, texts), outcomes, rows, pa.string())  # for the tally
-            stays = pa.array(keep).take(coded.indices)
-            return pc.if_else(stays, array, pa.scalar(None, kind))
-        plain = [str(value) if text is None else text for value, text in zip(values, texts, strict=True)]
-        return self._changed((coded, plain), outcomes, rows, pa.string())
+            keep = np.ones(len(coded.dictionary), dtype=bool)
+            keep[np.concatenate(changes.places)] = False
+            self._count(coded, changes, rows)
+            return pc.if_else(pa.array(keep).take(coded.indices), array, pa.scalar(None, kind))
+        plain = [written(value) or str(value) for value in coded.dictionary.to_pylist()]
+        return self._changed(coded, pa.array(plain, pa.string()), changes, rows)
 
     def _may_find_numbers(self, array: pa.Array, path: str) -> bool:
         """False spares the look at every number: nothing but cards could be here, and none is long enough."""
-        if self.cells.rules.patterns or len(self.cells.wants_numbers(path)) > 1:
-            return True
-        if not self.cells.wants_numbers(path) or pa.types.is_float16(array.type):
+        if not self.cells.only_cards(path):
+            return bool(self.cells.rules.patterns) or bool(self.cells.wants_numbers(path))
+        if not self.cells.wants_numbers(path) or pa.types.is_float16(array.type) or not len(array):
             return False
-        highest = pc.max(array).as_py()
-        return len(array) > 0 and highest is not None and highest >= 10**11
+        least, most = pc.min_max(array).as_py().values()
+        return most is not None and (most >= 10**11 or least <= -(10**11))
 
-    def _changed(
-        self, column: tuple[Any, list[Any]], outcomes: Mapping[str, Outcome], rows: Rows, kind: pa.DataType
-    ) -> pa.Array:
-        """Write the outcomes in place of the distinct values (given as text), and enter them in the tally."""
-        coded, values = column
+    def _changed(self, coded: pa.Array, distinct: pa.Array, changes: _Changes, rows: Rows) -> pa.Array:
+        """Write the changes in place of the distinct values (texts), and enter them in the tally."""
+        self._count(coded, changes, rows)
+        return changes.written(distinct).take(coded.indices)
+
+    def _count(self, coded: pa.Array, changes: _Changes, rows: Rows) -> None:
+        """Enter the changes in the tally, for each row that has one of the values."""
         valid = pc.is_valid(coded.indices).to_numpy(zero_copy_only=False)
         index = pc.fill_null(coded.indices, 0).to_numpy(zero_copy_only=False)[valid]
         where = rows[valid]
-        counts: dict[tuple[str, str], Any] = {}
-        new = list(values)
-        for place, value in enumerate(values):
-            outcome = outcomes.get(value) if value is not None else None
-            if outcome is None:
-                continue
-            new[place] = outcome.value
-            if outcome.failed:
-                self.tally.fail(where[index == place], outcome.failed)
-            for path, entity, count in outcome.counts:
-                if (path, entity) not in counts:
-                    counts[path, entity] = np.zeros(len(values), dtype=np.int32)
-                counts[path, entity][place] += count
-        for (path, entity), by_value in counts.items():
+        for (path, entity), by_value in changes.counts.items():
             by_row = by_value[index]
             self.tally.add(path, entity, where[by_row > 0], by_row[by_row > 0])
-        return pa.array(new, kind).take(coded.indices)
+        if changes.failed:
+            spoilt = np.zeros(changes.many, dtype=bool)
+            spoilt[list(changes.failed)] = True
+            for row, place in zip(where[spoilt[index]].tolist(), index[spoilt[index]].tolist(), strict=True):
+                self.tally.failed.setdefault(row, changes.failed[place])
 
     def _nested(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
         kind = array.type

@@ -7,9 +7,12 @@ more count inside a longer one (`creditcard`), three letters at its start or end
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from nectar.scrub import entities as e
+from nectar.scrub.locales import KINDS
 
 WORDS: dict[str, tuple[str, ...]] = {
     e.EMAIL_ADDRESS: ("email", "mail"),
@@ -18,15 +21,45 @@ WORDS: dict[str, tuple[str, ...]] = {
         "credit", "card", "visa", "mastercard", "cc", "amex", "discover", "jcb", "diners", "maestro", "instapayment",
     ),
     e.US_SSN: ("social", "security", "ssn", "ssns", "ssid"),
+    e.US_ITIN: ("individual", "taxpayer", "itin", "tax", "payer", "taxid", "tin"),
+    e.US_PASSPORT: ("us", "united", "states", "passport", "travel", "document"),
+    e.US_DRIVER_LICENSE: (
+        "driver", "license", "licence", "permit", "identification", "dls", "cdls", "driving",
+    ),
     e.US_BANK_NUMBER: ("check", "account", "acct", "bank", "save", "debit"),
     e.ACCOUNT_NUMBER: ("account", "acct", "accno", "accnum"),
     e.ABA_ROUTING_NUMBER: ("aba", "routing", "abarouting", "association", "bankrouting", "rtn"),
     e.TRANSACTION_ID: ("transaction", "txn", "trx", "tx"),
     e.IBAN_CODE: ("iban", "bank", "transaction"),
+    e.SWIFT_CODE: ("swift", "bic", "swiftcode", "biccode", "swiftbic"),
+    e.CRYPTO: ("wallet", "btc", "bitcoin", "crypto"),
+    e.UK_NHS: ("nhs", "national health service", "health services authority", "health authority"),
+    e.MEDICAL_LICENSE: ("medical", "certificate", "dea"),
     e.IP_ADDRESS: ("ip", "ipv4", "ipv6"),
+    e.MAC_ADDRESS: ("mac", "hardware address", "physical address", "ethernet"),
+    e.UUID: ("uuid", "guid", "unique identifier"),
     e.URL: ("url", "website", "link"),
+    e.DATE_TIME: ("date", "birthday", "birth", "dob", "born"),
+    e.CREDENTIAL_URI: ("dsn", "connection string", "connectionstring"),
+    e.PRIVATE_KEY: ("private key", "privatekey", "pem"),
+    e.JWT: ("jwt",),
+    e.AWS_ACCESS_KEY: ("aws", "access key", "accesskey"),
+    e.AWS_SECRET_KEY: ("aws", "secret access key", "secretaccesskey", "secretkey"),
+    e.API_KEY: (
+        "apikey", "api key", "secret", "token", "accesskey", "access key", "authkey", "auth key", "credential",
+    ),
+    e.BEARER_TOKEN: ("bearer", "authorization"),
+    e.PASSWORD: ("password", "passwd", "pwd", "passphrase", "passcode", "passwort", "kennwort", "contraseña"),
+    e.PERSON: (
+        "first name", "last name", "full name", "middle name", "given name", "family name", "maiden name", "surname",
+        "firstname", "lastname", "fullname", "forename", "customer name", "patient name", "employee name",
+        "contact name", "person name", "holder name", "cardholder", "name on card",
+    ),
+    e.LOCATION: ("address", "street", "city", "town", "village", "county", "birthplace", "place of birth"),
+    e.ORGANIZATION: ("company", "employer", "organization", "organisation"),
+    **{entity: kind.words for entity, kind in KINDS.items()},
 }  # fmt: skip
-"""presidio's own words, and a few more."""
+"""presidio's own words, and a few more. Several words stand for themselves in this order."""
 
 PHONE_FIELDS = ("phone", "telephone", "cell", "mobile", "tel", "fax")
 """Field names that make a phone of a bare integer; `number` alone (`order_number`) does not."""
@@ -56,6 +89,35 @@ _MEASURES = frozenset(
 """A field that ends so measures or dates something: `transaction_amount` holds no transaction id."""
 
 
+@dataclass(frozen=True)
+class _Spoken:
+    """The words of one entity, ready for comparison.
+
+    needles  one of them is a part of any text in which a word stands
+    """
+
+    needles: tuple[str, ...]
+    words: tuple[str, ...]
+    phrases: tuple[str, ...]
+
+    def among(self, tokens: Sequence[str]) -> bool:
+        if any(_like(word, token) for token in tokens for word in self.words):
+            return True
+        return bool(self.phrases) and any(phrase in f" {' '.join(tokens)} " for phrase in self.phrases)
+
+
+def _spoken(words: Iterable[str]) -> _Spoken:
+    parts = [_WORD.findall(word) for word in words]
+    return _Spoken(
+        needles=tuple(dict.fromkeys(part[0] for part in parts)),
+        words=tuple(part[0] for part in parts if len(part) == 1),
+        phrases=tuple(f" {' '.join(part)} " for part in parts if len(part) > 1),
+    )
+
+
+_SPOKEN = {entity: _spoken(words) for entity, words in WORDS.items()}
+
+
 def _like(word: str, token: str) -> bool:
     if len(word) >= 4:
         return word in token
@@ -67,17 +129,18 @@ def _like(word: str, token: str) -> bool:
 def may_help(entity: str, text: str, start: int, end: int) -> bool:
     """False: no word can lift a hit of this entity that starts between these places. Looks no further than needed."""
     window = text[max(0, start - _REACH) : end].lower()
-    return any(word in window for word in WORDS[entity])
+    return any(needle in window for needle in _SPOKEN[entity].needles)
 
 
 def stands_before(entity: str, text: str, start: int) -> bool:
     """A context word of the entity is among the five words before `start`."""
     window = text[max(0, start - _REACH) : start].lower()
-    if not window or not any(word in window for word in WORDS[entity]):
+    spoken = _SPOKEN[entity]
+    if not window or not any(needle in window for needle in spoken.needles):
         return False
     found = _WORD.findall(window)
     tokens = [token for token in found if token not in _FILLERS][-_WINDOW:]
-    return any(_like(word, token) for token in tokens for word in WORDS[entity])
+    return spoken.among(tokens)
 
 
 def _tokens(name: str) -> list[str]:
@@ -96,12 +159,13 @@ def lifted(name: str) -> frozenset[str]:
         tokens = _tokens(parts[-2]) + tokens
     if not tokens or tokens[-1] in _MEASURES:
         return frozenset()
-    joined = "".join(tokens)
-    spoken = [*tokens, joined]
-    return frozenset(entity for entity, words in WORDS.items() if any(_like(w, t) for w in words for t in spoken))
+    tokens.append("".join(tokens))
+    found = frozenset(entity for entity, spoken in _SPOKEN.items() if spoken.among(tokens))
+    # "number" speaks for a phone in a sentence only: a column's name has it for orders and accounts.
+    return found if any(_like(w, t) for w in PHONE_FIELDS for t in tokens) else found - {e.PHONE_NUMBER}
 
 
 @lru_cache(maxsize=4096)
 def names_phone(name: str) -> bool:
     """The field's name says that its integers are phone numbers."""
-    return e.PHONE_NUMBER in lifted(name) and any(_like(w, t) for w in PHONE_FIELDS for t in _tokens(name))
+    return e.PHONE_NUMBER in lifted(name)

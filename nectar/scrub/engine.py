@@ -1,25 +1,29 @@
 """Detection: many texts in, the personal data in each out.
 
-Distinct texts only. The prefilter names candidate lines, the recognisers judge them, words near a hit and the field's
-name lift what is weak. What was found is remembered for short texts, because values come again.
+Distinct texts only. The prefilter names stretches, the recognisers judge them, words near a hit and the field's name
+lift what is weak. A text that reads otherwise than it is written is scanned both ways.
 """
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from threading import Lock
+from itertools import chain
 
+from nectar.deadline import Deadline
 from nectar.errors import SkipRecord
 from nectar.scrub import context as words
-from nectar.scrub.entities import ENTITIES
+from nectar.scrub import names, patience
+from nectar.scrub.entities import ALL, DATE_TIME, DEFAULT, MODELLED, PHONE_NUMBER, phones_of
 from nectar.scrub.findings import CONTEXT, Finding, Hit, ScanError, without_contained
+from nectar.scrub.remembered import Remembered
+from nectar.scrub.view import View, plain
 
 THRESHOLD = 0.35
 Scan = tuple[Hit, ...] | ScanError
 """What one text holds, or why that is not known."""
 
+_CENTURIES = frozenset("0129")
 _INSTANT = re.compile(
     r"(?:[12]\d{3}|0001|9999)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
     r"(?:[Tt ](?:[01]\d|2[0-4]):[0-5]\d(?::[0-6]\d(?:[.,]\d{1,9})?)?"
@@ -29,94 +33,149 @@ _INSTANT = re.compile(
 """A date or an instant in ISO's form, and nothing else: what a typed column looks like once it is text.
 
 Presidio takes the fraction of a second for a phone number in one of six (`16.444721` is one in Germany). A
-value that is an instant as a whole holds no personal data; inside a longer text presidio's judgement stands. This is
-the one place where our findings are meant to differ.
+value that is an instant as a whole holds no personal data but its date; inside a longer text presidio's judgement
+stands. This is the one place where our findings are meant to differ.
 """
+_DATED = 0.8
+"""presidio's score for an instant."""
 
-_CACHED_TEXTS = 50_000
-_CACHED_LENGTH = 256
-"""Longer texts seldom come twice, and memory must stay bounded (about 50 MB at worst)."""
+LONGEST = 1 << 24
+"""Characters. A longer text is not scanned, and counts as that: memory and time must have an end."""
 
-
-class _Cache:
-    """Least recently used scans. Lives in this process's memory only and is never printed."""
-
-    def __init__(self) -> None:
-        self._scans: OrderedDict[tuple[str, object], Scan] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, text: str, question: object) -> Scan | None:
-        with self._lock:
-            scan = self._scans.get((text, question))
-            if scan is not None:
-                self._scans.move_to_end((text, question))
-            return scan
-
-    def put(self, text: str, question: object, scan: Scan) -> None:
-        if len(text) > _CACHED_LENGTH or isinstance(scan, ScanError):
-            return
-        with self._lock:
-            self._scans[text, question] = scan
-            if len(self._scans) > _CACHED_TEXTS:
-                self._scans.popitem(last=False)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._scans.clear()
-
-
-cache = _Cache()
+cache = Remembered()
 
 
 def scan_texts(
-    texts: Iterable[str], entities: frozenset[str], lifted: frozenset[str] = frozenset(), threshold: float = THRESHOLD
+    texts: Iterable[str],
+    entities: frozenset[str],
+    lifted: frozenset[str] = frozenset(),
+    threshold: float = THRESHOLD,
+    deadline: Deadline | None = None,
 ) -> dict[str, Scan]:
     """Scan each distinct text once. `lifted`: entities that the field's name makes believable.
 
-    A recogniser that raises or takes too long spoils its text only: the scan is then the reason.
+    A recogniser that raises or takes too long, or more than LONGEST characters, spoil their text only: the scan is then
+    the reason. `deadline`: for each text; None leaves the one of `patience.within`, if there is any.
     """
     lifted &= entities
     question = (entities, lifted, threshold)
-    found: dict[str, Scan] = {}
+    found: dict[str, Scan] = dict.fromkeys(texts, ())
+    dated = DATE_TIME in entities and threshold <= _DATED
     unknown: list[str] = []
-    for text in dict.fromkeys(texts):
-        known = () if _INSTANT.fullmatch(text) else cache.get(text, question)
+    keys: list[bytes | None] = []
+    for text in found:
+        if text[:1] in _CENTURIES and _INSTANT.fullmatch(text):
+            found[text] = (Hit(DATE_TIME, 0, len(text), _DATED),) if dated else ()
+            continue
+        key = cache.key(text, question)
+        known = None if key is None else cache.get(key)
         if known is None:
             unknown.append(text)
+            keys.append(key)
         else:
             found[text] = known
-    for text, scan in zip(unknown, _scan(unknown, entities, lifted, threshold), strict=True):
+    for text, key, scan in zip(unknown, keys, _scan(unknown, entities, lifted, threshold, deadline), strict=True):
         found[text] = scan
-        cache.put(text, question, scan)
+        if key is not None and not isinstance(scan, ScanError):
+            cache.put(key, scan)
     return found
 
 
-def _scan(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str], threshold: float) -> list[Scan]:
-    from nectar.scrub.prefilter import chosen, look_up
+def _scan(
+    texts: Sequence[str],
+    entities: frozenset[str],
+    lifted: frozenset[str],
+    threshold: float,
+    deadline: Deadline | None = None,
+) -> list[Scan]:
+    from nectar.scrub.prefilter import chosen, look_up, whole_values
+    from nectar.scrub.recognisers import of_whole_values
 
-    found: list[list[Hit] | ScanError] = [[] for _ in texts]
-    who = chosen(entities)
-    for i, start, end, number, strong in look_up(texts, entities, threshold):
-        hits, text, recogniser = found[i], texts[i], who[number]
+    deadline = deadline or patience.asked()
+    spent = None if deadline is None else patience.Spent(deadline)
+    found: dict[int, list[Hit] | ScanError] = {}
+    written, views = _as_they_read(texts, found)
+    who = (*chosen(entities), *of_whole_values(lifted))
+    helped = [recogniser.entity in lifted for recogniser in who]
+    candidates = chain(look_up(written, entities, threshold), whole_values(written, entities, lifted))
+    for i, start, end, number, strong in candidates:
+        text, recogniser, believed = written[i], who[number], helped[number]
+        if not (strong or believed or _may_help(recogniser.entity, text, start, end)):
+            continue
+        view = views.get(i)
+        place = i if view is None else view[0]
+        hits = found.get(place)
         if isinstance(hits, ScanError):
             continue
-        if not (strong or recogniser.entity in lifted or words.may_help(recogniser.entity, text, start, end)):
-            continue
         try:
-            raw = recogniser.lines(text[start:end])
+            if spent is None:
+                raw = recogniser.judge(text, start, end, believed=believed)
+            else:
+                with spent.on(place):
+                    raw = recogniser.judge(text, start, end, believed=believed)
         except ScanError as failure:
-            found[i] = failure
+            found[place] = ScanError(failure.code, failure.rule or recogniser.name)
             continue
         for entity, first, last, score, strength in raw:
             hit = _lift(Hit(entity, first + start, last + start, score, strength), text, lifted)
-            if hit.score >= threshold:
+            if hit.score < threshold:
+                continue
+            if view is not None:
+                a, b = view[1].back(hit.start, hit.end)
+                hit = hit._replace(start=a, end=b)
+            if hits is None:
+                found[place] = hits = [hit]
+            else:
                 hits.append(hit)
-    return [hits if isinstance(hits, ScanError) else tuple(without_contained(hits)) for hits in found]
+    modelled = entities.intersection(MODELLED)
+    if modelled and threshold <= names.SCORE:
+        for i, hits in enumerate(names.find(written[: len(texts)], modelled, deadline)):
+            so_far = found.get(i)
+            if hits and not isinstance(so_far, ScanError):
+                found[i] = hits if isinstance(hits, ScanError) else [*(so_far or ()), *hits]
+    return [_settled(found.get(i)) for i in range(len(texts))]
+
+
+def _may_help(entity: str, text: str, start: int, end: int) -> bool:
+    """Words near these places may make a weak hit believable."""
+    if entity == PHONE_NUMBER:
+        from nectar.scrub.likely import may_be_presented
+
+        return may_be_presented(text, start, end)
+    return words.may_help(entity, text, start, end)
+
+
+def _settled(hits: list[Hit] | ScanError | None) -> Scan:
+    if not hits:
+        return ()
+    return hits if isinstance(hits, ScanError) else tuple(without_contained(hits))
+
+
+def _as_they_read(
+    texts: Sequence[str], found: dict[int, list[Hit] | ScanError]
+) -> tuple[list[str], dict[int, tuple[int, View]]]:
+    """The texts, and behind them the views of those that read otherwise: (all, number of a view -> (text, view)).
+
+    Texts that are too long are left out, and their reason noted in `found`.
+    """
+    written = list(texts)
+    views: dict[int, tuple[int, View]] = {}
+    for i, text in enumerate(texts):
+        if len(text) > LONGEST:
+            found[i] = ScanError("text_too_long")
+            written[i] = ""
+        elif not text.isascii() and (view := plain(text)) is not None:
+            if len(view.text) > LONGEST:
+                found[i] = ScanError("text_too_long")
+                continue
+            views[len(written)] = (i, view)
+            written.append(view.text)
+    return written, views
 
 
 def _lift(hit: Hit, text: str, lifted: frozenset[str]) -> Hit:
     """The hit with what the field's name or a word before it adds: +0.35, at least 0.4, at most 1."""
-    if hit.entity in lifted or words.stands_before(hit.entity, text, hit.start):
+    if hit.score < 1.0 and (hit.entity in lifted or words.stands_before(hit.entity, text, hit.start)):
         return hit._replace(score=min(1.0, max(0.4, hit.score + 0.35)), strength=max(hit.strength, CONTEXT))
     return hit
 
@@ -126,31 +185,39 @@ def detect(
     entities: Sequence[str] | None = None,
     threshold: float = THRESHOLD,
     context: Sequence[str] = (),
+    deadline: Deadline | None = None,
+    regions: Sequence[str] = (),
 ) -> list[list[Finding]]:
     """Find personal data: for each text its findings, in the order of the text; those of different kinds may overlap.
 
-    entities   presidio's names (None: all of `ENTITIES`); ValueError for a name that is not among them
+    entities   names out of `entities.ALL` (None: `entities.DEFAULT`); ValueError for any other
     threshold  findings with a lower score are left out
     context    words that stand for all texts, such as the name of the field they come from
+    deadline   a limit on the time for each text
+    regions    ISO codes of countries whose phone numbers are known without a country code, beyond `phones.REGIONS`
 
     Raises SkipRecord when a text could not be scanned to its end.
     """
-    wanted = frozenset(ENTITIES if entities is None else entities)
-    unknown = wanted.difference(ENTITIES)
+    wanted = frozenset(DEFAULT if entities is None else entities)
+    unknown = wanted.difference(ALL)
     if unknown:
-        raise ValueError(f"no entity is named {', '.join(sorted(unknown))}; there are {', '.join(ENTITIES)}")
+        raise ValueError(f"no entity is named {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    if PHONE_NUMBER in wanted:
+        wanted |= {phones_of(region) for region in regions}
     lifted = frozenset().union(*(words.lifted(word) for word in context))
-    scans = scan_texts(texts, wanted, lifted, threshold)
+    scans = scan_texts(texts, wanted, lifted, threshold, deadline)
     results = []
     for text in texts:
         scan = scans[text]
         if isinstance(scan, ScanError):
-            raise SkipRecord("a text could not be scanned for personal data", code=scan.code)
+            by = f" ({scan.rule})" if scan.rule else ""
+            raise SkipRecord(f"a text could not be scanned for personal data{by}: {scan.code}", code=scan.code)
         results.append([Finding(hit.entity, hit.start, hit.end, hit.score) for hit in scan])
     return results
 
 
-def warm(entities: Iterable[str] = ENTITIES) -> None:
+def warm(entities: Iterable[str] = DEFAULT) -> None:
     """Import and compile everything now, so that the first record does not wait. Call it after a fork."""
     # The second number is none, so every region's numbering plan is asked for it, and thereby read.
-    scan_texts(["warm@example.com 202-555-0143 99-99-9999"], frozenset(entities))
+    # The letters that are not ASCII make the tables of `view`.
+    scan_texts(["warm@example.com 202-555-0143 99-99-9999", "w\u00e4rm \uff14", "two words"], frozenset(entities))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-PATTERN, CONTEXT, CHECKSUM, RULE = range(4)
-"""Why a hit is believed, weakest first: its form, a word near it, its check digits, a person's own rule."""
+MODEL, PATTERN, CONTEXT, CHECKSUM, RULE = range(5)
+"""Why a hit is believed, weakest first: a language model says so, its form, a word near it, its check digits, a
+person's own rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,25 @@ def without_contained(hits: Iterable[Hit]) -> list[Hit]:
     return kept
 
 
-class ScanError(Exception):
-    """One text could not be scanned to its end. Carries a stable code and nothing of the text."""
+class Failure(str):
+    """A stable code, which knows the recogniser or rule that failed. It travels wherever codes do."""
 
-    def __init__(self, code: str) -> None:
+    __slots__ = ("rule",)
+    rule: str
+
+    def __new__(cls, code: str, rule: str = "") -> Self:
+        made = super().__new__(cls, code)
+        made.rule = rule or getattr(code, "rule", "")
+        return made
+
+
+class ScanError(Exception):
+    """One text could not be scanned to its end. Carries a stable code and the rule that failed, nothing of the text."""
+
+    def __init__(self, code: str, rule: str = "") -> None:
         super().__init__(code)
-        self.code = code
+        self.code = Failure(code, rule)
+
+    @property
+    def rule(self) -> str:
+        return self.code.rule

@@ -54,8 +54,7 @@ def scrub_pandas(cells: Cells, frame: Any) -> Any:
     if not columns:
         return frame.set_axis(index) if index is not frame.index else frame.copy()
     parts = [column.set_axis(index) for column in columns]
-    result = pandas.concat(parts, axis=1) if parts else frame
-    return result.set_axis(frame.columns, axis=1)
+    return _with_attrs(pandas.concat(parts, axis=1).set_axis(frame.columns, axis=1), frame)
 
 
 def scrub_pandas_column(cells: Cells, series: Any, name: str) -> Any:
@@ -70,15 +69,22 @@ def scrub_pandas_column(cells: Cells, series: Any, name: str) -> Any:
     pandas = sys.modules["pandas"]
     texts = all(copies[i] is None or isinstance(copies[i], str) for i in changed)
     if pandas.api.types.is_string_dtype(series.dtype) and series.dtype != object and texts:
-        return pandas.Series(copies, index=series.index, name=series.name, dtype=series.dtype)
+        return _with_attrs(pandas.Series(copies, index=series.index, name=series.name, dtype=series.dtype), series)
     whole = pandas.api.types.is_integer_dtype(series.dtype)
     if whole and all(copies[i] is None for i in changed):
-        return pandas.Series(copies, index=series.index, name=series.name, dtype="Int64")
-    plain = series.astype(object)
+        return _with_attrs(pandas.Series(copies, index=series.index, name=series.name, dtype="Int64"), series)
+    plain = series.astype(object).to_numpy(copy=True)
     for i in changed:
-        plain.iat[i] = copies[i]
+        plain[i] = copies[i]
     is_category = isinstance(series.dtype, pandas.CategoricalDtype)
-    return plain.astype("category") if is_category else plain
+    kind = "category" if is_category else object
+    return _with_attrs(pandas.Series(plain, index=series.index, name=series.name, dtype=kind), series)
+
+
+def _with_attrs(new: Any, old: Any) -> Any:
+    """What the frame's owner noted about it; `attrs` is a dict of the owner's, of any values."""
+    new.attrs = dict(old.attrs)
+    return new
 
 
 def scrubbed_copies(cells: Cells, values: list[Any], name: str) -> list[Copy]:
@@ -86,14 +92,19 @@ def scrubbed_copies(cells: Cells, values: list[Any], name: str) -> list[Copy]:
     copies = scrub_trees(cells, values, name)
     for copy in copies:
         if copy.failed:
-            raise SkipRecord("a value could not be scrubbed", code=copy.failed)
+            raise _refusal(copy.failed)
     return copies
 
 
 def refuse(tally: Tally) -> None:
     """Raise SkipRecord for the first failure, if any: without rows to set aside, nothing may pass."""
     if tally.failed:
-        raise SkipRecord("a value could not be scrubbed", code=next(iter(tally.failed.values())))
+        raise _refusal(next(iter(tally.failed.values())))
+
+
+def _refusal(code: str) -> SkipRecord:
+    by = getattr(code, "rule", "")
+    return SkipRecord(f"a value could not be scrubbed: {code}{by and f' ({by})'}", code=str(code))
 
 
 def _index(cells: Cells, index: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, phonenumberutil
@@ -22,6 +22,10 @@ _KINDS = (
 
 _LIBRARY: Any = phonenumberutil
 
+_MAIN = {str(code): regions[0] for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()}
+_NO_REGION = "001"
+"""The library's name for codes of services that belong to no country, such as +800."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Format:
@@ -32,24 +36,71 @@ class _Format:
     needs_prefix: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Plan:
-    """One region's rules.
+    """One region's rules, each compiled when it is first asked for: together they take some ten milliseconds.
 
-    abroad    what begins a number of any country
-    prefixes  what may stand before a national number, each with what the library makes of it
-    valid     matches every number that is valid with this country code, and a few more
-    surely    matches valid numbers only, and most of them
+    own      the library's metadata of the region
+    sharing  those of all regions with its country code, the main one first
     """
 
-    code: str
-    abroad: re.Pattern[str]
-    prefixes: tuple[tuple[re.Pattern[str], str | None], ...]
-    general: re.Pattern[str]
-    lengths: tuple[int, ...]
-    valid: re.Pattern[str]
-    surely: re.Pattern[str]
-    formats: tuple[_Format, ...]
+    own: Any
+    sharing: tuple[Any, ...]
+
+    @cached_property
+    def code(self) -> str:
+        return str(self.own.country_code)
+
+    @cached_property
+    def begins(self) -> re.Pattern[str]:
+        """What may stand before a national number: the country code, or one of the next two."""
+        each = [self.code, self.own.international_prefix, *(prefix.pattern for prefix, _ in self.prefixes)]
+        return re.compile("|".join(f"(?:{pattern})" for pattern in each))
+
+    @cached_property
+    def abroad(self) -> re.Pattern[str]:
+        """What begins a number of any country."""
+        return re.compile(self.own.international_prefix)
+
+    @cached_property
+    def prefixes(self) -> tuple[tuple[re.Pattern[str], str | None], ...]:
+        """What may stand before a national number, each with what the library makes of it."""
+        data = (self.own, self.sharing[0])
+        rules = dict.fromkeys((d.national_prefix_for_parsing, d.national_prefix_transform_rule) for d in data)
+        return tuple((re.compile(prefix), transform) for prefix, transform in rules if prefix)
+
+    @cached_property
+    def general(self) -> re.Pattern[str]:
+        return re.compile(self.own.general_desc.national_number_pattern)
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        return tuple(self.own.general_desc.possible_length)
+
+    @cached_property
+    def valid(self) -> re.Pattern[str]:
+        """Matches every number that is valid with this country code, and a few more.
+
+        A number is valid where it is valid in any region that shares the code: +1 has two dozen.
+        """
+        patterns = dict.fromkeys(kind.national_number_pattern for data in self.sharing for kind in _kinds(data))
+        return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+    @cached_property
+    def surely(self) -> re.Pattern[str]:
+        """Matches valid numbers only, and most of them."""
+        main = self.sharing[0]
+        return re.compile(r"(?!)") if main.leading_digits is not None else _surely(main)
+
+    @cached_property
+    def others(self) -> tuple[tuple[re.Pattern[str] | None, re.Pattern[str]], ...]:
+        """For each region that shares the code and is not settled by that: its leading digits, and what is valid."""
+        rest = self.sharing[self.sharing[0].leading_digits is None :]
+        return tuple((_leading(data), _surely(data)) for data in rest)
+
+    @cached_property
+    def formats(self) -> tuple[_Format, ...]:
+        return tuple(_format(data) for data in self.sharing[0].number_format)
 
     def without_prefixes(self, digits: str) -> list[str]:
         """What may be left of the digits without national prefixes and carriers' codes.
@@ -69,6 +120,32 @@ class _Plan:
                     left.append(prefix.sub(transform, digits, count=1))
         return left
 
+    def without_code(self, digits: str) -> bool | None:
+        """The verdict on digits that begin with the country code and are no number of this region with it."""
+        rest = digits[len(self.code) :]
+        behind = self.without_prefixes(rest)
+        if not any(map(self.valid.fullmatch, [digits, rest, *self.without_prefixes(digits), *behind])):
+            return False
+        taken_off = not behind and self.general.fullmatch(rest)
+        return self.is_valid(rest) if taken_off else None
+
+    def is_valid(self, number: str) -> bool:
+        """The number, without prefixes, is valid: the library asks one region after the other, the main one first."""
+        if self.surely.fullmatch(number):
+            return True
+        if not self.others or not self.valid.fullmatch(number):
+            return False
+        for leading, surely in self.others:
+            if leading is None and surely.fullmatch(number):
+                return True
+            if leading is not None and leading.match(number):
+                return surely.fullmatch(number) is not None
+        return False
+
+    def loses_prefix(self, digits: str, stripped: list[str]) -> bool:
+        """One prefix, and what is left is of a length that the library accepts: it takes the prefix off."""
+        return len(stripped) == 1 and not self.general.fullmatch(digits) and len(stripped[0]) in self.lengths
+
     def needs_prefix(self, digits: str) -> bool:
         for form in self.formats:
             if form.leading.match(digits) and form.whole.fullmatch(digits):
@@ -83,40 +160,77 @@ def verdict(digits: str, region: str) -> bool | None:
     or letters.
     """
     plan = _plan(region)
-    if plan.abroad.match(digits):
-        return None
+    if not plan.begins.match(digits):
+        possible = plan.valid.fullmatch(digits) is not None and not plan.needs_prefix(digits)
+        return possible and plan.is_valid(digits)
+    abroad = plan.abroad.match(digits)
+    if abroad and digits[abroad.end() : abroad.end() + 1] != "0":
+        rest = digits[abroad.end() :]
+        return verdict_abroad(rest) if len(rest) > 2 and _main_region(rest) is not None else False
+    if digits.startswith(plan.code) and not (plan.general.fullmatch(digits) and len(digits) in plan.lengths):
+        return plan.without_code(digits)
     stripped = plan.without_prefixes(digits)
-    if digits.startswith(plan.code):
-        rest = digits[len(plan.code) :]
-        candidates = [digits, rest, *stripped, *plan.without_prefixes(rest)]
-        return None if any(map(plan.valid.fullmatch, candidates)) else False
     if not stripped:
-        possible = plan.valid.fullmatch(digits) and not plan.needs_prefix(digits)
-        return (plan.surely.fullmatch(digits) is not None or None) if possible else False
+        possible = plan.valid.fullmatch(digits) is not None and not plan.needs_prefix(digits)
+        return possible and plan.is_valid(digits)
     if not any(map(plan.valid.fullmatch, [digits, *stripped])):
         return False
-    # One prefix, and what is left is of a length that the library accepts: it takes the prefix off.
-    taken_off = len(stripped) == 1 and not plan.general.fullmatch(digits) and len(stripped[0]) in plan.lengths
-    return True if taken_off and plan.surely.fullmatch(stripped[0]) else None
+    return plan.is_valid(stripped[0]) if plan.loses_prefix(digits, stripped) else None
+
+
+def verdict_anywhere(digits: str, regions: tuple[str, ...]) -> bool | None:
+    """`verdict` for several regions: True where one takes the digits, False where none does."""
+    plans, valid = _together(regions)
+    known = valid.fullmatch(digits) is not None
+    certain = True
+    for region, plan in plans:
+        if known or plan.begins.match(digits):
+            answer = verdict(digits, region)
+            if answer:
+                return True
+            certain = certain and answer is False
+    return False if certain else None
 
 
 @lru_cache(maxsize=64)
+def _together(regions: tuple[str, ...]) -> tuple[tuple[tuple[str, _Plan], ...], re.Pattern[str]]:
+    """The regions' plans, and what is valid in any of them as it stands."""
+    plans = tuple((region, _plan(region)) for region in regions)
+    return plans, re.compile("|".join(f"(?:{part})" for part in dict.fromkeys(plan.valid.pattern for _, plan in plans)))
+
+
+def verdict_abroad(digits: str) -> bool | None:
+    """The same for digits behind a plus sign, which begin with a country code: no region has a part in it."""
+    region = _main_region(digits)
+    if region is None or region == _NO_REGION:
+        return None
+    plan = _plan(region)
+    rest = digits[len(plan.code) :]
+    stripped = plan.without_prefixes(rest)
+    if not any(map(plan.valid.fullmatch, [rest, *stripped])):
+        return False
+    if stripped and not plan.loses_prefix(rest, stripped):
+        return None
+    return plan.is_valid(stripped[0] if stripped else rest)
+
+
+def without_trunk(digits: str) -> str:
+    """Digits that `verdict_abroad` takes, without the national prefix that may stand behind the country code."""
+    plan = _plan(_main_region(digits) or _NO_REGION)
+    rest = digits[len(plan.code) :]
+    stripped = plan.without_prefixes(rest)
+    return plan.code + (stripped[0] if stripped else rest)
+
+
+def _main_region(digits: str) -> str | None:
+    """The region whose rules hold first for the country code with which the digits begin; no code begins another."""
+    return next((_MAIN[digits[:size]] for size in (1, 2, 3) if digits[:size] in _MAIN), None)
+
+
+@cache
 def _plan(region: str) -> _Plan:
     own = _metadata(region)
-    main, *_ = sharing = [_metadata(each) for each in COUNTRY_CODE_TO_REGION_CODE[own.country_code]]
-    # A number is valid where it is valid in any region that shares the country code: +1 has two dozen.
-    patterns = dict.fromkeys(kind.national_number_pattern for data in sharing for kind in _kinds(data))
-    prefixes = dict.fromkeys((d.national_prefix_for_parsing, d.national_prefix_transform_rule) for d in (own, main))
-    return _Plan(
-        code=str(own.country_code),
-        abroad=re.compile(own.international_prefix),
-        prefixes=tuple((re.compile(prefix), transform) for prefix, transform in prefixes if prefix),
-        general=re.compile(own.general_desc.national_number_pattern),
-        lengths=tuple(own.general_desc.possible_length),
-        valid=re.compile("|".join(f"(?:{pattern})" for pattern in patterns)),
-        surely=_surely(main),
-        formats=tuple(_format(data) for data in main.number_format),
-    )
+    return _Plan(own, tuple(_metadata(each) for each in COUNTRY_CODE_TO_REGION_CODE[own.country_code]))
 
 
 def _metadata(region: str) -> Any:
@@ -128,13 +242,15 @@ def _kinds(data: Any) -> list[Any]:
     return [kind for kind in kinds if kind and kind.national_number_pattern]
 
 
-def _surely(main: Any) -> re.Pattern[str]:
-    """The library asks the main region first; where that takes a number of any kind, it is valid."""
-    if main.leading_digits is not None:
-        return re.compile(r"(?!)")
-    alternatives = [f"{_of_length(kind)}(?:{kind.national_number_pattern})" for kind in _kinds(main)]
-    general = main.general_desc
+def _surely(data: Any) -> re.Pattern[str]:
+    """Numbers of any kind of this region, of a length that the kind has."""
+    alternatives = [f"{_of_length(kind)}(?:{kind.national_number_pattern})" for kind in _kinds(data)]
+    general = data.general_desc
     return re.compile(rf"{_of_length(general)}(?=(?:{general.national_number_pattern})\Z)(?:{'|'.join(alternatives)})")
+
+
+def _leading(data: Any) -> re.Pattern[str] | None:
+    return None if data.leading_digits is None else re.compile(data.leading_digits)
 
 
 def _of_length(data: Any) -> str:
@@ -148,3 +264,56 @@ def _format(data: Any) -> _Format:
     needs_prefix = bool(rule) and not optional and not _LIBRARY._formatting_rule_has_first_group_only(rule)  # noqa: SLF001
     leading = data.leading_digits_pattern[-1] if data.leading_digits_pattern else ""
     return _Format(re.compile(leading), re.compile(data.pattern), needs_prefix)
+
+
+@lru_cache(maxsize=16)
+def screen(regions: tuple[str, ...]) -> str:
+    """An expression that finds something in all digits that `verdict` does not refuse in one of the regions.
+
+    It lets more through than `verdict`, but takes a whole column at a time (RE2's syntax).
+    """
+    return "|".join(dict.fromkeys(_screen(_plan(region)) for region in regions))
+
+
+@lru_cache(maxsize=16)
+def closer(regions: tuple[str, ...]) -> re.Pattern[str]:
+    """The same, only that it knows which numbers must begin with a national prefix; not in RE2's syntax."""
+    plans = [_plan(region) for region in regions]
+    return re.compile("|".join(dict.fromkeys(map(_closer, plans))), re.ASCII)
+
+
+def needs_prefixes(region: str) -> bool:
+    """Some of the region's numbers must begin with a national prefix: only `closer` tells them from other digits."""
+    return any(form.needs_prefix for form in _plan(region).formats)
+
+
+def _screen(plan: _Plan) -> str:
+    prefixes, rewritten = _prefixes(plan)
+    whole = rf"(?:{prefixes}){{0,2}}(?:{plan.valid.pattern})$"
+    return rf"^(?:{plan.abroad.pattern}|(?:{plan.code})?(?:{whole}{rewritten}))"
+
+
+def _closer(plan: _Plan) -> str:
+    prefixes, rewritten = _prefixes(plan)
+    valid = plan.valid.pattern
+    behind_prefix = rf"(?:{prefixes}){{1,2}}(?:{valid})$"
+    behind_code = rf"{plan.code}(?:{prefixes}){{0,2}}(?:{valid})$"
+    bare = rf"(?:{_bare(plan)})$"
+    return rf"^(?:{plan.abroad.pattern}|(?:{plan.code})?(?:{behind_prefix}{rewritten})|{behind_code}|{bare})"
+
+
+def _prefixes(plan: _Plan) -> tuple[str, str]:
+    """What may stand before a national number, and what of it the library writes anew (as further alternatives)."""
+    rewritten = "".join(f"|{prefix.pattern}" for prefix, transform in plan.prefixes if transform)
+    return "|".join(prefix.pattern for prefix, _ in plan.prefixes) or "(?:)", rewritten
+
+
+def _bare(plan: _Plan) -> str:
+    """What is valid as it stands: in no form that needs a prefix, or also in another one."""
+    forms = [(form.needs_prefix, rf"(?={form.leading.pattern})(?:{form.whole.pattern})$") for form in plan.formats]
+    needing = "|".join(written for needs, written in forms if needs)
+    free = "|".join(written for needs, written in forms if not needs)
+    # A number that begins with the country code is looked at without it too.
+    allowed = [f"(?!{needing})"] if needing else []
+    allowed += [f"(?={free})"] if free and needing else []
+    return rf"(?:{'|'.join([*allowed, f'(?={plan.code})'])})(?:{plan.valid.pattern})" if allowed else plan.valid.pattern

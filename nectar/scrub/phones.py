@@ -4,77 +4,174 @@ presidio lets Google's library walk a text once per region, in pure Python; near
 most. So the library's own candidate pattern runs first. Most candidates are settled by the numbering plans: where one
 region takes all of it no other is asked, because presidio drops what lies inside. The others are judged alone, with
 their neighbours: one character before (a letter there rules it out) and three after (the library's time-stamp rule
-reads `:20` there). What was judged is remembered.
+reads `:20` there).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import phonenumbers
 from phonenumbers import phonenumbermatcher
+from phonenumbers.re_util import enable_pattern_cache
 
 from nectar.scrub.entities import PHONE_NUMBER
 from nectar.scrub.findings import Hit
-from nectar.scrub.numbering import verdict
+from nectar.scrub.likely import REACH, is_formed, is_international, is_presented, looks_dialled, touches
+from nectar.scrub.numbering import verdict, verdict_abroad, verdict_anywhere, without_trunk
+from nectar.scrub.patience import check
+
+# The library asks `re` for its patterns again and again, and they are more than `re` keeps: most time went there.
+enable_pattern_cache()
 
 REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR")
 """Where a number without a country code may belong: presidio's choice."""
 
 SCORE = 0.4
+LIKELY = 0.38
+"""A little less, so that what presidio finds inside such a number stays a finding too."""
+
 _LENIENCY = phonenumbers.Leniency.VALID
 """presidio's choice too, as its score."""
 
 _CANDIDATE = phonenumbermatcher._PATTERN  # noqa: SLF001  the library's own, so that no candidate is missed
 _TIME = phonenumbermatcher._TIME_STAMPS  # noqa: SLF001
-_PLAIN = re.compile(r"[0-9 ()\[\]./-]+")
-"""Characters that mean digits and nothing else: no plus sign, no extension, no digits of other scripts."""
+_BRACKETS = phonenumbermatcher._MATCHING_BRACKETS  # noqa: SLF001
+_PAGES = phonenumbermatcher._PUB_PAGES  # noqa: SLF001
+_DATES = phonenumbermatcher._SLASH_SEPARATED_DATES  # noqa: SLF001
 
-_SIMPLE = re.compile(r"[0-9]+(?:[-. ][0-9]+)*")
-_UNDIVIDED = re.compile(r"[0-9]+(?:-[0-9]+)*")
-"""The library takes it for one number or for none: it looks for no smaller number inside."""
+_WRITTEN = re.compile(r"\(?(?P<plus>\+)?(?P<number>[0-9(][0-9 ()./-]*)(?:(?:x| x| ext\.? )[0-9]{1,5})?")
+"""ASCII digits, brackets, a plus sign, an extension: what the numbering plans can tell something about."""
+
+_EVEN = re.compile(r"\+?[0-9]+(?:[-. ][0-9]+)*(?:x[0-9]{1,5})?")
+"""One separator between any two groups, so that it is plain where the library looks for a smaller number inside."""
+
+_LETTER = re.compile(r"[^\W\d_]{2}")
+"""The least that can present a number: a word of two letters."""
 
 _PUNCTUATION = str.maketrans("", "", " ()[]./-")
 _MONEY_AND_LEADS = frozenset("%$+([")
 """The library looks twice at a number that touches one of these."""
 
-_BEFORE, _AFTER = 1, 3
+_MAY_BEGIN = re.compile(rf"[\d{phonenumbermatcher._LEAD_CLASS_CHARS}]")  # noqa: SLF001
+_BEYOND = 64
+"""Characters behind a number in which its extension stands, or a label that calls it a phone."""
+
+_AFTER = 3
 _FEWEST_DIGITS = 4
-_REMEMBERED = 100_000
+_REMEMBERED = 256
+"""A number and its parts are asked about several times in a row; beyond that no number stays in memory."""
 
 
 def phone_hits(line: str) -> list[Hit]:
     """The phone numbers of one line: the spans that presidio's recogniser finds in it."""
-    hits = []
-    for match in _CANDIDATE.finditer(line):
-        candidate, (first, last) = match[0], match.span()
-        if sum(map(str.isdigit, candidate)) < _FEWEST_DIGITS:
-            continue
-        answer = _at_a_glance(candidate, line[first - 1 : first] if first else "", line[last : last + 1])
-        if answer:
-            hits.append(Hit(PHONE_NUMBER, first, last, SCORE))
-        elif answer is None:
-            begin = max(0, first - _BEFORE)
-            spans = _judge(line[begin : last + _AFTER])
-            hits += [Hit(PHONE_NUMBER, begin + a, begin + b, SCORE) for a, b in spans if begin + b <= last]
+    return [Hit(PHONE_NUMBER, first, last, SCORE) for _, spans in _walk(line) for first, last in spans]
+
+
+def phones_in(text: str, start: int, end: int, believed: bool = False) -> list[Hit]:
+    """The phone numbers that begin between these places of a line: presidio's, and those that are presented as such.
+
+    `believed`: the field's name says that it holds phone numbers. Offsets count from `start`.
+    """
+    stop = text.find("\n", end, end + _BEYOND)
+    line, hits = text[start : end + _BEYOND if stop < 0 else stop], []
+    before = text[max(0, start - REACH) : start]
+    worded = believed or _LETTER.search(line) is not None or _LETTER.search(before) is not None
+    for match, spans in _walk(line, end - start):
+        hits += [Hit(PHONE_NUMBER, a, b, SCORE) for a, b in spans]
+        if match.span() not in spans and _is_presented(before, line, match, worded=worded, believed=believed):
+            hits.append(Hit(PHONE_NUMBER, *match.span(), LIKELY))
     return hits
 
 
-def _at_a_glance(candidate: str, before: str, after: str) -> bool | None:
+def _is_presented(before: str, line: str, match: re.Match[str], *, worded: bool, believed: bool) -> bool:
+    """What no numbering plan takes is written internationally, or its text or field calls it a phone number."""
+    candidate, (first, last) = match[0], match.span()
+    if is_international(candidate):
+        return not touches(line[first - 1 : first] if first else before[-1:], line[last : last + 1])
+    near = before + line[:first] if first < REACH else line[first - REACH : first]
+    after = line[last : last + REACH]
+    if is_formed(near, candidate, after):
+        return True
+    if not worded or not looks_dialled(candidate):
+        return False
+    return believed or is_presented(near, candidate, after)
+
+
+def of_region(region: str) -> Callable[[str], list[Hit]]:
+    """What finds a line's phone numbers that are written as in one region."""
+
+    def find(line: str) -> list[Hit]:
+        return [Hit(PHONE_NUMBER, *span, SCORE) for _, spans in _walk(line, None, (region,)) for span in spans]
+
+    return find
+
+
+def _walk(
+    line: str, end: int | None = None, regions: tuple[str, ...] = REGIONS
+) -> Iterator[tuple[re.Match[str], list[tuple[int, int]]]]:
+    """Each candidate of a line that begins before `end`, and the library's spans in it for these regions."""
+    for match in _CANDIDATE.finditer(line):
+        candidate, (first, last) = match[0], match.span()
+        if end is not None and first >= end:
+            break
+        check()
+        if sum(map(str.isdigit, candidate)) < _FEWEST_DIGITS:
+            continue
+        answer = _at_a_glance(candidate, line[first - 1 : first] if first else "", line[last : last + 1], regions)
+        if answer is None:
+            before = line[first - 1 : first] if first else ""
+            begin = first - len(before)
+            # Digits that the candidate before this one left over would make it another candidate.
+            spans = _judge((" " if _MAY_BEGIN.match(before) else before) + line[first : last + _AFTER], regions)
+            yield match, [(begin + a, begin + b) for a, b in spans if begin + b <= last]
+        else:
+            yield match, [(first, last)] if answer else []
+
+
+def _at_a_glance(candidate: str, before: str, after: str, regions: tuple[str, ...]) -> bool | None:
     """Whether all of a candidate is a number (True) or nothing in it is (False); None where that takes a closer look.
 
     `before` and `after` are the characters that it touches, empty at the ends of the text.
     """
-    if not _SIMPLE.fullmatch(candidate):
-        return None
-    undivided = _UNDIVIDED.fullmatch(candidate) is not None
+    if not _EVEN.fullmatch(candidate):
+        return _is_written(candidate, before, after, regions) or None
+    undivided = "." not in candidate and " " not in candidate
+    if candidate[0] == "+":
+        before = ""
     if _is_letter(before) or _is_letter(after):
         return False if undivided else None
     if not (_is_quiet(before) and _is_quiet(after)) or _TIME.search(candidate):
         return None
-    answer = _verdict(candidate.translate(_PUNCTUATION))
-    return answer if answer or undivided else None
+    answer = _answer(candidate, regions)
+    if answer is not False or undivided:
+        return answer
+    # The library then tries what stands between full stops, and what stands between spaces.
+    inner = (part for mark in ". " if mark in candidate for part in candidate.split(mark))
+    return False if all(_answer(part, regions) is False for part in inner) else None
+
+
+def _is_written(candidate: str, before: str, after: str, regions: tuple[str, ...]) -> bool:
+    """All of a candidate with brackets or other punctuation is a number for certain."""
+    if not _is_quiet(after) or not (candidate[0] in "(+" or _is_quiet(before)):
+        return False
+    if not _BRACKETS.fullmatch(candidate) or any(pattern.search(candidate) for pattern in (_PAGES, _DATES, _TIME)):
+        return False
+    return bool(_answer(candidate, regions))
+
+
+def _answer(text: str, regions: tuple[str, ...]) -> bool | None:
+    """The numbering plans' verdict on all of a text."""
+    match = _WRITTEN.fullmatch(text)
+    if match is None:
+        return None
+    digits = match["number"].translate(_PUNCTUATION)
+    if match["plus"]:
+        return verdict_abroad(digits)
+    return _verdict(digits, regions)
 
 
 def _is_letter(character: str) -> bool:
@@ -87,23 +184,17 @@ def _is_quiet(character: str) -> bool:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _verdict(digits: str) -> bool | None:
+def _verdict(digits: str, regions: tuple[str, ...]) -> bool | None:
     """A number in one region at least (True), in none (False), or not certain."""
-    answers = []
-    for region in REGIONS:
-        answer = verdict(digits, region)
-        if answer:
-            return True
-        answers.append(answer)
-    return None if None in answers else False
+    return verdict_anywhere(digits, regions)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _judge(text: str) -> tuple[tuple[int, int], ...]:
+def _judge(text: str, regions: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """The spans that presidio's recogniser finds in a candidate and its neighbours."""
     spans: set[tuple[int, int]] = set()
-    for region in _regions(text):
-        spans.update((m.start, m.end) for m in phonenumbers.PhoneNumberMatcher(text, region, leniency=_LENIENCY))
+    for region in _possible(text, regions):
+        spans.update((match.start, match.end) for match in _Reader(text, region))
     return tuple(sorted(span for span in spans if not any(_within(span, other) for other in spans)))
 
 
@@ -111,14 +202,33 @@ def _within(span: tuple[int, int], other: tuple[int, int]) -> bool:
     return span != other and other[0] <= span[0] and span[1] <= other[1]
 
 
-def _regions(text: str) -> tuple[str, ...]:
-    """The regions in which the text may hold a number."""
+def _possible(text: str, regions: tuple[str, ...]) -> tuple[str, ...]:
+    """Those regions in which the text may hold a number."""
     walk = _Walk(text)
     walk.has_next()
-    if not all(map(_PLAIN.fullmatch, walk.groups)):
-        return REGIONS
-    numbers = {group.translate(_PUNCTUATION) for group in walk.groups}
-    return tuple(r for r in REGIONS if any(verdict(digits, r) is not False for digits in numbers if digits))
+    numbers = set()
+    for match in map(_WRITTEN.fullmatch, walk.groups):
+        if match is None:
+            return regions
+        digits = match["number"].translate(_PUNCTUATION)
+        if not match["plus"]:
+            numbers.add(digits)
+        elif verdict_abroad(digits) is not False:
+            return regions
+    return tuple(r for r in regions if any(verdict(digits, r) is not False for digits in numbers))
+
+
+class _Reader(phonenumbers.PhoneNumberMatcher):
+    """The library's matcher, which asks the numbering plans first."""
+
+    def __init__(self, text: str, region: str) -> None:
+        super().__init__(text, region, leniency=_LENIENCY)
+        self.regions = (region,)
+
+    def _parse_and_verify(self, candidate: str, offset: int) -> Any:
+        if _answer(candidate, self.regions) is False:
+            return None
+        return super()._parse_and_verify(candidate, offset)
 
 
 class _Walk(phonenumbers.PhoneNumberMatcher):
@@ -139,6 +249,12 @@ class _Walk(phonenumbers.PhoneNumberMatcher):
 @lru_cache(maxsize=_REMEMBERED)
 def e164(text: str) -> str | None:
     """The number as `+12025550143`, in the first region where it is valid; None where it is valid nowhere."""
+    match = _WRITTEN.fullmatch(text)
+    if match is not None and match["plus"]:
+        digits = match["number"].translate(_PUNCTUATION)
+        answer = verdict_abroad(digits)
+        if answer is not None:
+            return "+" + without_trunk(digits) if answer else None
     for region in REGIONS:
         try:
             number = phonenumbers.parse(text, region)

@@ -1,142 +1,318 @@
-r"""Where to look: one pass over all texts that names the lines a recogniser may match, and misses none.
+r"""Where to look: one pass over all texts that names the stretches a recogniser must judge, and misses none.
 
-Hyperscan compiles the recognisers' own patterns with PREFILTER: what it cannot express it widens, so its matches are a
-superset. It works on ASCII (`\b`, `\w`, `\d` mean bytes to it); other lines go to the recognisers directly. No pattern
-of ours matches across a line break, so a document is judged line by line.
+Three passes, all over many texts at once and none with a Python object for each character or word:
+
+- clusters of digits (`digits`), for recognisers of numbers,
+- at signs, for e-mail addresses,
+- for all others hyperscan, which compiles the recognisers' own patterns with PREFILTER: what it cannot express it
+  widens, so its matches are a superset. RE2 does the same, a line at a time, where hyperscan is missing.
+
+They work on ASCII, so other characters are stood in for (`view`). What is named is a cluster or a word with its
+neighbours where the recogniser looks no further, and a whole line otherwise: no pattern of ours crosses a line break,
+unless its recogniser says that it needs the whole text.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from nectar.scrub.recognisers import Recogniser, recognisers
+from nectar.scrub import digits
+from nectar.scrub.phones import REGIONS
+from nectar.scrub.recognisers import Recogniser, of_whole_values, recognisers
+from nectar.scrub.view import as_ascii
+from nectar.scrub.widened import widened
 
 hyperscan: Any
 try:
     import hyperscan
-except ImportError:  # no wheel for this machine: the recognisers look at every line, with the same results
+except ImportError:  # no wheel for this machine
     hyperscan = None
 
-
-Piece = tuple[int, int, str]
-"""Number of a text, where in it the piece begins, and the piece: whole lines."""
-
-
 Candidate = tuple[int, int, int, int, bool]
-"""Number of a text, start and end of one line in it, number of the recogniser that may match there, and whether its
+"""Number of a text, start and end of a stretch of it, number of the recogniser that may match there, and whether its
 hits can do without a context word. A plain tuple, because there are millions of them."""
 
+_CHUNK = 1 << 20
+"""Characters of texts that are looked at together."""
 
-@dataclass
+_WORD = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_ADDRESS = _WORD + b"!#$%&'*+-/=?^`{|}~.@"
+"""All that may stand in an e-mail address."""
+
+_REACH = 256
+"""Characters on each side of an at sign in which the ends of an address are looked for first."""
+
+
+@dataclass(frozen=True)
+class _Screened:
+    """How a recogniser's numbers are found.
+
+    before, after  the characters beside a cluster that it is given
+    extended       a cluster comes together with what may be an extension
+    weak           the score of what is weak; 0 if words decide, whatever the threshold
+    """
+
+    screen: digits.Screen
+    before: int = 2
+    after: int = 2
+    extended: bool = False
+    weak: float = 0.05
+
+
+@lru_cache(maxsize=1)
+def _screens() -> Mapping[str, _Screened]:
+    """By the recogniser's name; those that are not here are left to hyperscan."""
+    return {
+        # Before the number a lead (`+(`) and punctuation; what stands behind it the recogniser looks at by itself.
+        "PhoneRecognizer": _Screened(digits.phones(REGIONS), before=12, after=0, extended=True, weak=0),
+        "CreditCardRecognizer": _Screened(digits.at_least(12, strong=True)),
+        "WideCard": _Screened(digits.wide_cards),
+        "UsSsnRecognizer": _Screened(digits.social_security),
+        "UsBankRecognizer": _Screened(digits.one_run(8, 17)),
+        "AccountRecognizer": _Screened(digits.at_least(6, strong=False)),
+        "AbaRoutingRecognizer": _Screened(digits.at_least(9, strong=False)),
+    }
+
+
+_BY_AT_SIGN = frozenset({"EmailRecognizer"})
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Texts that are looked at together: `text` is an ASCII character for each of theirs, a line break between two.
+
+    numbers  of the texts
+    begins   where each begins in `text`, and where one more would begin
+    """
+
+    text: bytes
+    numbers: Any
+    begins: Any
+
+    def candidates(self, starts: Any, stops: Any, owners: Any, strong: Any) -> Iterator[Candidate]:
+        """Stretches of this chunk as candidates, cut to the text in which each starts."""
+        rows = np.searchsorted(self.begins, starts, side="right") - 1
+        bases = self.begins[rows]
+        starts = starts - bases
+        stops = np.minimum(stops, self.begins[rows + 1] - 1) - bases
+        return zip(*(c.tolist() for c in (self.numbers[rows], starts, stops, owners, strong)), strict=True)
+
+
+@dataclass(frozen=True)
 class Prefilter:
-    """A compiled database for some recognisers. Threads share the database; each has its own scratch space."""
+    """What is looked for, for some recognisers. Threads share it; each has its own scratch space.
+
+    screened   numbers of recognisers, how their numbers are found, and whether even the weakest need no context word
+    addresses  numbers of those that look for at signs
+    """
+
+    who: tuple[Recogniser, ...]
+    screened: tuple[tuple[int, _Screened, bool], ...]
+    addresses: tuple[int, ...]
+    patterns: _Patterns | None
+
+    def scan(self, chunk: _Chunk) -> Iterator[Candidate]:
+        """Every stretch that a recogniser must judge, once for each recogniser."""
+        if self.screened:
+            runs = digits.runs_in(np.frombuffer(chunk.text, dtype=np.uint8))
+            if runs is not None:
+                yield from self._numbers(chunk, runs)
+        for owner in self.addresses:
+            yield from _at_signs(chunk, owner)
+        if self.patterns is not None:
+            yield from self.patterns.scan(chunk)
+
+    def _numbers(self, chunk: _Chunk, runs: digits.Runs) -> Iterator[Candidate]:
+        for owner, how, always in self.screened:
+            wanted, strong = how.screen(runs)
+            at = np.flatnonzero(wanted)
+            if not len(at):
+                continue
+            starts, stops, before = runs.chains if how.extended else runs.spans
+            if how.extended:  # several clusters of one chain are one stretch, strong where one of them is
+                at = at[np.unique(starts[at], return_index=True)[1]]
+                strong = strong | np.isin(starts, starts[strong])
+            rows = np.searchsorted(chunk.begins, starts[at], side="right") - 1
+            # Not into the digits before it: a part of them would be another number.
+            begins = np.maximum(starts[at] - how.before, np.maximum(chunk.begins[rows], before[at]))
+            yield from chunk.candidates(begins, stops[at] + how.after, np.full(len(at), owner), strong[at] | always)
+
+
+def _at_signs(chunk: _Chunk, owner: int) -> Iterator[Candidate]:
+    """The word round each at sign."""
+    text, stop = chunk.text, 0
+    at = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("@"))
+    for number, place in zip((np.searchsorted(chunk.begins, at, side="right") - 1).tolist(), at.tolist(), strict=True):
+        if place < stop:
+            continue  # in the same word as the last one
+        first, last = int(chunk.begins[number]), int(chunk.begins[number + 1]) - 1
+        start, stop = _word(text, place, first, last)
+        if stop - start > 2:  # a name, the sign and a domain
+            window = (max(start - 1, first) - first, min(stop + 1, last) - first)
+            yield (int(chunk.numbers[number]), *window, owner, True)
+
+
+def _word(text: bytes, place: int, first: int, last: int) -> tuple[int, int]:
+    """Where the characters of an address begin and end round a place, no further than `first` and `last`."""
+    reach = _REACH
+    while True:
+        low = max(first, place - reach)
+        before = text[low:place]
+        start = low + len(before.rstrip(_ADDRESS))
+        if start > low or low == first:
+            break
+        reach *= 8
+    reach = _REACH
+    while True:
+        high = min(last, place + reach)
+        after = text[place:high]
+        stop = high - len(after.lstrip(_ADDRESS))
+        if stop < high or high == last:
+            return start, stop
+        reach *= 8
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """The forms of the recognisers that have no faster way. `owners` and `strong`: of each form."""
 
     owners: Any
     strong: Any
+    whole: Any
     database: Any
-    local: threading.local
+    lines: Any
+    local: threading.local = field(default_factory=threading.local)
 
-    def scan(self, pieces: Sequence[Piece]) -> Iterable[Candidate]:
-        """Candidate lines of ASCII pieces of texts, each line and recogniser once."""
-        joined = "\n".join([piece for _, _, piece in pieces]).encode("ascii")
+    def scan(self, chunk: _Chunk) -> Iterator[Candidate]:
+        ids, ends = self._matches(chunk.text)
+        return self._candidates(chunk, np.array(ids), np.array(ends)) if ids else iter(())
+
+    def _matches(self, text: bytes) -> tuple[list[int], list[int]]:
+        """Which form matches up to where."""
         ids: list[int] = []
         ends: list[int] = []
+        if self.database is None:
+            at = 0
+            for line in text.split(b"\n"):
+                found = self.lines.Match(line) if line else None
+                ids += found or ()
+                ends += [at + len(line)] * len(found or ())
+                at += len(line) + 1
+            return ids, ends
 
         def seen(which: int, _start: int, end: int, _flags: int, _context: object) -> None:
             ids.append(which)
             ends.append(end)
 
-        self.database.scan(joined, match_event_handler=seen, scratch=self._scratch())
-        if not ids:
-            return []
-        return self._candidates(joined, pieces, np.array(ids), np.array(ends))
-
-    def _scratch(self) -> Any:
         if not hasattr(self.local, "scratch"):
             self.local.scratch = hyperscan.Scratch(self.database)
-        return self.local.scratch
+        self.database.scan(text, match_event_handler=seen, scratch=self.local.scratch)
+        return ids, ends
 
-    def _candidates(self, joined: bytes, pieces: Sequence[Piece], ids: Any, ends: Any) -> Iterable[Candidate]:
-        breaks = np.flatnonzero(np.frombuffer(joined, dtype=np.uint8) == 10)
+    def _candidates(self, chunk: _Chunk, ids: Any, ends: Any) -> Iterator[Candidate]:
+        breaks = np.flatnonzero(np.frombuffer(chunk.text, dtype=np.uint8) == ord("\n"))
         # A match ends behind its last character, so the line is that of the character before.
-        lines = np.searchsorted(breaks, np.maximum(ends - 1, 0), side="left")
-        many = len(self.owners) + 1
-        packed = np.unique((lines * many + self.owners[ids]) * 2 + (1 - self.strong[ids]))
-        keys, strong = packed // 2, packed % 2 == 0
+        places = np.maximum(ends - 1, 0)
+        texts = np.searchsorted(chunk.begins, places, side="right") - 1
+        after = np.searchsorted(breaks, places, side="left")
+        whole = self.whole[ids]
+        starts = np.where(whole, chunk.begins[texts], np.concatenate(([0], breaks + 1))[after])
+        stops = np.where(whole, chunk.begins[texts + 1] - 1, np.concatenate((breaks, [len(chunk.text)]))[after])
+        # Once for each stretch and recogniser, and strong where one of its forms is.
+        many = int(self.owners.max()) + 1
+        packed = np.unique((starts * many + self.owners[ids]) * 2 + (1 - self.strong[ids]), return_index=True)
+        keys, places = packed[0] // 2, packed[1]
         first = np.ones(len(keys), dtype=bool)
         first[1:] = keys[1:] != keys[:-1]
-        keys, strong = keys[first], strong[first]
-        lines, owners = keys // many, keys % many
-        starts = np.concatenate(([0], breaks + 1))[lines]
-        stops = np.concatenate((breaks, [len(joined)]))[lines]
-        numbers, bases, sizes = np.array([(number, base, len(piece) + 1) for number, base, piece in pieces]).T
-        begins = np.concatenate(([0], np.cumsum(sizes)))
-        rows = np.searchsorted(begins, starts, side="right") - 1
-        offsets = begins[rows] - bases[rows]
-        columns = (numbers[rows], starts - offsets, stops - offsets, owners, strong)
-        return zip(*(c.tolist() for c in columns), strict=True)
-
-
-def chosen(entities: frozenset[str]) -> tuple[Recogniser, ...]:
-    return tuple(recogniser for recogniser in recognisers() if recogniser.entity in entities)
+        places = places[first]
+        strong = packed[0][first] % 2 == 0
+        return chunk.candidates(starts[places], stops[places], self.owners[ids][places], strong)
 
 
 @lru_cache(maxsize=64)
-def prefilter(entities: frozenset[str], threshold: float) -> Prefilter | None:
-    """The database for these entities, compiled at first use; None where hyperscan is missing.
+def chosen(entities: frozenset[str]) -> tuple[Recogniser, ...]:
+    return recognisers(entities)
+
+
+@lru_cache(maxsize=64)
+def prefilter(entities: frozenset[str], threshold: float) -> Prefilter:
+    """What to look for, for these entities; compiled at first use.
 
     A form is strong where its hits reach the threshold without a context word.
     """
+    who = chosen(entities)
+    screens = _screens()
+    rest = [i for i, r in enumerate(who) if r.name not in screens and r.name not in _BY_AT_SIGN]
+    return Prefilter(
+        who,
+        tuple((i, screens[r.name], screens[r.name].weak >= threshold) for i, r in enumerate(who) if r.name in screens),
+        tuple(i for i, r in enumerate(who) if r.name in _BY_AT_SIGN),
+        _compiled([(form, i, score >= threshold) for i in rest for form, score in who[i].forms], who) if rest else None,
+    )
+
+
+def _compiled(forms: Sequence[tuple[str, int, bool]], who: Sequence[Recogniser]) -> _Patterns:
+    owners = np.array([owner for _, owner, _ in forms])
+    strong = np.array([int(good) for _, _, good in forms])
+    whole = np.array([who[owner].whole for owner in owners.tolist()])
     if hyperscan is None:
-        return None
-    forms = [(form, who, score >= threshold) for who, r in enumerate(chosen(entities)) for form, score in r.forms]
-    flags = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_MULTILINE
+        return _Patterns(owners, strong, whole, None, widened([form for form, _, _ in forms]))
+    flags = hyperscan.HS_FLAG_PREFILTER | hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_MULTILINE
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
         expressions=[form.encode() for form, _, _ in forms],
         ids=list(range(len(forms))),
-        flags=[flags | hyperscan.HS_FLAG_PREFILTER] * len(forms),
+        flags=[flags | (hyperscan.HS_FLAG_CASELESS if who[owner].caseless else 0) for _, owner, _ in forms],
     )
-    owners = np.array([who for _, who, _ in forms])
-    strong = np.array([1 if good else 0 for _, _, good in forms])
-    return Prefilter(owners, strong, database, threading.local())
+    return _Patterns(owners, strong, whole, database, None)
 
 
 def look_up(texts: Sequence[str], entities: frozenset[str], threshold: float) -> Iterable[Candidate]:
-    """Every line that a recogniser must judge."""
-    database = prefilter(entities, threshold)
-    plain: list[Piece] = []
-    others: list[Piece] = []
+    """Every stretch that a recogniser must judge, of texts of any length."""
+    found = prefilter(entities, threshold)
+    for chunk in _chunks(texts):
+        yield from found.scan(chunk)
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[_Chunk]:
+    """Texts together, ASCII apart from others, because those take another step."""
+    waiting: dict[bool, list[int]] = {True: [], False: []}
+    sizes = {True: 0, False: 0}
     for number, text in enumerate(texts):
-        if database is None:
-            others.append((number, 0, text))
-        elif text.isascii():
-            plain.append((number, 0, text))
-        else:
-            for piece in _lines(number, text):
-                (plain if piece[2].isascii() else others).append(piece)
-    direct = (candidate for piece in others for candidate in every_line(piece, entities, threshold))
-    return chain(database.scan(plain), direct) if database is not None and plain else direct
+        kind = text.isascii()
+        waiting[kind].append(number)
+        sizes[kind] += len(text) + 1
+        if sizes[kind] > _CHUNK:
+            yield _chunk(texts, waiting[kind])
+            waiting[kind], sizes[kind] = [], 0
+    yield from (_chunk(texts, numbers) for numbers in waiting.values() if numbers)
 
 
-def _lines(number: int, text: str) -> Iterator[Piece]:
-    start = 0
-    for line in text.split("\n"):
-        yield (number, start, line)
-        start += len(line) + 1
+def _chunk(texts: Sequence[str], numbers: list[int]) -> _Chunk:
+    given = [texts[number] for number in numbers]
+    begins = np.concatenate(([0], np.cumsum(np.fromiter(map(len, given), dtype=np.int64, count=len(given)) + 1)))
+    return _Chunk(as_ascii("\n".join(given)), np.array(numbers), begins)
 
 
-def every_line(piece: Piece, entities: frozenset[str], threshold: float) -> Iterator[Candidate]:
-    """All lines of a piece for all recognisers: what is looked at without a prefilter."""
-    number, base, text = piece
-    who = [(i, recogniser.best() >= threshold) for i, recogniser in enumerate(chosen(entities))]
-    for _, start, line in _lines(number, text):
-        if line:
-            yield from ((number, base + start, base + start + len(line), i, strong) for i, strong in who)
+def whole_values(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str]) -> Iterator[Candidate]:
+    """Each text as a whole, for those that judge whole values of fields; their numbers follow those of the others."""
+    first = len(chosen(entities))
+    numbers = range(first, first + len(of_whole_values(lifted)))
+    return ((i, 0, len(text), n, True) for n in numbers for i, text in enumerate(texts) if text and "\n" not in text)
+
+
+def every_line(texts: Sequence[str], entities: frozenset[str], threshold: float) -> Iterator[Candidate]:
+    """All lines for all recognisers: what would be looked at without a prefilter."""
+    who = [(i, r.best() >= threshold, r.whole) for i, r in enumerate(chosen(entities))]
+    for number, text in enumerate(texts):
+        start = 0
+        for line in text.split("\n"):
+            yield from ((number, start, start + len(line), i, strong) for i, strong, whole in who if line and not whole)
+            start += len(line) + 1
+        yield from ((number, 0, len(text), i, strong) for i, strong, whole in who if whole)

@@ -1,114 +1,152 @@
 """Profiles: which kinds of personal data are looked for, and what is done with each.
 
-A profile has the form of the documents: names under `pii_detection` or `sensitive_patterns`, an action for each.
+    scrubbing_profiles:
+      support:
+        extends: gdpr_compliant                 # all of another profile, ones own or built in
+        pii_detection: [ip_addresses, names]    # or sensitive_patterns: the two are read alike
+        actions: {ip_addresses: generalise:network, email_addresses: {action: tokenize}}
+        default_action: replace                 # of kinds without an action
+        locales: [de, uk]                       # the kinds of these countries, and their phone numbers
+        regions: [CH, AT]                       # phone numbers of these countries without a country code
+        threshold: 0.5                          # findings with a lower score are left alone (0.35)
+        custom_rules: [{field: notes, action: remove}]
+
+Names are those of the documents (`email_addresses`) or presidio's (`EMAIL_ADDRESS`).
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from nectar.errors import BadProfile
-from nectar.scrub.entities import ENTITIES, PROFILE_NAMES
+from nectar.scrub.built_in import BUILT_IN
+from nectar.scrub.engine import THRESHOLD
+from nectar.scrub.entities import ALL, PROFILE_NAMES
+from nectar.scrub.locales import entities_of_locale
+from nectar.scrub.rules import Rules, parse_rules
+from nectar.scrub.treatment import Action, Treatment, did_you_mean, known_keys, treatment_of
 
+__all__ = ["BUILT_IN", "Action", "Profile", "bases", "did_you_mean", "known_keys", "profile_named"]
 
-class Action(StrEnum):
-    """What is done with a value: see `nectar.scrub.actions`."""
-
-    REMOVE = "remove"
-    REPLACE = "replace"
-    MASK_PARTIAL = "mask_partial"
-    HASH_WITH_SALT = "hash_with_salt"
-    KEEP = "keep"
-
-
-_SYNONYMS = {"redaction": Action.MASK_PARTIAL, "removal": Action.REMOVE}
-
-BUILT_IN: dict[str, Mapping[str, Any]] = {
-    "gdpr_compliant": {
-        "pii_detection": ["email_addresses", "phone_numbers", "credit_cards", "social_security_numbers"],
-        "actions": {
-            "email_addresses": "hash_with_salt",
-            "phone_numbers": "remove",
-            "credit_cards": "remove",
-            "social_security_numbers": "remove",
-        },
-    },
-    "financial_data": {
-        "sensitive_patterns": ["account_numbers", "routing_numbers", "transaction_ids"],
-        "actions": {
-            "account_numbers": "mask_partial",
-            "routing_numbers": "remove",
-            "transaction_ids": "hash_with_salt",
-        },
-    },
-}
+_LISTS = ("pii_detection", "sensitive_patterns")
+_KEYS = (*_LISTS, "actions", "default_action", "extends", "locales", "regions", "threshold", "custom_rules")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Actions by entity, in the profile's order, which settles ties between findings."""
+    """What to do by entity, in the profile's order, which settles ties between findings.
+
+    threshold  findings with a lower score are left alone
+    regions    ISO codes of countries whose phone numbers are known without a country code, beyond the usual ones
+    rules      rules of the profile's own; those of whoever uses it come first
+    """
 
     name: str = ""
-    actions: tuple[tuple[str, Action], ...] = ()
+    treatments: tuple[tuple[str, Treatment], ...] = ()
+    threshold: float = THRESHOLD
+    regions: tuple[str, ...] = ()
+    rules: Rules = field(default_factory=Rules)
+    default: Treatment | None = None
 
-
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest one, or all there are."""
-    names = sorted(map(str, known))
-    near = difflib.get_close_matches(str(name), names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
-
-
-def action_of(name: object, where: str) -> Action:
-    """The action of that name or synonym. Raises BadProfile that names the place."""
-    if isinstance(name, str):
-        if name in _SYNONYMS:
-            return _SYNONYMS[name]
-        if name in set(Action):
-            return Action(name)
-    raise BadProfile(f"{where}: no action is named {name!r}; {did_you_mean(name, [*Action, *_SYNONYMS])}")
-
-
-def known_keys(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Refuse a key nobody would read: a misspelt one must not leave data unscrubbed."""
-    names = set(known)
-    for key in given:
-        if key not in names:
-            raise BadProfile(f"{where}: nothing is called {key!r} here; {did_you_mean(key, names)}")
+    @cached_property
+    def actions(self) -> tuple[tuple[str, Action], ...]:
+        """(entity, action)"""
+        return tuple((entity, treatment.action) for entity, treatment in self.treatments)
 
 
 def profile_named(name: object, own: Mapping[str, Any]) -> Profile:
-    """The profile of that name among one's own and those that are built in; None is the empty profile."""
+    """The profile of that name among one's own and those that are built in; None is the empty profile.
+
+    Raises BadProfile that names the profile and what is wrong with it.
+    """
     if name is None:
         return Profile()
+    return _named(name, own, ())
+
+
+def bases(name: str, own: Mapping[str, Any]) -> list[str]:
+    """The names in `own` that the profile of this name needs: itself, and whatever it extends."""
+    needed: list[str] = []
+    definition = own.get(name)
+    while isinstance(definition, Mapping) and name not in needed:
+        needed.append(name)
+        name = str(definition.get("extends"))
+        definition = own.get(name)
+    return needed
+
+
+def _named(name: object, own: Mapping[str, Any], above: tuple[str, ...]) -> Profile:
     definitions = {**BUILT_IN, **own}
     if not isinstance(name, str) or name not in definitions:
-        raise BadProfile(f"no scrubbing profile is named {name!r}; {did_you_mean(name, definitions)}")
-    return _parse(name, definitions[name])
+        where = f"profile {above[-1]!r}, extends: " if above else ""
+        raise BadProfile(f"{where}no scrubbing profile is named {name!r}; {did_you_mean(name, definitions)}")
+    if name in above:
+        if above[-1] == name and name in BUILT_IN:  # one's own form of a built-in profile
+            return _parse(name, BUILT_IN[name], {}, ())
+        raise BadProfile(f"profile {name!r} extends itself: {' -> '.join((*above, name))}")
+    return _parse(name, definitions[name], own, above)
 
 
-def _parse(name: str, definition: object) -> Profile:
+def _parse(name: str, definition: object, own: Mapping[str, Any], above: tuple[str, ...]) -> Profile:
     where = f"profile {name!r}"
     if not isinstance(definition, Mapping):
         raise BadProfile(f"{where}: expected a mapping with pii_detection or sensitive_patterns, and actions")
-    known_keys(definition, ("pii_detection", "sensitive_patterns", "actions"), where)
-    given = definition.get("actions") or {}
-    if not isinstance(given, Mapping):
+    known_keys(definition, _KEYS, where)
+    base = Profile() if definition.get("extends") is None else _named(definition["extends"], own, (*above, name))
+    given = definition.get("default_action")
+    default = base.default if given is None else treatment_of(given, f"{where}, default_action")
+    locales = _names(definition, "locales", where)
+    listed = {kind: _entities(kind, where) for key in _LISTS for kind in _names(definition, key, where)}
+    listed |= {locale: _of_locale(locale, where) for locale in locales}
+    rules = parse_rules(definition.get("custom_rules"), where)
+    return Profile(
+        name,
+        tuple(_treatments(base, listed, definition.get("actions"), default, where).items()),
+        _threshold(definition, base, where),
+        tuple(dict.fromkeys((*base.regions, *_regions(definition, locales, where)))),
+        Rules((*rules.fields, *base.rules.fields), (*rules.patterns, *base.rules.patterns)),
+        default,
+    )
+
+
+def _treatments(
+    base: Profile, listed: Mapping[str, tuple[str, ...]], given: object, default: Treatment | None, where: str
+) -> dict[str, Treatment]:
+    """Entity -> treatment: what the base has, changed and followed by what is listed here.
+
+    Of two names for one entity that which means fewer counts: `API_KEY` before `secrets`.
+    """
+    if given is not None and not isinstance(given, Mapping):
         raise BadProfile(f"{where}: actions must map names to actions")
-    listed = _names(definition, "pii_detection", where) + _names(definition, "sensitive_patterns", where)
-    known_keys(given, listed, f"{where}, actions")
-    actions: dict[str, Action] = {}
-    for kind in listed:
-        if kind not in given:
-            raise BadProfile(f"{where}: {kind!r} is listed but has no action")
-        action = action_of(given[kind], f"{where}, {kind}")
-        for entity in _entities(kind, where):
-            actions.setdefault(entity, action)
-    return Profile(name, tuple(actions.items()))
+    inherited = dict(base.treatments)
+    meant = dict(listed)
+    for kind in given or {}:
+        entities = meant.get(kind) or _known(kind)
+        if not entities or not (kind in listed or set(entities) <= inherited.keys()):
+            names = [*listed, *(name for name, own in PROFILE_NAMES.items() if set(own) <= inherited.keys())]
+            raise BadProfile(f"{where}, actions: {kind!r} is not among what is looked for; {did_you_mean(kind, names)}")
+        meant[kind] = entities
+    found = dict(inherited)
+    narrowest: dict[str, tuple[int, str]] = {}
+    for kind, entities in meant.items():
+        said = (given or {}).get(kind)
+        for entity in entities:
+            if said is not None:
+                treatment = treatment_of(said, f"{where}, {kind}", entity)
+            elif (usual := inherited.get(entity, default)) is not None:
+                treatment = usual
+            else:
+                raise BadProfile(f"{where}: {kind!r} is listed but has no action, and there is no default_action")
+            width, other = narrowest.get(entity, (len(ALL), ""))
+            if other and width == len(entities) and found[entity] != treatment:
+                raise BadProfile(f"{where}: {other!r} and {kind!r} are the same and have different actions")
+            if width >= len(entities):
+                found[entity] = treatment
+                narrowest[entity] = (len(entities), kind)
+    return found
 
 
 def _names(definition: Mapping[str, Any], key: str, where: str) -> list[str]:
@@ -118,9 +156,44 @@ def _names(definition: Mapping[str, Any], key: str, where: str) -> list[str]:
     return list(names)
 
 
+def _known(kind: object) -> tuple[str, ...]:
+    if not isinstance(kind, str):
+        return ()
+    return (kind,) if kind in ALL else PROFILE_NAMES.get(kind, ())
+
+
 def _entities(kind: str, where: str) -> tuple[str, ...]:
-    if kind in ENTITIES:
-        return (kind,)
-    if kind in PROFILE_NAMES:
-        return PROFILE_NAMES[kind]
-    raise BadProfile(f"{where}: nothing can be found under {kind!r}; {did_you_mean(kind, [*PROFILE_NAMES, *ENTITIES])}")
+    entities = _known(kind)
+    if not entities:
+        hint = did_you_mean(kind, [*PROFILE_NAMES, *ALL])
+        raise BadProfile(f"{where}: nothing can be found under {kind!r}; {hint}")
+    return entities
+
+
+def _of_locale(locale: str, where: str) -> tuple[str, ...]:
+    try:
+        return entities_of_locale(locale)
+    except ValueError as error:
+        raise BadProfile(f"{where}, locales: {error}") from error
+
+
+def _threshold(definition: Mapping[str, Any], base: Profile, where: str) -> float:
+    given = definition.get("threshold", base.threshold)
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= 1:
+        raise BadProfile(f"{where}: threshold must be a number above 0 and up to 1, such as {THRESHOLD}")
+    return float(given)
+
+
+def _regions(definition: Mapping[str, Any], locales: list[str], where: str) -> list[str]:
+    given = _names(definition, "regions", where)
+    if not given and not locales:
+        return []
+    from phonenumbers import SUPPORTED_REGIONS
+
+    for region in given:
+        if region not in SUPPORTED_REGIONS:
+            near = region.upper() if region.upper() in SUPPORTED_REGIONS else "GB" if region.upper() == "UK" else ""
+            hint = f"did you mean {near!r}?" if near else "expected a code of ISO 3166 such as 'CH'"
+            raise BadProfile(f"{where}: no phone numbers are known of region {region!r}; {hint}")
+    countries = [locale.replace("-", "_").rpartition("_")[2].upper() for locale in locales]
+    return [*given, *(country for c in countries if (country := "GB" if c == "UK" else c) in SUPPORTED_REGIONS)]

@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from nectar.batch import MARK, mark_of
+from nectar.deadline import Deadline
 from nectar.errors import BadProfile, MissingKey
 from nectar.keys import PseudonymKeys
+from nectar.scrub import names, patience
 from nectar.scrub.cells import Cells
 from nectar.scrub.columns import Columns, Tally, retype
 from nectar.scrub.engine import warm
-from nectar.scrub.entities import JOINABLE
+from nectar.scrub.entities import JOINABLE, MODELLED
 from nectar.scrub.frames import (
     is_pandas,
     is_polars,
@@ -29,10 +31,10 @@ from nectar.scrub.frames import (
     scrub_polars,
     scrubbed_copies,
 )
-from nectar.scrub.profiles import Action, Profile, known_keys, profile_named
+from nectar.scrub.profiles import Profile, known_keys, profile_named
 from nectar.scrub.rules import Rules, parse_rules
 
-REVISION = 3
+REVISION = 4
 """Raised when our own recognisers, context words or actions change what comes out."""
 
 _DECIDERS = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")
@@ -80,13 +82,18 @@ class DataScrubber:
             raise BadProfile("scrubbing: profiles must map names to definitions")
         profile = profile_named(named[0] if named else None, own)
         rules = parse_rules(given.get("custom_rules"))
+        rules = Rules(rules.fields + profile.rules.fields, rules.patterns + profile.rules.patterns)
         if given.get("enabled", True) is False:
             profile, rules = Profile(), Rules()
-        hashed = _hashed_kinds(profile, rules)
-        if hashed and keys is None:
-            raise MissingKey(f"the scrubbing profile or a rule makes pseudonyms of {hashed[0]}, and no keys were given")
+        names.require(entity for entity, _ in profile.treatments)
+        keyed = _keyed_kinds(profile, rules)
+        if keyed and keys is None:
+            raise MissingKey(
+                f"the scrubbing profile or a rule makes pseudonyms or tokens of {keyed[0]}, and no keys were given: "
+                "pass keys=, or take the hive's with HiveManager().scrubber(profile)"
+            )
         self._cells = Cells(profile, rules, keys)
-        self._hashed = hashed
+        self._keyed = keyed
 
     def __repr__(self) -> str:
         return f"<DataScrubber {self._cells.profile.name or 'rules only'}>"
@@ -97,25 +104,41 @@ class DataScrubber:
         profile, rules, keys = self._cells.profile, self._cells.rules, self._cells.keys
         said = {
             "revision": REVISION,
-            "actions": list(profile.actions),
-            "rules": [(rule.field, rule.action) for rule in rules.fields],
-            "patterns": [(rule.pattern, rule.action) for rule in rules.patterns],
-            "libraries": [(name, _version(name)) for name in _DECIDERS] if profile.actions or self._hashed else [],
-            "keys": [(kind, keys.pseudonym_key(kind)[0]) for kind in self._hashed] if keys is not None else [],
+            "actions": [(entity, str(treatment)) for entity, treatment in profile.treatments],
+            "asked": [profile.threshold, profile.regions],
+            "rules": [(rule.field, str(rule.treatment)) for rule in rules.fields],
+            "patterns": [(rule.pattern, str(rule.treatment)) for rule in rules.patterns],
+            "libraries": [(name, _version(name)) for name in self._deciders()],
+            "keys": [(kind, keys.pseudonym_key(kind)[0]) for kind in self._keyed] if keys is not None else [],
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _deciders(self) -> tuple[str, ...]:
+        if not self._cells.profile.treatments and not self._keyed:
+            return ()
+        modelled = any(entity in MODELLED for entity, _ in self._cells.profile.treatments)
+        return (*_DECIDERS, "spacy", names.MODEL_PACKAGE) if modelled else _DECIDERS
+
+    def action_of(self, field: str, kind: str) -> str:
+        """What is done with a kind of `Scrubbed.removed` in this field; several actions where rules leave it open."""
+        return self._cells.action_of(field, kind)
 
     def warm(self) -> None:
         """Compile what this scrubber needs now; a worker calls it after its start, so that no record waits."""
         if self._cells.entities:
             warm(self._cells.entities)
 
-    def process(self, data: Any) -> Any:
+    def process(self, data: Any, deadline: Deadline | None = None) -> Any:
         """Scrub text, an object, a list, a pandas or polars frame or series, an Arrow table, batch or array.
 
-        The same shape comes back, a copy; values of other types stay as they are. Raises SkipRecord when something
-        could not be scrubbed: nothing passes half done.
+        The same shape comes back, a copy; what holds no text stays as it is, and so do bytes. Raises SkipRecord when
+        something could not be scrubbed, or not be looked into (`unsupported_type`): nothing passes half done.
+        `deadline`: a limit on the time for each value.
         """
+        with patience.within(deadline):
+            return self._process(data)
+
+    def _process(self, data: Any) -> Any:
         if isinstance(data, pa.Table):
             tally = Tally()
             table = self._table(data, tally, skip_reserved=False)
@@ -134,14 +157,16 @@ class DataScrubber:
         value = scrubbed_copies(self._cells, [data], "")[0].value
         return "" if value is None and isinstance(data, str) else value
 
-    def scrub(self, table: pa.Table) -> Scrubbed:
+    def scrub(self, table: pa.Table, deadline: Deadline | None = None) -> Scrubbed:
         """Scrub the records of a batch. Columns whose name starts with `_` and binary columns stay as they are.
 
         Text that is marked `json` is scrubbed in its strings and stays JSON; text marked `number` is a number. With a
         profile, a column whose name holds an address or a number of a person gets another name: `<EMAIL_ADDRESS>1`.
+        `deadline`: a limit on the time for each value; a value that takes longer fails its row.
         """
         tally = Tally()
-        result = self._table(table, tally, skip_reserved=True)
+        with patience.within(deadline):
+            result = self._table(table, tally, skip_reserved=True)
         return Scrubbed(result, tally.removed(), tally.failed)
 
     def _batch(self, data: pa.RecordBatch) -> pa.RecordBatch:
@@ -154,7 +179,7 @@ class DataScrubber:
     def _table(self, table: pa.Table, tally: Tally, *, skip_reserved: bool) -> pa.Table:
         columns = Columns(self._cells, tally)
         rows = np.arange(table.num_rows)
-        own = table.column_names
+        own, said = table.column_names, table.schema.metadata
         if skip_reserved:
             table = table.rename_columns(self._cells.column_names(own))
         for place, given in enumerate(table.schema):
@@ -170,7 +195,7 @@ class DataScrubber:
                 if mark == "number":
                     field = _unmarked(field)
                 table = table.set_column(place, field, new)
-        return table
+        return table.replace_schema_metadata(said)
 
 
 def _as_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -185,14 +210,14 @@ def _unmarked(field: pa.Field) -> pa.Field:
     return field.with_metadata(others)
 
 
-def _hashed_kinds(profile: Profile, rules: Rules) -> tuple[str, ...]:
+def _keyed_kinds(profile: Profile, rules: Rules) -> tuple[str, ...]:
     """Every key domain that this scrubber may use, known before the first record: `version` names their keys."""
-    kinds = [entity for entity, action in profile.actions if action is Action.HASH_WITH_SALT]
-    fields = [f"field:{rule.field}" for rule in rules.fields if rule.action is Action.HASH_WITH_SALT]
-    patterns = [rule.kind for rule in rules.patterns if rule.action is Action.HASH_WITH_SALT]
+    kinds = [entity for entity, treatment in profile.treatments if treatment.keyed]
+    fields = [f"field:{rule.field}" for rule in rules.fields if rule.treatment.keyed]
+    patterns = [rule.kind for rule in rules.patterns if rule.treatment.keyed]
     if fields or patterns:
         kinds += [kind for kind in JOINABLE if kind not in kinds]
-    return (*kinds, *fields, *patterns)
+    return tuple(dict.fromkeys((*kinds, *fields, *patterns)))
 
 
 @functools.cache

@@ -6,11 +6,17 @@ together; the second builds a copy with the outcomes in place. The input is neve
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import decimal
+import enum
+import ipaddress
 import numbers
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -74,6 +80,8 @@ def scrub_trees(cells: Cells, nodes: Sequence[Any], path: str = "", rule: FieldR
             _Walk(cells, note).node(node, path, path, rule)
         except RecursionError:
             copies.append(Copy(failed="too_deep"))
+        except ScanError as failure:
+            copies.append(Copy(failed=failure.code))
         else:
             copies.append(Copy())
     outcomes = {group: _outcomes(cells, group, values) for group, values in found.items()}
@@ -108,6 +116,8 @@ def _fill(cells: Cells, at: tuple[str, FieldRule | None], node: Any, copy: Copy,
         copy.value = walk.node(node, path, path, rule)
     except ScanError as failure:
         copy.failed = failure.code
+    except RecursionError:
+        copy.failed = "too_deep"
 
 
 @dataclass
@@ -123,9 +133,12 @@ class _Walk:
         if node is None or (rule is not None and rule.action is Action.KEEP):
             return node
         if isinstance(node, np.ndarray):
-            items = self.node(node.tolist(), path, shown, rule)
-            return np.array(items, dtype=object) if isinstance(items, list) else items
-        if isinstance(node, dict | list | tuple | set | frozenset):
+            given = node.tolist()
+            items = self.node(given, path, shown, rule)
+            if not isinstance(items, list):
+                return items
+            return node.copy() if items == given else np.array(items, dtype=object)
+        if isinstance(node, _CONTAINERS) or _is_record(node):
             if rule is not None and rule.action in {Action.REMOVE, Action.REPLACE}:
                 self.counts[shown, "rule"] += 1
                 return None if rule.action is Action.REMOVE else REDACTED
@@ -135,14 +148,32 @@ class _Walk:
     def _container(self, node: Any, path: str, shown: str, rule: FieldRule | None) -> Any:
         if isinstance(node, Members):
             return Members(self._members(node, path, shown, rule))
-        if isinstance(node, dict):
+        if isinstance(node, Mapping):
             return dict(self._members(node.items(), path, shown, rule))
+        if _is_record(node):
+            return self._record(node, path, shown, rule)
         items = [self.node(item, path, shown, rule) for item in node]
         if isinstance(node, list):
             return items
         if isinstance(node, tuple):
             return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
+        if isinstance(node, deque):
+            return deque(items, node.maxlen)
         return frozenset(items) if isinstance(node, frozenset) else set(items)
+
+    def _record(self, node: Any, path: str, shown: str, rule: FieldRule | None) -> Any:
+        """A dataclass, made anew where one of its fields changed."""
+        changed = {}
+        for each in dataclasses.fields(node):
+            old = getattr(node, each.name)
+            below, below_shown = (f"{p}.{each.name}" if p else each.name for p in (path, shown))
+            new = self.node(old, below, below_shown, rule)
+            if new is not old:
+                changed[each.name] = new
+        try:
+            return dataclasses.replace(node, **changed) if changed else node
+        except Exception as error:  # whatever its own code has against the new values
+            raise ScanError("unsupported_type") from error
 
     def _members(
         self, members: Iterable[tuple[Any, Any]], path: str, shown: str, rule: FieldRule | None
@@ -174,11 +205,44 @@ class _Walk:
 
     def _scalar(self, node: Any, path: str, shown: str, rule: FieldRule | None) -> Any:
         if isinstance(node, str) and not isinstance(node, Number):
-            return self.leaf(str(node), (path, "text", rule), shown)
-        text = number_text(node)
-        if text is None and rule is not None and node == node:  # noqa: PLR0124  not-a-number stays: it is a null
-            text = node.hex() if isinstance(node, bytes | bytearray | memoryview) else str(node)
-        if text is None:
-            return node
-        new = self.leaf(text, (path, "number", rule), shown)
-        return node if new == text else new
+            text = str.__str__(node)
+            new = self.leaf(text, (path, "text", rule), shown)
+            return node if new == text else new
+        if rule is None and isinstance(node, dt.date):
+            rule = self.cells.dates
+        text_of_number = number_text(node)
+        if text_of_number is None and isinstance(node, _WRITTEN):
+            text = str(node)
+            new = self.leaf(text, (path, "text", rule), shown)
+            return node if new == text else new
+        if text_of_number is None and rule is not None and node == node:  # noqa: PLR0124  not-a-number is a null
+            text_of_number = node.hex() if isinstance(node, bytes | bytearray | memoryview) else str(node)
+        if text_of_number is None:
+            return _known(node)
+        new = self.leaf(text_of_number, (path, "number", rule), shown)
+        return node if new == text_of_number else new
+
+
+_CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
+_WRITTEN = (PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Interface, ipaddress.IPv6Interface)
+"""What is text in all but its type."""
+
+_TEXTLESS = (
+    numbers.Number, np.generic, dt.date, dt.time, dt.timedelta, dt.tzinfo, uuid.UUID, enum.Enum, bytes, bytearray,
+    memoryview,
+)  # fmt: skip
+"""What holds no text, or none that is looked at: bytes stay as binary columns do, whatever they are."""
+
+
+def _is_record(node: Any) -> bool:
+    return dataclasses.is_dataclass(node) and not isinstance(node, type)
+
+
+def _known(node: Any) -> Any:
+    """The value, if it is known to hold no text. Raises ScanError: what cannot be looked into must not pass.
+
+    Iterators are refused with all others: they can be read only once.
+    """
+    if isinstance(node, _TEXTLESS) or type(node).__module__.partition(".")[0] == "pandas":  # NA, periods, intervals
+        return node
+    raise ScanError("unsupported_type")

@@ -37,6 +37,8 @@ QUESTIONS = {
     "broker": ("broker", 600),
     "ten-thousand": ("ten_thousand", 300),
     "slots": ("slot_time", 180),
+    "scrub": ("scrub_speed", 900),
+    "accuracy": ("accuracy", 300),
 }
 """Name -> module, and the seconds after which it is given up."""
 _GRACE = 40.0

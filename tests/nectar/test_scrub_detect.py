@@ -23,7 +23,7 @@ from presidio_analyzer.predefined_recognizers import (
 
 from nectar.errors import SkipRecord
 from nectar.scrub import Finding, detect, engine, prefilter, recognisers
-from nectar.scrub.entities import ENTITIES
+from nectar.scrub.entities import DEFAULT
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
 
@@ -71,7 +71,7 @@ def test_every_span_of_presidios_recogniser_is_found_in_the_labelled_texts(entit
     missing = [(number, a - b) for number, (a, b) in enumerate(zip(spans, ours, strict=True)) if a - b]
     assert missing == []
     assert sum(map(len, spans)) > 0
-    if entity in {"EMAIL_ADDRESS", "IBAN_CODE", "PHONE_NUMBER"}:  # no weak patterns, so no context can add any
+    if entity == "EMAIL_ADDRESS":  # no weak patterns, so no context can add any, and none of ours
         assert spans == ours
 
 
@@ -106,11 +106,11 @@ ALPHABET = st.text(alphabet="0123456789 -./:()+x@#,\n\tabAB", max_size=60)
 @given(ALPHABET)
 def test_the_prefilter_misses_nothing_in_random_strings(text):
     engine.cache.clear()
-    entities = frozenset(ENTITIES)
+    entities = frozenset(DEFAULT)
     fast = engine._scan([text], entities, frozenset(), 0.35)
 
     original = prefilter.look_up
-    prefilter.look_up = lambda texts, *given: prefilter.every_line((0, 0, texts[0]), *given)
+    prefilter.look_up = prefilter.every_line
     try:
         assert engine._scan([text], entities, frozenset(), 0.35) == fast
     finally:
@@ -205,8 +205,9 @@ def test_threads_share_one_database():
 def test_a_pattern_that_takes_too_long_fails_the_text(monkeypatch):
     monkeypatch.setattr(recognisers, "SECONDS", 0.001)
     with pytest.raises(SkipRecord) as caught:
-        detect(["a-" * 20_000 + " bob@b.com"], ["EMAIL_ADDRESS"])
+        detect(["a-" * 20_000 + "@b"], ["EMAIL_ADDRESS"])
     assert caught.value.code == "scan_timed_out"
+    assert "EmailRecognizer" in str(caught.value)
 
 
 def test_long_random_documents_agree_with_presidio_line_by_line():
@@ -217,7 +218,10 @@ def test_long_random_documents_agree_with_presidio_line_by_line():
     ]
     document = "\n".join(lines)
     direct = {(r.start, r.end) for r in PhoneRecognizer().analyze(document, ["PHONE_NUMBER"])}
-    assert {(f.start, f.end) for f in detect([document], ["PHONE_NUMBER"])[0]} == direct
+    (findings,) = detect([document], ["PHONE_NUMBER"])
+
+    # What the text presents as a number may be longer than what presidio takes for one.
+    assert [(a, b) for a, b in direct if not any(f.start <= a and b <= f.end for f in findings)] == []
 
 
 def test_importing_the_package_and_field_rules_import_no_recogniser():

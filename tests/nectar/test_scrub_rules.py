@@ -39,8 +39,8 @@ def rules(*given, profile=None, keys=KEYS):
         ({"custom_rules": {"field": "x"}}, "must be a list"),
         ({"custom_rules": ["x"]}, "expected field or pattern"),
         (
-            {"profile_id": "p", "profiles": {"p": {"pii_detection": ["emails"], "actions": {"emails": "remove"}}}},
-            "'email_addresses'|'emails'",
+            {"profile_id": "p", "profiles": {"p": {"pii_detection": ["emailz"], "actions": {"emailz": "remove"}}}},
+            "did you mean 'emails'",
         ),
         (
             {"profile_id": "p", "profiles": {"p": {"pii_detection": ["urls"], "actions": {}}}},
@@ -105,6 +105,17 @@ def test_fields_are_named_by_leaf_path_or_glob(name):
     assert scrubber.process(pa.Table.from_pylist(rows)).to_pylist() == expected
     assert scrubber.process(pl.DataFrame(rows)).to_dicts() == expected
     assert scrubber.process(pd.DataFrame(rows)).to_dict("records") == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["size [cm]", "Straße", "STRASSE", "$['strasse']", "$['STRAßE']", "what?", "a.b [c]", "[x]*"]
+)
+def test_names_of_any_characters_are_meant_as_written(name):
+    rule = {"field": name, "action": "remove"}
+    names = ("Size [cm]", "STRASSE", "what?", "a.b [c]", "[x]*")
+    gone = [n for n in names if rules(rule).process({n: "v"}) == {n: None}]
+    assert len(gone) == 1
+    assert rules(rule).process({"other": "v", "b [c]": "v"}) == {"other": "v", "b [c]": "v"}
 
 
 @pytest.mark.parametrize("action", ["remove", "replace", "mask_partial", "hash_with_salt", "keep"])

@@ -1,0 +1,351 @@
+"""Where digits stand, found in numpy before any Python object is made: most personal data of pattern kinds is digits.
+
+Digits with nothing but separators between them form a cluster. Each screen says which clusters its recogniser may
+match in; a cluster that no screen wants costs nothing more. A screen lets too many through, never too few.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nectar.scrub.numbering import closer, needs_prefixes, screen
+
+Numbers = Any
+"""A numpy array of integers or booleans."""
+
+SEPARATORS = b"-x ()[]./~"
+"""What may stand between the digits of one number; phonenumbers' punctuation is the widest of all recognisers."""
+
+_GAP = 4
+"""Separators between two runs of digits, at most: phonenumbers' limit."""
+
+_LONGEST_PHONE = 26
+"""Digits. The longest numbers have 17 with their country code; what stands before it has up to seven."""
+
+_EXTENSION = 24
+"""Characters between a number and its extension."""
+
+_BEGINS_EXTENSION = np.zeros(256, dtype=bool)
+_BEGINS_EXTENSION[list(b"xXtT#~_")] = True
+"""One of these stands before each extension: `x`, `ext`, `int`, `anexo`, `#`, or a word in another script."""
+
+_IN_EXTENSION = _BEGINS_EXTENSION.copy()
+_IN_EXTENSION[list(b" \t,;:.=-eEnNsSiIoOaA")] = True
+"""All that stands between a number and its extension."""
+
+_MANY = 200
+"""Runs in one cluster beyond which it is wanted unasked: asking about all their sequences would take memory."""
+
+_FEW = 700
+"""Stretches of digits up to which RE2's compilation (some milliseconds, each time) does not pay."""
+
+_IS_SEPARATOR = np.zeros(256, dtype=bool)
+_IS_SEPARATOR[list(SEPARATORS)] = True
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_IS_LETTER = np.zeros(256, dtype=bool)
+_IS_LETTER[list(_LETTERS)] = True
+"""No phone number begins behind a Latin letter."""
+
+_ENDS_NONE = _IS_LETTER.copy()
+_ENDS_NONE[list(b"xXeEiIaA")] = False
+"""None ends before one, unless it begins an extension (`x`, `ext`, `int`, `anexo`)."""
+
+_WIDE_CARD = np.full(256, 255, dtype=np.int64)
+_WIDE_CARD[list(b"0123456")] = [12, 15, 15, 14, 19, 12, 12]
+"""By its first digit: how many a card has at least that presidio's pattern leaves out."""
+
+_TOUCHES = _IS_LETTER.copy()
+_TOUCHES[list(b"_#@=\\%$&*^<")] = True
+"""What is no number to dial because of what stands before it (`likely.touches` says the same, and more)."""
+
+
+@dataclass
+class Runs:
+    """The runs of digits of a text (bytes, one for each code point), and the clusters that they form.
+
+    starts, stops  of each run; `sizes` is their difference
+    joined         for each run but the last: the next one belongs to the same cluster
+    """
+
+    text: Numbers
+    starts: Numbers
+    stops: Numbers
+
+    @cached_property
+    def sizes(self) -> Numbers:
+        return self.stops - self.starts
+
+    @cached_property
+    def gaps(self) -> Numbers:
+        return self.starts[1:] - self.stops[:-1]
+
+    @cached_property
+    def joined(self) -> Numbers:
+        joined = self.gaps <= _GAP
+        for place in range(_GAP):
+            at = np.minimum(self.stops[:-1] + place, len(self.text) - 1)
+            joined &= (place >= self.gaps) | _IS_SEPARATOR[self.text[at]]
+        return joined
+
+    @cached_property
+    def firsts(self) -> Numbers:
+        """The number of the first run of each cluster."""
+        return np.flatnonzero(np.concatenate(([True], ~self.joined)))
+
+    @cached_property
+    def clusters(self) -> Numbers:
+        """The number of the cluster of each run."""
+        return np.cumsum(np.concatenate(([0], ~self.joined)))
+
+    @cached_property
+    def digits(self) -> Numbers:
+        """How many digits each cluster has."""
+        return np.add.reduceat(self.sizes, self.firsts)
+
+    @cached_property
+    def written(self) -> Numbers:
+        """All digits of the text and nothing else."""
+        ends = np.cumsum(self.sizes)
+        return self.text[np.arange(ends[-1]) + np.repeat(self.starts - (ends - self.sizes), self.sizes)]
+
+    @cached_property
+    def spans(self) -> tuple[Numbers, Numbers, Numbers]:
+        """Where each cluster starts and stops, and where the one before it stops (0 for the first)."""
+        lasts = np.concatenate((self.firsts[1:], [len(self.starts)])) - 1
+        stops = self.stops[lasts]
+        return self.starts[self.firsts], stops, np.concatenate(([0], stops[:-1]))
+
+    @cached_property
+    def linked(self) -> Numbers:
+        """For each cluster but the last whether the next one may be its extension (`x 12`, `ext. 12`, `#12`)."""
+        starts, stops, _ = self.spans
+        gaps = starts[1:] - stops[:-1]
+        linked = np.zeros(len(gaps), dtype=bool)
+        broken = gaps > _EXTENSION
+        for place in range(_EXTENSION):
+            between = self.text[np.minimum(stops[:-1] + place, len(self.text) - 1)]
+            inside = place < gaps
+            linked |= inside & _BEGINS_EXTENSION[between]
+            broken |= inside & ~_IN_EXTENSION[between]
+        return linked & ~broken
+
+    @cached_property
+    def chains(self) -> tuple[Numbers, Numbers, Numbers]:
+        """`spans` of each cluster together with those that it is linked with."""
+        starts, stops, before = self.spans
+        heads = np.concatenate(([True], ~self.linked))
+        chain = np.cumsum(heads) - 1
+        first = np.flatnonzero(heads)
+        last = np.concatenate((first[1:], [len(starts)])) - 1
+        return starts[first][chain], stops[last][chain], before[first][chain]
+
+    @cached_property
+    def extended(self) -> Numbers:
+        """Clusters of which a part may be an extension: what is left of their digits is another number."""
+        inside = np.zeros(len(self.starts), dtype=bool)
+        for place in range(_GAP):
+            between = self.text[np.minimum(self.stops[:-1] + place, len(self.text) - 1)]
+            inside[1:] |= self.joined & (place < self.gaps) & _BEGINS_EXTENSION[between]
+        return self.with_runs(inside) | np.concatenate(([False], self.linked))
+
+    def with_runs(self, wanted: Numbers) -> Numbers:
+        """For each cluster whether it holds one of these runs."""
+        return np.logical_or.reduceat(wanted, self.firsts)
+
+    def sequence(self, *sizes: int) -> Numbers:
+        """For each run whether runs of these sizes begin there, each one character behind the other."""
+        found = self.sizes == sizes[0]
+        for place, size in enumerate(sizes[1:], 1):
+            follows = np.zeros(len(found), dtype=bool)
+            if len(found) > place:
+                near = self.joined[place - 1 :] & (self.gaps[place - 1 :] == 1)
+                follows[:-place] = near & (self.sizes[place:] == size)
+            found = found & follows
+        return found
+
+
+def runs_in(text: Numbers) -> Runs | None:
+    """The digits of a text, given as an array of bytes; None where it has none."""
+    is_digit = np.empty(len(text) + 2, dtype=bool)
+    is_digit[0] = is_digit[-1] = False
+    np.less(text - np.uint8(48), 10, out=is_digit[1:-1])
+    edges = np.flatnonzero(is_digit[1:] != is_digit[:-1])
+    return Runs(text, edges[0::2], edges[1::2]) if len(edges) else None
+
+
+Screen = Callable[[Runs], tuple[Numbers, Numbers]]
+"""For each cluster: whether the recogniser may match in it, and whether with a score that needs no context word."""
+
+
+def at_least(digits: int, *, strong: bool) -> Screen:
+    """Clusters of so many digits."""
+
+    def look(runs: Runs) -> tuple[Numbers, Numbers]:
+        wanted = runs.digits >= digits
+        return wanted, wanted & strong
+
+    return look
+
+
+def wide_cards(runs: Runs) -> tuple[Numbers, Numbers]:
+    """Clusters with enough digits from a first one that presidio's pattern leaves out.
+
+    Those are Maestro's (12), Diners Club's in fours (14), JCB's (15), Mastercard's and dotted ones (16), and Visa's
+    longest (19).
+    """
+    taken = np.cumsum(np.concatenate(([0], runs.sizes)))
+    ends = taken[np.concatenate((runs.firsts[1:], [len(runs.sizes)]))]
+    left = ends[runs.clusters] - taken[:-1]
+    needed = _WIDE_CARD[runs.text[runs.starts]]
+    dotted = np.zeros(len(runs.starts), dtype=bool)
+    dotted[:-1] = runs.text[runs.stops[:-1]] == ord(".")
+    behind_hyphen = runs.text[np.maximum(runs.starts - 1, 0)] == ord("-")  # where its patterns begin no card
+    enough = (left >= needed) | (dotted & (left >= 15))  # American Express
+    wanted = runs.with_runs(enough & ~behind_hyphen)
+    return wanted, wanted
+
+
+def social_security(runs: Runs) -> tuple[Numbers, Numbers]:
+    """Three, two and four digits; weak without separators or with one."""
+    strong = runs.with_runs(runs.sequence(3, 2, 4))
+    weak = (runs.sizes == 9) | runs.sequence(5, 4) | runs.sequence(3, 6)
+    return strong | runs.with_runs(weak), strong
+
+
+def one_run(fewest: int, most: int) -> Screen:
+    """Clusters with so many digits in a row; weak."""
+
+    def look(runs: Runs) -> tuple[Numbers, Numbers]:
+        wanted = runs.with_runs((runs.sizes >= fewest) & (runs.sizes <= most))
+        return wanted, np.zeros(len(wanted), dtype=bool)
+
+    return look
+
+
+def phones(regions: Iterable[str]) -> Screen:
+    """Clusters of which some neighbouring runs together are a number by the plan of one of the regions.
+
+    And those that may be one of any country: with a plus sign; weak are those that are long enough if their text
+    presents them as one.
+    """
+    plans = _Plans(regions)
+
+    def look(runs: Runs) -> tuple[Numbers, Numbers]:
+        wanted = (
+            (runs.extended & (runs.digits > 4))
+            | _after_plus(runs)
+            | (np.diff(np.append(runs.firsts, len(runs.sizes))) > _MANY)
+        )
+        taken = np.cumsum(np.concatenate(([0], runs.sizes)))
+        divided, clusters = _divided(runs), runs.clusters
+        begins = np.concatenate(([True], divided)) & ~_IS_LETTER[runs.text[np.maximum(runs.starts - 1, 0)]]
+        ends = np.concatenate((divided, [True])) & ~_ENDS_NONE[runs.text[np.minimum(runs.stops, len(runs.text) - 1)]]
+        first = last = np.flatnonzero(begins & ~wanted[clusters])
+        asked: list[tuple[Numbers, Numbers, Numbers]] = []
+        while len(first):
+            sizes = taken[last + 1] - taken[first]
+            fewer = sizes <= _LONGEST_PHONE
+            first, last, sizes = first[fewer], last[fewer], sizes[fewer]
+            whole = (sizes >= 4) & ends[last]
+            asked.append((clusters[first[whole]], taken[first[whole]], sizes[whole]))
+            goes_on = last + 1 < len(runs.sizes)
+            goes_on[goes_on] = runs.joined[last[goes_on]]
+            first, last = first[goes_on], last[goes_on] + 1
+        if asked:
+            of_cluster, offsets, sizes = map(np.concatenate, zip(*asked, strict=True))
+            wanted[of_cluster[plans.fit(runs, offsets, sizes)]] = True
+        return wanted | _dialled(runs), wanted
+
+    return look
+
+
+def _divided(runs: Runs) -> Numbers:
+    """For each run but the last whether a number may end there and another one begin: not at a lone hyphen.
+
+    phonenumbers looks for smaller numbers at every other punctuation. `-12#` is an extension.
+    """
+    hyphen = (runs.gaps == 1) & (runs.text[runs.stops[:-1]] == ord("-"))
+    return ~hyphen | (runs.text[np.minimum(runs.stops[1:], len(runs.text) - 1)] == ord("#"))
+
+
+def _dialled(runs: Runs) -> Numbers:
+    """Clusters of seven to fifteen digits and an extension, but no dates, decimals and social security numbers."""
+    extended = np.zeros(len(runs.starts), dtype=bool)
+    extended[1:] = runs.joined & (runs.gaps > 1)
+    most = np.where(runs.with_runs(extended), 22, 15)
+    count = np.diff(np.concatenate((runs.firsts, [len(runs.starts)])))
+    three = runs.sequence(3, 2, 4) | runs.sequence(4, 2, 2) & np.isin(runs.text[runs.starts], list(b"12"))
+    decimal = np.zeros(len(runs.starts), dtype=bool)
+    decimal[:-1] = (runs.gaps == 1) & (runs.text[runs.stops[:-1]] == ord("."))
+    other = (three[runs.firsts] & (count == 3)) | (decimal[runs.firsts] & (count == 2))
+    touched = _TOUCHES[runs.text[np.maximum(runs.starts[runs.firsts] - 1, 0)]]
+    return (runs.digits >= 7) & (runs.digits <= most) & ~other & ~touched
+
+
+def _after_plus(runs: Runs) -> Numbers:
+    """Clusters with a plus sign shortly before one of their runs."""
+    found = np.zeros(len(runs.starts), dtype=bool)
+    for before in range(1, 12):
+        at = runs.starts - before
+        found |= (at >= 0) & (runs.text[np.maximum(at, 0)] == ord("+"))
+    return runs.with_runs(found)
+
+
+class _Plans:
+    """Which digits the numbering plans of some regions may take."""
+
+    def __init__(self, regions: Iterable[str]) -> None:
+        given = tuple(regions)
+        strict = tuple(filter(needs_prefixes, given))
+        others = tuple(region for region in given if region not in strict)
+        self._all = closer(given)
+        # RE2 leaves few digits for the others; for these it would leave nearly all.
+        self._strict = closer(strict) if strict else None
+        self._first = screen(others) if others else None
+
+    @cached_property
+    def of_four(self) -> Numbers:
+        """The answer for each number of four digits: most of them are years."""
+        return self._asked(pa.array([f"{number:04d}" for number in range(10_000)]))
+
+    def fit(self, runs: Runs, offsets: Numbers, sizes: Numbers) -> Numbers:
+        """For each stretch of digits, given by its place among all digits of the text, whether a plan takes it."""
+        fit = np.zeros(len(sizes), dtype=bool)
+        four = sizes == 4
+        written = runs.written
+        if four.any():
+            value = sum((written[offsets[four] + place] - np.int64(48)) * 10 ** (3 - place) for place in range(4))
+            fit[four] = self.of_four[value]
+        longer = ~four
+        if longer.any():
+            offsets, sizes = offsets[longer], sizes[longer]
+            ends = np.cumsum(sizes)
+            at = np.arange(ends[-1]) + np.repeat(offsets - (ends - sizes), sizes)
+            places = pa.py_buffer(np.concatenate(([0], ends)).astype(np.int32))
+            buffers = [None, places, pa.py_buffer(written[at])]
+            fit[longer] = self._asked(pa.Array.from_buffers(pa.string(), len(sizes), buffers))
+        return fit
+
+    def _asked(self, given: pa.Array) -> Numbers:
+        fit = np.zeros(len(given), dtype=bool)
+        if len(given) <= _FEW:
+            return self._closely(given, fit, ~fit, self._all)
+        if self._first is not None:
+            may = pc.match_substring_regex(given, self._first).to_numpy(zero_copy_only=False)
+            fit = self._closely(given, fit, may, self._all)
+        return fit if self._strict is None else self._closely(given, fit, ~fit, self._strict)
+
+    @staticmethod
+    def _closely(given: pa.Array, fit: Numbers, asked: Numbers, plans: re.Pattern[str]) -> Numbers:
+        """`fit`, and those that are asked about and that the plans take."""
+        places = np.flatnonzero(asked)
+        fit[places] |= [plans.match(digits) is not None for digits in given.take(pa.array(places)).to_pylist()]
+        return fit

@@ -1,0 +1,446 @@
+r"""What the values of a column are, told by tests over the whole column, where that proves what a scan would say.
+
+A column of addresses, telephone numbers or account numbers has few forms, and for a value of such a form the scan's
+answer is known: one finding that spans the value, or none. Where a test proves that, no recogniser is asked; every
+other value is scanned. So this is a short cut and never a reason to skip, and results are the same with and without it.
+
+For each kind of personal data there are two tests, both in RE2's syntax, which runs in linear time:
+
+  whole   proves that the value is one finding of this kind, from its first to its last character
+  may     is true wherever the recogniser could find anything; false proves that it finds nothing
+
+A finding that spans the value settles it, if nothing that may be found inside can be worth more (`spans.by_worth`).
+Kinds without tests of their own are asked through the prefilter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nectar.scrub import context
+from nectar.scrub import entities as e
+from nectar.scrub.findings import CHECKSUM, CONTEXT, PATTERN
+
+UNKNOWN, NOTHING = -2, -1
+"""What `settle` says of a value that must be scanned, and of one that holds nothing."""
+
+FEWEST = 64
+"""Fewer distinct values are not worth the tests (about 50 microseconds each)."""
+
+_SAMPLED = 200
+_ENOUGH = 0.1
+"""Share of the sample that the tests must settle; in free text they settle little, and the scan is fast there."""
+
+_LONGEST = 256
+"""Longer values are scanned: a context word must be able to stand within reach."""
+
+_THRESHOLDS = (0.35, 0.4)
+"""The tests assume that weak forms need a word (they score 0.3 at most), and that a word is enough (it gives 0.4)."""
+
+Mask = Any
+"""numpy array of booleans, one for each value."""
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Distinct values. `plans`: what the numbering plans said of digits, for all tests of these values."""
+
+    array: pa.Array
+    plans: dict[str, bool | None] = field(default_factory=dict)
+
+    def fits(self, pattern: str) -> Mask:
+        """Where the pattern is found (anchor it to match the whole)."""
+        return pc.match_substring_regex(self.array, pattern).to_numpy(zero_copy_only=False)
+
+    def among(self, mask: Mask) -> _Values:
+        return _Values(self.array.filter(pa.array(mask)), self.plans)
+
+    def digits(self) -> pa.Array:
+        """The values without anything but ASCII digits."""
+        return pc.replace_substring_regex(self.array, "[^0-9]+", "")
+
+    def numbers(self) -> Any:
+        """The digits as numbers (uint64). Only for values of 1 to 19 digits."""
+        return self.digits().cast(pa.uint64()).to_numpy()
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """How one kind of personal data is told.
+
+    whole     (form, proof): values of the form are one finding where the proof, asked for those only, is true; it is
+              told whether the field's name lifts the kind
+    strength  of that finding, without a context word
+    lifted    the whole test holds only where the field's name lifts the kind
+    may       see the module's text; called with the values, and whether the field's name lifts the kind
+    """
+
+    may: Callable[[_Values, bool], Mask]
+    whole: tuple[str, Callable[[_Values, bool], Mask]] | None = None
+    strength: int = PATTERN
+    lifted: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a column.
+
+    order         the kinds that are looked for, in the order of the profile, which decides between equals
+    lifted        those that the field's name makes believable
+    threshold     findings with a lower score are left alone
+    more_regions  telephone numbers of other regions than the usual ones are looked for too
+    """
+
+    order: tuple[str, ...]
+    lifted: frozenset[str]
+    threshold: float
+    more_regions: bool = False
+
+    @cached_property
+    def strengths(self) -> tuple[int, ...]:
+        """For each kind why a finding is believed that spans the value: nothing stands before it."""
+        own = [_TESTS[kind].strength if kind in _TESTS else PATTERN for kind in self.order]
+        return tuple(max(s, CONTEXT) if k in self.lifted else s for s, k in zip(own, self.order, strict=True))
+
+    def beaten(self, winner: Any, place: int, highest: int) -> Mask:
+        """Where the winner, which takes all of the value, is worth more than any finding of this place and strength."""
+        better = [p for p, strength in enumerate(self.strengths) if (-strength, p) < (-highest, place)]
+        return np.isin(winner, better)
+
+
+def settle(values: pa.Array, question: Question) -> Any | None:
+    """What distinct texts (no nulls) hold: for each the place of the kind that it is as a whole, NOTHING, or UNKNOWN.
+
+    None where the tests would settle too little. A recogniser that is not asked cannot fail.
+    """
+    low, high = _THRESHOLDS
+    if len(values) < FEWEST or not question.order or not low <= question.threshold <= high:
+        return None
+    places = np.linspace(0, len(values) - 1, _SAMPLED).astype(np.int64)
+    tried = _settle(_Values(values.take(pa.array(places))), question)
+    return _settle(_Values(values), question) if (tried != UNKNOWN).mean() >= _ENOUGH else None
+
+
+def _settle(values: _Values, question: Question) -> Any:
+    result = np.full(len(values.array), UNKNOWN, dtype=np.int16)
+    fit = _readable(values)
+    instants = fit & values.fits(_instant())
+    result[instants] = question.order.index(e.DATE_TIME) if e.DATE_TIME in question.order else NOTHING
+    rest = fit & ~instants
+    if rest.any():
+        result[rest] = _told(values.among(rest), question)
+    return result
+
+
+def _readable(values: _Values) -> Mask:
+    """One short line of ASCII: what the tests are written for."""
+    short = pc.less_equal(pc.binary_length(values.array), _LONGEST)
+    plain = pc.and_(pc.string_is_ascii(values.array), short).to_numpy(zero_copy_only=False)
+    return plain & ~values.fits(r"\n")
+
+
+@cache
+def _instant() -> str:
+    from nectar.scrub.engine import _INSTANT
+
+    return rf"\A(?:{_INSTANT.pattern})\z"
+
+
+def _told(values: _Values, question: Question) -> Any:
+    order, lifted, strengths = question.order, question.lifted, question.strengths
+    winner = np.full(len(values.array), NOTHING, dtype=np.int16)
+    whole = {}
+    for place in sorted(range(len(order)), key=lambda p: (-strengths[p], p)):
+        tests = _TESTS.get(order[place])
+        if tests is None or tests.whole is None or (tests.lifted and order[place] not in lifted):
+            continue
+        form, proof = tests.whole
+        mask = values.fits(form)
+        if mask.any():
+            mask[mask] = proof(values.among(mask), order[place] in lifted)
+            whole[order[place]] = mask
+            winner[mask & (winner == NOTHING)] = place
+    unknown = np.zeros(len(winner), dtype=bool)
+    wordy = values.fits("[A-Za-z]")
+    for place, kind in enumerate(order):
+        if kind not in _TESTS:
+            continue
+        # The best reason that a finding of this kind can have, where the value holds words and where not.
+        highest = [CHECKSUM] * 2 if _TESTS[kind].strength == CHECKSUM else [CONTEXT, max(strengths[place], PATTERN)]
+        with_words, without = (question.beaten(winner, place, strength) for strength in highest)
+        open_ = ~(unknown | with_words | (without & ~wordy) | whole.get(kind, unknown))
+        if open_.any():
+            unknown[open_] = _TESTS[kind].may(values.among(open_), kind in lifted)
+            if kind == e.PHONE_NUMBER and question.more_regions:
+                unknown[open_] = values.among(open_).fits(_CHAIN)
+    others = [place for place, kind in enumerate(order) if kind not in _TESTS]
+    if others:
+        open_ = ~(unknown | question.beaten(winner, min(others), CHECKSUM))
+        unknown[open_] = _in_others(
+            values.among(open_).array.to_pylist(), frozenset(order[p] for p in others), question
+        )
+    winner[unknown] = UNKNOWN
+    return winner
+
+
+def _in_others(texts: Sequence[str], kinds: frozenset[str], question: Question) -> Mask:
+    """Whether a recogniser of kinds without tests must look at a text: what the engine would ask it, and no more."""
+    from nectar.scrub.prefilter import chosen, look_up
+    from nectar.scrub.recognisers import of_whole_values
+
+    lifted = question.lifted & kinds
+    seen = np.zeros(len(texts), dtype=bool)
+    if of_whole_values(lifted):
+        return ~seen
+    if kinds.intersection(e.MODELLED):  # a model reads whatever has letters
+        seen |= np.array([any(map(str.isalpha, text)) for text in texts], dtype=bool)
+    who = [recogniser.entity for recogniser in chosen(kinds)]
+    for number, start, end, which, strong in look_up(texts, kinds, question.threshold):
+        if not seen[number]:
+            kind = who[which]
+            seen[number] = strong or kind in lifted or context.may_help(kind, texts[number], start, end)
+    return seen
+
+
+# Tests
+
+
+def _always(values: _Values, _lifted: bool) -> Mask:
+    return np.ones(len(values.array), dtype=bool)
+
+
+def _run(least: int) -> str:
+    """Some digits, with at most two other signs between any two."""
+    return rf"[0-9](?:[^0-9A-Za-z]{{0,2}}[0-9]){{{least - 1}}}"
+
+
+@lru_cache(maxsize=64)
+def _words(kind: str) -> str:
+    """A context word, anywhere: without one, and without the field's name, the kind's weak forms count nothing."""
+    return "(?i)" + "|".join(map(re.escape, context.WORDS[kind]))
+
+
+def _weak(kind: str, least: int) -> Callable[[_Values, bool], Mask]:
+    """The kind is believed only near a word, and has this many digits at least."""
+
+    def may(values: _Values, lifted: bool) -> Mask:
+        return values.fits(_run(least)) & (lifted or values.fits(_words(kind)))
+
+    return may
+
+
+def _form(pattern: str) -> Callable[[_Values, bool], Mask]:
+    return lambda values, _lifted: values.fits(pattern)
+
+
+def _social(values: _Values, lifted: bool) -> Mask:
+    medium = values.fits("[0-9]{3}[^0-9A-Za-z]{1,2}[0-9]{2}[^0-9A-Za-z]{1,2}[0-9]{4}")
+    return medium | (values.fits(_run(9)) & (lifted or values.fits(_words(e.US_SSN))))
+
+
+def _issued(values: _Values, _lifted: bool) -> Mask:
+    """Not one of the numbers that were printed in advertisements and examples."""
+    return ~np.isin(values.numbers(), [123456789, 987654320, 78051120])
+
+
+_CARD = r"\A(?:[346][0-9]|5[0-5])(?:[0-9]{14}|[0-9]{2}(?:-[0-9]{4}){3})\z"
+
+
+def _card(values: _Values, _lifted: bool) -> Mask:
+    """Bare digits need their check digit; in any other form a card may stand."""
+    may = values.fits(_run(12))
+    bare = may & values.fits(r"\A[0-9]{12,19}\z")
+    if bare.any():
+        may[bare] = luhn(values.among(bare).numbers())
+    return may
+
+
+def _routing(values: _Values, lifted: bool) -> Mask:
+    may = _weak(e.ABA_ROUTING_NUMBER, 9)(values, lifted)
+    bare = may & values.fits(r"\A[0-9]{1,19}\z")
+    if bare.any():
+        nine = values.among(bare)
+        may[bare] = nine.fits(r"\A[0-9]{9}\z") & aba(nine.numbers())
+    return may
+
+
+def may_be_cards(numbers: pa.Array) -> Mask:
+    """Where numbers of any type but decimals have a card's length and check digit; null and not-a-number have none."""
+    there = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False)
+    if np.issubdtype(there.dtype, np.floating):
+        # Beyond that not every whole number has a place among the floats.
+        there = np.where(np.isfinite(there) & (np.abs(there) < 2**53) & (there == np.trunc(there)), there, 0)
+    size = np.where(there < 0, -there, there).astype(np.uint64)
+    may = size >= np.uint64(10**11)
+    may[may] = luhn(size[may])
+    return may
+
+
+def luhn(numbers: Any) -> Mask:
+    """Which whole numbers (uint64, of up to 19 digits) end in the check digit of ISO/IEC 7812-1."""
+    left = numbers.astype(np.uint64)
+    total = np.zeros(len(left), dtype=np.uint64)
+    ten = np.uint64(10)
+    for place in range(19):
+        left, digit = left // ten, left % ten
+        total += digit if place % 2 == 0 else digit // np.uint64(5) + digit * np.uint64(2) % ten
+    return total % ten == 0
+
+
+def aba(numbers: Any) -> Mask:
+    """Which whole numbers of nine digits have the check digit of an American routing number: weights 3, 7, 1."""
+    left = numbers.astype(np.uint64)
+    total = np.zeros(len(left), dtype=np.uint64)
+    for weight in (1, 7, 3) * 3:
+        left, digit = left // np.uint64(10), left % np.uint64(10)
+        total += digit * np.uint64(weight)
+    return total % np.uint64(10) == 0
+
+
+_DOMAIN = r"[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*\.[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*"
+_ADDRESS = rf"\A[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+-])?@{_DOMAIN}\z"
+
+
+def _delivered(values: _Values, _lifted: bool) -> Mask:
+    """Addresses whose domain the recogniser takes. Behind a plain name nothing but the domain counts."""
+    domains = pc.replace_substring_regex(values.array, r"\A[^@]*@", "").dictionary_encode()
+    judged = [_takes_domain(domain) for domain in domains.dictionary.to_pylist()]
+    return np.array(judged, dtype=bool)[domains.indices.to_numpy()]
+
+
+@lru_cache(maxsize=4096)
+def _takes_domain(domain: str) -> bool:
+    from nectar.scrub.prefilter import chosen
+
+    address = f"name@{domain}"
+    hits = [hit for recogniser in chosen(frozenset({e.EMAIL_ADDRESS})) for hit in recogniser.lines(address)]
+    return any((hit.start, hit.end) == (0, len(address)) and hit.strength == CHECKSUM for hit in hits)
+
+
+# Telephone numbers
+
+_CHAIN = r"[0-9](?:[-xX ()\[\]./~]{0,6}[0-9]){3}"
+"""Four digits, as near to each other as in a telephone number: the prefilter's own form."""
+_DIVIDED = (
+    r"[0-9][-xX ()\[\]./~]*[xX ()\[\]./~][-xX ()\[\]./~]*[0-9]"
+    r"|(?i:[0-9][ \t]*(?:e?xt|int|anexo|[-,;#:~+*=()\[\]][ \t,;#:~+*=()\[\]-]))|[0-9][ \t]*[,;#:~+*=]"
+)
+"""Digits with more than hyphens between them, or an extension: the library may find a number in a part of them."""
+_FREE = r"(?:\A|[^0-9A-Za-z-]|(?:\A|[^0-9])-)[0-9]+(?:-[0-9]+)*(?:\z|[^0-9A-Za-z-]|-(?:\z|[^0-9]))"
+"""Digits and single hyphens between neighbours that are no letters: a number that touches a letter is none."""
+
+_SIMPLE = r"\A[0-9]+(?:[-.][0-9]+)*\z"
+"""Digits in groups: where a plan takes them all, the library takes the value."""
+
+_AMERICAN = (
+    r"\A(?:\+?1)?[0-9]{10}\z"
+    r"|\A(?:\+1[-. ]?|1[-. ]|001[-. ])?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ])[0-9]{3}[-. ][0-9]{4}(?: ?x[0-9]{2,5})?\z"
+)
+"""Ways to write a number of the North American numbering plan."""
+
+
+def _phone(values: _Values, lifted: bool) -> Mask:
+    from nectar.scrub.likely import FORMED
+
+    may = values.fits(_CHAIN)
+    if lifted or not may.any():  # in a field of telephone numbers, nearly all digits are one
+        return may
+    near = values.among(may)
+    # The library cuts longer runs of digits in pieces.
+    long = near.fits(_run(20))
+    live = long | near.fits(_DIVIDED) | near.fits(_FREE)
+    simple = live & ~long & near.fits(r"\A(?:[0-9]+(?:-[0-9]+)*|[0-9]+\.[0-9]+)\z") & ~near.fits(r"\A00")
+    simple &= ~near.fits(rf"\A(?:{FORMED})\z")
+    if simple.any():
+        live[simple] = _in_a_plan(near.among(simple))
+    may[may] = live
+    return may
+
+
+def _in_a_plan(values: _Values) -> Mask:
+    """Whether digits, or a decimal number or a part of it, may be a number by some region's plan."""
+    fits = ~_in_plans(values.digits(), values.plans, wanted=False)
+    decimal = ~fits & values.fits(r"\.")
+    if decimal.any():
+        parts = values.among(decimal).array
+        before, after = (pc.replace_substring_regex(parts, cut, "") for cut in (r"\..*", r".*\."))
+        fits[decimal] = ~np.logical_and(*(_in_plans(part, values.plans, wanted=False) for part in (before, after)))
+    return fits
+
+
+def _in_plans(digits: pa.Array, plans: dict[str, bool | None], *, wanted: bool) -> Mask:
+    """Where it is certain that digits are a number by some region's plan (True), or by none (False)."""
+    from nectar.scrub.numbering import closer, screen, verdict_anywhere
+    from nectar.scrub.phones import REGIONS
+
+    close = _Values(digits).fits(screen(REGIONS))
+    match = closer(REGIONS).match
+    said = []
+    for text in digits.filter(pa.array(close)).to_pylist():
+        if text not in plans:
+            plans[text] = verdict_anywhere(text, REGIONS) if match(text) else False
+        said.append(plans[text] is wanted)
+    sure = np.zeros(len(digits), dtype=bool) if wanted else ~close
+    sure[close] = said
+    return sure
+
+
+def _number(values: _Values, lifted: bool) -> Mask:
+    """Digits that some region's plan takes; in other forms, what is valid in the United States.
+
+    In a field of telephone numbers an American form is enough.
+    """
+    from nectar.scrub.likely import looks_dialled
+    from nectar.scrub.numbering import verdict
+
+    simple = values.fits(_SIMPLE)
+    fits = np.zeros(len(simple), dtype=bool)
+    if lifted:
+        american = values.fits(_AMERICAN)
+        fits[american] = [looks_dialled(text) for text in values.among(american).array.to_pylist()]
+        simple &= ~american
+    fits[simple] = _in_plans(values.among(simple).digits(), values.plans, wanted=True)
+    if not lifted:
+        national = _Values(pc.replace_substring_regex(values.among(~simple).array, r"x.*\z", "")).digits()
+        ten = pc.utf8_slice_codeunits(national, -10)
+        fits[~simple] = [verdict(digits, "US") is True for digits in ten.to_pylist()]
+    return fits
+
+
+_TESTS: dict[str, _Tests] = {
+    e.EMAIL_ADDRESS: _Tests(
+        _form("@"),
+        (_ADDRESS, _delivered),
+        CHECKSUM,
+    ),
+    e.PHONE_NUMBER: _Tests(_phone, (f"{_SIMPLE}|{_AMERICAN}", _number)),
+    e.CREDIT_CARD: _Tests(
+        _card,
+        (_CARD, lambda values, _lifted: luhn(values.numbers())),
+        CHECKSUM,
+    ),
+    e.US_SSN: _Tests(_social, (r"\A[1-57-8][0-9]{2}-(?:0[1-9]|[1-9][0-9])-[0-9]{3}[1-9]\z", _issued)),
+    e.US_BANK_NUMBER: _Tests(_weak(e.US_BANK_NUMBER, 8), (r"\A[0-9]{8,17}\z", _always), lifted=True),
+    e.ACCOUNT_NUMBER: _Tests(_weak(e.ACCOUNT_NUMBER, 6), (r"\A[0-9]{6,17}\z", _always), lifted=True),
+    e.ABA_ROUTING_NUMBER: _Tests(
+        _routing, (r"\A[0123678][0-9]{8}\z", lambda values, _lifted: aba(values.numbers())), CHECKSUM, lifted=True
+    ),
+    e.TRANSACTION_ID: _Tests(
+        lambda values, lifted: values.fits("[0-9]") & (lifted or values.fits(_words(e.TRANSACTION_ID))),
+        (r"\A[A-Za-z][A-Za-z0-9_-]{3,62}[A-Za-z0-9]\z", lambda values, _lifted: values.fits("[0-9]")),
+        lifted=True,
+    ),
+    e.IBAN_CODE: _Tests(
+        _form("[A-Za-z]{2}[^0-9A-Za-z]{0,2}[0-9]{2}(?:[^0-9A-Za-z]{0,2}[0-9A-Za-z]){11}"), strength=CHECKSUM
+    ),
+    e.IP_ADDRESS: _Tests(_form(r":.*:|[0-9]\.[0-9]+\.[0-9]+\.[0-9]")),
+    e.URL: _Tests(_form(r"[A-Za-z0-9.\-]\.[A-Za-z]{2}")),
+}

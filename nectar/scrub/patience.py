@@ -1,0 +1,74 @@
+"""How long the value that is being judged may still take; recognisers ask here, wherever they are called from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from nectar.deadline import Deadline
+from nectar.scrub.findings import ScanError
+
+_SHORTEST = 0.001
+"""Seconds. What is given to a pattern at least: a limit of zero means none to it."""
+
+_until: ContextVar[tuple[Deadline, float] | None] = ContextVar("until", default=None)
+_asked: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+
+
+def seconds(most: float) -> float:
+    """The time for one pattern: what is left for this value, and no more than `most`."""
+    until = _until.get()
+    if until is None:
+        return most
+    deadline, end = until
+    return min(most, max(_SHORTEST, end - deadline.clock()))
+
+
+def check() -> None:
+    """Raise ScanError when this value's time is over. For loops that no pattern's own limit ends."""
+    until = _until.get()
+    if until is not None and until[0].clock() > until[1]:
+        raise ScanError("scan_timed_out")
+
+
+@contextmanager
+def within(deadline: Deadline | None) -> Iterator[None]:
+    """The limit for each value that is scanned in this block; None leaves the one there is."""
+    if deadline is None:
+        yield
+        return
+    token = _asked.set(deadline)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def asked() -> Deadline | None:
+    """The limit of the innermost `within`."""
+    return _asked.get()
+
+
+@dataclass
+class Spent:
+    """The time that each value has had, by its number: it is judged in several turns."""
+
+    deadline: Deadline
+    used: dict[int, float] = field(default_factory=dict)
+
+    @contextmanager
+    def on(self, number: int) -> Iterator[None]:
+        """Judge this value. Raises ScanError before or behind the block when its time is over."""
+        before = self.used.get(number, 0.0)
+        start = self.deadline.clock()
+        end = start + self.deadline.seconds - before
+        token = _until.set((self.deadline, end))
+        try:
+            check()
+            yield
+            check()
+        finally:
+            _until.reset(token)
+            self.used[number] = before + self.deadline.clock() - start
