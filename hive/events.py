@@ -35,6 +35,8 @@ from hive.runtime import Runtime
 
 log = structlog.get_logger()
 
+RECORDS = ("webhook", "records")
+"""Kind and subject of a listener whose messages are its records: they wait for it, also while it is disabled."""
 _MOST_ROUNDS = 20
 _PATIENCE = 10.0
 """A bee that is told without end flies after so many times its `debounce`."""
@@ -109,7 +111,9 @@ def _answer(tx: Transaction, rt: Runtime, row: Any) -> list[Hint]:
 
 def listen(tx: Transaction, bees: Mapping[int, BeeConfig]) -> None:
     """Let bees listen to what their configuration says, and to nothing else. What they heard already stays heard."""
-    wanted = [(bee, *heard) for bee, config in bees.items() if config.enabled for heard in _listens(config)]
+    wanted = [
+        (bee, *heard) for bee, config in bees.items() for heard in _listens(config) if config.enabled or heard == RECORDS
+    ]
     tx.run(
         "listen",
         all=list(bees),
@@ -126,9 +130,9 @@ def _listens(config: BeeConfig) -> set[tuple[str, str]]:
             found.add(("jar", on.jar))
         elif on.file is not None:
             found.add(("file", on.file))
-        else:
+        elif config.type != "webhook":
             found.add(("webhook", ""))
-    return found
+    return found | ({RECORDS} if config.type == "webhook" else set())
 
 
 def refuse_impossible(tx: Transaction, *, where: str = "") -> None:

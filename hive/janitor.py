@@ -161,7 +161,9 @@ def run() -> None:
     keeper = Janitor(rt, queue_lengths)
     while not stop.is_set():
         try:
-            beat = beat or worker.begin(rt)
+            if beat is None:
+                beat = worker.begin(rt)
+                worker.say_ready(rt.settings)
             keeper.tick()
         except UNREACHABLE:
             log.warning("database.unreachable", where="janitor")

@@ -28,7 +28,7 @@ from hive.settings import Settings, environment
 from hive.versions import Change, Version
 from nectar.errors import BadProfile
 from nectar.scrub import DataScrubber
-from nectar.scrub.profiles import bases
+from nectar.scrub.profile.profiles import bases
 
 if TYPE_CHECKING:
     from hive.balance import LoadReport

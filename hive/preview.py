@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from nectar.batch import mark_of
 from nectar.pipeline import refine
-from nectar.scrub import context
-from nectar.scrub import entities as e
+from nectar.scrub.find import context
+from nectar.scrub.find import entities as e
 from nectar.scrub.scrubber import DataScrubber, Scrubbed
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def text(
     from nectar.errors import BadProfile, SkipRecord
     from nectar.keys import InMemoryKeys
     from nectar.scrub import DataScrubber, detect
-    from nectar.scrub.profiles import profile_named
+    from nectar.scrub.profile.profiles import profile_named
 
     if profile is not None and entities is not None:
         raise typer.BadParameter("give either --profile or --entities", param_hint="--entities")
@@ -129,7 +129,7 @@ def _share(found: int, values: int) -> str:
 
 
 def _replacing(entities: str | None) -> dict[str, Any]:
-    from nectar.scrub.entities import DEFAULT
+    from nectar.scrub.find.entities import DEFAULT
 
     kinds = list(DEFAULT) if entities is None else [kind.strip() for kind in entities.split(",") if kind.strip()]
     return {"pii_detection": kinds, "actions": dict.fromkeys(kinds, "replace")}

@@ -124,7 +124,7 @@ class _Check:
             return None
         added: dict[str, Any] = {}
         name, own = bee.scrubbing.profile, bee.scrubbing.profiles
-        from nectar.scrub.profiles import bases
+        from nectar.scrub.profile.profiles import bases
 
         needed = [] if name is None else bases(name, {**self.known.profiles, **own})
         lent = {one: dict(self.known.profiles[one]) for one in needed if one not in own}
@@ -212,8 +212,8 @@ class _Check:
         if not isinstance(scrubbing, Mapping):
             return  # there is none, or the model has said so
         from nectar.errors import BadProfile
-        from nectar.scrub.profiles import BUILT_IN, profile_named
-        from nectar.scrub.rules import parse_rules
+        from nectar.scrub.profile.profiles import BUILT_IN, profile_named
+        from nectar.scrub.profile.rules import parse_rules
 
         name, rules = scrubbing.get("profile"), scrubbing.get("custom_rules")
         given = scrubbing.get("profiles")

@@ -25,7 +25,7 @@ from hive.config.model import BeeConfig, FleetConfig
 from hive.config.problems import ConfigProblems, Problem
 from hive.config.triggers import cycles, edges, endless
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector
-from nectar.scrub.profiles import BUILT_IN
+from nectar.scrub.profile.profiles import BUILT_IN
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -47,6 +47,7 @@ NOW = text("clock_timestamp()")
 fence_seq = Sequence("fence", metadata=metadata)
 task_seq = Sequence("task_id", metadata=metadata)
 batch_seq = Sequence("batch_id", metadata=metadata)
+inbox_seq = Sequence("inbox_number", metadata=metadata)
 
 bee = Table(
     "bee",
@@ -454,8 +455,19 @@ inbox = Table(
     Column("event_id", Text, nullable=False),
     Column("body", LargeBinary, nullable=False, comment="sealed"),
     Column("received_at", Instant, nullable=False, server_default=NOW),
-    Column("slot_key", Text),
+    Column(
+        "slot_key", Text, comment="the slot that answered it, or `sealed` where a bee took its body; null: it waits"
+    ),
+    Column(
+        "number",
+        BigInteger,
+        inbox_seq,
+        nullable=False,
+        server_default=inbox_seq.next_value(),
+        comment="about the order of arrival; a message that comes again under its id is another number",
+    ),
     PrimaryKeyConstraint("bee", "event_id"),
+    Index("inbox_waiting", "bee", "number", postgresql_where=text("slot_key IS NULL")),
 )
 
 consumer = Table(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hive.errors import HiveError
 from hive.vault.audit import note
-from nectar.scrub.tokens import BadToken, key_id_of, read
+from nectar.scrub.treat.tokens import BadToken, key_id_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

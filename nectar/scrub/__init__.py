@@ -6,8 +6,8 @@
 Importing this imports no recogniser: presidio comes with the first detection, or with `warm`.
 """
 
-from nectar.scrub.engine import detect, warm
-from nectar.scrub.findings import Finding
+from nectar.scrub.find.engine import detect, warm
+from nectar.scrub.find.findings import Finding
 from nectar.scrub.scrubber import DataScrubber, Scrubbed
 
 __all__ = ["DataScrubber", "Finding", "Scrubbed", "detect", "warm"]

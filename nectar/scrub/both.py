@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from nectar.scrub.columns import REMOVED
 from nectar.scrub.scrubber import DataScrubber, Scrubbed
+from nectar.scrub.shapes.columns import REMOVED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

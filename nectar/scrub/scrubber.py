@@ -17,12 +17,14 @@ from nectar.batch import MARK, mark_of
 from nectar.deadline import Deadline
 from nectar.errors import BadProfile, MissingKey
 from nectar.keys import PseudonymKeys
-from nectar.scrub import names, patience
-from nectar.scrub.cells import Cells
-from nectar.scrub.columns import Columns, Tally, retype
-from nectar.scrub.engine import warm
-from nectar.scrub.entities import JOINABLE, MODELLED
-from nectar.scrub.frames import (
+from nectar.scrub.find import names, patience
+from nectar.scrub.find.engine import warm
+from nectar.scrub.find.entities import JOINABLE, MODELLED
+from nectar.scrub.profile.profiles import Profile, known_keys, profile_named
+from nectar.scrub.profile.rules import Rules, parse_rules
+from nectar.scrub.shapes.cells import Cells
+from nectar.scrub.shapes.columns import Columns, Tally, retype
+from nectar.scrub.shapes.frames import (
     is_pandas,
     is_polars,
     refuse,
@@ -31,8 +33,6 @@ from nectar.scrub.frames import (
     scrub_polars,
     scrubbed_copies,
 )
-from nectar.scrub.profiles import Profile, known_keys, profile_named
-from nectar.scrub.rules import Rules, parse_rules
 
 REVISION = 4
 """Raised when our own recognisers, context words or actions change what comes out."""

@@ -104,7 +104,7 @@ def clean(quick: bool) -> list[Figure]:
 def hashed(quick: bool) -> list[Figure]:
     """Pseudonyms of distinct values."""
     from nectar.keys import InMemoryKeys
-    from nectar.scrub.pseudonyms import pseudonyms
+    from nectar.scrub.treat.pseudonyms import pseudonyms
 
     keys, maker, count = InMemoryKeys(), Maker(), 20_000 if quick else 200_000
     kinds = {"EMAIL_ADDRESS": maker.email, "ACCOUNT_NUMBER": lambda: maker.number(12), "PHONE_NUMBER": maker.phone}

@@ -20,7 +20,7 @@ from hive.config.load import from_mapping, load
 from hive.config.model import BeeConfig, UnknownBee
 from hive.config.problems import ConfigProblems, closest, did_you_mean
 from hive.config.schedule import Schedule
-from nectar.scrub.profiles import BUILT_IN
+from nectar.scrub.profile.profiles import BUILT_IN
 from tests.hive.village import CANARY, VillageOptions, only_the_village, read  # noqa: F401
 
 

@@ -13,7 +13,7 @@ from hive.flight import process
 from hive.flight.close import FIELDS, close_if_done
 from hive.flight.counted import counted, merged
 from hive.flight.retry import retry
-from nectar.scrub.columns import REMOVED
+from nectar.scrub.shapes.columns import REMOVED
 from tests.hive.command import bare_hive, hive_command
 from tests.hive.nest import Nest, make_nest, nest, write
 

@@ -6,7 +6,7 @@ import pytest
 
 from nectar import canonical, encode, identity
 from nectar.batch import FEW
-from nectar.scrub import columns
+from nectar.scrub.shapes import columns
 
 
 @pytest.fixture(autouse=True, scope="module", params=[0, FEW], ids=["columns", "few"])

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from nectar.errors import BadProfile, MissingKey
 from nectar.keys import InMemoryKeys
 from nectar.scrub import DataScrubber
-from nectar.scrub.coarser import bucket, coarser, month, network, prefix, year
-from nectar.scrub.phones import e164
-from nectar.scrub.pseudonyms import normalise, pseudonym, pseudonyms
-from nectar.scrub.tokens import BadToken, key_id_of, read, token
-from nectar.scrub.treatment import Action, Treatment, treatment_of
+from nectar.scrub.phones.phones import e164
+from nectar.scrub.treat.coarser import bucket, coarser, month, network, prefix, year
+from nectar.scrub.treat.pseudonyms import normalise, pseudonym, pseudonyms
+from nectar.scrub.treat.tokens import BadToken, key_id_of, read, token
+from nectar.scrub.treat.treatment import Action, Treatment, treatment_of
 
 KEYS = InMemoryKeys()
 KINDS = ("EMAIL_ADDRESS", "CREDIT_CARD", "US_SSN", "IP_ADDRESS", "PERSON", "CRYPTO", "field:x", "IBAN_CODE")

@@ -18,17 +18,19 @@ from hypothesis import strategies as st
 
 from nectar.batch import marked
 from nectar.keys import InMemoryKeys
-from nectar.scrub import DataScrubber, columns, context, engine, kinds
-from nectar.scrub import entities as e
-from nectar.scrub.built_in import BUILT_IN
-from nectar.scrub.cells import Cells
-from nectar.scrub.engine import scan_texts
-from nectar.scrub.findings import Hit, without_contained
-from nectar.scrub.kinds import NOTHING, UNKNOWN, Question
-from nectar.scrub.prefilter import chosen
-from nectar.scrub.profiles import profile_named
+from nectar.scrub import DataScrubber
+from nectar.scrub.find import context, engine
+from nectar.scrub.find import entities as e
+from nectar.scrub.find.engine import scan_texts
+from nectar.scrub.find.findings import Hit, without_contained
+from nectar.scrub.find.prefilter import chosen
+from nectar.scrub.find.spans import pieces
+from nectar.scrub.profile.built_in import BUILT_IN
+from nectar.scrub.profile.profiles import profile_named
 from nectar.scrub.recognisers import of_whole_values
-from nectar.scrub.spans import pieces
+from nectar.scrub.shapes import columns, kinds
+from nectar.scrub.shapes.cells import Cells
+from nectar.scrub.shapes.kinds import NOTHING, UNKNOWN, Question
 
 KEYS = InMemoryKeys()
 FIELDS = ["value", "phone", "email", "ssn", "card_number", "account_number", "routing_number", "transaction_id"]

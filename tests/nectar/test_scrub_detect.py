@@ -22,8 +22,9 @@ from presidio_analyzer.predefined_recognizers import (
 )
 
 from nectar.errors import SkipRecord
-from nectar.scrub import Finding, detect, engine, prefilter, recognisers
-from nectar.scrub.entities import DEFAULT
+from nectar.scrub import Finding, detect, recognisers
+from nectar.scrub.find import engine, prefilter
+from nectar.scrub.find.entities import DEFAULT
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from presidio_analyzer import RecognizerRegistry
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-from nectar.scrub import detect, digits, engine, numbering, phones, prefilter, view
-from nectar.scrub.entities import DEFAULT
-from nectar.scrub.phones import REGIONS, phones_in
+from nectar.scrub import detect
+from nectar.scrub.find import digits, engine, prefilter, view
+from nectar.scrub.find.entities import DEFAULT
+from nectar.scrub.phones.phones import REGIONS, numbering, phones, phones_in
 from nectar.scrub.recognisers import OfflineEmailRecognizer
 
 DATA = Path(__file__).parents[1] / "data" / "pii"

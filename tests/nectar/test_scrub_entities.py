@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from presidio_analyzer import PatternRecognizer, RecognizerRegistry, predefined_recognizers
 
-from nectar.scrub import context, detect, engine, prefilter
-from nectar.scrub import entities as e
-from nectar.scrub.locales import KINDS, LOCALES, entities_of_locale
+from nectar.scrub import detect
+from nectar.scrub.find import context, engine, prefilter
+from nectar.scrub.find import entities as e
+from nectar.scrub.find.locales import KINDS, LOCALES, entities_of_locale
 from nectar.scrub.recognisers import recognisers
 
 DATA = Path(__file__).parents[1] / "data" / "pii"

@@ -11,10 +11,11 @@ import pytest
 from nectar.deadline import Deadline
 from nectar.errors import SkipRecord
 from nectar.keys import InMemoryKeys
-from nectar.scrub import DataScrubber, detect, engine, patience, recognisers
-from nectar.scrub.engine import scan_texts
-from nectar.scrub.findings import Hit, ScanError
-from nectar.scrub.remembered import LONGEST, Remembered
+from nectar.scrub import DataScrubber, detect, recognisers
+from nectar.scrub.find import engine, patience
+from nectar.scrub.find.engine import scan_texts
+from nectar.scrub.find.findings import Hit, ScanError
+from nectar.scrub.find.remembered import LONGEST, Remembered
 
 GDPR = frozenset({"EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "US_SSN"})
 MAIL = "bob@example.com"

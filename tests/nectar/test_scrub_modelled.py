@@ -13,8 +13,9 @@ import pytest
 from nectar.deadline import Deadline
 from nectar.errors import BadProfile, SkipRecord
 from nectar.keys import InMemoryKeys
-from nectar.scrub import DataScrubber, detect, engine, names
-from nectar.scrub import entities as e
+from nectar.scrub import DataScrubber, detect
+from nectar.scrub.find import engine, names
+from nectar.scrub.find import entities as e
 
 ROOT = Path(__file__).parents[2]
 TEXT = "Jane Doe lives in Berlin and works for Acme Corp with her German friend Bob Smith."

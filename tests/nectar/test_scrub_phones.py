@@ -14,10 +14,11 @@ import pytest
 from phonenumbers import PhoneNumberFormat, PhoneNumberMatcher, PhoneNumberType
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-from nectar.scrub import DataScrubber, detect, engine
-from nectar.scrub.findings import without_contained
-from nectar.scrub.numbering import verdict, verdict_abroad
-from nectar.scrub.phones import REGIONS, SCORE, e164, phone_hits, phones_in
+from nectar.scrub import DataScrubber, detect
+from nectar.scrub.find import engine
+from nectar.scrub.find.findings import without_contained
+from nectar.scrub.phones.numbering import verdict, verdict_abroad
+from nectar.scrub.phones.phones import REGIONS, SCORE, e164, phone_hits, phones_in
 
 EVERYWHERE = sorted(phonenumbers.SUPPORTED_REGIONS)
 KINDS = [

@@ -19,13 +19,13 @@ from nectar.errors import BadProfile, MissingKey, SkipRecord
 from nectar.keys import InMemoryKeys
 from nectar.pipeline import refine
 from nectar.scrub import DataScrubber
-from nectar.scrub import rules as rules_module
-from nectar.scrub.built_in import BUILT_IN
-from nectar.scrub.entities import ALL
-from nectar.scrub.findings import CHECKSUM, CONTEXT, PATTERN, RULE, Hit, ScanError
-from nectar.scrub.profiles import bases, profile_named
-from nectar.scrub.rules import parse_rules
-from nectar.scrub.spans import by_worth
+from nectar.scrub.find.entities import ALL
+from nectar.scrub.find.findings import CHECKSUM, CONTEXT, PATTERN, RULE, Hit, ScanError
+from nectar.scrub.find.spans import by_worth
+from nectar.scrub.profile import rules as rules_module
+from nectar.scrub.profile.built_in import BUILT_IN
+from nectar.scrub.profile.profiles import bases, profile_named
+from nectar.scrub.profile.rules import parse_rules
 
 KEYS = InMemoryKeys()
 DOCUMENT = Path(__file__).parents[1] / "data" / "documents" / "001-worker-bees-architecture.md"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from nectar.errors import BadProfile, MissingKey
 from nectar.keys import InMemoryKeys
 from nectar.scrub import DataScrubber
-from nectar.scrub.actions import mask, normalise
-from nectar.scrub.findings import CHECKSUM, CONTEXT, PATTERN, Hit
-from nectar.scrub.spans import pieces
+from nectar.scrub.find.findings import CHECKSUM, CONTEXT, PATTERN, Hit
+from nectar.scrub.find.spans import pieces
+from nectar.scrub.treat.actions import mask, normalise
 
 KEYS = InMemoryKeys()
 

@@ -10,7 +10,7 @@ import pytest
 
 from nectar.keys import InMemoryKeys
 from nectar.scrub import DataScrubber, detect
-from nectar.scrub import entities as e
+from nectar.scrub.find import entities as e
 
 LETTERS = "aB3dE5gH7jK9mN1pQ2sT4vW6xY8zC0fG"
 HEX = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"

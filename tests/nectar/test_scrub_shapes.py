@@ -27,8 +27,9 @@ from hypothesis import strategies as st
 from nectar.batch import marked
 from nectar.errors import SkipRecord
 from nectar.keys import InMemoryKeys
-from nectar.scrub import DataScrubber, engine
-from nectar.scrub.findings import ScanError
+from nectar.scrub import DataScrubber
+from nectar.scrub.find import engine
+from nectar.scrub.find.findings import ScanError
 from nectar.scrub.recognisers import recognisers
 
 KEYS = InMemoryKeys()

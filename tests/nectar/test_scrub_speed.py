@@ -25,12 +25,13 @@ from presidio_analyzer.predefined_recognizers import (
 
 from nectar.keys import InMemoryKeys
 from nectar.pipeline import refine
-from nectar.scrub import DataScrubber, context, detect, engine, prefilter, recognisers
-from nectar.scrub.entities import DEFAULT
-from nectar.scrub.findings import Hit, without_contained
-from nectar.scrub.numbering import verdict
-from nectar.scrub.phones import REGIONS, phone_hits
-from nectar.scrub.spans import Piece, by_worth, pieces
+from nectar.scrub import DataScrubber, detect, recognisers
+from nectar.scrub.find import context, engine, prefilter
+from nectar.scrub.find.entities import DEFAULT
+from nectar.scrub.find.findings import Hit, without_contained
+from nectar.scrub.find.spans import Piece, by_worth, pieces
+from nectar.scrub.phones.numbering import verdict
+from nectar.scrub.phones.phones import REGIONS, phone_hits
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
 TEXTS = [

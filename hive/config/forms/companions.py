@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hive.config.problems import Problem, closest
 from nectar.errors import BadProfile
-from nectar.scrub.profiles import profile_named
+from nectar.scrub.profile.profiles import profile_named
 
 if TYPE_CHECKING:
     from hive.config.document import Document

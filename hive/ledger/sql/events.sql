@@ -60,16 +60,39 @@ UPDATE hive.listener SET event = NULL, first_at = NULL, last_at = NULL WHERE bee
 
 -- empty_inbox --
 -- What only makes a bee fly is not kept; its number is, so that it counts once.
-UPDATE hive.inbox SET body = '', slot_key = %(slot_key)s WHERE bee = %(bee)s AND slot_key IS NULL;
+-- Where messages are the records, they wait for the bee that reads them.
+UPDATE hive.inbox SET body = '', slot_key = %(slot_key)s WHERE bee = %(bee)s AND slot_key IS NULL
+   AND NOT EXISTS (SELECT FROM hive.listener WHERE bee = %(bee)s AND kind = 'webhook' AND subject = 'records');
+
+-- waiting_messages --
+-- The oldest messages after a number: at most `most` of them, and `bytes` of bodies, but always one.
+SELECT number, event_id, received_at, body
+  FROM (SELECT number, event_id, received_at, body,
+               sum(octet_length(body)) OVER (ORDER BY number) - octet_length(body) AS before
+          FROM (SELECT number, event_id, received_at, body FROM hive.inbox
+                 WHERE bee = %(bee)s AND slot_key IS NULL AND number > %(after)s
+                 ORDER BY number LIMIT %(most)s) few) summed
+ WHERE before < %(bytes)s
+ ORDER BY number;
+
+-- take_messages --
+-- Their records are sealed in a batch: the bodies go, the ids stay, so that each message counts once.
+UPDATE hive.inbox SET body = '', slot_key = 'sealed'
+ WHERE bee = %(bee)s AND slot_key IS NULL AND number = ANY (%(numbers)s);
 
 -- forget_inbox --
-DELETE FROM hive.inbox WHERE slot_key IS NOT NULL AND received_at < clock_timestamp() - make_interval(days => %(days)s);
+-- What waits stays for as long as its bee is there, however long that is paused or disabled.
+DELETE FROM hive.inbox i
+ WHERE received_at < clock_timestamp() - make_interval(days => %(days)s)
+   AND (slot_key IS NOT NULL
+        OR NOT EXISTS (SELECT FROM hive.listener l WHERE l.bee = i.bee AND l.kind = 'webhook'));
 
 -- receive --
 -- No row: this message was here before. `window`: seconds after which the same id is another message; null: never.
 WITH inbox AS (
     INSERT INTO hive.inbox AS i (bee, event_id, body) VALUES (%(bee)s, %(event_id)s, %(body)s)
-    ON CONFLICT (bee, event_id) DO UPDATE SET body = excluded.body, received_at = excluded.received_at, slot_key = NULL
+    ON CONFLICT (bee, event_id) DO UPDATE
+       SET body = excluded.body, received_at = excluded.received_at, slot_key = NULL, number = excluded.number
      WHERE i.received_at < clock_timestamp() - make_interval(secs => %(window)s::float8)
     RETURNING bee
 )

@@ -15,11 +15,11 @@ from typing import Any
 import regex
 import tldextract
 
-from nectar.scrub import entities as e
-from nectar.scrub import patience
-from nectar.scrub.findings import CHECKSUM, PATTERN, Hit, ScanError, without_contained
-from nectar.scrub.locales import KINDS
-from nectar.scrub.phones import of_region, phone_hits, phones_in
+from nectar.scrub.find import entities as e
+from nectar.scrub.find import patience
+from nectar.scrub.find.findings import CHECKSUM, PATTERN, Hit, ScanError, without_contained
+from nectar.scrub.find.locales import KINDS
+from nectar.scrub.phones.phones import of_region, phone_hits, phones_in
 from nectar.scrub.recognisers.bank import (
     WEAK,
     AccountRecognizer,

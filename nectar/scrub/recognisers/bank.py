@@ -6,7 +6,7 @@ import re
 
 import regex
 
-from nectar.scrub import entities as e
+from nectar.scrub.find import entities as e
 from nectar.scrub.recognisers.library import Pattern, PatternRecognizer
 
 WEAK = 0.05

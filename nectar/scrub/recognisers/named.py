@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import regex
 
-from nectar.scrub import entities as e
+from nectar.scrub.find import entities as e
 from nectar.scrub.recognisers.bank import WEAK
 from nectar.scrub.recognisers.library import Pattern, PatternRecognizer
 

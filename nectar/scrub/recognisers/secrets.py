@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import regex
 
-from nectar.scrub import entities as e
+from nectar.scrub.find import entities as e
 from nectar.scrub.recognisers.library import Pattern, PatternRecognizer
 
 _CASE = regex.M | regex.S

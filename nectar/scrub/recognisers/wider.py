@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from nectar.scrub import entities as e
+from nectar.scrub.find import entities as e
 from nectar.scrub.recognisers.library import Pattern, PatternRecognizer
 
 IBAN_LENGTHS = {

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nectar.batch import FEW, mark_of
-from nectar.scrub.cells import Cells, Outcome
-from nectar.scrub.documents import scrub_documents
-from nectar.scrub.kinds import UNKNOWN, may_be_cards
-from nectar.scrub.profiles import Action
-from nectar.scrub.rules import FieldRule
-from nectar.scrub.tree import Members, number_text, scrub_trees
+from nectar.scrub.profile.profiles import Action
+from nectar.scrub.profile.rules import FieldRule
+from nectar.scrub.shapes.cells import Cells, Outcome
+from nectar.scrub.shapes.documents import scrub_documents
+from nectar.scrub.shapes.kinds import UNKNOWN, may_be_cards
+from nectar.scrub.shapes.tree import Members, number_text, scrub_trees
 
 REMOVED = pa.schema([("row", pa.int32()), ("field", pa.string()), ("kind", pa.string()), ("count", pa.int32())])
 Rows = Any

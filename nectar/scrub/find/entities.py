@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nectar.scrub.locales import LOCALES
+from nectar.scrub.find.locales import LOCALES
 
 EMAIL_ADDRESS = "EMAIL_ADDRESS"
 PHONE_NUMBER = "PHONE_NUMBER"
@@ -46,8 +46,8 @@ SECRETS = (
 """What opens something."""
 
 MODELLED = (PERSON, LOCATION, ORGANIZATION, NRP)
-"""What only a language model finds (`nectar.scrub.names`): names of people, places, organisations, and what presidio
-calls NRP: nationalities, religions, political groups."""
+"""What only a language model finds (`nectar.scrub.find.names`): names of people, places, organisations, and what
+presidio calls NRP: nationalities, religions, political groups."""
 
 DEFAULT = (
     EMAIL_ADDRESS,

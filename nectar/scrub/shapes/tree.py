@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nectar.scrub.actions import REDACTED
-from nectar.scrub.cells import Cells, Outcome
-from nectar.scrub.findings import ScanError
-from nectar.scrub.profiles import Action
-from nectar.scrub.rules import FieldRule
+from nectar.scrub.find.findings import ScanError
+from nectar.scrub.profile.profiles import Action
+from nectar.scrub.profile.rules import FieldRule
+from nectar.scrub.shapes.cells import Cells, Outcome
+from nectar.scrub.treat.actions import REDACTED
 
 Sort = Literal["text", "number", "key"]
 Group = tuple[str, Sort, FieldRule | None]

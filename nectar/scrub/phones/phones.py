@@ -18,11 +18,11 @@ import phonenumbers
 from phonenumbers import phonenumbermatcher
 from phonenumbers.re_util import enable_pattern_cache
 
-from nectar.scrub.entities import PHONE_NUMBER
-from nectar.scrub.findings import Hit
-from nectar.scrub.likely import REACH, is_formed, is_international, is_presented, looks_dialled, touches
-from nectar.scrub.numbering import verdict, verdict_abroad, verdict_anywhere, without_trunk
-from nectar.scrub.patience import check
+from nectar.scrub.find.entities import PHONE_NUMBER
+from nectar.scrub.find.findings import Hit
+from nectar.scrub.find.patience import check
+from nectar.scrub.phones.likely import REACH, is_formed, is_international, is_presented, looks_dialled, touches
+from nectar.scrub.phones.numbering import verdict, verdict_abroad, verdict_anywhere, without_trunk
 
 # The library asks `re` for its patterns again and again, and they are more than `re` keeps: most time went there.
 enable_pattern_cache()

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from nectar.scrub import digits
-from nectar.scrub.phones import REGIONS
+from nectar.scrub.find import digits
+from nectar.scrub.find.view import as_ascii
+from nectar.scrub.find.widened import widened
+from nectar.scrub.phones.phones import REGIONS
 from nectar.scrub.recognisers import Recogniser, of_whole_values, recognisers
-from nectar.scrub.view import as_ascii
-from nectar.scrub.widened import widened
 
 hyperscan: Any
 try:

@@ -11,10 +11,10 @@ from typing import Any
 import regex
 
 from nectar.errors import BadProfile
-from nectar.scrub import patience
-from nectar.scrub.findings import RULE, Hit, ScanError
-from nectar.scrub.paths import pattern_of
-from nectar.scrub.treatment import Action, Treatment, known_keys, treatment_of
+from nectar.scrub.find import patience
+from nectar.scrub.find.findings import RULE, Hit, ScanError
+from nectar.scrub.profile.paths import pattern_of
+from nectar.scrub.treat.treatment import Action, Treatment, known_keys, treatment_of
 
 REDACTED = "<REDACTED>"
 """Stands for what a rule took out."""

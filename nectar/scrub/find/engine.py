@@ -12,12 +12,12 @@ from itertools import chain
 
 from nectar.deadline import Deadline
 from nectar.errors import SkipRecord
-from nectar.scrub import context as words
-from nectar.scrub import names, patience
-from nectar.scrub.entities import ALL, DATE_TIME, DEFAULT, MODELLED, PHONE_NUMBER, phones_of
-from nectar.scrub.findings import CONTEXT, Finding, Hit, ScanError, without_contained
-from nectar.scrub.remembered import Remembered
-from nectar.scrub.view import View, plain
+from nectar.scrub.find import context as words
+from nectar.scrub.find import names, patience
+from nectar.scrub.find.entities import ALL, DATE_TIME, DEFAULT, MODELLED, PHONE_NUMBER, phones_of
+from nectar.scrub.find.findings import CONTEXT, Finding, Hit, ScanError, without_contained
+from nectar.scrub.find.remembered import Remembered
+from nectar.scrub.find.view import View, plain
 
 THRESHOLD = 0.35
 Scan = tuple[Hit, ...] | ScanError
@@ -88,7 +88,7 @@ def _scan(
     threshold: float,
     deadline: Deadline | None = None,
 ) -> list[Scan]:
-    from nectar.scrub.prefilter import chosen, look_up, whole_values
+    from nectar.scrub.find.prefilter import chosen, look_up, whole_values
     from nectar.scrub.recognisers import of_whole_values
 
     deadline = deadline or patience.asked()
@@ -139,7 +139,7 @@ def _scan(
 def _may_help(entity: str, text: str, start: int, end: int) -> bool:
     """Words near these places may make a weak hit believable."""
     if entity == PHONE_NUMBER:
-        from nectar.scrub.likely import may_be_presented
+        from nectar.scrub.phones.likely import may_be_presented
 
         return may_be_presented(text, start, end)
     return words.may_help(entity, text, start, end)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NoReturn
 
-from nectar.scrub.cells import Cells, Outcome
-from nectar.scrub.rules import FieldRule
-from nectar.scrub.tree import Members, Number, scrub_trees
+from nectar.scrub.profile.rules import FieldRule
+from nectar.scrub.shapes.cells import Cells, Outcome
+from nectar.scrub.shapes.tree import Members, Number, scrub_trees
 
 
 def scrub_documents(cells: Cells, path: str, texts: Iterable[str], rule: FieldRule | None) -> dict[str, Outcome]:

@@ -15,15 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from nectar.keys import PseudonymKeys
-from nectar.scrub import actions, context
-from nectar.scrub import entities as e
-from nectar.scrub.engine import THRESHOLD, Scan, scan_texts
-from nectar.scrub.findings import CHECKSUM, CONTEXT, RULE, Hit, ScanError
-from nectar.scrub.kinds import FEWEST, NOTHING, UNKNOWN, Question, settle
-from nectar.scrub.profiles import Profile
-from nectar.scrub.rules import FieldRule, Rules
-from nectar.scrub.spans import Piece, by_worth, pieces, splice
-from nectar.scrub.treatment import Action, Treatment
+from nectar.scrub.find import context
+from nectar.scrub.find import entities as e
+from nectar.scrub.find.engine import THRESHOLD, Scan, scan_texts
+from nectar.scrub.find.findings import CHECKSUM, CONTEXT, RULE, Hit, ScanError
+from nectar.scrub.find.spans import Piece, by_worth, pieces, splice
+from nectar.scrub.profile.profiles import Profile
+from nectar.scrub.profile.rules import FieldRule, Rules
+from nectar.scrub.shapes.kinds import FEWEST, NOTHING, UNKNOWN, Question, settle
+from nectar.scrub.treat import actions
+from nectar.scrub.treat.treatment import Action, Treatment
 
 _ORDER = {entity: place for place, entity in enumerate(e.ALL)}
 _INTEGER = re.compile(r"-?(\d{1,40})(?:\.0*)?", re.ASCII)
@@ -286,7 +287,7 @@ class Cells:
             if form != number:
                 hits = [hit for hit in hits if hit.entity in _NINE_DIGITS]
             if e.PHONE_NUMBER in wanted and form == number and not hits:
-                from nectar.scrub.phones import e164, phone_of_digits
+                from nectar.scrub.phones.phones import e164, phone_of_digits
 
                 if phone_of_digits(number):
                     form = number if e164(number) else "+" + number  # noqa: PLW2901

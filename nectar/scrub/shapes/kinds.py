@@ -25,9 +25,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nectar.scrub import context
-from nectar.scrub import entities as e
-from nectar.scrub.findings import CHECKSUM, CONTEXT, PATTERN
+from nectar.scrub.find import context
+from nectar.scrub.find import entities as e
+from nectar.scrub.find.findings import CHECKSUM, CONTEXT, PATTERN
 
 UNKNOWN, NOTHING = -2, -1
 """What `settle` says of a value that must be scanned, and of one that holds nothing."""
@@ -149,7 +149,7 @@ def _readable(values: _Values) -> Mask:
 
 @cache
 def _instant() -> str:
-    from nectar.scrub.engine import _INSTANT
+    from nectar.scrub.find.engine import _INSTANT
 
     return rf"\A(?:{_INSTANT.pattern})\z"
 
@@ -193,7 +193,7 @@ def _told(values: _Values, question: Question) -> Any:
 
 def _in_others(texts: Sequence[str], kinds: frozenset[str], question: Question) -> Mask:
     """Whether a recogniser of kinds without tests must look at a text: what the engine would ask it, and no more."""
-    from nectar.scrub.prefilter import chosen, look_up
+    from nectar.scrub.find.prefilter import chosen, look_up
     from nectar.scrub.recognisers import of_whole_values
 
     lifted = question.lifted & kinds
@@ -318,7 +318,7 @@ def _delivered(values: _Values, _lifted: bool) -> Mask:
 
 @lru_cache(maxsize=4096)
 def _takes_domain(domain: str) -> bool:
-    from nectar.scrub.prefilter import chosen
+    from nectar.scrub.find.prefilter import chosen
 
     address = f"name@{domain}"
     hits = [hit for recogniser in chosen(frozenset({e.EMAIL_ADDRESS})) for hit in recogniser.lines(address)]
@@ -348,7 +348,7 @@ _AMERICAN = (
 
 
 def _phone(values: _Values, lifted: bool) -> Mask:
-    from nectar.scrub.likely import FORMED
+    from nectar.scrub.phones.likely import FORMED
 
     may = values.fits(_CHAIN)
     if lifted or not may.any():  # in a field of telephone numbers, nearly all digits are one
@@ -378,8 +378,8 @@ def _in_a_plan(values: _Values) -> Mask:
 
 def _in_plans(digits: pa.Array, plans: dict[str, bool | None], *, wanted: bool) -> Mask:
     """Where it is certain that digits are a number by some region's plan (True), or by none (False)."""
-    from nectar.scrub.numbering import closer, screen, verdict_anywhere
-    from nectar.scrub.phones import REGIONS
+    from nectar.scrub.phones.numbering import closer, screen, verdict_anywhere
+    from nectar.scrub.phones.phones import REGIONS
 
     close = _Values(digits).fits(screen(REGIONS))
     match = closer(REGIONS).match
@@ -398,8 +398,8 @@ def _number(values: _Values, lifted: bool) -> Mask:
 
     In a field of telephone numbers an American form is enough.
     """
-    from nectar.scrub.likely import looks_dialled
-    from nectar.scrub.numbering import verdict
+    from nectar.scrub.phones.likely import looks_dialled
+    from nectar.scrub.phones.numbering import verdict
 
     simple = values.fits(_SIMPLE)
     fits = np.zeros(len(simple), dtype=bool)

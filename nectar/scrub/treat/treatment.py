@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from nectar.errors import BadProfile
-from nectar.scrub import entities as e
+from nectar.scrub.find import entities as e
 
 
 class Action(StrEnum):
-    """What is done with a value: see `nectar.scrub.actions`."""
+    """What is done with a value: see `nectar.scrub.treat.actions`."""
 
     REMOVE = "remove"
     REPLACE = "replace"

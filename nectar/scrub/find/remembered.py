@@ -10,7 +10,7 @@ import os
 from collections.abc import Hashable
 from hashlib import blake2b
 
-from nectar.scrub.findings import Hit
+from nectar.scrub.find.findings import Hit
 
 _ENTRIES = 25_000
 """Of each of two generations. An entry has some 500 bytes at most, so all are within 25 MB."""

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from nectar.deadline import Deadline
-from nectar.scrub.findings import ScanError
+from nectar.scrub.find.findings import ScanError
 
 _SHORTEST = 0.001
 """Seconds. What is given to a pattern at least: a limit of zero means none to it."""

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from nectar.scrub.findings import Hit
+from nectar.scrub.find.findings import Hit
 
 
 class Piece(NamedTuple):

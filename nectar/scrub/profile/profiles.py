@@ -22,12 +22,12 @@ from functools import cached_property
 from typing import Any
 
 from nectar.errors import BadProfile
-from nectar.scrub.built_in import BUILT_IN
-from nectar.scrub.engine import THRESHOLD
-from nectar.scrub.entities import ALL, PROFILE_NAMES
-from nectar.scrub.locales import entities_of_locale
-from nectar.scrub.rules import Rules, parse_rules
-from nectar.scrub.treatment import Action, Treatment, did_you_mean, known_keys, treatment_of
+from nectar.scrub.find.engine import THRESHOLD
+from nectar.scrub.find.entities import ALL, PROFILE_NAMES
+from nectar.scrub.find.locales import entities_of_locale
+from nectar.scrub.profile.built_in import BUILT_IN
+from nectar.scrub.profile.rules import Rules, parse_rules
+from nectar.scrub.treat.treatment import Action, Treatment, did_you_mean, known_keys, treatment_of
 
 __all__ = ["BUILT_IN", "Action", "Profile", "bases", "did_you_mean", "known_keys", "profile_named"]
 

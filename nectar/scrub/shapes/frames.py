@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from nectar.errors import SkipRecord
-from nectar.scrub.cells import Cells
-from nectar.scrub.columns import Columns, Tally
-from nectar.scrub.tree import Copy, scrub_trees
+from nectar.scrub.shapes.cells import Cells
+from nectar.scrub.shapes.columns import Columns, Tally
+from nectar.scrub.shapes.tree import Copy, scrub_trees
 
 
 def is_pandas(data: object, name: str) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nectar.scrub import entities as e
-from nectar.scrub.locales import KINDS
+from nectar.scrub.find import entities as e
+from nectar.scrub.find.locales import KINDS
 
 WORDS: dict[str, tuple[str, ...]] = {
     e.EMAIL_ADDRESS: ("email", "mail"),

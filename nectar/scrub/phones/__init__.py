@@ -1,0 +1,1 @@
+"""Telephone numbers: what may be one, which country's plan it fits, and one written form for each."""

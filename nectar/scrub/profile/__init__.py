@@ -1,0 +1,1 @@
+"""What people ask for: profiles, and rules for fields and patterns."""
