@@ -11,6 +11,8 @@ import typer
 from bees.core.bee import WorkerBee
 from hive.cli import app
 from hive.config.load import load
+from nectar.keys import InMemoryKeys
+from nectar.scrub import DataScrubber
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -33,11 +35,15 @@ def test_every_command_is_in_it(command):
 
 
 def test_its_configuration_loads(tmp_path):
-    (example,) = blocks("yaml")
-    file = tmp_path / "bees.yaml"
-    file.write_text(example)
+    for number, example in enumerate(blocks("yaml")):
+        (tmp_path / f"{number}.yaml").write_text(example)
 
-    assert list(load(file, environ={"SHOP_PASSWORD": "made-up"}).bees) == ["shop"]
+    fleet = load(tmp_path, environ={"SHOP_PASSWORD": "made-up"})
+
+    assert list(fleet.bees) == ["shop"]
+    assert list(fleet.scrubbing_profiles) == ["support"]
+    config = {"profile": "support", "profiles": fleet.scrubbing_profiles}
+    assert DataScrubber(config, InMemoryKeys()).process("EMP-17 at 192.0.2.7") == "<REDACTED> at 192.0.2.0/24"
 
 
 def test_its_bee_is_a_bee():
@@ -51,7 +57,7 @@ def test_its_bee_is_a_bee():
 
 def test_its_python_names_what_there_is():
     from hive import HiveManager
-    from nectar.scrub import DataScrubber, detect
+    from nectar.scrub import detect
 
     assert DataScrubber({"custom_rules": [{"field": "notes", "action": "replace"}]}).process({"notes": "call me"}) == {
         "notes": "<REDACTED>"
