@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 import structlog
+from psycopg import sql
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, WorkerBee
 from bees.core.errors import GiveUp
+from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.postgres import catalog, select
 from bees.core.sql.postgres.place import Place, place_of
 from bees.core.sql.postgres.session import Server, Stream
 from bees.core.sql.postgres.verdict import judged
+from bees.core.sql.rows.keys import chosen_filters
 from nectar import pollen
 from nectar.batch import Batch, Cursor
 
@@ -51,6 +54,9 @@ class StreamOptions(BeeOptions):
         "steps for numbers (unset: 1000); free of cost, because the hive knows unchanged rows by their hash; 0: none",
     )
     columns: Columns = Field((), description="columns to read, all if unset; key and cursor are always read")
+    functions: Columns = Field(
+        (), description="functions of the source that `query` may call besides PostgreSQL's harmless ones"
+    )
 
     @field_validator("query")
     @classmethod
@@ -90,6 +96,14 @@ class PostgreSQLWorkerBee(WorkerBee):
         schema_: Name = Field("public", alias="schema", description="schema of names without one")
         connect_timeout: int = Field(10, ge=2, le=600, description="seconds to wait for a session")
         statement_timeout: Seconds = Field(300, description="seconds until the server ends a statement")
+        row_filters: dict[Name, str | bool | None] | None = Field(
+            None,
+            description="the rows that may be read, by table: `orders: region = 'EU'`, true for all of them; "
+            "what is not named may not be read",
+        )
+        row_level_security: bool = Field(
+            False, description="read nothing that neither `row_filters` nor a policy of the source holds down"
+        )
         batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
         batch_rows: int = Field(50_000, ge=1, description="rows at which a batch is closed")
         streams: dict[StreamName, StreamOptions] = Field(
@@ -200,28 +214,77 @@ class PostgreSQLWorkerBee(WorkerBee):
         """The table or query with the schema that unqualified names are looked for in."""
         chosen = self._chosen(stream)
         read = ["query", chosen.query] if chosen.query else ["table", chosen.table or stream]
-        return json.dumps([self.options.schema_, *read])
+        # Other filters show other rows: behind the mark of the last flight there may be some that were never read.
+        held = [] if self.options.row_filters is None else [sorted(self.options.row_filters.items())]
+        return json.dumps([self.options.schema_, *read, *held])
 
     def close(self) -> None:
         for data in self._open:
             data.close()
 
     def _names(self, connection: psycopg.Connection) -> list[str]:
-        return list(self.options.streams) or catalog.tables_with_key(connection, self.options.schema_)
+        o = self.options
+        tables = list(o.streams) or catalog.tables_with_key(connection, o.schema_)
+        if o.streams or o.row_filters is None:
+            return tables
+        filtered = chosen_filters(o.row_filters, "postgres", o.schema_)
+        return [name for name in tables if (o.schema_, name) in filtered]
 
     def _chosen(self, name: str) -> StreamOptions:
         return self.options.streams.get(name) or StreamOptions.model_validate({})
 
     def _relation(self, connection: psycopg.Connection, name: str, chosen: StreamOptions) -> catalog.Relation:
+        o = self.options
         if chosen.query:
-            return catalog.query(connection, chosen.query, f"streams.{name}.query")
-        return catalog.table(connection, chosen.table or name, self.options.schema_, f"streams.{name}.table")
+            if o.row_filters is None and o.row_level_security:
+                raise _not_held(f"streams.{name}.query", "give `row_filters`: what a query reads is known only to them")
+            try:
+                text = _checked(chosen) if o.row_filters is None else self._filtered(chosen.query)
+            except SecurityViolation as error:
+                raise error.within(f"streams.{name}.query") from None
+            return catalog.query(connection, text, f"streams.{name}.query")
+        where = f"streams.{name}.table"
+        relation = catalog.table(connection, chosen.table or name, o.schema_, where)
+        if o.row_filters is not None:
+            try:
+                text = self._filtered(sql.SQL("TABLE {}").format(relation.origin).as_string(None))
+            except SecurityViolation as error:
+                raise error.within(where) from None
+            return replace(relation, origin=sql.SQL("({})").format(sql.SQL(text)))
+        if o.row_level_security and not catalog.held_by_policies(connection, relation):
+            raise _not_held(where, "give `row_filters`, or a policy at the source and a role that it binds")
+        if o.row_level_security:
+            log.info("rows_held_back", stream=name, by="policies of the source")
+        return relation
+
+    def _filtered(self, query: str) -> str:
+        from bees.core.sql.row_filter import apply_row_level_security
+
+        log.info("rows_held_back", by="row_filters")
+        return apply_row_level_security(query, self.options.row_filters or {}, default_schema=self.options.schema_)
 
     def _settled(self, connection: psycopg.Connection, name: str) -> select.Reading:
         if name not in self._readings:
             chosen = self._chosen(name)
             self._readings[name] = _settle(name, chosen, self._relation(connection, name, chosen))
         return self._readings[name]
+
+
+def _checked(chosen: StreamOptions) -> str:
+    """The text of the stream's query that is run, once it is known to be a harmless read."""
+    from bees.core.sql.guard import check_query, harmless_functions
+
+    more = {*harmless_functions(), *chosen.functions} if chosen.functions else None
+    return check_query(chosen.query or "", functions=more)
+
+
+def _not_held(where: str, advice: str) -> GiveUp:
+    return GiveUp(
+        "row_level_security is asked for, and nothing holds the rows back",
+        code="no_row_filter",
+        where=where,
+        advice=advice,
+    )
 
 
 def _settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyless: bool = False) -> select.Reading:

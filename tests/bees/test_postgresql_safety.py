@@ -13,6 +13,7 @@ import pytest
 from psycopg import sql
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.sql.errors import SecurityViolation
 from tests.bees.contract import rows
 from tests.bees.postgresql_source import PASSWORD, Database, ids, numbers, source_database  # noqa: F401 - the fixture `db`
 
@@ -109,7 +110,8 @@ class TestVerdicts:
 
     def test_a_statement_that_takes_too_long_is_for_later(self, db: Database) -> None:
         query = "SELECT i AS id, pg_sleep(1) FROM generate_series(1, 100) AS i"
-        bee = db.bee(statement_timeout=0.2, streams={"q": {"query": query, "key": "id", "columns": "id"}})
+        stream = {"query": query, "key": "id", "columns": "id", "functions": ["pg_sleep"]}
+        bee = db.bee(statement_timeout=0.2, streams={"q": stream})
         with bee, pytest.raises(RetryLater) as error:
             list(bee.collect_nectar("q", None))
         assert error.value.code == "statement_timeout"
@@ -207,3 +209,21 @@ class TestLeaving:
 
         assert ids(first.table.to_pylist() + rest) == list(range(1, 50001))
         big.owner.close()
+
+
+class TestQueriesOfPeople:
+    def test_a_refusal_names_the_stream_and_the_place(self, db: Database) -> None:
+        stream = {"query": "SELECT 1 AS id,\n  nextval('s')", "key": "id"}
+        with db.bee(streams={"q": stream}) as bee, pytest.raises(SecurityViolation) as error:
+            bee.validate_flight_path()
+
+        assert (error.value.code, error.value.where) == ("function", "streams.q.query, line 2, column 3")
+
+    def test_functions_of_the_source_are_called_where_they_are_listed(self, db: Database) -> None:
+        db.run("CREATE FUNCTION doubled(n int) RETURNS int LANGUAGE sql STABLE AS 'SELECT 2 * n'")
+        stream = {"query": "SELECT 1 AS id, doubled(21) AS n", "key": "id"}
+        with db.bee(streams={"q": stream}) as bee, pytest.raises(SecurityViolation):
+            bee.validate_flight_path()
+
+        with db.bee(streams={"q": stream | {"functions": ["doubled"]}}) as bee:
+            assert rows(list(bee.collect_nectar("q", None))) == [{"id": 1, "n": 42}]

@@ -154,6 +154,12 @@ def _described(connection: psycopg.Connection, oid: int, origin: sql.Composable,
     )
 
 
+def held_by_policies(connection: psycopg.Connection, relation: Relation) -> bool:
+    """Whether the server's own row-level security binds this role on the table. A view is as open as its owner."""
+    name = relation.origin.as_string(connection)
+    return bool(connection.execute("SELECT pg_catalog.row_security_active(%s::text)", (name,)).fetchone()[0])  # type: ignore[index]
+
+
 def query(connection: psycopg.Connection, text: str, where: str) -> Relation:
     """What a SELECT gives, asked of the server without reading a row."""
     # A line of its own for the bracket: a comment at the query's end must not swallow it.

@@ -1,0 +1,1 @@
+"""How a query is known to be one harmless read, in each dialect."""
