@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, SecretBytes, SecretStr
 from typing_extensions import TypeAliasType
 
 if TYPE_CHECKING:
@@ -26,6 +26,33 @@ def union_members(annotation: Any) -> list[Any]:
     if origin is Union or isinstance(annotation, types.UnionType):
         return [member for part in get_args(annotation) for member in union_members(part)]
     return [] if annotation in (None, types.NoneType) else [annotation]
+
+
+def may_hold_secret(annotation: Any) -> bool:
+    """Whether a secret can stand anywhere in a value that is annotated so: most options hold none."""
+    try:
+        return _may_hold_secret(annotation)
+    except TypeError:  # metadata that cannot be hashed
+        return True
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_hold_secret(annotation: Any) -> bool:
+    seen: set[int] = set()
+
+    def look(what: Any) -> bool:
+        if id(what) in seen:
+            return False
+        seen.add(id(what))
+        for member in union_members(what):
+            if isinstance(member, type) and issubclass(member, SecretStr | SecretBytes):
+                return True
+            below = [field.annotation for field in fields_of(member).values()] or list(get_args(member))
+            if any(look(each) for each in below):
+                return True
+        return False
+
+    return look(annotation)
 
 
 def item_annotation(annotation: Any, key: object) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from hive.config.fields import fields_of, item_annotation, union_members
+from hive.config.fields import fields_of, item_annotation, may_hold_secret, union_members
 from hive.config.problems import did_you_mean
 from hive.settings import Settings
 
@@ -221,6 +221,8 @@ def _below(field: str, key: object) -> str:
 
 
 def _lift(annotation: Any, value: Any, path: str, lifted: dict[str, str]) -> Any:
+    if not may_hold_secret(annotation):
+        return value
     members = union_members(annotation)
     if isinstance(value, str):
         secret = any(isinstance(m, type) and issubclass(m, SecretStr | SecretBytes) for m in members)

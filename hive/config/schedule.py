@@ -90,6 +90,7 @@ NICKNAMES = {
 }
 
 
+@functools.lru_cache(maxsize=16_384)
 def check_cron(text: str) -> str:
     """`text` if it is a cron expression that some day matches. Raises ValueError."""
     if text.startswith("@") and text.lower() not in NICKNAMES:
