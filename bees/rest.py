@@ -223,7 +223,13 @@ class RestBee(WorkerBee):
         told = dict(cursor or {})
         ended = False
         while not ended:
-            batch, ended = self._turn(stream, listing, reading, query or {})
+            try:
+                batch, ended = self._turn(stream, listing, reading, query or {})
+            except GiveUp as error:
+                if error.code == "pagination_loop":
+                    # Whoever went on from here would come round again for ever, also once the source is mended.
+                    yield Batch(stream, table([]), Reading(since=reading.since).cursor())
+                raise
             if batch and (batch.table.num_rows or batch.rejects or batch.complete):
                 told = dict(batch.cursor)
                 yield batch

@@ -39,6 +39,8 @@ STALE_HINT = 90.0
 """Seconds after which a hint that is in no queue should have been sent again."""
 TAKE_BACK = 30.0
 """Seconds within which the tasks of a dead worker should have been taken back."""
+UNREAD = 600.0
+"""Seconds within which a flight should have come for messages, beside ten times the bee's `debounce`."""
 IDLE = 600.0
 """Seconds without a batch or a landing after which an open flight is called stuck."""
 USUAL = 5
@@ -259,14 +261,14 @@ def _wrong_key(tx: Transaction, key: HiveKey | None) -> list[Finding]:
 
 def _bees(tx: Transaction) -> list[Finding]:
     rows = _all(tx, "look_bees")
-    if not rows:
+    found = _left_out(tx)
+    if not rows and not found:
         why = "no configuration was applied and no bee was registered"
         return [_wrong("there are no bees", "the ledger", why, "hive reload --config FILE")]
     known = connectors()
-    found = _left_out(tx, {bee.name for bee in rows})
     disabled = [bee.name for bee in rows if not bee.enabled]
     if disabled:
-        why = "their configuration says so, or its file no longer names them"
+        why = "their configuration says so: neither schedules nor events fly them"
         more = f" and {len(disabled) - _NAMED} more" if len(disabled) > _NAMED else ""
         where = f"{', '.join(disabled[:_NAMED])}{more}"
         found.append(_waiting("bees are disabled", where, why, "hive config history"))
@@ -285,14 +287,16 @@ def _bees(tx: Transaction) -> list[Finding]:
     return found
 
 
-def _left_out(tx: Transaction, there: set[str]) -> list[Finding]:
+def _left_out(tx: Transaction) -> list[Finding]:
     """Bees that the configuration names and that cannot fly."""
+    grounded, source = versions.grounded_bees_of(tx)
+    check = f"hive config check {source.replace(', ', ' ')}" if source != versions.ENVIRONMENT else "hive config check"
     return [
         _waiting(
             "a bee of the configuration cannot fly", f"bee {name}", "; ".join(told["reasons"]),
-            "hive bees" if name in there else "hive connectors",
+            "hive connectors" if str(told["reasons"][0]).startswith("connector ") else check,
         )
-        for name, told in sorted(versions.grounded_bees(tx).items())
+        for name, told in sorted(grounded.items())
         if told["enabled"]
     ]  # fmt: skip
 
@@ -409,10 +413,21 @@ def _quarantine(tx: Transaction) -> list[Finding]:
         _wrong(
             "records are in quarantine", f"jar {row.jar}",
             f"{row.records} records of the bee {row.bee} were refused ({row.code}) and are not in the jar",
-            f"hive retry {row.flight}" if row.code == "dead_batch" or row.lost else f"hive quarantine show {row.first}",
+            f"hive retry {row.flight}" if (row.code == "dead_batch" or row.lost) and not row.gone
+            else f"hive quarantine show {row.first}",
         )
         for row in rows
     ]  # fmt: skip
+
+
+def _inbox(tx: Transaction) -> list[Finding]:
+    found = []
+    for row in _all(tx, "look_inbox", late=UNREAD):
+        tell = _wrong if row.flies else _waiting
+        why = f"{row.messages} messages wait to be read, the oldest for {row.oldest} s"
+        then = f"hive fly {row.bee}" if row.flies else f"hive check {row.bee}"
+        found.append(tell("messages are not read", f"bee {row.bee}", why, then))
+    return found
 
 
 def _schedules(tx: Transaction) -> list[Finding]:
@@ -460,8 +475,8 @@ def _backpressure(tx: Transaction, chosen: Settings) -> list[Finding]:
 
 
 LOOKS: tuple[Callable[[Transaction], list[Finding]], ...] = (
-    _refused, _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _keyless, _quarantine, _schedules,
-    _long_flights, _connections,
+    _refused, _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _keyless, _quarantine, _inbox,
+    _schedules, _long_flights, _connections,
 )  # fmt: skip
 
 

@@ -112,7 +112,10 @@ def _answer(tx: Transaction, rt: Runtime, row: Any) -> list[Hint]:
 def listen(tx: Transaction, bees: Mapping[int, BeeConfig]) -> None:
     """Let bees listen to what their configuration says, and to nothing else. What they heard already stays heard."""
     wanted = [
-        (bee, *heard) for bee, config in bees.items() for heard in _listens(config) if config.enabled or heard == RECORDS
+        (bee, *heard)
+        for bee, config in bees.items()
+        for heard in _listens(config)
+        if config.enabled or heard == RECORDS
     ]
     tx.run(
         "listen",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from hive.flight.bees import OpenBees
 from hive.flight.scrubbers import Scrubbers
+from hive.inbox import LedgerInbox
 from hive.ledger.db import Database
 from hive.ledger.hints import Hint, Send
 from hive.ledger.migrate import ensure_migrated
@@ -41,10 +42,14 @@ class Runtime:
     _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.bees = OpenBees(self.vault)
+        self.bees = OpenBees(self.vault, self.inbox)
 
     def vault(self, tenant: str = "default") -> Vault:
         return Vault(self.db.engine, self.key, tenant)
+
+    def inbox(self, bee: int) -> LedgerInbox:
+        """The messages that wait for a bee."""
+        return LedgerInbox(self.db, self.key, bee)
 
     def keyring(self, tenant: str = "default") -> Keyring:
         """The keys of a tenant, as they are: after a rotation it is another ring, within seconds."""

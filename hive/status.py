@@ -8,21 +8,24 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from hive.health import is_healthy_worker
 from hive.ledger.db import Database
+from hive.metrics.figures import NEWEST
 from hive.registry import connectors
 
-_QUEUES = """
-SELECT queue AS name, count(*) FILTER (WHERE state = 'queued')::int AS waiting,
-       count(*) FILTER (WHERE state = 'running')::int AS running
-  FROM hive.task WHERE state IN ('queued', 'running') GROUP BY queue ORDER BY queue
-"""
 _BEES = """
 SELECT b.name, b.connector, b.enabled, b.paused_at, f.state AS last_state, f.finished_at AS last_finished,
+       f.id::text AS last_flight, CASE WHEN b.retry_at > clock_timestamp() THEN b.retry_at END AS retry_at,
+       b.last_error ->> 'code' AS error, b.last_error ->> 'message' AS message, b.last_error ->> 'advice' AS advice,
        (SELECT min(next_slot) FROM hive.schedule s
          WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL) AS next_slot
-  FROM hive.bee b LEFT JOIN LATERAL (SELECT state, finished_at FROM hive.flight
-       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true ORDER BY b.name
+  FROM hive.bee b LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight
+       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true WHERE b.origin <> 'gone' ORDER BY b.name
 """
+_SHOWN = (
+    "queue", "origin", "retry_at", "paused_at", "last_state", "last_finished", "last_flight", "next_slot", "missed",
+    "last_error", "error", "message", "advice",
+)  # fmt: skip
 _WORKERS = """
 WITH hand AS (
     SELECT t.owner, count(*)::int AS running, min(t.started_at) AS since,
@@ -61,10 +64,10 @@ def with_grounded(bees: list[dict[str, Any]], grounded: Mapping[str, Mapping[str
     """
     known = connectors()
     rows = {bee["name"]: {**bee, "cannot_fly": _reason(known, bee["connector"])} for bee in bees}
-    empty = dict.fromkeys(next(iter(rows.values()), {}))
+    empty = dict.fromkeys(next(iter(rows.values()), _SHOWN))
     for name, told in grounded.items():
         row = rows.get(name) or {**empty, "name": name, "connector": told["connector"], "enabled": told["enabled"]}
-        rows[name] = {**row, "cannot_fly": "; ".join(told["reasons"])}
+        rows[name] = {**row, "removed": False, "cannot_fly": "; ".join(told["reasons"])}
     return sorted(rows.values(), key=lambda row: str(row["name"]))
 
 
@@ -89,10 +92,28 @@ def workers(db: Database) -> list[dict[str, Any]]:
 
 
 def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
-    """Version, queues, bees and workers. Raises the driver's error after `patience` seconds."""
+    """Version, queues, bees and workers. Raises the driver's error after `patience` seconds.
+
+    queues   `due`: tasks that a worker may begin now; `oldest`: seconds that the first of them has waited
+    bees     `error`, `message` and `advice` are of the last flight that ended, null where it was complete
+    workers  `last_task` is the last that ended in its hands, if it is among the newest of the fleet
+    """
     with db.transaction() as tx:
         tx.psycopg.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(patience * 1000)}ms"])
         rows = tx.psycopg.cursor(row_factory=dict_row)
-        queues, bees, processes = [rows.execute(query).fetchall() for query in (_QUEUES, _BEES, _WORKERS)]
-    version = importlib.metadata.version("worker-bees")
-    return {"status": "ok", "version": version, "queues": queues, "bees": bees, "workers": processes}
+        bees, processes = [rows.execute(query).fetchall() for query in (_BEES, _WORKERS)]
+        queues = [row._asdict() for row in tx.run("queue_figures").fetchall()]
+        done = {row.id: row for row in tx.run("worker_figures", newest=NEWEST, worker=None).fetchall()}
+        configured = rows.execute("SELECT max(id) AS version FROM hive.config_version").fetchone()
+    for process in processes:
+        row = done.get(process["id"])
+        told = (row.last_task, row.last_at, is_healthy_worker(row)) if row is not None else (None, None, False)
+        process |= dict(zip(("last_task", "last_task_at", "healthy"), told, strict=True))
+    return {
+        "status": "ok",
+        "version": importlib.metadata.version("worker-bees"),
+        "config_version": configured["version"] if configured else None,
+        "queues": queues,
+        "bees": bees,
+        "workers": processes,
+    }

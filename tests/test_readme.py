@@ -38,9 +38,11 @@ def test_its_configuration_loads(tmp_path):
     for number, example in enumerate(blocks("yaml")):
         (tmp_path / f"{number}.yaml").write_text(example)
 
-    fleet = load(tmp_path, environ={"SHOP_PASSWORD": "made-up"})
+    made_up = dict.fromkeys(("SHOP_PASSWORD", "HOOK_SECRET", "DESK_TOKEN"), "made-up-and-long-enough")
+    fleet = load(tmp_path, environ=made_up)
 
-    assert list(fleet.bees) == ["shop"]
+    assert sorted(fleet.bees) == ["desk", "orders-hook", "shop"]
+    assert not any(bee.missing for bee in fleet.bees.values())
     assert list(fleet.scrubbing_profiles) == ["support"]
     config = {"profile": "support", "profiles": fleet.scrubbing_profiles}
     assert DataScrubber(config, InMemoryKeys()).process("EMP-17 at 192.0.2.7") == "<REDACTED> at 192.0.2.0/24"

@@ -55,7 +55,7 @@ def janitor() -> None:
 
 
 def gateway() -> None:
-    """Answer on HTTP: /healthz and /status."""
+    """Answer on HTTP: /healthz, /metrics, /status, webhooks."""
     from hive.gateway.serve import serve
     from hive.logs import configure
     from hive.settings import settings

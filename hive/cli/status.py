@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import typer
 
 from hive.cli import show
@@ -31,7 +34,11 @@ def status(json: show.Json = False) -> None:
         show.document(found)
         return
     show.fields(
-        {name: found[name] for name in ("version", "database", "gateway", "flower", "started_at") if found[name]}
+        {
+            name: found[name]
+            for name in ("version", "config_version", "database", "gateway", "flower", "started_at")
+            if found[name]
+        }
     )
     print()
     workers = [
@@ -44,8 +51,8 @@ def status(json: show.Json = False) -> None:
         empty="no worker has been heard of",
     )
     print()
-    queues = [(q["name"], q["waiting"], q["running"]) for q in found["queues"]]
-    show.table(("queue", "waiting", "running"), queues, empty="nothing waits and nothing runs")
+    queues = [(q["name"], q["due"], f"{q['oldest']:.0f} s", q["waiting"], q["running"]) for q in found["queues"]]
+    show.table(("queue", "due", "oldest", "waiting", "running"), queues, empty="nothing waits and nothing runs")
     print()
     if found["config_refused"]:
         told = found["config_refused"]
@@ -54,7 +61,11 @@ def status(json: show.Json = False) -> None:
         )
         for problem in told["problems"]:
             show.say(f"  {problem}")
-    bees = [
+    _bees(found)
+
+
+def _bees(found: Mapping[str, Any]) -> None:
+    bees: Sequence[Sequence[Any]] = [
         (
             b["name"],
             b["connector"],
@@ -63,11 +74,17 @@ def status(json: show.Json = False) -> None:
             b["last_finished"],
             b["next_slot"],
             b["cannot_fly"],
+            b["error"],
+            b["advice"],
         )
         for b in found["bees"]
     ]
-    names = ("bee", "connector", "enabled", "last flight", "ended", "next slot", "cannot fly")
-    show.table(*show.trimmed(names, bees), empty="there are no bees")
+    names: Sequence[str] = (
+        "bee", "connector", "enabled", "last flight", "ended", "next slot", "cannot fly", "error", "advice",
+    )  # fmt: skip
+    for _ in ("advice", "error", "cannot fly"):
+        names, bees = show.trimmed(names, bees)
+    show.table(names, bees, empty="there are no bees")
 
 
 def _address(url: str) -> str:

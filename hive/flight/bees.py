@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
+from bees.core.inbox import Inbox, InboxBee
 from hive.config.references import BadReference, resolve
 from hive.config.shape import options_now
 from hive.registry import connector
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _KEPT = 256
 """Bees kept open per process; the one that was idle longest is closed first."""
+_PRINT_KEY = os.urandom(32)
+"""Of this process: what is kept of a bee's options to compare them tells nobody what they are."""
 
 
 @dataclass
@@ -30,6 +34,8 @@ class OpenBee:
 
     bee: WorkerBee
     config: Mapping[str, Any]
+    made_of: bytes = b""
+    """A print of connector and options, secrets among them."""
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def pollen(self) -> Sequence[Stream]:
@@ -69,8 +75,9 @@ class OpenBee:
 class OpenBees:
     """Made per process, after the fork."""
 
-    def __init__(self, vault: Callable[[str], Vault]) -> None:
+    def __init__(self, vault: Callable[[str], Vault], inbox: Callable[[int], Inbox]) -> None:
         self._vault = vault
+        self._inbox = inbox
         self._open: OrderedDict[tuple[int, Hashable], OpenBee] = OrderedDict()
 
     def get(
@@ -83,12 +90,29 @@ class OpenBees:
         at = (bee, version)
         if at not in self._open:
             kind, config = load()
-            self._open[at] = OpenBee(make_bee(name, kind, config, self._vault(tenant).text), config)
+            options = _resolved(name, kind, config, self._vault(tenant).text)
+            made = _made(name, kind, options)
+            if isinstance(made, InboxBee):
+                made.inbox = self._inbox(bee)
+            self._open[at] = OpenBee(made, config, _print(kind, options))
         self._open.move_to_end(at)
         while len(self._open) > _KEPT:
             _, old = self._open.popitem(last=False)
             old.bee.close()
         return self._open[at]
+
+    def is_outdated(
+        self, bee: int, version: Hashable, name: str, tenant: str, load: Callable[[], tuple[str, Mapping[str, Any]]]
+    ) -> bool:
+        """Whether the open bee would be made of other options by now: its credentials were changed since.
+
+        False where it is not open. Raises GiveUp as `get` does.
+        """
+        held = self._open.get((bee, version))
+        if held is None:
+            return False
+        kind, config = load()
+        return held.made_of != _print(kind, _resolved(name, kind, config, self._vault(tenant).text))
 
     def drop(self, bee: int, version: Hashable) -> None:
         """Close a bee whose connection may be broken; the next leg makes a new one."""
@@ -109,14 +133,27 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_bee(name: str, kind: str, config: Mapping[str, Any], vault: Callable[[str], str]) -> WorkerBee:
     """A bee with its secrets resolved; `vault` gives the text at a path. Raises GiveUp naming bee and field."""
-    found = connector(kind)
-    told = options_now(found, options_of(config), config.get("connector_version", 1))
+    return _made(name, kind, _resolved(name, kind, config, vault))
+
+
+def _resolved(name: str, kind: str, config: Mapping[str, Any], vault: Callable[[str], str]) -> dict[str, Any]:
+    """The connector's options with what their references stand for."""
+    told = options_now(connector(kind), options_of(config), config.get("connector_version", 1))
     try:
-        options = resolve(told, environ=environment(), vault=vault, bee=name, field="source")
+        found: dict[str, Any] = resolve(told, environ=environment(), vault=vault, bee=name, field="source")
     except BadReference as error:
         raise GiveUp(str(error), code="missing_reference", where=error.field) from None
+    return found
+
+
+def _print(kind: str, options: Mapping[str, Any]) -> bytes:
+    told = json.dumps([kind, options], sort_keys=True, default=str).encode()
+    return hashlib.blake2b(told, key=_PRINT_KEY).digest()
+
+
+def _made(name: str, kind: str, options: Mapping[str, Any]) -> WorkerBee:
     try:
-        return found.from_options(options)
+        return connector(kind).from_options(options)
     except ValueError as error:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in getattr(error, "errors", list)()) or "its options"
         raise GiveUp(

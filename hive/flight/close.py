@@ -13,12 +13,17 @@ from psycopg.types.json import Jsonb
 
 from hive.jars import jar
 from hive.ledger.db import Database
+from hive.ledger.tables import DURATIONS
 
 STOPPED = ("cancelled", "bee_disabled", "superseded")
 """Codes that say that the reading of a flight was ended: see hive/flight/cancel.py."""
 FIELDS = 500
 """Fields whose scrubbing is counted one by one, of a landing and of a flight: members of objects may have any name."""
-_COUNTS = ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined")
+CODES = 20
+"""Codes of errors that are counted one by one, of a bee; those that come later are `other`."""
+ORGANIZATIONS = ["organizations", "organizational_units", "org_units"]
+"""Streams whose records are organizations; those of all others are entities."""
+_COUNTS = ("read", "bytes", "landed", "unchanged", "superseded", "deleted", "quarantined", "organizations", "retries")
 
 
 def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
@@ -27,7 +32,7 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     Two last landings may both come here: the second finds it closed.
     """
     with db.single() as tx:
-        found = tx.run("totals", flight=flight, day=day, fields=FIELDS).fetchone()
+        found = tx.run("totals", flight=flight, day=day, fields=FIELDS, organizations=ORGANIZATIONS).fetchone()
         if found is None:
             return None
         unbalanced = _balance(found)
@@ -37,7 +42,7 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
             state = "cancelled"
         counts = {n: getattr(found, n) for n in _COUNTS}
         values = {"flight": flight, "state": state, "error": Jsonb(error) if error else None, **counts}
-        values["scrubbed"] = found.scrubbed
+        values |= {"scrubbed": found.scrubbed, "durations": list(DURATIONS), "codes": CODES}
         values["changed"] = bool(found.landed or found.deleted)
         if found.mode != "snapshot":
             return state if tx.run("close_flight", **values).fetchone() else None

@@ -1,4 +1,8 @@
-"""The gateway's routes. `/healthz` is open; `/status` tells details only to the operator; webhooks are signed."""
+"""The gateway's routes.
+
+`/healthz` and `/metrics` are open; `/status` tells details only to the operator, and the other pages nothing at all
+without a login; webhooks are signed.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,21 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
+import psycopg
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hive.config.model import UnknownBee
 from hive.gateway.webhooks import Receiver
 from hive.ledger.db import UNREACHABLE, Database
+from hive.metrics.connectors import MetricsCollector
+from hive.metrics.scrape import Scraper
+from hive.metrics.text import CONTENT_TYPE
 from hive.settings import Settings
 from hive.status import look
 
@@ -26,24 +35,61 @@ _PATIENCE = 2.0
 """Seconds within which the database must answer."""
 
 
+def _or_anew(ask: Callable[[], T]) -> T:
+    """What `ask` gives. A connection that died with a server which is back by now says nothing of today: once more."""
+    try:
+        return ask()
+    except UNREACHABLE:
+        return ask()
+
+
 class Gateway:
     """Answers requests from one database."""
 
     def __init__(self, settings: Settings, db: Database) -> None:
         self._settings = settings
         self._db = db
+        self._scraper = Scraper(settings, db)
+        self._scraping = asyncio.Lock()
+        self._collector = MetricsCollector(db)
 
     async def healthz(self, _: Request) -> Response:
         alive = await self._in_time(self._ping)
         return JSONResponse({"status": "ok" if alive else "unavailable"}, 200 if alive else 503)
 
     async def status(self, request: Request) -> Response:
-        if not self._knows(request):
-            if "authorization" in request.headers:
-                return JSONResponse({"error": "wrong login"}, 401, {"WWW-Authenticate": 'Basic realm="hive"'})
+        if "authorization" not in request.headers:
             alive = await self._in_time(self._ping)
             return JSONResponse({"status": "ok" if alive else "unavailable"})
-        told = await self._in_time(lambda: look(self._db, patience=_PATIENCE))
+        return await self._told(request, lambda: look(self._db, patience=_PATIENCE))
+
+    async def metrics(self, _: Request) -> Response:
+        """Also where the ledger is away: then the page says so."""
+        async with self._scraping:  # who waits for the page holds none of the threads that others need
+            return Response(await asyncio.to_thread(self._scraper.text), media_type=CONTENT_TYPE)
+
+    async def connectors(self, request: Request) -> Response:
+        return await self._told(request, lambda: [one.json() for one in self._collector.all_metrics()])
+
+    async def connector(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return await self._told(request, lambda: self._collector.get_metrics(name).json())
+
+    async def health(self, request: Request) -> Response:
+        return await self._told(request, self._health)
+
+    def _health(self) -> dict[str, Any]:
+        found = [one.json() for one in self._collector.health()]
+        return {"status": "ok" if all(one["healthy"] for one in found) else "degraded", "connectors": found}
+
+    async def _told(self, request: Request, ask: Callable[[], Any]) -> Response:
+        """What `ask` gives, as JSON, to the operator; 404 where it knows no such bee, 503 without an answer in time."""
+        if not self._knows(request):
+            return JSONResponse({"error": "wrong login"}, 401, {"WWW-Authenticate": 'Basic realm="hive"'})
+        try:
+            told = await self._in_time(ask)
+        except UnknownBee as error:
+            return JSONResponse({"error": str(error)}, 404)
         if told is None:
             return JSONResponse({"status": "unavailable"}, 503)
         return Response(orjson.dumps(told), media_type="application/json")
@@ -51,8 +97,8 @@ class Gateway:
     async def _in_time(self, ask: Callable[[], T]) -> T | None:
         """What `ask` gives, or None where the database does not answer in time."""
         try:
-            return await asyncio.wait_for(asyncio.to_thread(ask), _PATIENCE)
-        except (TimeoutError, *UNREACHABLE):
+            return await asyncio.wait_for(asyncio.to_thread(_or_anew, ask), _PATIENCE)
+        except (TimeoutError, *UNREACHABLE, psycopg.errors.QueryCanceled):
             return None
 
     def _ping(self) -> bool:
@@ -79,7 +125,11 @@ def app(settings: Settings, db: Database) -> Starlette:
     return Starlette(
         routes=[
             Route("/healthz", gateway.healthz, methods=["GET"]),
+            Route("/metrics", gateway.metrics, methods=["GET"]),
             Route("/status", gateway.status, methods=["GET"]),
+            Route("/metrics/connectors", gateway.connectors, methods=["GET"]),
+            Route("/metrics/connectors/{name}", gateway.connector, methods=["GET"]),
+            Route("/health/connectors", gateway.health, methods=["GET"]),
             Route("/webhooks/{bee}", Receiver(settings, db).receive, methods=["POST"]),
         ]
     )

@@ -29,6 +29,16 @@ _CONNECT = {
     "tcp_user_timeout": 30_000,
 }
 
+_SESSION = {
+    # The same from the server's side: what a dead client holds (locks, in the middle of a transaction) would stay held
+    # for two hours. One that is frozen answers the network and is told apart by its idleness.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+    "idle_in_transaction_session_timeout": "60000",
+}
+
 
 class DatabaseAway(Exception):
     """The database cannot be reached, or left in the middle: whether the last statement was done is not known."""
@@ -39,11 +49,15 @@ UNREACHABLE = (DatabaseAway, sa.exc.OperationalError, sa.exc.InterfaceError)
 
 _LEFT = {"57P01", "57P02", "57P03", "53300"}
 """It shuts down, crashed, starts, or takes no more connections."""
+_IDLE = "25P03"
+"""It ended the session of a process that was frozen in the middle of a transaction."""
 
 
 def is_away(error: psycopg.Error) -> bool:
     """Whether an error says that the database is away. The same classes also say that data is too large or too deep."""
     code = error.sqlstate
+    if code == _IDLE:
+        return True
     broken = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return broken and (code is None or code.startswith("08") or code in _LEFT)
 
@@ -53,11 +67,15 @@ def make_engine(url: str, *, pool_size: int = 2, transaction_pooling: bool = Fal
 
     `transaction_pooling`: pgbouncer in transaction mode stands between, so no prepared statements.
     """
-    connect = dict(_CONNECT)
+    connect: dict[str, Any] = dict(_CONNECT)
+    address = sa.engine.make_url(url).set(drivername="postgresql+psycopg")
     if transaction_pooling:
-        connect["prepare_threshold"] = None  # type: ignore[assignment]
+        connect["prepare_threshold"] = None
+    else:
+        given = [str(address.query["options"])] if "options" in address.query else []
+        connect["options"] = " ".join([*(f"-c {name}={value}" for name, value in _SESSION.items()), *given])
     engine = sa.create_engine(
-        sa.engine.make_url(url).set(drivername="postgresql+psycopg"),
+        address,
         pool_size=pool_size,
         max_overflow=4,
         pool_pre_ping=False,
@@ -169,7 +187,8 @@ class Database:
             raise
         finally:
             if connection.closed or connection.broken:
-                pooled.invalidate()
+                # And all that are as old: the server left them, too, and the next try shall not find that out.
+                self.engine.pool._invalidate(cast("Any", pooled))  # noqa: SLF001 - what SQLAlchemy itself does then
             pooled.close()
 
     def close(self) -> None:

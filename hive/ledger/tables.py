@@ -3,7 +3,8 @@
 The migrations create them; a test holds the migrated database against this module. Groups, in order: who flies (bee,
 schedule, slot, listener), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease),
 limits, what landed (jar, stream, honey, chunk, quarantine, pollen, seen), what feeds others (event, inbox, consumer),
-who works (worker, queue), secrets (vault_secret), and what people did with them (audit).
+who works (worker, queue), totals over all flights (tally, fault, taken_out), secrets (vault_secret), and what people
+did with them (audit).
 
 `task`, `batch`, `payload`, `receipt` and `event` are partitioned by the flight's day and dropped, never deleted;
 `honey` and `chunk` are partitioned by `part` (0 to 15 are shared by ordinary jars, a snapshot jar has its own).
@@ -39,6 +40,8 @@ SCHEMA = "hive"
 SHARED_PARTS = 16
 DAILY = ("task", "batch", "payload", "receipt", "event")
 """Tables partitioned by day."""
+DURATIONS = (1.0, 5.0, 30.0, 120.0, 600.0, 3600.0)
+"""Seconds: the bounds of `tally.durations`."""
 
 metadata = MetaData(schema=SCHEMA)
 Instant = DateTime(timezone=True)
@@ -60,6 +63,7 @@ bee = Table(
     Column("queue", Text, nullable=False),
     Column("config", JSONB, nullable=False, comment="the native block; secrets only as references"),
     Column("config_version", BigInteger, nullable=False),
+    # Or `gone`: its file names it no more, or it was unregistered.
     Column("origin", Text, nullable=False, comment="file or registered"),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     Column(
@@ -504,6 +508,66 @@ queue = Table(
         server_default="0",
         comment="the bee that was hinted last: the next one is after it",
     ),
+    postgresql_with={"fillfactor": "50"},
+)
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("bee", Integer, primary_key=True, autoincrement=False),
+    Column("bee_type", Text, nullable=False, comment="of its last flight: api, database, ..."),
+    Column("complete", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("cancelled", BigInteger, nullable=False, server_default="0"),
+    Column("records_read", BigInteger, nullable=False, server_default="0"),
+    Column("records_landed", BigInteger, nullable=False, server_default="0"),
+    Column("records_unchanged", BigInteger, nullable=False, server_default="0"),
+    Column("records_superseded", BigInteger, nullable=False, server_default="0"),
+    Column("records_deleted", BigInteger, nullable=False, server_default="0"),
+    Column("records_quarantined", BigInteger, nullable=False, server_default="0"),
+    Column("bytes_read", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "organizations",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="those of the landed records that came from a stream of organizations",
+    ),
+    Column("retries", BigInteger, nullable=False, server_default="0", comment="attempts of its tasks after the first"),
+    Column("seconds", Double, nullable=False, server_default="0"),
+    Column(
+        "durations",
+        ARRAY(BigInteger),
+        nullable=False,
+        comment="flights that lasted at most so long, for each of DURATIONS",
+    ),
+    Column("last_state", Text, nullable=False),
+    Column("last_seconds", Double, nullable=False),
+    Column("last_at", Instant, nullable=False, comment="when its last flight ended"),
+    Column("success_at", Instant, comment="when its last complete flight ended"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+fault = Table(
+    "fault",
+    metadata,
+    Column("bee", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("bee", "code"),
+    comment="flights that failed, by the code of their error",
+    postgresql_with={"fillfactor": "50"},
+)
+
+taken_out = Table(
+    "taken_out",
+    metadata,
+    Column("bee", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("bee", "kind", "action"),
+    comment="what scrubbing took out: kinds and counts, never values",
     postgresql_with={"fillfactor": "50"},
 )
 

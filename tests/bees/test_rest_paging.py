@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -205,6 +206,18 @@ def test_a_circle_of_pages_is_found_across_legs() -> None:
 
     with pytest.raises(GiveUp, match="leads back"):
         walk(20)
+
+
+def test_after_a_circle_a_source_that_is_well_again_is_read_from_the_first_page(demo: Demo) -> None:
+    demo.world.faults["tickets", 3] = "loop"
+    found: list[Batch] = []
+    with demo.bee() as bee, pytest.raises(GiveUp, match="leads back"):
+        deque(map(found.append, bee.collect_nectar("tickets", None)), maxlen=0)
+    demo.world.faults.clear()
+
+    again = demo.read("tickets", found[-1].cursor)
+
+    assert {row["id"] for row in rows(again)} == {row["id"] for row in demo.world.rows["tickets"]}
 
 
 def test_the_memory_of_pages_is_bounded(demo: Demo) -> None:

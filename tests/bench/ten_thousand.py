@@ -1,4 +1,6 @@
-"""How long do 10,000 bees take: to check, to take into use, to reload when some changed, to fly when all are due?"""
+"""How long do 10,000 bees take: to check, to take into use, to reload when some changed, to fly when all are due, to
+tell in `/metrics`?
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,20 @@ from report import Figure
 BEES = 10_000
 CHANGED = 100
 MAKE_DUE = "UPDATE hive.schedule SET next_slot = next_slot - make_interval(secs => (spec ->> 'every')::float)"
+FLOWN = """
+INSERT INTO hive.tally (bee, bee_type, complete, records_read, records_landed, bytes_read, seconds, durations,
+                        last_state, last_seconds, last_at, success_at)
+SELECT id, 'file', 1000 + id, 1234567, 1234567, 123456789, 1234.5, '{100, 200, 300, 400, 500, 600}', 'complete', 1.5,
+       now(), now() FROM hive.bee
+"""
 
 
 def measure(*, quick: bool) -> list[Figure]:
     """Tick: all schedules are due at once, and each flight is in the ledger when it ends."""
-    checks, reloads, nothing, ticks = [], [], [], []
+    checks, reloads, nothing, ticks, scrapes = [], [], [], [], []
     with nests.folder() as home, nests.servers(home) as (database, _), nests.manager() as hive:
         from hive import scheduler
+        from hive.metrics.scrape import Scraper
         from hive.runtime import open_runtime
 
         file = home / "hive.yaml"
@@ -41,6 +50,13 @@ def measure(*, quick: bool) -> list[Figure]:
                 ledger.execute(MAKE_DUE)
                 ledger.execute("VACUUM ANALYZE")
                 ticks.append(_tick(scheduler, rt, ledger))
+            ledger.execute(FLOWN)
+            ledger.execute("VACUUM ANALYZE")
+            scraper = Scraper(rt.settings, rt.db, fresh=0)
+            for _ in range(5):
+                began = time.perf_counter()
+                assert scraper.text().count("connector_sync_total{") == 3 * BEES
+                scrapes.append(time.perf_counter() - began)
         rt.close()
     return [
         Figure("config check", "s", checks, at_most=3),
@@ -48,6 +64,7 @@ def measure(*, quick: bool) -> list[Figure]:
         Figure(f"reload, {CHANGED} changed", "s", reloads, at_most=2),
         Figure("reload, nothing changed", "s", nothing),
         Figure("tick, all due", "s", ticks, at_most=3),
+        Figure("scrape of all", "s", scrapes, at_most=0.5),
     ]
 
 

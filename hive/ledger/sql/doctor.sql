@@ -1,5 +1,6 @@
 -- look_bees --
-SELECT name, connector, enabled, paused_at, retry_at, retry_at > clock_timestamp() AS patient FROM hive.bee ORDER BY name;
+SELECT name, connector, enabled, paused_at, retry_at, retry_at > clock_timestamp() AS patient FROM hive.bee
+ WHERE origin <> 'gone' ORDER BY name;
 
 -- look_unheard --
 -- Due work of queues that no live worker listens to.
@@ -50,7 +51,7 @@ SELECT b.name AS bee, f.id::text AS flight, f.error, f.finished_at, q.dead
                       WHERE bee = b.id AND state NOT IN ('queued', 'running') ORDER BY created_at DESC LIMIT 1) f
  CROSS JOIN LATERAL (SELECT count(*) > 0 AS had, count(*) FILTER (WHERE state = 'open') > 0 AS dead
                        FROM hive.quarantine WHERE flight = f.id AND code = 'dead_batch') q
- WHERE f.state = 'failed'
+ WHERE f.state = 'failed' AND b.origin <> 'gone'
    AND (q.dead OR NOT q.had OR EXISTS (SELECT FROM hive.task t WHERE t.day = f.day AND t.flight = f.id
                                           AND t.kind IN ('plan', 'collect') AND t.state = 'dead'))
  ORDER BY b.name;
@@ -63,7 +64,7 @@ SELECT b.name AS bee, f.records_read, f.finished_at
                       WHERE bee = b.id AND state NOT IN ('queued', 'running') ORDER BY created_at DESC LIMIT 1) f
  CROSS JOIN LATERAL (SELECT sum(records) AS records FROM hive.quarantine
                       WHERE flight = f.id AND state = 'open' AND code IN ('no_key', 'null_key')) q
- WHERE f.state = 'complete' AND f.records_read > 0 AND f.records_quarantined >= f.records_read
+ WHERE f.state = 'complete' AND b.origin <> 'gone' AND f.records_read > 0 AND f.records_quarantined >= f.records_read
    AND q.records >= f.records_read
  ORDER BY b.name;
 
@@ -71,7 +72,8 @@ SELECT b.name AS bee, f.records_read, f.finished_at
 -- `lost`: of a snapshot that did not end well. Its jar is gone, so what lies here cannot land any more.
 SELECT b.name AS bee, j.name AS jar, q.code, sum(q.records) AS records, min(q.id) AS first,
        (array_agg(q.flight::text ORDER BY q.id))[1] AS flight,
-       coalesce(bool_or(f.mode = 'snapshot' AND f.state IN ('failed', 'cancelled')), false) AS lost
+       coalesce(bool_or(f.mode = 'snapshot' AND f.state IN ('failed', 'cancelled')), false) AS lost,
+       bool_or(b.origin = 'gone') AS gone
   FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee JOIN hive.jar j ON j.id = q.jar
   LEFT JOIN hive.flight f ON f.id = q.flight
  WHERE q.state = 'open' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
@@ -107,3 +109,16 @@ SELECT count(*) AS used,
 
 -- look_pending --
 SELECT coalesce(sum(bytes), 0)::bigint AS sealed FROM hive.batch WHERE state = 'sealed';
+
+-- look_inbox --
+-- Messages that are records, and which no flight has read for longer than one takes.
+SELECT b.name AS bee, b.enabled AND b.paused_at IS NULL AS flies, count(*) AS messages,
+       extract(epoch FROM clock_timestamp() - min(i.received_at))::int AS oldest
+  FROM hive.inbox i JOIN hive.bee b ON b.id = i.bee
+ WHERE i.slot_key IS NULL
+   AND EXISTS (SELECT FROM hive.listener l WHERE l.bee = b.id AND l.kind = 'webhook' AND l.subject = 'records')
+   AND NOT EXISTS (SELECT FROM hive.flight f WHERE f.bee = b.id AND f.state IN ('queued', 'running'))
+ GROUP BY b.id
+HAVING min(i.received_at) < clock_timestamp()
+                          - make_interval(secs => %(late)s + 10 * coalesce((b.config ->> 'debounce')::float8, 0))
+ ORDER BY b.name;

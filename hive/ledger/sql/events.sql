@@ -87,6 +87,13 @@ DELETE FROM hive.inbox i
    AND (slot_key IS NOT NULL
         OR NOT EXISTS (SELECT FROM hive.listener l WHERE l.bee = i.bee AND l.kind = 'webhook'));
 
+-- step_aside --
+-- A message without an id that has waited for longer than its body counts: another one with that body is no second
+-- delivery, and must not take its place.
+UPDATE hive.inbox SET event_id = event_id || ':' || number
+ WHERE bee = %(bee)s AND event_id = %(event_id)s AND slot_key IS NULL
+   AND received_at < clock_timestamp() - make_interval(secs => %(window)s::float8);
+
 -- receive --
 -- No row: this message was here before. `window`: seconds after which the same id is another message; null: never.
 WITH inbox AS (

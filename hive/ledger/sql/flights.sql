@@ -107,14 +107,19 @@ SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
        coalesce(b.rows, 0)::bigint AS read, coalesce(b.bytes, 0)::bigint AS bytes,
        coalesce(r.landed, 0)::bigint AS landed, coalesce(r.unchanged, 0)::bigint AS unchanged,
        coalesce(r.superseded, 0)::bigint AS superseded, coalesce(r.deleted, 0)::bigint AS deleted,
-       coalesce(r.quarantined, 0)::bigint AS quarantined, s.scrubbed::text AS scrubbed, t.error, t.dead
+       coalesce(r.quarantined, 0)::bigint AS quarantined, coalesce(r.organizations, 0)::bigint AS organizations,
+       s.scrubbed::text AS scrubbed, t.error, t.dead, coalesce(t.retries, 0)::bigint AS retries
   FROM hive.flight f JOIN hive.jar j ON j.id = f.jar
  CROSS JOIN LATERAL (SELECT bool_or(state IN ('queued', 'running')) AS open, coalesce(bool_or(state = 'dead'), false) AS dead,
-                            (array_agg(last_error ORDER BY id) FILTER (WHERE state = 'dead'))[1] AS error
+                            (array_agg(last_error ORDER BY id) FILTER (WHERE state = 'dead'))[1] AS error,
+                            sum(greatest(attempt - 1, 0)) AS retries
                        FROM hive.task_{day} WHERE flight = f.id) t
  CROSS JOIN LATERAL (SELECT sum(rows) AS rows, sum(bytes) AS bytes FROM hive.batch_{day} WHERE flight = f.id) b
  CROSS JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
-                            sum(deleted) AS deleted, sum(quarantined) AS quarantined
+                            sum(deleted) AS deleted, sum(quarantined) AS quarantined,
+                            sum(landed) FILTER (WHERE checkpoint IN (
+                                SELECT c.id FROM hive.checkpoint c JOIN hive.stream s ON s.id = c.stream
+                                 WHERE c.bee = f.bee AND s.name = ANY (%(organizations)s))) AS organizations
                        FROM hive.receipt_{day} WHERE flight = f.id) r
  CROSS JOIN LATERAL (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.field, e.kind, e.action) AS scrubbed FROM (
                           SELECT CASE WHEN d.place > %(fields)s THEN '*' ELSE d.field END AS field, d.kind, d.action,
@@ -131,7 +136,8 @@ SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
 
 -- close_flight --
 -- Two last landings may close at the same time; the second finds the flight closed, and nothing happens. The data key
--- goes with the flight: what was sealed under it cannot be read any more. Where somebody listens, the event is part of it.
+-- goes with the flight: what was sealed under it cannot be read any more. Where somebody listens, the event is part of it. The
+-- bee's totals take it up in the same step, so that a flight counts once, also when it is forgotten.
 WITH closed AS (
     UPDATE hive.flight
        SET state = %(state)s, finished_at = clock_timestamp(), started_at = coalesce(started_at, clock_timestamp()),
@@ -140,7 +146,47 @@ WITH closed AS (
            records_superseded = %(superseded)s, records_deleted = %(deleted)s, records_quarantined = %(quarantined)s,
            scrubbed = %(scrubbed)s::jsonb
      WHERE id = %(flight)s AND state IN ('queued', 'running')
-    RETURNING bee, jar
+    RETURNING bee, jar, finished_at, greatest(extract(epoch FROM finished_at - started_at)::float8, 0) AS seconds
+), counted AS (
+    INSERT INTO hive.tally AS t (bee, bee_type, complete, failed, cancelled, records_read, records_landed,
+                                 records_unchanged, records_superseded, records_deleted, records_quarantined, bytes_read,
+                                 organizations, retries, seconds, durations, last_state, last_seconds, last_at, success_at)
+    SELECT c.bee, replace(b.queue, 'bees.', ''), (%(state)s = 'complete')::int, (%(state)s = 'failed')::int,
+           (%(state)s = 'cancelled')::int, %(read)s, %(landed)s, %(unchanged)s, %(superseded)s, %(deleted)s,
+           %(quarantined)s, %(bytes)s, %(organizations)s, %(retries)s, c.seconds,
+           ARRAY(SELECT (c.seconds <= d.bound)::int
+                   FROM unnest(%(durations)s::float8[]) WITH ORDINALITY AS d(bound, n) ORDER BY d.n),
+           %(state)s, c.seconds, c.finished_at, CASE WHEN %(state)s = 'complete' THEN c.finished_at END
+      FROM closed c JOIN hive.bee b ON b.id = c.bee
+    ON CONFLICT (bee) DO UPDATE
+       SET bee_type = excluded.bee_type, complete = t.complete + excluded.complete, failed = t.failed + excluded.failed,
+           cancelled = t.cancelled + excluded.cancelled, records_read = t.records_read + excluded.records_read,
+           records_landed = t.records_landed + excluded.records_landed,
+           records_unchanged = t.records_unchanged + excluded.records_unchanged,
+           records_superseded = t.records_superseded + excluded.records_superseded,
+           records_deleted = t.records_deleted + excluded.records_deleted,
+           records_quarantined = t.records_quarantined + excluded.records_quarantined,
+           bytes_read = t.bytes_read + excluded.bytes_read, organizations = t.organizations + excluded.organizations,
+           retries = t.retries + excluded.retries, seconds = t.seconds + excluded.seconds,
+           durations = ARRAY(SELECT d.before + d.more
+                               FROM unnest(t.durations, excluded.durations) WITH ORDINALITY AS d(before, more, n)
+                              ORDER BY d.n),
+           last_state = excluded.last_state, last_seconds = excluded.last_seconds, last_at = excluded.last_at,
+           success_at = coalesce(excluded.success_at, t.success_at)
+), faults AS (
+    INSERT INTO hive.fault AS t (bee, code, count)
+    SELECT c.bee, CASE WHEN e.code ~ '^[a-z][a-z0-9_]{0,62}$'
+                        AND (EXISTS (SELECT FROM hive.fault WHERE bee = c.bee AND code = e.code)
+                             OR (SELECT count(*) FROM hive.fault WHERE bee = c.bee) < %(codes)s)
+                       THEN e.code ELSE 'other' END, 1
+      FROM closed c CROSS JOIN (SELECT %(error)s::jsonb ->> 'code' AS code) e WHERE %(state)s = 'failed'
+    ON CONFLICT (bee, code) DO UPDATE SET count = t.count + 1
+), taken_out AS (
+    INSERT INTO hive.taken_out AS t (bee, kind, action, count)
+    SELECT c.bee, s.kind, s.action, sum(s.count)
+      FROM closed c CROSS JOIN LATERAL jsonb_to_recordset(%(scrubbed)s::jsonb) AS s(kind text, action text, count bigint)
+     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (bee, kind, action) DO UPDATE SET count = t.count + excluded.count
 ), outcome AS (
     UPDATE hive.bee b SET last_error = %(error)s, updated_at = clock_timestamp()
       FROM closed WHERE b.id = closed.bee AND b.last_error IS DISTINCT FROM %(error)s
@@ -155,6 +201,14 @@ WITH closed AS (
         OR EXISTS (SELECT FROM hive.listener l WHERE l.kind = 'jar' AND l.subject = j.name AND %(changed)s)
 )
 SELECT bee, set_config('synchronous_commit', 'off', true) AS commit FROM closed;
+
+-- count_taken_out --
+-- Of records that landed after their flight was closed.
+INSERT INTO hive.taken_out AS t (bee, kind, action, count)
+SELECT %(bee)s, s.kind, s.action, sum(s.count)
+  FROM jsonb_to_recordset(%(scrubbed)s::jsonb) AS s(kind text, action text, count bigint)
+ GROUP BY s.kind, s.action ORDER BY s.kind, s.action
+ON CONFLICT (bee, kind, action) DO UPDATE SET count = t.count + excluded.count;
 
 -- closable_flights --
 -- What a worker left behind that died between its landing and its closing.

@@ -11,8 +11,10 @@ UPDATE hive.task SET state = 'queued', attempt = attempt - 1, owner = NULL, hint
 RETURNING id;
 
 -- bury --
--- A process that its parent saw die: its tasks need not wait for the lease.
-UPDATE hive.worker SET alive_until = '-infinity' WHERE id = %(id)s;
+-- A process that its parent saw die: its tasks need not wait for the lease. Its own session may hold its row for a
+-- while yet; the janitor, which waits for nobody, buries it then.
+UPDATE hive.worker SET alive_until = '-infinity'
+ WHERE id = (SELECT id FROM hive.worker WHERE id = %(id)s FOR UPDATE SKIP LOCKED);
 
 -- say_goodbye --
 -- A process that ends in good order holds nothing any more.
@@ -24,11 +26,15 @@ SELECT id, pid FROM hive.worker WHERE host = %(host)s AND alive_until > clock_ti
 -- grant_grace --
 -- The janitor itself was away for longer than a lease: heartbeats may have been as unable to come through as it was.
 UPDATE hive.worker SET alive_until = clock_timestamp() + make_interval(secs => %(lease)s)
- WHERE alive_until > clock_timestamp() - make_interval(secs => %(away)s) AND alive_until < clock_timestamp() + make_interval(secs => %(lease)s);
+ WHERE id IN (SELECT id FROM hive.worker
+               WHERE alive_until > clock_timestamp() - make_interval(secs => %(away)s)
+                 AND alive_until < clock_timestamp() + make_interval(secs => %(lease)s)
+                 FOR UPDATE SKIP LOCKED);
 
 -- forget_workers --
 DELETE FROM hive.worker w WHERE alive_until < clock_timestamp() - interval '10 minutes'
-   AND NOT EXISTS (SELECT FROM hive.task WHERE owner = w.id AND state = 'running');
+   AND NOT EXISTS (SELECT FROM hive.task WHERE owner = w.id AND state = 'running')
+   AND w.id IN (SELECT id FROM hive.worker WHERE alive_until < clock_timestamp() - interval '10 minutes' FOR UPDATE SKIP LOCKED);
 
 -- clock --
 SELECT clock_timestamp() AS now, (clock_timestamp() AT TIME ZONE 'UTC')::date AS today;

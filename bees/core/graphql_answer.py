@@ -1,0 +1,168 @@
+"""What a GraphQL server answers: a page of a connection, errors with their verdict, and how long to wait.
+
+No text of the server goes into a message: of its errors a code that we know, and the names of the path.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.http import retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_LIMITED = {"RATE_LIMITED", "THROTTLED", "RATE_LIMIT_EXCEEDED", "TOO_MANY_REQUESTS", "RATELIMITED"}
+_DENIED = {"UNAUTHENTICATED", "FORBIDDEN", "INSUFFICIENT_SCOPES", "ACCESS_DENIED", "UNAUTHORIZED"}
+_AGAIN = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "INTERNAL", "TIMEOUT", "DOWNSTREAM_SERVICE_ERROR"}
+_OTHERS = {
+    *("NOT_FOUND", "BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "BAD_REQUEST"),
+    *("MAX_NODE_LIMIT_EXCEEDED", "MAX_COST_EXCEEDED", "PERSISTED_QUERY_NOT_FOUND", "EXCESSIVE_PAGINATION"),
+}
+_KNOWN = _LIMITED | _DENIED | _AGAIN | _OTHERS
+_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,60}")
+_PARTS = 12
+_LONGEST_WAIT = 86_400.0
+
+
+@dataclass
+class Page:
+    """`following` is where the next page begins, None for the last. `wait`: seconds before the source allows it."""
+
+    nodes: list[Any]
+    following: str | None = None
+    errors: list[Any] = field(default_factory=list)
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Errors:
+    """`failure` is what to raise where there is no data; a reason for each error."""
+
+    failure: SourceError
+    reasons: list[str]
+
+
+def page_of(data: Mapping[str, Any], path: str, where: str) -> Page:
+    """The connection or list at a dotted path. Raises GiveUp for what is neither, or cannot be read on."""
+    found: Any = data
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    if isinstance(found, list):
+        return Page(found)
+    if not isinstance(found, dict):
+        advice = "check connection, and the variables: does what they name exist?"
+        raise GiveUp(f"no connection stands at '{path}'", code="no_records", where=where, advice=advice)
+    nodes = found.get("nodes")
+    if nodes is None and isinstance(found.get("edges"), list):
+        nodes = [edge.get("node") if isinstance(edge, dict) else edge for edge in found["edges"]]
+    if not isinstance(nodes, list):
+        advice = "ask for nodes, or for edges with a node in each"
+        raise GiveUp(f"'{path}' holds neither nodes nor edges", code="no_records", where=where, advice=advice)
+    return Page(nodes, _following(found.get("pageInfo"), where))
+
+
+def _following(info: Any, where: str) -> str | None:
+    if not isinstance(info, dict) or not isinstance(info.get("hasNextPage"), bool):
+        advice = "ask for pageInfo { hasNextPage endCursor }"
+        raise GiveUp(
+            "the connection does not say whether it has more pages", code="no_page_info", where=where, advice=advice
+        )
+    if not info["hasNextPage"]:
+        return None
+    end = info.get("endCursor")
+    if not isinstance(end, str) or not end:
+        raise GiveUp("another page follows, and endCursor does not say where", code="bad_cursor", where=where)
+    return end
+
+
+def truncated(record: Any) -> str | None:
+    """The path of a connection inside of a record that has more pages, or None."""
+    stack = [(record, "")]
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, list):
+            stack += [(item, path) for item in value]
+        elif isinstance(value, dict):
+            info = value.get("pageInfo")
+            if isinstance(info, dict) and info.get("hasNextPage") is True:
+                return path
+            stack += [(inner, f"{path}.{name}".lstrip(".")) for name, inner in value.items()]
+    return None
+
+
+def errors_of(errors: Sequence[Any], where: str, wait: float = 0.0, headers: Mapping[str, str] | None = None) -> Errors:
+    """What the errors of an answer mean. The one that waiting mends decides, then the one that credentials do."""
+    codes = [_code(error) for error in errors]
+    reasons = [f"{code or 'an error'}{_place(error)}" for code, error in zip(codes, errors, strict=True)]
+    said = ", ".join(dict.fromkeys(reasons[:3])) + (", ..." if len(reasons) > 3 else "")
+    found = set(codes)
+    failure: SourceError
+    if found & _LIMITED:
+        after = retry_after(headers or {}) or wait or None
+        failure = RetryLater(f"too many or too costly queries: {said}", after=after, code="rate_limited", where=where)
+    elif found & _DENIED:
+        advice = "check auth and the rights behind it"
+        failure = GiveUp(f"these credentials may not read this: {said}", code="denied", where=where, advice=advice)
+    elif found & _AGAIN:
+        failure = RetryLater(f"the server failed: {said}", code="server_error", where=where)
+    else:
+        advice = "try the query against the API by hand: it tells more"
+        failure = GiveUp(f"the query is answered with errors: {said}", code="graphql_error", where=where, advice=advice)
+    return Errors(failure, reasons)
+
+
+def _code(error: Any) -> str:
+    """A code that we know; of `extensions.code`, or of `type` as GitHub has it."""
+    told = error if isinstance(error, dict) else {}
+    extensions = told.get("extensions")
+    words = [extensions.get("code") if isinstance(extensions, dict) else None, told.get("type")]
+    return next((word.upper() for word in words if isinstance(word, str) and word.upper() in _KNOWN), "")
+
+
+def _place(error: Any) -> str:
+    path = error.get("path") if isinstance(error, dict) else None
+    parts = path[:_PARTS] if isinstance(path, list) else []
+    plain = [
+        str(part) for part in parts if isinstance(part, int) or re.fullmatch(r"[_A-Za-z]\w{0,60}", str(part), re.ASCII)
+    ]
+    return f" at {'.'.join(plain)}" if plain else ""
+
+
+def wait_of(answer: Mapping[str, Any], now: float) -> float:
+    """Seconds until the source allows as costly a query again; 0: it does now, or does not say. `now`: of the epoch."""
+    data, extensions = answer.get("data"), answer.get("extensions")
+    limit = data.get("rateLimit") if isinstance(data, dict) else None
+    if isinstance(limit, dict):
+        left, needed = _number(limit.get("remaining")), _number(limit.get("cost")) or 1.0
+        if left is not None and left < needed:
+            return _until(limit.get("resetAt"), now)
+    cost = extensions.get("cost") if isinstance(extensions, dict) else None
+    status = cost.get("throttleStatus") if isinstance(cost, dict) else None
+    if isinstance(cost, dict) and isinstance(status, dict):
+        needed = _number(cost.get("requestedQueryCost")) or 0.0
+        left, rate = _number(status.get("currentlyAvailable")), _number(status.get("restoreRate"))
+        if left is not None and rate and left < needed:
+            return min(math.ceil((needed - left) / rate), _LONGEST_WAIT)
+    return 0.0
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    return min(float(value), 1e12) if is_number and value >= 0 else None
+
+
+def _until(text: Any, now: float) -> float:
+    """Seconds to an ISO instant; a minute where it is none."""
+    try:
+        then = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return 60.0
+    seconds = (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
+    return min(max(seconds, 1.0), _LONGEST_WAIT)

@@ -1,0 +1,463 @@
+"""Records of a GraphQL API: the nodes of one connection a stream, page by page.
+
+    type: graphql
+    source: {url: https://api.example.com/graphql, auth: {method: bearer, token: "${DESK_TOKEN}"}}
+    streams:
+      tickets:
+        query: |
+          query($after: String, $since: DateTime) {
+            desk { tickets(first: 50, after: $after, updatedSince: $since) {
+              pageInfo { hasNextPage endCursor }
+              nodes { id title updatedAt comments(first: 20) { pageInfo { hasNextPage endCursor } nodes { id body } } }
+            } }
+          }
+        connection: desk.tickets
+        key: id
+        cursor: updatedAt
+        cursor_variable: since
+        nested:
+          comments:                  # where a ticket has more of them, this query reads on
+            query: |
+              query($id: ID!, $after: String) { node(id: $id) { ... on Ticket { comments(first: 50, after: $after) {
+                pageInfo { hasNextPage endCursor } nodes { id body } } } } }
+            connection: node.comments
+
+Nothing is cut off in silence: a connection without `pageInfo` and one inside of a record that has more pages than the
+query read are refused. Errors beside data go to quarantine, the data lands, and the cursor stays where it was, so that
+the next flight asks again for what was missing. Errors without data fail the page. What a query costs and what is left
+is heeded where the answer says it in the form of GitHub (`rateLimit { cost remaining resetAt }`) or of Shopify.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, JsonValue, SecretStr, field_validator, model_validator
+
+from bees.core.bee import BeeOptions, KeyColumns, Name, Seconds, StreamName, WorkerBee
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.graphql import Asked, BadQuery, parse
+from bees.core.graphql import Field as AskedField
+from bees.core.graphql_answer import Page, errors_of, page_of, truncated, wait_of
+from bees.core.http import SHORTEST_WAIT, Answer, HttpClient, Limits, checked_url
+from bees.core.paging import Reading, circle, highest, less
+from bees.rest import Auth, HeaderName
+from nectar.batch import Batch, Cursor, Reject
+from nectar.errors import SkipRecord
+from nectar.jsonrows import escape, sift, table, text
+from nectar.jsonrows import parse as parse_json
+from nectar.pollen import Column, Kind, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_LONGEST_PAUSE = 5.0  # seconds of sleep for one page: a bee that is told to stop does so within seconds
+_MOST_EMPTY = 100
+_MOST_NESTED = 10_000
+_KINDS: dict[str, Kind] = {
+    "Int": "integer",
+    "Float": "float",
+    "Boolean": "boolean",
+    "DateTime": "timestamptz",
+    "Date": "date",
+}
+_ROOT = "query { __schema { queryType { name } } }"
+_TYPE = """query($name: String!) { __type(name: $name) { fields { name type { ...T ofType { ...T ofType { ...T ofType {
+ ...T } } } } } } } fragment T on __Type { kind name }"""
+
+
+class Connected(BeeOptions):
+    """A query and the connection in its answer."""
+
+    query: str = Field(description="one query, with a variable for the place to go on from: after: $after")
+    connection: Name = Field(description="dotted path to the connection or list, such as desk.tickets")
+    after_variable: Name = Field("after", description="variable that takes endCursor")
+
+    @field_validator("query")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        try:
+            parse(value)
+        except BadQuery as error:
+            raise ValueError(f"no query: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _pages(self) -> Connected:
+        found = self.asked.at(self.connection)
+        if found is None:
+            raise ValueError(f"the query asks for nothing at '{self.connection}' (option connection)")
+        if found.selection.keys() & {"nodes", "edges"}:
+            info = found.selection.get("pageInfo")
+            if info is None or not {"hasNextPage", "endCursor"} <= info.selection.keys():
+                raise ValueError(f"'{self.connection}' must ask for pageInfo {{ hasNextPage endCursor }}")
+            if self.after_variable not in self.asked.variables:
+                raise ValueError(f"the query must use ${self.after_variable}, or it reads one page for ever")
+        return self
+
+    @property
+    def asked(self) -> Asked:
+        return parse(self.query)
+
+    @property
+    def node_path(self) -> str:
+        """Dotted path to what is asked of each record."""
+        found = self.asked.at(self.connection)
+        asked = found.selection if found else {}
+        return self.connection + (".nodes" if "nodes" in asked else ".edges.node" if "edges" in asked else "")
+
+    @property
+    def node(self) -> AskedField:
+        """What is asked of each record."""
+        return self.asked.at(self.node_path) or AskedField("")
+
+
+class Nested(Connected):
+    """A connection inside of each record, whose further pages are read by a query of its own."""
+
+    parent_field: Name = Field("id", description="field of the record that the variable takes")
+    parent_variable: Name = Field("id", description="variable that names the record")
+
+    @model_validator(mode="after")
+    def _of_parent(self) -> Nested:
+        if self.parent_variable not in self.asked.variables:
+            raise ValueError(f"the query must use ${self.parent_variable} (option parent_variable)")
+        return self
+
+
+class StreamOptions(Connected):
+    """One connection of the API."""
+
+    variables: dict[Name, JsonValue] = Field(default_factory=dict, description="values of the query's other variables")
+    key: KeyColumns = Field((), description="field or fields that identify a record")
+    cursor: Name | None = Field(None, description="field that only grows, such as updatedAt")
+    cursor_variable: Name | None = Field(None, description="variable that takes the highest cursor seen so far")
+    lookback: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="cursor_variable begins so far before it: seconds, or steps"
+    )
+    nested: dict[Name, Nested] = Field(
+        default_factory=dict, description="connections inside of a record, by dotted path; each becomes a list"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> StreamOptions:
+        if self.cursor_variable and not self.cursor:
+            raise ValueError("cursor_variable needs cursor: the field whose highest value it takes")
+        if self.cursor_variable and self.cursor_variable not in self.asked.variables:
+            raise ValueError(f"the query must use ${self.cursor_variable} (option cursor_variable)")
+        unknown = sorted(self.variables.keys() - self.asked.variables)
+        if unknown:
+            raise ValueError(f"the query has no variable ${unknown[0]}")
+        needed = [*self.key, *([self.cursor] if self.cursor else []), *self.nested]
+        needed += [nested.parent_field for nested in self.nested.values()]
+        missing = [path for path in needed if not _selected(self.node, path)]
+        if missing:
+            raise ValueError(f"the query does not ask for '{missing[0]}' of each record")
+        return self
+
+
+class GraphqlOptions(BeeOptions):
+    url: str = Field(description="address that takes the queries, such as https://api.example.com/graphql")
+    auth: Auth = Field(default_factory=Auth, description="how the bee proves who it is")
+    headers: dict[HeaderName, SecretStr] = Field(
+        default_factory=dict, description="headers of each request, kept secret"
+    )
+    timeout: Seconds = Field(60.0, description="seconds that one request may take in all")
+    max_body_bytes: int = Field(16 * 2**20, gt=0, description="largest page, decoded")
+    allow_private: bool = Field(False, description="the source is meant to be on a private network or this machine")
+    rate_limit_wait: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="seconds to sit out a rate limit before one page, 5 at most"
+    )
+    introspect: bool = Field(True, description="ask the API for the types of what the queries read")
+    streams: dict[StreamName, StreamOptions] = Field(min_length=1, description="what to read, by name")
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            checked_url(value)
+        except GiveUp as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+class GraphqlBee(WorkerBee):
+    """Reads connections of one GraphQL API."""
+
+    bee_type = "api"
+    Options = GraphqlOptions
+
+    def __init__(self, options: GraphqlOptions, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        super().__init__(options)
+        self._options = options
+        self._sleep = sleep
+        self._open: HttpClient | None = None
+        self._columns: dict[str, tuple[Column, ...]] = {}
+
+    def validate_flight_path(self) -> None:
+        """Read each stream's first page."""
+        for name, stream in self._options.streams.items():
+            where = f"stream {name}, page 1"
+            page = self._ask(stream, _values(stream, Reading()), where)
+            if page.errors:
+                raise errors_of(page.errors, where).failure
+
+    def get_pollen_schema(self) -> Sequence[Stream]:
+        """As the options say, with columns where the API tells its types."""
+        return [
+            Stream(
+                name,
+                self._typed(name, stream),
+                key=tuple(map(escape, stream.key)),
+                cursors=(escape(stream.cursor),) if stream.cursor else (),
+                cursor=escape(stream.cursor) if stream.cursor and stream.cursor_variable else None,
+            )
+            for name, stream in self._options.streams.items()
+        ]
+
+    def collect_nectar(
+        self,
+        stream: str,
+        cursor: Cursor | None,
+        slice: str | None = None,  # noqa: A002, ARG002
+        query: Mapping[str, Any] | None = None,
+    ) -> Iterator[Batch]:
+        """One batch a page. `query` holds variables of this read alone; they win over the stream's own."""
+        chosen = self._stream(stream)
+        reading = Reading.of(cursor)
+        empty = 0
+        following: str | None = ""
+        while following is not None:
+            where = f"stream {stream}, page {reading.page}"
+            page = self._ask(chosen, {**_values(chosen, reading), **(query or {})}, where)
+            rows, rejects = self._records(chosen, page, reading, where)
+            following, wait = page.following, page.wait
+            empty = 0 if rows else empty + 1
+            complete = following is None and reading.whole and reading.since is None and not query
+            if following is None:
+                reading.high = reading.high if reading.whole else None  # what an error hid is asked for again
+                reading.finish()
+            elif empty >= _MOST_EMPTY:
+                raise circle(f"{_MOST_EMPTY} pages without a record come one after another", where)
+            else:
+                reading.advance(following, where)
+            yield Batch(stream, table(rows), reading.cursor(), None, complete, tuple(rejects))
+            if following is not None and wait:
+                self._pause(wait, where)
+
+    def dance_instructions(self) -> dict[str, Any]:
+        return {**super().dance_instructions(), "nectar_sources": list(self._options.streams)}
+
+    def source_identity(self) -> str:
+        return f"graphql {self._options.url.rstrip('/')}"
+
+    def stream_identity(self, stream: str) -> str:
+        """A hash of query, variables and nested queries."""
+        chosen = self._stream(stream)
+        parts = [chosen.query, chosen.connection, chosen.variables]
+        parts += [[path, one.query, one.connection] for path, one in sorted(chosen.nested.items())]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def close(self) -> None:
+        if self._open:
+            self._open.close()
+        self._open = None
+
+    def _records(
+        self, stream: StreamOptions, page: Page, reading: Reading, where: str
+    ) -> tuple[list[dict[str, Any]], list[Reject]]:
+        """A page's records, whole, and what could not be had."""
+        rejects = _rejects(page.errors, where)
+        reading.whole = reading.whole and not page.errors
+        items = [item for item in page.nodes if item is not None] if page.errors else page.nodes
+        for item in items:
+            if isinstance(item, dict):
+                for path, nested in stream.nested.items():
+                    missed = self._complete(item, path, nested, where)
+                    reading.whole = reading.whole and not missed
+                    rejects += missed
+        cut = next((found for item in items if (found := truncated(item))), None)
+        if cut:
+            advice = "describe it in the stream's `nested`, or ask for more in one page"
+            raise GiveUp(f"'{cut}' of a record has more pages", code="truncated", where=where, advice=advice)
+        rows, unfit = sift(items, where)
+        if stream.cursor and stream.cursor_variable:
+            reading.high = highest(reading.high, (row.get(stream.cursor) for row in rows))
+        return rows, [*rejects, *unfit]
+
+    def _complete(self, item: dict[str, Any], path: str, nested: Nested, where: str) -> list[Reject]:
+        """Make a record's inner connection the list of all its nodes; gives what could not be had of it."""
+        holder, _, name = path.rpartition(".")
+        parent: Any = item
+        for part in holder.split(".") if holder else ():
+            parent = parent.get(part) if isinstance(parent, dict) else None
+        if not isinstance(parent, dict) or parent.get(name) is None:
+            return []
+        where = f"{where}, {path}"
+        inner = page_of({name: parent[name]}, name, where)
+        found, rejects, reading = list(inner.nodes), [], Reading()
+        while inner.following is not None:
+            reading.advance(inner.following, where)
+            values = {nested.parent_variable: item.get(nested.parent_field), nested.after_variable: inner.following}
+            if inner.wait:
+                self._pause(inner.wait, where)
+            inner = self._ask(nested, values, where)
+            found += inner.nodes
+            rejects += _rejects(inner.errors, where)
+            if len(found) > _MOST_NESTED:
+                advice = "read it as a stream of its own"
+                raise GiveUp(f"one record holds more than {_MOST_NESTED}", code="too_many", where=where, advice=advice)
+        parent[name] = [node for node in found if node is not None]
+        return rejects
+
+    def _ask(self, query: Connected, values: Mapping[str, Any], where: str) -> Page:
+        """One page. Errors without data are raised."""
+        answer, told = self._send(query.query, values, where)
+        data, errors = told.get("data"), told.get("errors") or []
+        if not isinstance(errors, list) or not isinstance(data, dict | None):
+            raise GiveUp("the answer is none of GraphQL", code="not_graphql", where=where, advice="check url")
+        if data is None and not errors:
+            raise GiveUp("the answer holds neither data nor errors", code="not_graphql", where=where)
+        wait = wait_of(told, time.time())
+        if errors:
+            problem = errors_of(errors, where, wait, answer.headers)
+            if data is None or _at(data, query.connection) is None:
+                raise problem.failure
+        page = page_of(data or {}, query.connection, where)
+        page.errors, page.wait = errors, wait
+        return page
+
+    def _send(self, query: str, values: Mapping[str, Any], where: str) -> tuple[Answer, dict[str, Any]]:
+        content = text({"query": query, "variables": dict(values)}).encode()
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        waited = 0.0
+        while True:
+            try:
+                answer = self._client.request("POST", self._options.url, where=where, headers=headers, content=content)
+                break
+            except RetryLater as error:
+                waited += max(error.after or 0.0, SHORTEST_WAIT)
+                if error.code != "rate_limited" or waited > min(self._options.rate_limit_wait, _LONGEST_PAUSE):
+                    raise
+                pause = max(error.after or 0.0, SHORTEST_WAIT)
+            self._sleep(pause)
+        advice = "check url: is this the API, or a page for people?"
+        try:
+            told = parse_json(answer.body)
+        except SkipRecord as error:
+            raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
+        if not isinstance(told, dict):
+            raise GiveUp("the answer is none of GraphQL", code="not_graphql", where=where, advice=advice)
+        return answer, told
+
+    def _pause(self, seconds: float, where: str) -> None:
+        """Before a page that the budget does not allow yet."""
+        if seconds > min(self._options.rate_limit_wait, _LONGEST_PAUSE):
+            message = "what the source allows is used up"
+            raise RetryLater(message, after=seconds, code="rate_limited", where=where)
+        self._sleep(max(seconds, SHORTEST_WAIT))
+
+    def _typed(self, name: str, stream: StreamOptions) -> tuple[Column, ...]:
+        """Columns of a stream, of the API's own types; none where it does not tell them."""
+        if not self._options.introspect:
+            return ()
+        if name not in self._columns:
+            try:
+                self._columns[name] = tuple(self._introspected(stream))
+            except SourceError:
+                return ()  # many do not answer; that the records can be had is for others to find out
+        return self._columns[name]
+
+    def _introspected(self, stream: StreamOptions) -> Iterator[Column]:
+        _, told = self._send(_ROOT, {}, "introspection")
+        type_ = _at(told, "data.__schema.queryType.name")
+        at: AskedField | None = stream.asked.root
+        for part in stream.node_path.split("."):
+            at = at.selection.get(part) if at else None
+            found = self._fields(type_).get(at.name if at else "")
+            type_ = _innermost(found).get("name") if found else None
+        fields = self._fields(type_)
+        for alias, asked in stream.node.selection.items():
+            if asked.name in fields:
+                yield Column(escape(alias), *_kind(fields[asked.name]))
+
+    def _fields(self, type_: Any) -> dict[str, dict[str, Any]]:
+        """The fields of a type, by name: the type of each."""
+        if not isinstance(type_, str):
+            return {}
+        _, told = self._send(_TYPE, {"name": type_}, "introspection")
+        fields = _at(told, "data.__type.fields")
+        wanted = [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
+        return {str(one.get("name")): one["type"] for one in wanted if isinstance(one.get("type"), dict)}
+
+    def _stream(self, stream: str) -> StreamOptions:
+        known = self._options.streams
+        if stream in known:
+            return known[stream]
+        near = difflib.get_close_matches(stream, known, 1)
+        advice = f"did you mean '{near[0]}'?" if near else "the streams are " + ", ".join(sorted(known))
+        raise GiveUp(f"no stream is named '{stream}'", code="unknown_stream", advice=advice)
+
+    @property
+    def _client(self) -> HttpClient:
+        if self._open is None:
+            given = self._options
+            seconds = given.timeout
+            self._open = HttpClient(
+                given.url,
+                credentials=given.auth.credentials(given.headers),
+                allow_private=given.allow_private,
+                limits=Limits(min(10.0, seconds), min(30.0, seconds), seconds, given.max_body_bytes),
+            )
+        return self._open
+
+
+def _values(stream: StreamOptions, reading: Reading) -> dict[str, Any]:
+    """The variables of the next page. Those without a value are left out: the query's own defaults hold."""
+    values: dict[str, Any] = dict(stream.variables)
+    if stream.cursor_variable and reading.since is not None:
+        values[stream.cursor_variable] = less(reading.since, stream.lookback)
+    if reading.at is not None:
+        values[stream.after_variable] = reading.at
+    return values
+
+
+def _rejects(errors: Sequence[Any], where: str) -> list[Reject]:
+    told = errors_of(errors, where)
+    return [
+        Reject(f"{where}, error {number}", "graphql_error", reason, text(error).encode("utf-8", "backslashreplace"))
+        for number, (error, reason) in enumerate(zip(errors, told.reasons, strict=True), 1)
+    ]
+
+
+def _selected(node: AskedField, path: str) -> bool:
+    found: AskedField | None = node
+    for part in path.split("."):
+        found = found.selection.get(part) if found else None
+    return found is not None
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _innermost(type_: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A type without its lists and its `!`."""
+    while isinstance(type_.get("ofType"), dict):
+        type_ = type_["ofType"]
+    return type_
+
+
+def _kind(type_: Mapping[str, Any]) -> tuple[Kind, bool]:
+    """Kind of a column and whether it may be null."""
+    nullable = type_.get("kind") != "NON_NULL"
+    inner = type_ if nullable else type_.get("ofType") or {}
+    if inner.get("kind") in ("SCALAR", "ENUM"):
+        return _KINDS.get(str(inner.get("name")), "text"), nullable
+    return "json", nullable

@@ -1,0 +1,118 @@
+-- bee_figures --
+-- One row for each enabled bee: totals of its closed flights, and what its open ones have read and landed so far. When a
+-- flight closes, its sums move from the one to the other in one step, so that together they never go down.
+WITH flying AS MATERIALIZED (
+    SELECT f.bee, (f.state = 'running')::int AS running, b.rows, b.bytes, r.landed, r.unchanged, r.superseded, r.deleted,
+           r.quarantined
+      FROM hive.flight f
+      LEFT JOIN LATERAL (SELECT sum(rows) AS rows, sum(bytes) AS bytes
+                           FROM hive.batch WHERE day = f.day AND flight = f.id) b ON f.state = 'running'
+      LEFT JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
+                                sum(deleted) AS deleted, sum(quarantined) AS quarantined
+                           FROM hive.receipt WHERE day = f.day AND flight = f.id) r ON f.state = 'running'
+     WHERE f.state IN ('queued', 'running')
+), open AS (
+    SELECT bee, count(*) AS open, sum(running) AS running, sum(rows) AS rows, sum(bytes) AS bytes, sum(landed) AS landed,
+           sum(unchanged) AS unchanged, sum(superseded) AS superseded, sum(deleted) AS deleted,
+           sum(quarantined) AS quarantined
+      FROM flying GROUP BY bee
+), slots AS (
+    SELECT bee, sum(missed)::bigint AS missed, bool_or(enabled AND next_slot < clock_timestamp() - make_interval(secs => %(late)s)) AS late
+      FROM hive.schedule GROUP BY bee
+)
+SELECT b.name, replace(b.queue, 'bees.', '') AS bee_type, b.paused_at IS NOT NULL AS paused,
+       CASE WHEN b.retry_at > clock_timestamp() THEN extract(epoch FROM b.retry_at)::float8 END AS retry_at,
+       t.last_state, coalesce(s.late, false) AS late, coalesce(s.missed, 0) AS missed,
+       coalesce(o.open, 0) AS open, coalesce(o.running, 0)::bigint AS running,
+       coalesce(t.complete, 0) AS complete, coalesce(t.failed, 0) AS failed, coalesce(t.cancelled, 0) AS cancelled,
+       (coalesce(t.records_read, 0) + coalesce(o.rows, 0))::bigint AS read,
+       (coalesce(t.bytes_read, 0) + coalesce(o.bytes, 0))::bigint AS bytes,
+       (coalesce(t.records_landed, 0) + coalesce(o.landed, 0))::bigint AS landed,
+       (coalesce(t.records_unchanged, 0) + coalesce(o.unchanged, 0))::bigint AS unchanged,
+       (coalesce(t.records_superseded, 0) + coalesce(o.superseded, 0))::bigint AS superseded,
+       (coalesce(t.records_deleted, 0) + coalesce(o.deleted, 0))::bigint AS deleted,
+       (coalesce(t.records_quarantined, 0) + coalesce(o.quarantined, 0))::bigint AS quarantined,
+       coalesce(t.records_landed - t.organizations, 0) AS entities, coalesce(t.organizations, 0) AS organizations,
+       coalesce(t.retries, 0) AS retries, coalesce(t.seconds, 0) AS seconds, coalesce(t.durations, '{}') AS durations,
+       coalesce(t.last_seconds, 0) AS last_seconds, extract(epoch FROM t.success_at)::float8 AS success_at,
+       extract(epoch FROM clock_timestamp() - t.success_at)::float8 AS success_age
+  FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id LEFT JOIN open o ON o.bee = b.id LEFT JOIN slots s ON s.bee = b.id
+ WHERE b.enabled ORDER BY b.name;
+
+-- all_flights --
+-- Totals of all bees, of those that are gone too, and the jobs that wait and the bytes that open flights have read.
+SELECT coalesce(sum(complete), 0)::bigint AS complete, coalesce(sum(failed), 0)::bigint AS failed,
+       coalesce(sum(complete + failed + cancelled), 0)::bigint AS flights, coalesce(sum(seconds), 0)::float8 AS seconds,
+       ARRAY[sum(durations[1]), sum(durations[2]), sum(durations[3]), sum(durations[4]), sum(durations[5]),
+             sum(durations[6])]::bigint[] AS durations,
+       (coalesce(sum(bytes_read), 0) + (
+           SELECT coalesce(sum(b.bytes), 0)
+             FROM hive.flight f CROSS JOIN LATERAL (SELECT sum(bytes) AS bytes FROM hive.batch
+                                                     WHERE day = f.day AND flight = f.id) b
+            WHERE f.state = 'running'))::bigint AS bytes,
+       (SELECT count(*) FROM hive.flight WHERE state = 'queued') AS waiting,
+       (SELECT coalesce(sum(bytes), 0)::bigint FROM hive.batch WHERE state = 'sealed') AS pending
+  FROM hive.tally;
+
+-- faults_by_type --
+SELECT t.bee_type, f.code, sum(f.count)::bigint AS count
+  FROM hive.fault f JOIN hive.tally t ON t.bee = f.bee GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- taken_out_by_kind --
+SELECT kind, action, sum(count)::bigint AS count FROM hive.taken_out GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- queue_figures --
+-- Due is what a worker may claim now: reading waits while its source asked for patience.
+WITH waiting AS (
+    SELECT t.queue, t.state, t.available_at,
+           t.state = 'queued' AND t.available_at <= clock_timestamp()
+           AND (t.kind = 'process' OR b.retry_at IS NULL OR b.retry_at <= clock_timestamp()) AS due
+      FROM hive.task t LEFT JOIN hive.bee b ON b.id = t.bee WHERE t.state IN ('queued', 'running')
+)
+SELECT queue AS name, count(*) FILTER (WHERE due) AS due, count(*) FILTER (WHERE state = 'queued') AS waiting,
+       count(*) FILTER (WHERE state = 'running') AS running,
+       coalesce(extract(epoch FROM clock_timestamp() - min(available_at) FILTER (WHERE due)), 0)::float8 AS oldest
+  FROM waiting GROUP BY queue ORDER BY queue;
+
+-- worker_figures --
+-- Of each worker process, and what the newest tasks of the fleet say of it: how many ended in its hands, how many of them
+-- dead, and the last. A look at the newest ones only costs the same however many there are.
+WITH newest AS (
+    SELECT owner, state, finished_at, day, id FROM hive.task
+     WHERE day >= (clock_timestamp() AT TIME ZONE 'UTC')::date - 1 ORDER BY day DESC, id DESC LIMIT %(newest)s
+), done AS (
+    SELECT owner, count(*) AS ended, count(*) FILTER (WHERE state = 'dead') AS dead, max(finished_at) AS last_at,
+           (array_agg(to_char(day, 'YYYYMMDD') || '.' || id ORDER BY finished_at DESC))[1] AS last_task
+      FROM newest WHERE state IN ('done', 'dead') GROUP BY owner
+)
+SELECT w.id, w.host, w.pid, w.queues, w.started_at, w.beat_at, w.alive_until > clock_timestamp() AS alive,
+       extract(epoch FROM clock_timestamp() - w.beat_at)::float8 AS age, w.rss,
+       coalesce(d.ended, 0) AS ended, coalesce(d.dead, 0) AS dead, d.last_task, d.last_at
+  FROM hive.worker w LEFT JOIN done d ON d.owner = w.id
+ WHERE %(worker)s::text IS NULL OR w.id = %(worker)s ORDER BY w.id;
+
+-- on_disk --
+-- A flight closes without waiting for the disk, and a server that crashes may forget that. A counter that was told must
+-- not go down again: this commit waits for its own record, and so for all that were written before it.
+SELECT pg_logical_emit_message(true, 'hive.metrics', ''), set_config('synchronous_commit', 'on', true);
+
+-- connector_figures --
+-- As document 003 counts polls. `bee`: null for all. Like `bee_figures`, with what open flights have read and landed.
+SELECT b.name, b.enabled, b.paused_at IS NOT NULL AS paused, coalesce(b.retry_at > clock_timestamp(), false) AS patient,
+       p.at AS polled_at, t.success_at, extract(epoch FROM clock_timestamp() - t.success_at)::float8 AS success_age,
+       coalesce(t.complete, 0) AS complete, coalesce(t.failed, 0) AS failed, coalesce(t.cancelled, 0) AS cancelled,
+       coalesce(t.seconds, 0) AS seconds, t.last_state, b.last_error ->> 'code' AS code, b.last_error ->> 'advice' AS advice,
+       (coalesce(t.records_read, 0) + coalesce(o.rows, 0))::bigint AS read,
+       (coalesce(t.records_landed, 0) + coalesce(o.landed, 0))::bigint AS landed, n.slot AS next_slot,
+       coalesce(n.slot < clock_timestamp() - make_interval(secs => %(late)s), false) AS late
+  FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id
+  LEFT JOIN LATERAL (SELECT coalesce(started_at, created_at) AS at FROM hive.flight
+                      WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) p ON true
+  LEFT JOIN LATERAL (SELECT min(next_slot) AS slot FROM hive.schedule
+                      WHERE bee = b.id AND enabled AND b.enabled AND b.paused_at IS NULL) n ON true
+  LEFT JOIN LATERAL (
+      SELECT sum(r.rows) AS rows, sum(l.landed) AS landed FROM hive.flight f
+       CROSS JOIN LATERAL (SELECT sum(rows) AS rows FROM hive.batch WHERE day = f.day AND flight = f.id) r
+       CROSS JOIN LATERAL (SELECT sum(landed) AS landed FROM hive.receipt WHERE day = f.day AND flight = f.id) l
+       WHERE f.bee = b.id AND f.state IN ('queued', 'running')) o ON true
+ WHERE b.origin <> 'gone' AND (%(bee)s::text IS NULL OR b.name = %(bee)s) ORDER BY b.name;

@@ -1,0 +1,1 @@
+"""What the hive counts: in Prometheus' text format, and per connector as JSON. All of it is read from the ledger."""

@@ -1,0 +1,131 @@
+"""Polls of each connector, in the words and the spelling of document 003. A connector is a bee, a poll is a flight."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hive.config.model import UnknownBee
+from hive.ledger.db import Database
+from hive.metrics.figures import LATE, begin
+
+PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class ConnectorMetrics:
+    """Totals over all flights, open ones included where they have read something; times are in UTC."""
+
+    connectorName: str  # noqa: N815 - the spelling is the document's
+    lastPollTime: str | None  # noqa: N815
+    lastSuccessTime: str | None  # noqa: N815
+    totalPolls: int  # noqa: N815
+    successfulPolls: int  # noqa: N815
+    failedPolls: int  # noqa: N815
+    itemsFetched: int  # noqa: N815
+    itemsPublished: int  # noqa: N815
+    averageLatencyMs: int  # noqa: N815
+    """Of the flights that ended, from their start to their end."""
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ConnectorHealth:
+    """`state` is healthy, new (nothing has ended yet), paused, disabled, rate_limited, late or failing; the last two
+    are not healthy. `error` is the code of the last flight's error, `advice` what to do about it.
+    """
+
+    connectorName: str  # noqa: N815
+    healthy: bool
+    state: str
+    lastSuccessTime: str | None  # noqa: N815
+    secondsSinceSuccess: float | None  # noqa: N815
+    nextPollTime: str | None  # noqa: N815
+    error: str | None
+    advice: str | None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class MetricsCollector:
+    """Looks at the ledger each time it is asked."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def get_metrics(self, name: str) -> ConnectorMetrics:
+        """Raises UnknownBee."""
+        return _metrics(self._row(name))
+
+    def all_metrics(self) -> list[ConnectorMetrics]:
+        """Of every enabled bee, by name."""
+        return [_metrics(row) for row in self._rows(None) if row.enabled]
+
+    def is_healthy(self, name: str, within: float = 300.0) -> bool:
+        """Whether its last complete flight ended less than so many seconds ago. Raises UnknownBee."""
+        age = self._row(name).success_age
+        return age is not None and age <= within
+
+    def health(self) -> list[ConnectorHealth]:
+        """Of every enabled bee, by name, judged by its own schedule."""
+        return [_health(row) for row in self._rows(None) if row.enabled]
+
+    def _row(self, name: str) -> Any:
+        for row in self._rows(name):
+            return row
+        raise UnknownBee(f"no bee is named {name!r}: `hive bees` lists those that there are")
+
+    def _rows(self, bee: str | None) -> list[Any]:
+        with self._db.transaction() as tx:
+            begin(tx, PATIENCE)
+            return tx.run("connector_figures", bee=bee, late=LATE).fetchall()
+
+
+def _metrics(row: Any) -> ConnectorMetrics:
+    ended = row.complete + row.failed + row.cancelled
+    return ConnectorMetrics(
+        connectorName=row.name,
+        lastPollTime=_instant(row.polled_at),
+        lastSuccessTime=_instant(row.success_at),
+        totalPolls=ended,
+        successfulPolls=row.complete,
+        failedPolls=row.failed,
+        itemsFetched=row.read,
+        itemsPublished=row.landed,
+        averageLatencyMs=round(1000 * row.seconds / ended) if ended else 0,
+    )
+
+
+def _health(row: Any) -> ConnectorHealth:
+    state = _state(row)
+    failed = row.last_state == "failed"
+    return ConnectorHealth(
+        connectorName=row.name,
+        healthy=state not in ("late", "failing"),
+        state=state,
+        lastSuccessTime=_instant(row.success_at),
+        secondsSinceSuccess=row.success_age,
+        nextPollTime=_instant(row.next_slot),
+        error=row.code if failed else None,
+        advice=row.advice if failed else None,
+    )
+
+
+def _state(row: Any) -> str:
+    holds = {
+        "disabled": not row.enabled,
+        "paused": row.paused,
+        "rate_limited": row.patient,
+        "late": row.late,
+        "failing": row.last_state == "failed",
+        "new": row.last_state is None,
+    }
+    return next((state for state, there in holds.items() if there), "healthy")
+
+
+def _instant(at: dt.datetime | None) -> str | None:
+    return None if at is None else at.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,100 @@
+"""`/metrics`: what the ledger holds, how long it and the broker take to answer, and how long all of this took."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from hive.ledger.db import UNREACHABLE, Database
+from hive.metrics import families
+from hive.metrics.figures import figures
+from hive.metrics.text import family, labels, single
+from hive.settings import NotRunning, Settings
+
+if TYPE_CHECKING:
+    import redis
+
+FRESH = 1.0
+"""Seconds for which one answer serves all: the page is open, and whoever asks often must cost little."""
+PATIENCE = 10.0
+"""Seconds for one question to the ledger; Prometheus itself waits for 10 s as it is set up."""
+_BROKER_PATIENCE = 1.0
+
+
+class Scraper:
+    """Answers scrapes of one ledger and one broker, in any thread: one of them asks, the others wait for it."""
+
+    def __init__(self, settings: Settings, db: Database, *, fresh: float = FRESH) -> None:
+        self._settings = settings
+        self._db = db
+        self._fresh = fresh
+        self._one = threading.Lock()
+        self._last = ""
+        self._ends = float("-inf")
+        self._broker: redis.Redis | None = None
+
+    def text(self) -> str:
+        """Never raises where a server is away: then `hive_ledger_up` or `hive_broker_up` is 0."""
+        with self._one:
+            if time.monotonic() > self._ends:
+                self._last = self._scraped()
+                self._ends = time.monotonic() + self._fresh
+            return self._last
+
+    def _scraped(self) -> str:
+        began = time.perf_counter()
+        ledger, found = self._ledger(), ""
+        if ledger is not None:
+            try:
+                found = families.text(figures(self._db, patience=PATIENCE))
+            except (*UNREACHABLE, psycopg.Error):
+                ledger = None
+        broker = self._latency_of_broker()
+        version = labels(version=importlib.metadata.version("worker-bees"))
+        ends = [
+            family("hive_info", "gauge", "The version that answers.", [(version, 1)]),
+            single("hive_ledger_up", "gauge", "Whether the ledger answers all questions.", int(ledger is not None)),
+            single("hive_ledger_latency_seconds", "gauge", "The smallest question to the ledger.", ledger),
+            single("hive_broker_up", "gauge", "Whether the broker answers.", int(broker is not None)),
+            single("hive_broker_latency_seconds", "gauge", "A ping to the broker.", broker),
+            single("hive_scrape_seconds", "gauge", "How long this page took.", time.perf_counter() - began),
+        ]
+        return found + "".join(ends)
+
+    def _ledger(self) -> float | None:
+        """Seconds of a round trip; None where nobody answers."""
+        try:
+            with self._db.single() as tx:
+                began = time.perf_counter()
+                tx.psycopg.execute("SELECT 1")
+                return time.perf_counter() - began
+        except UNREACHABLE:
+            return None
+
+    def _latency_of_broker(self) -> float | None:
+        """As for the ledger. A connection of its own, without patience: Celery's would try for long."""
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        try:
+            if self._broker is None:
+                patience = {"socket_connect_timeout": _BROKER_PATIENCE, "socket_timeout": _BROKER_PATIENCE}
+                self._broker = redis.Redis.from_url(self._settings.redis(), retry=Retry(NoBackoff(), 0), **patience)
+                self._broker.ping()
+            began = time.perf_counter()
+            self._broker.ping()
+            return time.perf_counter() - began
+        except (redis.RedisError, OSError, NotRunning):
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """The broker's address may be another one the next time: a hive that comes up again has a new port."""
+        if self._broker is not None:
+            self._broker.close()
+        self._broker = None
