@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from celery import Celery, signals
 from kombu import Queue
 from kombu.transport import redis
@@ -21,6 +22,8 @@ from hive.settings import NotRunning, export_flower_options, settings
 QUEUES = ("bees.database", "bees.file", "bees.api", "bees.stream", "bees.directory", "nectar", "nectar.embed")
 HARD_LIMIT = 3600
 
+log = structlog.get_logger()
+
 _TASKS = {"plan": "bees.collect", "collect": "bees.collect", "process": "nectar.process"}
 
 
@@ -29,13 +32,33 @@ class _QoS(redis.QoS):
 
     A task that ends after its connection was closed is acknowledged on a channel without a client, for which kombu
     raises AttributeError, and the worker ends. As a lost connection it is only noted: the message comes again, and the
-    ledger knows that its work is done.
+    ledger knows that its work is done. The same where a broker is lost twice at once: the channel gives its messages
+    back as it closes, and has nobody to give them to.
     """
 
     def ack(self, delivery_tag: str) -> None:
-        if getattr(self.channel.connection, "client", None) is None:
-            raise ConnectionResetError("the connection that brought this message is gone")
+        self._require_client()
         super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        self._require_client()
+        super().reject(delivery_tag, requeue=requeue)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        if client is None and self._client_is_gone():
+            self._delivered.clear()
+            return
+        try:
+            super().restore_unacked(client)
+        except self.channel.connection_errors:
+            self._delivered.clear()
+
+    def _client_is_gone(self) -> bool:
+        return getattr(self.channel.connection, "client", None) is None
+
+    def _require_client(self) -> None:
+        if self._client_is_gone():
+            raise ConnectionResetError("the connection that brought this message is gone")
 
 
 redis.Channel.QoS = _QoS
@@ -79,10 +102,10 @@ app.conf.update(
         "visibility_timeout": HARD_LIMIT + 600,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
-        "socket_timeout": 10,
+        "socket_timeout": 5,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
-        "health_check_interval": 10,
+        "health_check_interval": 4,  # a broker that vanished without a word is noticed after some ten seconds
     },
     beat_scheduler="hive.beat:HiveScheduler",
     beat_max_loop_interval=1,
@@ -103,7 +126,8 @@ def send(hints: Sequence[Hint]) -> None:
                 retry=False,
                 ignore_result=True,
             )
-        except (OSError, app.connection_for_write().connection_errors):  # the broker is away for the other hints too
+        except Exception as error:  # noqa: BLE001 - away, full or half dead: it is so for the other hints too
+            log.warning("hint.unsent", kind=type(error).__name__)
             return
 
 

@@ -14,9 +14,10 @@ from psycopg.rows import dict_row
 from pydantic import ValidationError
 
 from bees.core.bee import WorkerBee
+from bees.core.inbox import InboxBee
 from hive import status, versions
 from hive.config.load import configured, from_mapping, tells_of_bees
-from hive.config.model import BeeConfig, UnknownBee
+from hive.config.model import BeeConfig, GroundedBee, RemovedBee, UnknownBee
 from hive.config.problems import ConfigProblems, Problem, did_you_mean
 from hive.flight.bees import make_bee
 from hive.flight.cancel import Stopped, stop
@@ -28,11 +29,12 @@ from hive.settings import Settings, environment
 from hive.versions import Change, Version
 from nectar.errors import BadProfile
 from nectar.scrub import DataScrubber
-from nectar.scrub.profile.profiles import bases
+from nectar.scrub.profile.profiles import bases, meant
 
 if TYPE_CHECKING:
     from hive.balance import LoadReport
     from hive.flight.again import Again
+    from hive.health import HealthStatus
     from hive.slots import Slots
 
 _FLIGHT = """
@@ -64,7 +66,7 @@ SELECT DISTINCT config -> 'scrubbing' -> 'profiles' AS profiles FROM hive.bee
  WHERE tenant = %s AND jsonb_exists(config -> 'scrubbing' -> 'profiles', %s)
 """
 _BEE = """
-SELECT b.id, b.name, b.tenant, b.queue, b.config_version,
+SELECT b.id, b.name, b.tenant, b.queue, b.config_version, b.origin,
        coalesce(b.config -> 'honey_jar' ->> 'name', b.config ->> 'honey_jar', b.name) AS jar
   FROM hive.bee b
 """
@@ -116,7 +118,8 @@ class FlightResult:
 
     def json(self) -> dict[str, Any]:
         """As `hive flight ID --json` prints it."""
-        told = {k: v for k, v in self.__dict__.items() if k not in ("mode", "slot_key", "scrubbed")}
+        told = {k: v for k, v in self.__dict__.items() if k not in ("slot_key", "scrubbed")}
+        told["slot"] = self.slot_key
         told["warning"] = self.warning
         if self.scrubbed is not None:
             told["scrubbed"] = [dict(line) for line in self.scrubbed]
@@ -225,7 +228,10 @@ class HiveManager:
     def fly(
         self, bee: str, *, mode: str = "continuous", full_refresh: bool = False, request: str | None = None
     ) -> Flight:
-        """Start an ad-hoc flight and return at once. Raises UnknownBee. The same `request` gives the same flight."""
+        """Start an ad-hoc flight and return at once, also of a bee that is disabled.
+
+        The same `request` gives the same flight. Raises UnknownBee: RemovedBee and GroundedBee say why it cannot fly.
+        """
         if mode not in ("continuous", "snapshot"):
             raise ValueError(f"mode is {mode!r}; expected continuous or snapshot")
         flight = fly_now(self._rt, self._bee(bee), mode=mode, full_refresh=full_refresh, request=request)
@@ -243,20 +249,21 @@ class HiveManager:
         return FlightResult(**rows[0], scrubbed=self._rows(_SCRUBBED, [wanted]))
 
     def flights(self, bee: str | None = None, limit: int = 20) -> list[FlightResult]:
-        """The newest flights, of one bee or of all."""
+        """The newest flights, of one bee or of all; those of a removed bee, too. Raises UnknownBee."""
         if bee is not None:
-            self._bee(bee)
+            self._bee(bee, removed=True)
         where = " WHERE b.name = %s" if bee else ""
         rows = self._rows(_FLIGHT + where + " ORDER BY f.created_at DESC LIMIT %s", [*([bee] if bee else []), limit])
         return [FlightResult(**row) for row in rows]
 
-    def bees(self) -> list[dict[str, Any]]:
-        """Every bee with its last flight and its next slot.
+    def bees(self, *, removed: bool = False) -> list[dict[str, Any]]:
+        """Every bee with its last flight and its next slot; with `removed` also those that nothing names any more.
 
         `cannot_fly` says why, also of bees that the configuration names and the hive has left out (`queue` is None).
         """
         found = self._rows(
-            "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.retry_at, b.paused_at, b.last_error,"
+            "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.origin = 'gone' AS removed, b.retry_at,"
+            " b.paused_at, b.last_error,"
             " (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL)"
             " AS next_slot,"
             " (SELECT coalesce(sum(missed), 0)::int FROM hive.schedule s WHERE s.bee = b.id) AS missed,"
@@ -267,13 +274,17 @@ class HiveManager:
         )
         with self._rt.db.single() as tx:
             grounded = versions.grounded_bees(tx)
-        return status.with_grounded(found, grounded)
+        rows = status.with_grounded(found, grounded)
+        return [row for row in rows if removed or not row["removed"]]
 
     def open_bee(self, name: str) -> WorkerBee:
         """The live bee with its secrets, for a look at its source; the caller closes it. Raises UnknownBee, GiveUp."""
         bee = self._bee(name)
         about = self._rows("SELECT connector, config FROM hive.bee WHERE id = %s", [bee.id])[0]
-        return make_bee(name, about["connector"], about["config"], self._rt.vault(bee.tenant).text)
+        made = make_bee(name, about["connector"], about["config"], self._rt.vault(bee.tenant).text)
+        if isinstance(made, InboxBee):
+            made.inbox = self._rt.inbox(bee.id)
+        return made
 
     def block(self, name: str) -> dict[str, Any]:
         """A bee's native block, as the hive has it: secrets are references. Raises UnknownBee."""
@@ -309,7 +320,8 @@ class HiveManager:
     def register_worker(self, worker_type: str, config: Mapping[str, Any]) -> str:
         """Add or change a bee; gives its id, which is its name (`name` or `id` in `config`, else one is made).
 
-        `config` is the bee's block of the native form, or just the connector's options. Raises ConfigProblems.
+        `config` is the bee's block of the native form, or just the connector's options. Types and blocks of other
+        systems' files are taken too, such as `api_worker` with `config` and `processing`. Raises ConfigProblems.
         """
         if not isinstance(worker_type, str) or not isinstance(config, Mapping):
             what, wanted = "config", "a map of the connector's options, such as {'path': '/data'}"
@@ -327,7 +339,7 @@ class HiveManager:
 
         A flight that is under way ends with its next batch. Raises UnknownBee, or ConfigProblems for a bee of a file.
         """
-        self._bee(worker_id)
+        self._bee(worker_id, removed=True)
         return versions.unregister(self._rt, worker_id)
 
     def create_from_comb(
@@ -394,7 +406,7 @@ class HiveManager:
         """What flies next and what was left out, of one bee or of all. Raises UnknownBee."""
         from hive.slots import look
 
-        return look(self._rt, None if bee is None else self._bee(bee).id, most)
+        return look(self._rt, None if bee is None else self._bee(bee, removed=True).id, most)
 
     def backfill(
         self, bee: str, since: dt.datetime, until: dt.datetime, *, schedule: str | None = None, most: int = 1000
@@ -409,6 +421,12 @@ class HiveManager:
     def monitor_workers(self) -> list[WorkerStatus]:
         """Every worker process that was heard of in the last minutes."""
         return [WorkerStatus(worker_id=row.pop("id"), **row) for row in status.workers(self._rt.db)]
+
+    def check_worker_health(self, worker_id: str) -> HealthStatus:
+        """Heartbeat, connection, resources and error rate of a worker process. Raises UnknownWorker."""
+        from hive.health import WorkerHealthMonitor, answering
+
+        return WorkerHealthMonitor(self._rt.db, answering).check_worker_health(worker_id)
 
     def distribute_load(self) -> int:
         """Move waiting work to workers that are alive; gives how many tasks they were told of. See `balance.move`."""
@@ -440,26 +458,29 @@ class HiveManager:
 
     def scrubber(
         self,
-        profile: str | None,
+        profile: str | Mapping[str, Any] | None,
         custom_rules: Sequence[Mapping[str, Any]] = (),
         tenant: str = "default",
         profiles: Mapping[str, Any] | None = None,
     ) -> DataScrubber:
         """A scrubber with the hive's pseudonym keys: its tokens join those in the jars.
 
-        `profile` is built in, one of `profiles` (definitions by name), or one that a bee of the tenant scrubs by.
-        Raises BadProfile.
+        `profile` is built in, one of `profiles` (definitions by name), or one that a bee of the tenant scrubs by; or
+        all of a configuration, as `DataScrubber` takes it. Raises BadProfile.
         """
-        own = dict(profiles or {})
-        if profile not in own:
-            own |= self._own_profiles(profile, tenant)
-        given = {"profile": profile, "profiles": own, "custom_rules": list(custom_rules)}
-        return DataScrubber(given, keys=self._rt.keyring(tenant))
+        given: dict[str, Any] = dict(profile) if isinstance(profile, Mapping) else {"profile": profile}
+        named = given.get("profile_id", given.get("profile"))
+        own = {**(given.get("profiles") or {}), **(profiles or {})}
+        if isinstance(named, str) and named not in own:
+            own |= self._own_profiles(named, tenant)
+        rules = [*(given.get("custom_rules") or ()), *custom_rules]
+        return DataScrubber({**given, "profiles": own, "custom_rules": rules}, keys=self._rt.keyring(tenant))
 
     def _own_profiles(self, wanted: str | None, tenant: str) -> dict[str, Any]:
         """The definitions that bees of the tenant brought along for the profile that is wanted."""
         found: list[dict[str, Any]] = []
-        for row in self._rows(_OWN_PROFILES, [tenant, wanted]):
+        rows = self._rows(_OWN_PROFILES, [tenant, wanted])
+        for row in rows or self._rows(_OWN_PROFILES, [tenant, meant(str(wanted), {})]):
             needed = {name: row["profiles"][name] for name in bases(str(wanted), row["profiles"])}
             if needed not in found:
                 found.append(needed)
@@ -476,12 +497,20 @@ class HiveManager:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _bee(self, name: str) -> Bee:
+    def _bee(self, name: str, *, removed: bool = False) -> Bee:
+        """The bee of this name; also one that nothing names any more, if it may be `removed`. Raises UnknownBee."""
         rows = self._rows(_BEE + " WHERE b.name = %s", [name])
-        if not rows:
-            names = [r["name"] for r in self._rows("SELECT name FROM hive.bee", [])]
-            raise UnknownBee(f"no bee is named {name!r}{did_you_mean(name, names)}")
-        return Bee(**rows[0])
+        origin = rows[0].pop("origin") if rows else versions.GONE
+        if origin != versions.GONE or (rows and removed):
+            return Bee(**rows[0])
+        with self._rt.db.single() as tx:
+            grounded = versions.grounded_bees(tx)
+        if name in grounded:
+            raise GroundedBee(name, grounded[name]["reasons"])
+        if rows:
+            raise RemovedBee(name)
+        names = [r["name"] for r in self._rows("SELECT name FROM hive.bee WHERE origin <> 'gone'", [])]
+        raise UnknownBee(f"no bee is named {name!r}{did_you_mean(name, [*names, *grounded])}")
 
     def _rows(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         with self._rt.db.single() as tx:

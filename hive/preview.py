@@ -19,6 +19,7 @@ from nectar.scrub.scrubber import DataScrubber, Scrubbed
 
 if TYPE_CHECKING:
     from bees.core.bee import WorkerBee
+    from nectar.deadline import Deadline
     from nectar.keys import PseudonymKeys
     from nectar.pollen import Stream
     from nectar.transform import Transform
@@ -147,8 +148,8 @@ class _Watched:
         self.given = pa.table({})
         self.gave: Scrubbed
 
-    def scrub(self, table: pa.Table) -> Scrubbed:
-        self.given, self.gave = table, self._scrubber.scrub(table)
+    def scrub(self, table: pa.Table, deadline: Deadline | None = None) -> Scrubbed:
+        self.given, self.gave = table, self._scrubber.scrub(table, deadline)
         return self.gave
 
 
@@ -244,7 +245,7 @@ def _lines(stream: str, name: str, at: _Field, asked: _Asked) -> Iterator[Line]:
             stream, name, kind, max(len(there), len(found)), len(found), at.counts[kind],
             asked.action_of(name, kind) or "rule", at.shown.get(kind, ""), _uneven(name, kind, at, there, found),
         )  # fmt: skip
-    for kind in sorted(at.unasked):
+    for kind in () if asked.has_rule(name) else sorted(at.unasked):
         found = at.unasked[kind]
         if len(found) >= max(1, _SHARE * len(there)):
             hint = f"lands as it is: {asked} for {kind}"

@@ -192,7 +192,9 @@ def _plan(plan: _Plan, row: Any, under_way: Counter[tuple[int, str]]) -> None:
     slots, missed = slots_to_fly(schedule, row.next_slot, row.now)
     dark = blacked_out(schedule, row.settled or row.next_slot, row.now, TOLD)
     following = next_slot(schedule, row.now)
-    plan.skip(bee, schedule, missed, "catch_up")
+    before = [slot for slot in missed if row.settled is not None and slot <= row.settled]
+    plan.skip(bee, schedule, before, "paused")  # `resume` had chosen it, and then a later one came due, too
+    plan.skip(bee, schedule, missed[len(before) :], "catch_up")
     plan.skip(bee, schedule, dark, "blackout")
     for slot in slots:
         mode = (bee.id, schedule.mode)
@@ -342,16 +344,17 @@ def backfill(
         if until > clock.now:
             raise ValueError(f"the range ends at {until.isoformat()}, and that is still to come: the slots will fly")
         slots = _slots_between(_schedules(tx, bee, schedule), since, until, most)
-        keys = [(one, slot_key(one, slot)) for slot, one in slots]
+        keys = [(slot, one, slot_key(one, slot)) for slot, one in slots]
         # What was left out is open again; what a flight has stays taken.
         tx.psycopg.execute(
             "DELETE FROM hive.slot WHERE bee = %s AND slot_key = ANY (%s) AND flight IS NULL",
-            [bee.id, [key for _, key in keys]],
+            [bee.id, [key for _, _, key in keys]],
         )
-        for snapshot, part in itertools.groupby(keys, key=lambda pair: pair[0].mode == "snapshot"):
-            names = [key for _, key in part]
+        for snapshot, group in itertools.groupby(keys, key=lambda one: one[1].mode == "snapshot"):
+            part = list(group)
+            names = [key for _, _, key in part]
             if snapshot:
-                done = [create_flight(tx, rt, bee, name, mode="snapshot") for name in names]
+                done = [create_flight(tx, rt, bee, name, mode="snapshot", at=slot) for slot, _, name in part]
             else:
                 done = create_flights(tx, rt, [Wanted(bee, name) for name in names])
             for name, one in zip(names, done, strict=True):

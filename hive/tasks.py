@@ -15,7 +15,7 @@ from celery import signals
 from hive import worker
 from hive.celery import app, send
 from hive.errors import trail
-from hive.flight.warm import warm_up
+from hive.flight.warm import share, warm_up
 from hive.flight.work import work
 from hive.ledger.db import UNREACHABLE
 from hive.ledger.hints import parse_ref
@@ -70,6 +70,7 @@ def _parent_is_set_up(instance: Any = None, **_: Any) -> None:
             worker.check(settings())
     except (NotRunning, MissingHiveKey, KeyFileRefused, NewerSchema, Unsealable) as error:
         raise SystemExit(f"worker: {error}") from None
+    share(_queues)
 
 
 @signals.worker_ready.connect

@@ -10,6 +10,9 @@ A version is a row of `config_version` that is never changed:
     source   the files, or the version that was taken back
     grounded bees that the files name and that cannot fly, with their connector and the reasons
 
+A bee's row has the origin file or registered, and `gone` once its file names it no more or somebody unregistered it:
+it flies no more, its name is free, and what it landed stays.
+
 A bee's `config_version` is the version that holds its block, and so is a flight's: a flight that runs keeps the block
 it began with. Its credentials and what it must scrub are taken from the newest (`pinned_config`).
 """
@@ -51,6 +54,8 @@ log = structlog.get_logger()
 _LOCK = 7_245_800_000_000
 """The advisory lock of every change of the configuration: of two the later one holds as a whole."""
 
+ENVIRONMENT = "the environment"
+"""The source of a configuration that no file tells of."""
 _MOST_TOLD = 20
 _FORGET_REFUSED = "DELETE FROM hive.event WHERE kind = 'config_refused'"
 _NOTE_REFUSED = """
@@ -58,10 +63,12 @@ INSERT INTO hive.event (day, kind, body, handled_at)
 VALUES ((clock_timestamp() AT TIME ZONE 'UTC')::date, 'config_refused', %s, clock_timestamp())
 """
 _REFUSED = "SELECT created_at, body FROM hive.event WHERE kind = 'config_refused' ORDER BY id DESC LIMIT 1"
-_GROUNDED = "SELECT body -> 'grounded' FROM hive.config_version WHERE body ? 'bees' ORDER BY id DESC LIMIT 1"
+_FLEET = (
+    "SELECT body -> 'grounded', body ->> 'source' FROM hive.config_version WHERE body ? 'bees' ORDER BY id DESC LIMIT 1"
+)
 
 _DIFF = ("added", "removed", "changed", "full_read")
-_BEES = "SELECT id, name, config, config_version, origin, enabled FROM hive.bee"
+_FLOWN = "SELECT name, config, config_version FROM hive.bee WHERE origin = 'file'"
 
 _UPSERT = """
 INSERT INTO hive.bee (name, tenant, connector, queue, config, config_version, origin, enabled, source)
@@ -76,8 +83,10 @@ ON CONFLICT (name) DO UPDATE
 RETURNING id, name
 """
 
-_DISABLE = """
-WITH gone AS (UPDATE hive.bee SET enabled = false, updated_at = clock_timestamp() WHERE name = ANY (%s) RETURNING id),
+GONE = "gone"
+_REMOVE = """
+WITH gone AS (UPDATE hive.bee SET enabled = false, origin = 'gone', updated_at = clock_timestamp()
+               WHERE name = ANY (%s) RETURNING id),
      deaf AS (DELETE FROM hive.listener WHERE bee IN (SELECT id FROM gone))
 DELETE FROM hive.schedule WHERE bee IN (SELECT id FROM gone)
 """
@@ -140,7 +149,7 @@ def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True, no
     """
     environ = environment()
     vault = rt.vault().text if secrets else None
-    source = str(path) if isinstance(path, Path) else ", ".join(map(str, path)) or "the environment"
+    source = str(path) if isinstance(path, Path) else ", ".join(map(str, path)) or ENVIRONMENT
     try:
         whole = load(path, environ=environ, vault=vault, variables=environ if tells_of_bees(environ) else None)
         fleet = _flying(whole)
@@ -178,8 +187,13 @@ def refused(tx: Transaction) -> dict[str, Any] | None:
 
 def grounded_bees(tx: Transaction) -> dict[str, dict[str, Any]]:
     """Bees of the configuration that cannot fly: name -> {connector, enabled, reasons}."""
-    row = tx.psycopg.execute(_GROUNDED).fetchone()
-    return dict(row[0]) if row is not None and row[0] else {}
+    return grounded_bees_of(tx)[0]
+
+
+def grounded_bees_of(tx: Transaction) -> tuple[dict[str, dict[str, Any]], str]:
+    """The same, and the files or the version that the configuration came from."""
+    row = tx.psycopg.execute(_FLEET).fetchone()
+    return (dict(row[0] or {}), str(row[1])) if row is not None else ({}, "")
 
 
 def _grounded(fleet: FleetConfig) -> dict[str, dict[str, Any]]:
@@ -211,12 +225,13 @@ def register(rt: Runtime, name: str, config: BeeConfig, secrets: Mapping[str, st
         _lock(tx)
         _refuse_of_file(tx, name)
         row = tx.psycopg.execute(
-            "SELECT config = %s AND origin = 'registered' FROM hive.bee WHERE name = %s", [Jsonb(blocks[name]), name]
+            "SELECT config = %s AND origin = 'registered', origin FROM hive.bee WHERE name = %s",
+            [Jsonb(blocks[name]), name],
         ).fetchone()
         rotated = _rotated(rt, fleet, needed)
         if row is not None and row[0] and not rotated:
             return None
-        diff = {"added" if row is None else "changed": [name]}
+        diff = {"added" if row is None or row[1] == GONE else "changed": [name]}
         version = _write_version(tx, {"origin": "registered", "source": "", "diff": diff, "blocks": blocks})
         _write_bees(tx, {name: config}, blocks, version, origin="registered")
         _keep_secrets(rt, fleet, rotated)
@@ -234,9 +249,7 @@ def unregister(rt: Runtime, name: str) -> bool:
         if not _of_origin(tx, [name], "registered"):
             return False
         _write_version(tx, {"origin": "registered", "source": "", "diff": {"removed": [name]}, "blocks": {}})
-        tx.psycopg.execute(_DISABLE, [[name]])
-        # From now on it is what a bee is that its file names no more, also where its block says enabled: false.
-        tx.psycopg.execute("UPDATE hive.bee SET origin = 'file', config = config - 'enabled' WHERE name = %s", [name])
+        tx.psycopg.execute(_REMOVE, [[name]])
         return True
 
 
@@ -359,17 +372,15 @@ def _activate(
     grounded: Mapping[str, dict[str, Any]] | None = None,
 ) -> Change:
     """Compare with what flies, and write what differs. `grounded`: bees that are named and cannot fly."""
-    rows: list[Any] = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_BEES).fetchall()
-    there = {row.name: row for row in rows}
-    flown = {name: row for name, row in there.items() if row.origin == "file"}
-    active = {name: row for name, row in flown.items() if not _is_gone(row)}
+    rows: list[Any] = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_FLOWN).fetchall()
+    active = {row.name: row for row in rows}
     added = [name for name in blocks if name not in active]
     rotated = _rotated(rt, fleet, secrets)
     changed = [n for n, block in blocks.items() if n in active and (active[n].config != block or n in rotated)]
     removed = [name for name in active if name not in blocks]
     if not (added or changed or removed or (grounded is not None and grounded != grounded_bees(tx))):
         return Change(None, tuple(blocks))
-    full = [name for name in changed if _reads_anew(rt, name, flown[name].config, blocks[name])]
+    full = [name for name in changed if _reads_anew(rt, name, active[name].config, blocks[name])]
     touched = dict.fromkeys([*added, *changed])
     diff = dict(zip(_DIFF, (added, removed, changed, full), strict=True))
     body = {
@@ -377,20 +388,15 @@ def _activate(
         "source": source,
         "diff": diff,
         "blocks": {name: blocks[name] for name in touched},
-        "bees": {name: flown[name].config_version for name in blocks if name not in touched},
+        "bees": {name: active[name].config_version for name in blocks if name not in touched},
         **({"grounded": grounded} if grounded else {}),
     }
     version = _write_version(tx, body)
     _write_bees(tx, {name: fleet.bees[name] for name in touched}, blocks, version, origin="file")
-    tx.psycopg.execute(_DISABLE, [removed])
+    tx.psycopg.execute(_REMOVE, [removed])
     _keep_secrets(rt, fleet, rotated)  # last: what is refused has changed nothing
     told = {key: tuple(names) for key, names in diff.items()}
     return Change(version, tuple(blocks), **told)
-
-
-def _is_gone(row: Any) -> bool:
-    """Whether a bee was taken out of its file, and not only told not to fly."""
-    return not row.enabled and row.config.get("enabled", True)
 
 
 def _write_version(tx: Transaction, body: Mapping[str, Any]) -> int:
@@ -506,9 +512,6 @@ def _refuse_of_file(tx: Transaction, name: str) -> None:
 
 def _of_origin(tx: Transaction, names: Sequence[str], origin: str) -> list[str]:
     found = tx.psycopg.execute(
-        "SELECT name FROM hive.bee WHERE origin = %s AND name = ANY (%s)"
-        " AND (origin = 'registered' OR enabled OR NOT coalesce((config ->> 'enabled')::bool, true))"
-        " ORDER BY name",
-        [origin, list(names)],
+        "SELECT name FROM hive.bee WHERE origin = %s AND name = ANY (%s) ORDER BY name", [origin, list(names)]
     ).fetchall()
     return [name for (name,) in found]

@@ -1,18 +1,20 @@
-"""What files refer to and do not hold, checked against the hive that runs: secrets of the vault, and other bees.
+"""Files checked against the hive that runs: secrets of its vault, bees that were registered there, names and triggers.
 
-Names only: no secret is opened, no key is needed, and nothing is changed by looking.
+No secret is opened, no key is needed, and nothing is changed by looking.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hive.config.problems import Problem, closest, did_you_mean
 from hive.config.references import BadReference, MissingReference, references, resolve, strings
+from hive.config.triggers import cycles, edges, endless, jar_name
 from hive.settings import NotRunning, Settings, environment
 
 if TYPE_CHECKING:
@@ -28,23 +30,28 @@ PATIENCE = 2
 
 @dataclass(frozen=True)
 class There:
-    """What a hive has: tenant -> paths of its vault, and bee -> `file` or `registered`."""
+    """What a hive has: tenant -> paths of its vault, bee -> `file`, `registered` or `gone`, registered bee -> block."""
 
     paths: Mapping[str, frozenset[str]]
     bees: Mapping[str, str]
+    registered: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def check_against(found: Examined) -> None:
-    """Add problems and warnings to `found`. A hive is only asked where a file refers to what it does not hold."""
-    flying = {name: bee for name, bee in found.fleet.flying().bees.items() if bee.enabled}
+    """Add problems and warnings to `found`: what a reload of the hive that runs would refuse."""
+    named = found.fleet.flying().bees
+    flying = {name: bee for name, bee in named.items() if bee.enabled}
     secrets = {name: list(_secrets(bee)) for name, bee in flying.items()}
     others = [(name, other) for name, bee in flying.items() for other in _after(bee) if other not in found.fleet.bees]
-    if not others and not any(secrets.values()):
-        return
     there = ask()
+    _warn_of_jars(found, flying, there)
     if there is None:
         _doubt(found, secrets, others)
         return
+    for name in sorted(named.keys() & there.registered.keys()):
+        message = "a bee of this name was registered from Python"
+        found.problems.append(_problem(found, name, (), message, expected="another name"))
+    _refuse_endless(found, flying, there)
     for name, held in secrets.items():
         known = there.paths.get(flying[name].tenant, frozenset())
         for place, text, _ in held:
@@ -59,6 +66,43 @@ def check_against(found: Examined) -> None:
         elif origin != "registered":
             message = f"no bee of the configuration is named {other!r} (the hive has one of another configuration)"
             found.warnings.append(_problem(found, name, ("after",), message))
+
+
+def _refuse_endless(found: Examined, flying: Mapping[str, BeeConfig], there: There) -> None:
+    """Ways from a bee of the files over a registered one and back."""
+    from pydantic import ValidationError
+
+    from hive.config.model import BeeConfig
+
+    registered = {}
+    for name, block in there.registered.items():
+        with contextlib.suppress(ValidationError):  # written for another release, and no matter of these files
+            if name not in flying and (bee := BeeConfig.model_validate(block)).enabled:
+                registered[name] = bee
+    if not any(bee.after or bee.on for bee in registered.values()):
+        return
+    for way in cycles(edges({**flying, **registered})):
+        mine = [name for name in way if name in flying]
+        if mine and any(name in registered for name in way):
+            told = endless(way)
+            found.problems.append(_problem(found, mine[0], (told.field,), told.message))
+
+
+def _warn_of_jars(found: Examined, flying: Mapping[str, BeeConfig], there: There | None) -> None:
+    """Of jars that a bee waits for and none feeds: it would wait for ever."""
+    fed = {jar_name(name, bee) for name, bee in found.fleet.bees.items()}
+    for name, block in there.registered.items() if there is not None else ():
+        jar = block.get("honey_jar")
+        fed.add(str(jar.get("name") if isinstance(jar, Mapping) else jar or name))
+    doubt = " (a registered bee may feed it)" if there is None else ""
+    for name, bee in flying.items():
+        for number, event in enumerate(bee.on):
+            if event.jar is not None and event.jar not in fed:
+                draft, _ = found.drafts[name]
+                several = isinstance(draft.block.get("on"), list)
+                place = ("on", number, "jar") if several else ("on", "jar")
+                message = f"no bee feeds the jar {event.jar!r}{doubt}"
+                found.warnings.append(_problem(found, name, place, message, closest(event.jar, fed)))
 
 
 def _doubt(found: Examined, secrets: Mapping[str, Sequence[_Held]], others: Sequence[tuple[str, str]]) -> None:
@@ -91,9 +135,12 @@ def ask() -> There | None:
             for tenant, path in connection.execute("SELECT DISTINCT tenant, path FROM hive.vault_secret"):
                 paths.setdefault(tenant, set()).add(path)
             bees: dict[str, str] = dict(connection.execute("SELECT name, origin FROM hive.bee").fetchall())
+            registered: dict[str, dict[str, Any]] = dict(
+                connection.execute("SELECT name, config FROM hive.bee WHERE origin = 'registered'").fetchall()
+            )
     except psycopg.Error:
         return None
-    return There({tenant: frozenset(held) for tenant, held in paths.items()}, bees)
+    return There({tenant: frozenset(held) for tenant, held in paths.items()}, bees, registered)
 
 
 def _secrets(bee: BeeConfig) -> Iterator[_Held]:
@@ -136,9 +183,13 @@ class _Unknown(LookupError):
         super().__init__(path)
 
 
-def _problem(found: Examined, bee: str, place: tuple[object, ...], message: str, suggestion: str = "") -> Problem:
+def _problem(
+    found: Examined, bee: str, place: tuple[object, ...], message: str, suggestion: str = "", expected: str = ""
+) -> Problem:
     draft, document = found.drafts[bee]
     written = draft.written(place)
     line = document.line((*draft.place, *written))
     where = ".".join(map(str, written))
-    return Problem(message, file=document.name, line=line, bee=bee, field=where, suggestion=suggestion)
+    return Problem(
+        message, file=document.name, line=line, bee=bee, field=where, suggestion=suggestion, expected=expected
+    )

@@ -77,19 +77,23 @@ def _kind(about: dict[str, Any]) -> str:
     )
 
 
-def bees(json: show.Json = False) -> None:
+def bees(
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Also those that were removed: what they landed stays.")
+    ] = False,
+    json: show.Json = False,
+) -> None:
     """List the bees, their last flight and next slot."""
     from hive.manager import HiveManager
 
     with HiveManager() as hive:
-        found = hive.bees()
+        found = hive.bees(removed=removed)
     if json:
         show.document(found)
         return
     rows = [
         (
-            b["name"], b["connector"],
-            "disabled" if not b["enabled"] else "paused" if b["paused_at"] else "enabled",
+            b["name"], b["connector"], _state(b),
             b["last_state"], b["last_finished"], b["next_slot"], b["missed"], show.error_text(b["last_error"]) or None,
             b["cannot_fly"],
         )
@@ -100,6 +104,14 @@ def bees(json: show.Json = False) -> None:
         *show.trimmed(names, rows),
         empty="there are no bees: name some in a file and start with `hive up --config FILE`",
     )
+
+
+def _state(bee: dict[str, Any]) -> str:
+    if bee["removed"]:
+        return "removed"
+    if not bee["enabled"]:
+        return "disabled"
+    return "paused" if bee["paused_at"] else "enabled"
 
 
 def unregister(bee: Name) -> None:

@@ -12,9 +12,10 @@ import typer
 from hive.cli import reload, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from hive.config.load import Examined
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of configuration, or folders of them.")]
 Chosen = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -35,19 +36,17 @@ def register(app: typer.Typer) -> None:
     app.add_typer(config, name="config")
 
 
-def check(files: Files, json: show.Json = False) -> None:
+def check(files: Chosen = None, json: show.Json = False) -> None:
     """Report every problem of every file at once.
 
     File, line, bee, field, what was expected. Exit code 2 if there is one. Several files make one fleet. Where a hive
     runs, secrets of the vault and other bees that the files name must be there.
     """
     from hive.cli.against import check_against
-    from hive.config.load import examine
     from hive.config.problems import ConfigProblems
-    from hive.settings import environment
 
     gc.disable()  # the process ends in a moment
-    found = examine(files, environ=environment())
+    found = _examined(files, references=True)
     check_against(found)
     warnings = [*found.warnings, *_doubtful_variables()]
     if json:
@@ -65,7 +64,8 @@ def check(files: Files, json: show.Json = False) -> None:
     fleet = found.fleet
     grounded = len(fleet.bees) - len(fleet.flying().bees)
     but = f", but {grounded} cannot fly yet" if grounded else ""
-    show.say(f"{_names(files)}: nothing is wrong with {_some(list(fleet.bees))}{but}; `hive check BEE` asks its source")
+    named, bees = _names(files or found.files), _some(list(fleet.bees))
+    show.say(f"{named}: nothing is wrong with {bees}{but}; `hive check BEE` asks its source")
     show.unscrubbed(fleet)
     if fleet.by_hand():
         show.say(f"note: neither a schedule nor an event flies {_some(fleet.by_hand())}: `hive fly BEE` does")
@@ -75,17 +75,31 @@ def show_config(files: Chosen = None, json: show.Json = False) -> None:
     """Print what all of it says, secrets masked.
 
     In the native form, each value with the file and line, or the variable, that it came from. References stay as they
-    are written.
+    are written. Without FILE it is what the running hive flies, registered bees too; where none runs, what HIVE_CONFIG
+    and the environment tell of.
     """
+    from hive.cli.flown import flown
     from hive.config.convert import leaves, native_text, shown
 
-    found = _right(files)
-    document = shown(found.fleet)
+    there = None if files else flown()
+    if there is not None:
+        document = shown(there.fleet)
+        show.say("note: this is what the hive flies; `hive config show FILE` prints what a file says")
+    else:
+        found = _right(files)
+        document = shown(found.fleet)
+
+    def comment(place: tuple[object, ...]) -> str:
+        where = there.origins[str(place[1])] if there is not None and len(place) > 1 else ""
+        if there is None:
+            where = _origin(found, place)
+        return ", ".join(dict.fromkeys(filter(None, (where, *_referred(document, place, where)))))
+
     if json:
-        origin = {".".join(map(str, place)): _origin(found, place) for place in leaves(document)}
+        origin = {".".join(map(str, place)): comment(place) for place in leaves(document)}
         show.document({**document, "origin": {place: where for place, where in origin.items() if where}})
     else:
-        print(native_text(document, lambda place: _origin(found, place)), end="")
+        print(native_text(document, comment), end="")
 
 
 def convert(files: Chosen = None) -> None:
@@ -112,9 +126,18 @@ def print_schema() -> None:
 
 
 def _right(files: list[Path] | None) -> Examined:
-    """What the files say, or those that the settings name, with the environment's own bees. Raises ConfigProblems."""
-    from hive.config.load import configured, examine, tells_of_bees
+    """As `_examined`. Raises ConfigProblems."""
     from hive.config.problems import ConfigProblems
+
+    found = _examined(files)
+    if found.problems:
+        raise ConfigProblems(found.problems)
+    return found
+
+
+def _examined(files: list[Path] | None, *, references: bool = False) -> Examined:
+    """What the files say, or those that the settings name, with the environment's own bees."""
+    from hive.config.load import configured, examine, tells_of_bees
     from hive.settings import environment, settings
 
     variables = environment()
@@ -122,10 +145,7 @@ def _right(files: list[Path] | None) -> Examined:
     chosen = files or configured(settings().config, variables)
     if not chosen and not told:
         raise typer.BadParameter("name a file, or set HIVE_CONFIG", param_hint="FILE")
-    found = examine(chosen, variables=variables if told else None)
-    if found.problems:
-        raise ConfigProblems(found.problems)
-    return found
+    return examine(chosen, environ=variables if references else None, variables=variables if told else None)
 
 
 def _origin(found: Examined, place: tuple[object, ...]) -> str:
@@ -138,6 +158,27 @@ def _origin(found: Examined, place: tuple[object, ...]) -> str:
     return where.removeprefix(folder)
 
 
+def _referred(document: Any, place: tuple[object, ...], where: str) -> Iterator[str]:
+    """The variables and paths of the vault that a value is read from."""
+    from hive.config.references import BadReference, references, strings
+    from hive.settings import environment
+
+    value = document
+    for step in place:
+        value = value[step]
+    texts = [value] if isinstance(value, str) else [text for _, text in strings({"": value})]
+    for text in texts:
+        try:
+            found = list(references(text))
+        except BadReference:
+            continue
+        for one in found:
+            if one.kind == "vault":
+                yield f"vault {one.name}"
+            elif one.name != where:
+                yield f"variable {one.name}{'' if one.name in environment() else ' (not set)'}"
+
+
 def _doubtful_variables() -> list[Any]:
     from hive.config.problems import Problem
     from hive.settings import doubtful_variables
@@ -148,7 +189,7 @@ def _doubtful_variables() -> list[Any]:
     ]
 
 
-def _names(files: list[Path]) -> str:
+def _names(files: Iterable[object]) -> str:
     return ", ".join(map(str, files))
 
 

@@ -38,6 +38,8 @@ def fly(
 
     with HiveManager() as hive:
         flying = hive.fly(bee, mode=mode.value, full_refresh=full_refresh)
+        if not hive.block(bee).get("enabled", True):
+            show.say(f"hive: {bee} is disabled in its configuration: neither schedules nor events fly it, this does")
         if not wait and timeout is None:
             _tell(flying.result(), json=json)
             return
@@ -91,7 +93,7 @@ def flight(
 
 def _newest(hive: HiveManager, name: str) -> str | None:
     """Id of the newest flight of the bee with this name; None for what is no bee."""
-    if not any(bee["name"] == name and bee["queue"] for bee in hive.bees()):
+    if not any(bee["name"] == name and bee["queue"] for bee in hive.bees(removed=True)):
         return None
     found = hive.flights(name, 1)
     if not found:
@@ -167,7 +169,7 @@ def _tell(result: FlightResult, *, json: bool) -> None:
     if json:
         show.document(result.json())
         return
-    told: dict[str, Any] = {**result.json(), "mode": result.mode, "slot": result.slot_key}
+    told: dict[str, Any] = result.json()
     told["error"] = show.error_text(result.error) or None
     told["started_at"], told["finished_at"] = result.started_at, result.finished_at
     lines = told.pop("scrubbed", None)

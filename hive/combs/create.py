@@ -32,7 +32,7 @@ def create(
     )  # fmt: skip
     with rt.db.single() as tx:
         row = tx.psycopg.execute("SELECT origin FROM hive.bee WHERE name = %s", [name]).fetchone()
-    if row is not None and (not replace or row[0] == "file"):
+    if row is not None and row[0] != versions.GONE and (not replace or row[0] == "file"):
         advice = "another name" if row[0] == "file" else "another name, or --replace"
         whose = "a configuration file has a bee of this name" if row[0] == "file" else "there is a bee of this name"
         raise ConfigProblems([Problem(whose, bee=name, expected=advice)])

@@ -15,6 +15,7 @@ from hive.combs.plan import Plan, plan
 from hive.config.document import Document, read_document
 from hive.config.explain import explain
 from hive.config.forms.names import connector_named
+from hive.config.load import COMBS
 from hive.config.problems import ConfigProblems, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class UnknownComb(LookupError):
 
 class CombLibrary:
     """`system_combs` come with the project, `custom_combs` from a folder; a comb is a mapping, as its file has it.
+
+    What is put into `custom_combs` is a comb as well; it is checked when it is used.
 
     The folder is `custom`, else HIVE_COMBS, else `combs` beside the configuration: HIVE_CONFIG, or the running hive's.
     """
@@ -84,7 +87,8 @@ class CombLibrary:
         from hive.registry import connectors
 
         there = connectors()
-        found = [("system", comb) for comb in _system().values()] + [("custom", comb) for comb in self._custom.values()]
+        found = [("system", comb) for comb in _system().values()]
+        found += [("custom", self._current(comb)) for comb in self.custom_combs]
         return [
             {
                 "id": comb.id,
@@ -100,11 +104,26 @@ class CombLibrary:
         ]
 
     def _comb(self, comb_id: str) -> Comb:
-        found = _system().get(comb_id) or self._custom.get(comb_id)
-        if found is None:
-            near = did_you_mean(comb_id, [*_system(), *self._custom])
+        if not isinstance(comb_id, str):
+            kind = type(comb_id).__name__
+            raise UnknownComb(f"a comb is named by text, its id, and not by a value of type {kind}")
+        if comb_id in _system():
+            return _system()[comb_id]
+        if comb_id not in self.custom_combs:
+            near = did_you_mean(comb_id, [*_system(), *map(str, self.custom_combs)])
             raise UnknownComb(f"no comb is named {comb_id!r}{near or '; `hive comb list` names them'}")
-        return found
+        return self._current(comb_id)
+
+    def _current(self, comb_id: str) -> Comb:
+        """A custom comb as `custom_combs` has it now, which anybody may change. Raises ConfigProblems."""
+        read, given = self._custom.get(comb_id), self.custom_combs[comb_id]
+        if read is not None and given == read.mapping():
+            return read
+        document = Document("")
+        comb = _read(document, (), {**given, "id": comb_id} if isinstance(given, Mapping) else given)
+        if comb is None or document.problems:
+            raise ConfigProblems(document.problems)
+        return comb
 
     @functools.cached_property
     def _custom(self) -> dict[str, Comb]:
@@ -207,5 +226,5 @@ def _chosen_folder() -> Path | None:
     if config is None:
         return None
     first = Path(str(config).split(os.pathsep)[0])
-    beside = (first if first.is_dir() else first.parent) / "combs"
+    beside = (first if first.is_dir() else first.parent) / COMBS
     return beside if beside.is_dir() else None

@@ -5,9 +5,11 @@ Every problem goes to the document, one for each place; none is raised.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +23,7 @@ from hive.config.forms.names import ALIASES, PLANNED
 from hive.config.model import NAME_PATTERN, NAME_WORDS, BeeConfig
 from hive.config.problems import Problem, closest
 from hive.config.references import BadReference, MissingReference, lift_secrets, references, resolve, strings
+from hive.config.schedule import next_slot
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector, connectors
 
 if TYPE_CHECKING:
@@ -91,7 +94,9 @@ class _Check:
 
     def bee(self) -> BeeConfig | None:
         name, block = self.draft.name, self.draft.block
-        if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
+        if not isinstance(name, str):
+            self.report((), f"is no name for a bee: YAML takes it for {_as_yaml(name)}, put it between quotes")
+        elif not re.fullmatch(NAME_PATTERN, name):
             self.report((), "is no name for a bee", expected=f"{NAME_WORDS}, 63 at most")
         if not isinstance(block, Mapping):
             self.report((), "must be a map with `type`, `source` and so on")
@@ -116,7 +121,28 @@ class _Check:
         self._demands(model, block)
         self._scrubbing(block.get("scrubbing"))
         self._transform(block.get("transform"))
+        loose: dict[Any, Any] = block
+        self._files(loose.get("on", loose.get(True)))  # YAML takes the word `on` for true
+        if bee is not None:
+            self._over(bee)
         return self._finished(bee)
+
+    def _files(self, events: Any) -> None:
+        """Patterns of files are read by a scheduler, whose folder is nobody's choice."""
+        several = isinstance(events, list | tuple)
+        for number, event in enumerate(events if several else [events]):
+            path = event.get("file") if isinstance(event, Mapping) else None
+            if isinstance(path, str) and path and not PurePath(path).is_absolute():
+                place = ("on", number, "file") if several else ("on", "file")
+                self.report(place, "is a relative path", expected="an absolute one, such as /data/in/*.csv")
+
+    def _over(self, bee: BeeConfig) -> None:
+        """Schedules that have ended, which is no mistake and may be one."""
+        now = dt.datetime.now(dt.UTC)
+        for number, schedule in enumerate(bee.schedules):
+            if schedule.end is not None and next_slot(schedule, now) is None:
+                place = _place_in_block(self._block, ("schedules", number, "end"))
+                self.warn(place, f"schedule {schedule.name!r} flies no more: no slot comes before its `end`")
 
     def _finished(self, bee: BeeConfig | None) -> BeeConfig | None:
         """With what the fleet adds: the profile it scrubs by, and why it cannot fly."""
@@ -153,7 +179,7 @@ class _Check:
             message,
             file=self.document.name,
             line=self.document.line((*self.draft.place, *written)),
-            bee=str(self.draft.name)[:80],
+            bee="null" if self.draft.name is None else str(self.draft.name)[:80],
             field=".".join(map(str, written)),
             expected=expected,
             suggestion=suggestion,
@@ -212,7 +238,7 @@ class _Check:
         if not isinstance(scrubbing, Mapping):
             return  # there is none, or the model has said so
         from nectar.errors import BadProfile
-        from nectar.scrub.profile.profiles import BUILT_IN, profile_named
+        from nectar.scrub.profile.profiles import BUILT_IN, meant, profile_named
         from nectar.scrub.profile.rules import parse_rules
 
         name, rules = scrubbing.get("profile"), scrubbing.get("custom_rules")
@@ -224,7 +250,7 @@ class _Check:
             except BadProfile as error:
                 self.report(("scrubbing", "profiles", one), str(error))
         known = {**BUILT_IN, **self.known.profiles, **own}
-        if isinstance(name, str) and name not in known:
+        if isinstance(name, str) and meant(name, known) not in known:
             near = closest(name, known)
             expected = "" if near else f"one of {', '.join(known)}"
             self.report(("scrubbing", "profile"), f"no profile is named {name!r}", expected=expected, suggestion=near)
@@ -367,6 +393,14 @@ def _is_unfinished(error: Mapping[str, Any]) -> bool:
     if error["type"] == "value_error":
         return str(error.get("ctx", {}).get("error", "")).startswith(_UNFINISHED)
     return error["type"] == "missing" or tuple(error["loc"][:1]) == ("auth",)
+
+
+def _as_yaml(name: object) -> str:
+    """What YAML took a name for that was meant as text."""
+    if name is None:
+        return "nothing (null)"
+    kinds = {bool: "true or false", int: "a number", float: "a number", dt.date: "a date", dt.datetime: "a date"}
+    return kinds.get(type(name), "no text")
 
 
 def _no_vault(path: str) -> str:

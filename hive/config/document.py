@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ DEEPEST = 200
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEXT, _MAP, _LIST = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq"))
+_SEVERAL = "but found another document"
+"""The parser's word for a second document."""
 _VARIABLE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
@@ -50,6 +53,17 @@ class _Loader(_Base):  # type: ignore[misc]  # what it is depends on how PyYAML 
 
     def ascend_resolver(self) -> None:
         self._depth -= 1
+
+
+def _timestamp(loader: Any, node: yaml.ScalarNode) -> Any:
+    """A date that cannot be, such as 31 February, stays text: who expects a date there says so, with its place."""
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except (ValueError, OverflowError):
+        return node.value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _timestamp)
 
 
 @dataclass
@@ -95,7 +109,7 @@ class Document:
 
     def _child(self, node: yaml.Node | None, step: object, line: int) -> tuple[yaml.Node | None, int]:
         if isinstance(node, yaml.MappingNode):
-            found = self._keys(node).get(str(step))
+            found = self._keys(node).get(str(step)) or _otherwise_written(node, step)
             if found is not None:
                 return found
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
@@ -112,6 +126,15 @@ class Document:
                 if isinstance(key, yaml.ScalarNode)
             }
         return self._index[id(node)]
+
+
+def _otherwise_written(node: yaml.MappingNode, step: object) -> tuple[yaml.Node, int] | None:
+    """The value at a key that is no text: `null`, `yes`, `0x1`."""
+    if not isinstance(step, str):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _TEXT and yaml.safe_load(key.value) == step:
+                return value, key.start_mark.line + 1
+    return None
 
 
 def read_document(path: Path) -> Document:
@@ -148,6 +171,11 @@ def without_gc() -> Iterator[None]:
 
 def _text(document: Document, path: Path) -> str | None:
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or path.is_relative_to("/dev")):
+            # Who opens a pipe waits for somebody to write; `/dev/stdin` and `<(...)` of a shell are meant.
+            document.refuse("the file cannot be read: it is no file, but a pipe, socket or device")
+            return None
         with path.open("rb") as file:
             raw = file.read(LARGEST_FILE + 1)
         if len(raw) > LARGEST_FILE:
@@ -200,9 +228,12 @@ def _read_yaml(document: Document, text: str) -> None:
         lines = text.splitlines()
         tab = 0 < line <= len(lines) and re.match(r"[ ]*(- *)*\t", lines[line - 1])
         reason = "a tab indents this line, expected spaces" if tab else _without_values(error.problem)
-        document.refuse(f"is not YAML: {reason}", line)
+        if error.problem == _SEVERAL:
+            document.refuse("holds several documents, expected one: put what follows `---` in a file of its own", line)
+        else:
+            document.refuse(f"is not YAML: {reason}", line)
     except (yaml.YAMLError, ValueError):
-        document.refuse("is not YAML: it holds a character or a date that cannot be")
+        document.refuse("is not YAML: it holds a character or a number that cannot be")
     except RecursionError:
         document.refuse("is nested too deeply")
     finally:

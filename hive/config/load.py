@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,10 @@ from hive.config.document import Document, environment_document, read_document, 
 from hive.config.fields import fields_of
 from hive.config.forms.companions import check_profiles
 from hive.config.forms.draft import Draft, Place
-from hive.config.forms.environment import SIGNS
+from hive.config.forms.environment import SIGNS, tells
+from hive.config.forms.names import connector_named, is_general
 from hive.config.forms.recognise import Found, read_form
+from hive.config.forms.workers import worker
 from hive.config.model import BeeConfig, FleetConfig
 from hive.config.problems import ConfigProblems, Problem
 from hive.config.triggers import cycles, edges, endless
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 Paths = Path | str | Sequence[Path | str]
 SUFFIXES = (".yaml", ".yml", ".json", ".env")
 """Files of a folder that are read; hidden ones are not."""
+HIDDEN = ".env"
+"""The hidden file that is read all the same, if it tells of bees."""
+COMBS = "combs"
+"""The folder inside of one that is the library of combs, see `hive/combs`: no bees are read there."""
+_FOREIGN = ("config", "processing", "security", "permissions")
+"""Keys of a block that the native form does not have: it is one of another system's."""
 
 
 @dataclass
@@ -94,12 +102,12 @@ def configured(config: Path | None, variables: Mapping[str, str]) -> list[Path]:
 
 def absolute(config: Path) -> str:
     """The same files for a process in another folder."""
-    return os.pathsep.join([str(path.resolve()) for path in _parted(config)])
+    return os.pathsep.join([str(_resolved(path)) for path in _parted(config)])
 
 
 def tells_of_bees(variables: Mapping[str, str]) -> bool:
     """Whether an environment names bees, or the file that does."""
-    return any(variables.get(name) for name in SIGNS if not name.endswith("_INTERVAL"))
+    return tells(variables, [name for name in SIGNS if not name.endswith("_INTERVAL")])
 
 
 def _documents(paths: Paths, variables: Mapping[str, str] | None) -> Iterator[Document]:
@@ -109,8 +117,10 @@ def _documents(paths: Paths, variables: Mapping[str, str] | None) -> Iterator[Do
         for file in _files(path):
             if isinstance(file, Document):
                 yield file
-            elif file.resolve() not in seen:
-                seen.add(file.resolve())
+            elif _resolved(file) not in seen:
+                seen.add(_resolved(file))
+                if file != path and file.name == HIDDEN and not _is_ours(file):
+                    continue
                 yield from _read(file, seen)
     if variables is not None:
         yield environment_document(variables)
@@ -121,8 +131,8 @@ def _read(file: Path, seen: set[Path]) -> Iterator[Document]:
     document = read_document(file)
     yield document
     named = document.data.get("CONNECTORS_CONFIG_PATH") if document.variables is not None else None
-    if named and (file.parent / named).resolve() not in seen:
-        seen.add((file.parent / named).resolve())
+    if named and _resolved(file.parent / named) not in seen:
+        seen.add(_resolved(file.parent / named))
         yield read_document(file.parent / named)
 
 
@@ -134,20 +144,39 @@ def _parted(path: Path) -> list[Path]:
     )
 
 
+def _resolved(path: Path) -> Path:
+    """The file itself; of a link that leads nowhere, the link: to read it says why."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
 def _files(path: Path) -> Iterator[Path | Document]:
     if not path.is_dir():
         yield path
         return
-    found = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix in SUFFIXES and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    )
+    found = sorted(file for file in path.rglob("*") if _is_read(file.relative_to(path)))
     if not found:
         empty = Document(str(path))
         empty.refuse(f"the folder holds no configuration: files that end in {', '.join(SUFFIXES)} were expected")
         yield empty
     yield from found
+
+
+def _is_read(file: Path) -> bool:
+    """Whether a file of a folder tells of bees: hidden ones do not, nor what `combs/` keeps for bees to come."""
+    if file.parts[0] == COMBS and len(file.parts) > 1:
+        return False
+    if any(part.startswith(".") for part in (file.parts[:-1] if file.name == HIDDEN else file.parts)):
+        return False
+    return file.suffix in SUFFIXES or file.name == HIDDEN
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a `.env` beside other files tells of bees: many a program has one."""
+    document = read_document(file)
+    return not document.readable or tells(document.data)
 
 
 def _fleet(
@@ -219,15 +248,34 @@ def from_mapping(
     """One bee from a native block, or from the connector's options without `source`. Raises ConfigProblems.
 
     `connector` is used where the block names no `type`. Among flat options, a name that both the connector and the
-    block know is the connector's.
+    block know is the connector's. Names and blocks of other systems, such as `api_worker` with `config`, are read as
+    in their files.
     """
     document = Document("")
-    bee = check(Draft(name, flat_block(mapping, connector)), document, Known(environ, vault))
+    bee = check(_draft(document, name, mapping, connector), document, Known(environ, vault))
     if bee is not None and bee.missing and not document.problems:
         document.problems += [Problem(f"cannot fly: {reason}", bee=name) for reason in bee.missing]
     if bee is None or document.problems:
         raise ConfigProblems(document.problems)
     return bee
+
+
+def _draft(document: Document, name: str, mapping: Mapping[str, Any], connector_name: str) -> Draft:
+    kind = connector_name or mapping.get("type")
+    foreign = [key for key in _FOREIGN if key in mapping and key not in fields_of(_options_model(kind))]
+    if not isinstance(kind, str) or not (foreign or (connector_named(kind) != kind and not _is_connector(kind))):
+        return Draft(name, flat_block(mapping, connector_name))
+    inner = mapping.get("type")
+    if is_general(kind) and isinstance(inner, str) and not is_general(inner):
+        kind = inner
+    given = {key: value for key, value in mapping.items() if key != "type"}
+    if "source" in given or "config" in given:
+        return worker(document, name, {"type": kind, **given}, ())
+    flat = flat_block({key: value for key, value in given.items() if key not in foreign}, connector_named(kind))
+    beside = {key: given[key] for key in foreign}
+    made = worker(document, name, {**flat, **beside, "type": kind}, ())
+    written = {native: place[1:] if place[:1] == ("source",) else place for native, place in made.places.items()}
+    return replace(made, places=written)
 
 
 def flat_block(mapping: Mapping[str, Any], connector_name: str = "") -> dict[str, Any]:
@@ -243,6 +291,16 @@ def flat_block(mapping: Mapping[str, Any], connector_name: str = "") -> dict[str
     if connector_name:
         block.setdefault("type", connector_name)
     return block
+
+
+def _is_connector(name: str) -> bool:
+    try:
+        connector(name)
+    except UnknownConnector:
+        return False
+    except (MissingExtra, BrokenConnector):
+        return True
+    return True
 
 
 def _options_model(kind: object) -> type[BaseModel] | None:

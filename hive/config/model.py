@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -196,6 +196,23 @@ class UnknownBee(LookupError):
     """No bee has this name."""
 
 
+class RemovedBee(UnknownBee):
+    """A bee had this name, and nothing names it any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"bee {name!r} was removed and flies no more: what it landed stays. To bring it back name it in a "
+            "configuration file and `hive reload`, or register it again"
+        )
+
+
+class GroundedBee(UnknownBee):
+    """The configuration names this bee, and it cannot fly yet."""
+
+    def __init__(self, name: str, reasons: Sequence[str]) -> None:
+        super().__init__(f"bee {name!r} cannot fly yet: {'; '.join(reasons)}. Mend that, then `hive reload`")
+
+
 def with_schedules(block: Mapping[str, Any]) -> dict[str, Any]:
     """`block` with `schedule` and `every` turned into a list `schedules`, each entry complete."""
     block = dict(block)
@@ -224,6 +241,8 @@ def with_schedules(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entry(entry: Any) -> Any:
+    if isinstance(entry, int | float) and not isinstance(entry, bool):
+        return {"cron": str(entry)}  # whose check knows what was meant
     return {"cron": entry} if isinstance(entry, str) else entry
 
 

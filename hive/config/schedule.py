@@ -103,6 +103,8 @@ def check_cron(text: str) -> str:
     except CronSimError as error:
         if _is_well_formed(expression):
             raise ValueError(_NEVER) from error
+        if _is_interval(text):
+            raise ValueError(f"is an interval and no cron expression: write `every: {text}`") from error
         raise ValueError(
             f"is no cron expression ({str(error).lower()}): write minute, hour, day of month, month, day of week, "
             "such as '0 */6 * * *', with seconds in front if need be"
@@ -117,6 +119,13 @@ _NEVER = "is a cron expression that never fires: no day of the calendar ever mat
 
 def _expression(text: str) -> str:
     return NICKNAMES.get(text.lower(), text)
+
+
+def _is_interval(text: str) -> bool:
+    try:
+        return " " not in text.strip() and seconds_of(text) > 0
+    except ValueError:
+        return False
 
 
 def _is_well_formed(expression: str) -> bool:
@@ -142,7 +151,8 @@ def check_timezone(name: str) -> str:
 
 @functools.cache
 def _timezones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    # Each machine has a zone "localtime" of its own.
+    return frozenset(zoneinfo.available_timezones()) - {"localtime", "Factory"}
 
 
 Interval = Annotated[float, BeforeValidator(seconds_of)]

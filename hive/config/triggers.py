@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from hive.config.problems import Problem
+from hive.config.problems import Problem, did_you_mean
 from hive.config.references import BadReference, references
 from hive.config.schedule import ScheduleName as Name
 
@@ -59,6 +59,9 @@ class WebhookConfig(_Part):
     secret: Annotated[tuple[str, ...], BeforeValidator(_secrets, json_schema_input_type=str | list[str])] = Field(
         (), description="references to the secrets that sign; several while one is replaced by the next"
     )
+    signed: Literal["standard", "github", "stripe", "slack"] | None = Field(
+        None, description="the only style of signature that is taken; unset: any of them"
+    )
 
 
 class OnConfig(_Part):
@@ -103,7 +106,11 @@ def named_events(value: Any) -> Any:
     given = [value] if isinstance(value, str | Mapping | OnConfig) else value
     if not isinstance(given, list | tuple):
         return given
-    return [{"webhook": {}} if one == "webhook" else one for one in given]
+    for one in given:
+        if isinstance(one, str) and one not in _PLACES:
+            known = "webhook, {jar: NAME} or {file: PATH}"
+            raise ValueError(f"names no event{did_you_mean(one, _PLACES) or f': write {known}'}")
+    return [{"webhook": {}} if one == "webhook" else {one: None} if one in _PLACES else one for one in given]
 
 
 def jar_name(name: str, bee: BeeConfig) -> str:

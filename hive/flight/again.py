@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from psycopg.rows import namedtuple_row
 
+from hive.config.model import RemovedBee
 from hive.flight.create import Bee, fly_now
 from hive.flight.retry import retry
 from hive.flight.verdict import describe
@@ -23,7 +24,7 @@ from hive.ledger.db import UNREACHABLE
 from hive.runtime import Runtime
 
 _FLIGHT = """
-SELECT f.day, f.state, f.mode, f.full_refresh, f.error, b.id, b.name, b.tenant, b.queue, b.config_version,
+SELECT f.day, f.state, f.mode, f.full_refresh, f.error, b.id, b.name, b.tenant, b.queue, b.config_version, b.origin,
        coalesce(b.config -> 'honey_jar' ->> 'name', b.config ->> 'honey_jar', b.name) AS jar,
        EXISTS (SELECT FROM hive.task t WHERE t.day = f.day AND t.flight = f.id AND t.kind IN ('plan', 'collect')
                   AND t.state = 'dead') AS unread
@@ -62,7 +63,8 @@ class Again:
 def fly_again(rt: Runtime, flight: uuid.UUID) -> Again:
     """Land the dead batches of a closed flight, and fly its bee if something was left unread, or for a snapshot.
 
-    A flight is retried once: a second call gives the flight that the first one made. Raises NothingToRetry.
+    A flight is retried once: a second call gives the flight that the first one made. Raises NothingToRetry, or
+    RemovedBee where a bee would have to fly that was removed, and then has changed nothing.
     """
     with rt.db.single() as tx:
         rows = tx.psycopg.cursor(row_factory=namedtuple_row)
@@ -75,6 +77,9 @@ def fly_again(rt: Runtime, flight: uuid.UUID) -> Again:
             raise NothingToRetry(f"flight {flight} is complete: there is nothing to try again")
         anew = found.mode == "snapshot"
         dead = [] if anew else [number for (number,) in tx.psycopg.execute(_DEAD, [flight])]
+    flies = found.unread or found.state == "cancelled" or not dead
+    if flies and found.origin == "gone":
+        raise RemovedBee(found.name)
     landed = superseded = 0
     refused: list[dict[str, Any]] = []
     for number in dead:
@@ -89,7 +94,7 @@ def fly_again(rt: Runtime, flight: uuid.UUID) -> Again:
         if done.failed:
             refused.append({"id": number, "message": f"{done.failed} records were refused again"})
     new, again, dropped = None, False, 0
-    if found.unread or found.state == "cancelled" or not dead:
+    if flies:
         bee = Bee(found.id, found.name, found.tenant, found.queue, found.config_version, found.jar)
         request = f"retry:{flight}"
         with rt.db.single() as tx:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,10 +55,12 @@ def create_flight(
     full_refresh: bool = False,
     priority: int = SCHEDULED,
     delay: float = 0.0,
+    at: dt.datetime | None = None,
 ) -> Made | None:
     """Take the slot and make its flight; None when the slot was taken before.
 
-    The caller commits and sends the hints after.
+    `at`: the instant that a snapshot's jar is named by, now if it is not given. The caller commits and sends the hints
+    after.
     """
     wanted = Wanted(bee, slot_key, delay)
     if mode != "snapshot":
@@ -65,7 +68,7 @@ def create_flight(
         made = _create(tx, rt, [wanted], jars, mode=mode, full_refresh=full_refresh, priority=priority)
         return made[0]
     tx.psycopg.execute("SAVEPOINT no_jar")
-    jars = [new_snapshot_jar(tx, bee.name, bee.tenant, comb=_comb(tx, bee), scrubbed=True)]
+    jars = [new_snapshot_jar(tx, bee.name, bee.tenant, comb=_comb(tx, bee), scrubbed=True, at=at)]
     made = _create(tx, rt, [wanted], jars, mode=mode, full_refresh=full_refresh, priority=priority)
     if made[0] is None:
         tx.psycopg.execute("ROLLBACK TO SAVEPOINT no_jar")

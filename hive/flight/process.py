@@ -32,9 +32,13 @@ from hive.ledger.db import UNREACHABLE, Transaction
 from hive.runtime import Runtime
 from hive.settings import Settings
 from nectar.batch import Reject
+from nectar.deadline import Deadline
 from nectar.encode import Marks, encode
 from nectar.identity import content_hashes, key_hashes
 from nectar.pipeline import Refined, refine
+
+SCAN_LIMIT = 30.0
+"""Seconds that the search for personal data in one value may take; a value that takes longer is quarantined."""
 
 
 class Outrun(HiveError):
@@ -202,7 +206,7 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     scrubber = work.rt.scrubbers.of(None, work.task, work.rt.keyring(work.task.tenant))
     refined = refine(
         table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit,
-        transform=scrubber.transform, key=work.meta.key,
+        transform=scrubber.transform, key=work.meta.key, deadline=Deadline(SCAN_LIMIT, time.monotonic),
     )  # fmt: skip
     for at, code in refined.failed.items():
         _set_bad(work, todo["at"][at], code, todo["key_hash"][at], refined.reasons.get(at))

@@ -68,13 +68,16 @@ def retry(rt: Runtime, number: int) -> Retried:
 
 
 def _count(tx: Transaction, work: Work, written: set[str]) -> None:
-    """What was taken out counts for the flight that collected the record."""
+    """What was taken out counts for the flight that collected the record, and for its bee where that is closed."""
     lines = work.taken_out(written)
     if lines:
-        told = tx.psycopg.execute("SELECT scrubbed FROM hive.flight WHERE id = %s FOR UPDATE", [work.place.flight])
+        flight = work.place.flight
+        told = tx.psycopg.execute("SELECT scrubbed, state FROM hive.flight WHERE id = %s FOR UPDATE", [flight])
         row = told.fetchone()
         total = as_json(merged(row[0] if row else None, lines))
-        tx.psycopg.execute("UPDATE hive.flight SET scrubbed = %s WHERE id = %s", [total, work.place.flight])
+        tx.psycopg.execute("UPDATE hive.flight SET scrubbed = %s WHERE id = %s", [total, flight])
+        if row is None or row[1] not in ("queued", "running"):
+            tx.run("count_taken_out", bee=work.place.bee, scrubbed=as_json(lines))
 
 
 def _open(tx: Transaction, rt: Runtime, number: int) -> Work:

@@ -14,6 +14,8 @@ SHORTEST_WAIT = 1.0
 """Seconds; a source that says "come back at once" would else be asked without end."""
 WRONG_KEY_WAIT = 5.0
 """Seconds; another worker has the right key."""
+CREDENTIALS = ("denied", "no_permission")
+"""Codes of a source that refuses who asks, or what they may do."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,19 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
-def judge(error: BaseException, *, attempt: int, max_attempts: int) -> Verdict:
-    """What to do after the `attempt`-th try (counted from 1) ended in `error`."""
+def refuses_credentials(error: BaseException) -> bool:
+    return isinstance(error, GiveUp) and error.code in CREDENTIALS
+
+
+def judge(error: BaseException, *, attempt: int, max_attempts: int, renewed: bool = False) -> Verdict:
+    """What to do after the `attempt`-th try (counted from 1) ended in `error`.
+
+    `renewed`: the source refused credentials that were changed since the bee was opened, so the new ones are tried.
+    """
     told = describe(error)
+    if renewed:
+        told["advice"] = "nothing: they were changed meanwhile, and the new ones are tried"
+        return Verdict(retry=True, after=SHORTEST_WAIT, counts=False, error=told)
     if isinstance(error, RetryLater):
         if error.after is not None:
             return Verdict(retry=True, after=max(SHORTEST_WAIT, error.after), counts=False, error=told, source=True)

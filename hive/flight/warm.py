@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from hive.runtime import Runtime
 
 
+def share(queues: Sequence[str]) -> None:
+    """In the parent, before it forks: what all processes of the pool need, and what starts no thread.
+
+    The recognisers take a second of a processor. Each process has them from its birth, also one that replaces a dead
+    one.
+    """
+    if PROCESS_QUEUE in queues:
+        from nectar.scrub import detect
+
+        detect(["a text without anything"])
+        gc.collect()
+        gc.freeze()
+
+
 def warm_up(rt: Runtime, queues: Sequence[str]) -> None:
     """Load the connectors of the bees on these queues, and the recognisers where batches are scrubbed."""
     pa.array([0])  # pyarrow looks for pandas with its first list, and loads it where it is installed
@@ -26,7 +40,7 @@ def warm_up(rt: Runtime, queues: Sequence[str]) -> None:
         with contextlib.suppress(ImportError, UnknownConnector, BrokenConnector):  # its own flight will say so
             connector(name)
     if PROCESS_QUEUE in queues:
-        from hive.flight import process  # noqa: F401 - for what it imports
+        from hive.flight import process  # noqa: F401 - for what it imports; polars starts threads
         from nectar.scrub import detect
 
         detect(["a text without anything"])

@@ -24,7 +24,7 @@ from hive.flight.collect import collect
 from hive.flight.pinned import pinned_config
 from hive.flight.plan import plan, take_lease
 from hive.flight.task import Left, Task
-from hive.flight.verdict import Verdict, backoff, describe, judge
+from hive.flight.verdict import Verdict, backoff, describe, judge, refuses_credentials
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint, choose
 from hive.runtime import Runtime
@@ -106,7 +106,8 @@ def run(task: Task, rt: Runtime) -> Left:
     except LeaseHeld as error:
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
     except Exception as error:  # noqa: BLE001 - whatever a task raises becomes a verdict in the ledger
-        verdict = judge(error, attempt=task.attempt, max_attempts=rt.settings.max_attempts)
+        renewed = refuses_credentials(error) and _has_new_credentials(task, rt)
+        verdict = judge(error, attempt=task.attempt, max_attempts=rt.settings.max_attempts, renewed=renewed)
         _log(task, error, verdict)
         if task.stage == "collect":
             rt.bees.drop(task.bee, _version(task))
@@ -135,6 +136,16 @@ def _do(task: Task, rt: Runtime) -> Left:
 def bee_of(task: Task, rt: Runtime) -> OpenBee:
     """The bee that a task is for, opened if it is not. Raises GiveUp for one that cannot be made."""
     return rt.bees.get(task.bee, _version(task), task.bee_name, task.tenant, lambda: _config(task, rt))
+
+
+def _has_new_credentials(task: Task, rt: Runtime) -> bool:
+    """Whether the ledger and the vault hold other ones than this process opened the bee with."""
+    try:
+        return rt.bees.is_outdated(task.bee, _version(task), task.bee_name, task.tenant, lambda: _config(task, rt))
+    except UNREACHABLE:
+        return True  # nobody can say: it is opened anew, and a second refusal is judged again
+    except Exception:  # noqa: BLE001 - what cannot be made anew has nothing newer to offer; the refusal stands
+        return False
 
 
 def _version(task: Task) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 
 from psycopg import sql
@@ -43,15 +44,19 @@ def jars_of(tx: Transaction, named: Iterable[tuple[str, str]]) -> dict[str, int]
     return found
 
 
-def new_snapshot_jar(tx: Transaction, bee: str, tenant: str, *, comb: str, scrubbed: bool) -> int:
+def new_snapshot_jar(
+    tx: Transaction, bee: str, tenant: str, *, comb: str, scrubbed: bool, at: dt.datetime | None = None
+) -> int:
     """A new jar with a table of its own, invisible until `show_snapshot`: readers see a snapshot whole or not at all.
 
-    Named `{bee}_snapshot_YYYYMMDDTHHMMSSZ`; a second one within the same second gets a number. `comb`: what the bee was
-    made of, or its own name.
+    Named `{bee}_snapshot_YYYYMMDDTHHMMSSZ`; a second one within the same second gets a number. `at`: the instant in the
+    name, now if it is not given. `comb`: what the bee was made of, or its own name.
     """
     metadata = Jsonb({"source_comb": comb, "scrubbing_applied": scrubbed})
     stamp = tx.psycopg.execute(
-        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS\"Z\"'), nextval('hive.part')::int"
+        "SELECT to_char(coalesce(%s::timestamptz, clock_timestamp()) AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS\"Z\"'),"
+        " nextval('hive.part')::int",
+        [at],
     ).fetchone()
     assert stamp is not None
     base, part = f"{bee}_snapshot_{stamp[0]}", stamp[1]

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
 
+import pytest
+import redis
+from celery import Celery
 from kombu import Connection, Producer
 
+import hive.celery
 from hive.celery import app
+from hive.embedded.places import free_port
+from hive.ledger.hints import Hint
+
+HINTS = [Hint(dt.date(2026, 11, 21), n, "process", "nectar", uuid.UUID(int=n), None) for n in (1, 2)]
 
 
 def test_a_task_that_ends_after_its_connection_does_not_end_its_worker(redis_url, caplog):
@@ -30,7 +44,53 @@ def test_a_message_on_an_open_connection_is_acknowledged(redis_url):
         assert connection.default_channel.client.hlen("unacked") == 0
 
 
+def test_a_broker_that_is_lost_twice_at_once_does_not_end_the_worker(redis_url):
+    """Closing, a channel gives back what it has in hand, and by then has no connection to do it with."""
+    with Connection(redis_url) as connection:
+        channel = connection.channel()
+        Producer(channel).publish({"n": 1}, routing_key="made-up")
+        queue = connection.SimpleQueue("made-up", no_ack=False)
+        message = queue.get(timeout=5)
+        qos = message.channel.qos
+        message.channel.connection.client = None
+
+        qos.restore_unacked_once()
+
+    assert not qos._delivered
+
+
+@pytest.mark.parametrize("trouble", ["away", "full"])
+def test_a_hint_that_cannot_be_sent_is_no_error(redis_url, monkeypatch, trouble):
+    address = f"redis://127.0.0.1:{free_port()}/0" if trouble == "away" else redis_url
+    told = Celery("told", broker=address, set_as_current=False)
+    told.conf.update(task_queues=app.conf.task_queues, task_ignore_result=True)
+    monkeypatch.setattr(hive.celery, "app", told)
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", "1" if trouble == "full" else "0")
+        try:
+            hive.celery.send(HINTS)
+        finally:
+            client.config_set("maxmemory", "0")
+
+        assert client.llen("nectar") == 0
+    told.close()
+
+
 def test_nothing_is_kept_in_the_broker():
     assert app.conf.result_backend is None
     assert app.conf.task_ignore_result
     assert app.conf.accept_content == ["json"]
+
+
+def test_what_a_worker_loads_before_it_forks_starts_no_thread():
+    """A lock that another thread holds at the fork would stay locked in the child for ever."""
+    code = (
+        "import os, sys; import hive.tasks; from hive.flight.warm import share\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = count(); share(['nectar'])\n"
+        "print('nectar.scrub.recognisers' in sys.modules, 'polars' in sys.modules, count() - before)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "HIVE_DATA_DIR": "/nowhere"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["True", "False", "0"]

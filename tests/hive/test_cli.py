@@ -337,7 +337,8 @@ class TestReading:
 
         assert found["status"] == "ok"
         assert [(bee["name"], bee["last_state"]) for bee in found["bees"]] == [("people", "queued")]
-        assert found["queues"] == [{"name": "bees.file", "waiting": 1, "running": 0}]
+        (queue,) = found["queues"]
+        assert [queue[name] for name in ("name", "due", "waiting", "running")] == ["bees.file", 1, 1, 0]
         assert [(worker["id"], worker["alive"]) for worker in found["workers"]] == [("nest:1:1", True)]
         assert hive("flight", flight, "--json").json["state"] == "queued"
 

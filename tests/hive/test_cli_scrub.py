@@ -83,7 +83,7 @@ class TestText:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["--profile", "gdpr"], "no scrubbing profile is named 'gdpr'"),
+            (["--profile", "gdprr"], "no scrubbing profile is named 'gdprr'"),
             (["--entities", "EMAIL_ADRESS"], "did you mean 'EMAIL_ADDRESS'?"),
             (["--entities", "URL", "--profile", "gdpr_compliant"], "give either --profile or --entities"),
         ],
@@ -168,6 +168,16 @@ class TestPreview:
 
         assert "remove" not in kinds
 
+    @pytest.mark.parametrize("action", ["mask_partial", "keep"])
+    def test_a_field_with_a_rule_is_not_said_to_land_as_it_is(self, nest, hive, action):
+        rules = [{"field": "host", "action": action}]
+        hosts = [{"id": n, "host": f"192.168.7.{n}"} for n in range(20)]
+        write(nest.register(scrubbing={"profile": "gdpr_compliant", "custom_rules": rules}) / "a.jsonl", hosts)
+
+        lines = hive("scrub", "preview", "people", "--json").json["fields"]
+
+        assert not [line for line in lines if "lands as it is" in line["hint"]]
+
     def test_no_value_is_shown_and_nothing_lands(self, people, hive):
         said = hive("scrub", "preview", "people")
         told = hive("scrub", "preview", "people", "--json")
@@ -223,7 +233,7 @@ class TestPreview:
         assert {line["field"] for line in found["fields"]} >= {"mail", "note"}
 
     @pytest.mark.parametrize(
-        ("arguments", "told"), [(["peeple"], "did you mean 'people'?"), (["people", "--profile", "gdpr"], "'gdpr'")]
+        ("arguments", "told"), [(["peeple"], "did you mean 'people'?"), (["people", "--profile", "gdprr"], "'gdprr'")]
     )
     def test_wrong_use_is_told_in_words(self, people, hive, arguments, told):
         said = hive("scrub", "preview", *arguments)

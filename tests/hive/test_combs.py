@@ -289,6 +289,28 @@ class TestCustomCombs:
         with pytest.raises(UnknownConnector, match="no connector is named 'mysql'"):
             library.create_worker_bee("shop")
 
+    def test_what_is_put_into_the_library_is_a_comb_and_what_is_taken_out_is_none(self, folder, tmp_path):
+        (folder / "a.yml").write_text("{id: a, subtype: local, connection: {path: /nowhere}}")
+        library = CombLibrary(folder)
+        library.custom_combs["b"] = {"subtype": "local", "connection": {"path": str(tmp_path)}}
+        library.custom_combs["wrong"] = {"subtyp": "local"}
+        library.custom_combs["a"]["connection"]["path"] = str(tmp_path / "changed")
+
+        with library.create_worker_bee("b") as bee:
+            assert bee.options.path == str(tmp_path)
+        assert library.get_comb("a")["connection"] == {"path": str(tmp_path / "changed")}
+        with pytest.raises(ConfigProblems, match="comb 'wrong', subtyp is no known option; did you mean 'subtype'"):
+            library.get_comb("wrong")
+        del library.custom_combs["a"], library.custom_combs["wrong"]
+        with pytest.raises(UnknownComb, match="no comb is named 'a'"):
+            library.get_comb("a")
+        assert [comb["id"] for comb in library.summaries() if comb["origin"] == "custom"] == ["b"]
+
+    @pytest.mark.parametrize("comb", [None, 3, ["a"], b"a"])
+    def test_an_id_that_is_no_text_is_told(self, folder, comb):
+        with pytest.raises(UnknownComb, match="a comb is named by text, its id, and not by a value of type"):
+            CombLibrary(folder).get_comb(comb)
+
     def test_a_folder_that_is_not_there_is_named_with_its_setting(self, hive, tmp_path):
         hive.set({"HIVE_COMBS": tmp_path / "nowhere"})
         said = hive("comb", "list")

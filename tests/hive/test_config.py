@@ -37,6 +37,7 @@ def complaints(read, tmp_path):
     return lines
 
 
+DATABASE = {"host": "h", "database": "d", "user": "u", "password": "${PASSWORD}"}
 FULL = """
     bees:
       post:
@@ -186,7 +187,8 @@ class TestLoad:
             (f"bees: {{a: !{CANARY} x}}", "is not YAML: could not determine a constructor"),
             (f'bees: {{a: "{CANARY}', "is not YAML"),
             ("bees: &a [*a]", "is an alias inside of itself"),
-            ("bees: {a: 2024-13-45}", "is not YAML"),
+            ("bees: {a: !!int x}", "is not YAML"),
+            ("bees: {a: 2024-13-45}", "bee 'a': must be a map"),
             ("[" * 5000, "is nested too deeply"),
         ],
     )
@@ -197,6 +199,59 @@ class TestLoad:
         levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
 
         assert any("grows too large" in line for line in complaints("\n".join(["a0: &a0 x", *levels])))
+
+    def test_a_date_that_cannot_be_is_told_with_its_place_and_hides_nothing_else(self, complaints):
+        found = complaints("""\
+            bees:
+              a: {type: village, source: {host: a}, every: 5m, start: 2026-02-31}
+              b: {type: village, sorce: {host: a}}
+        """)
+
+        assert found == [
+            "hive.yaml:2: bee 'a', field 'start': should be a date, or a date and time such as 2026-01-31T08:00:00Z",
+            "hive.yaml:3: bee 'b', field 'sorce': is no known option; did you mean 'source'?",
+            "hive.yaml:3: bee 'b', field 'source.host': is missing, expected server name or address",
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "shown", "kind"),
+        [("null", "null", "nothing (null)"), ("1", "1", "a number"), ("2026-02-03", "2026-02-03", "a date"),
+         ("yes", "True", "true or false"), ("0x10", "16", "a number")],
+    )  # fmt: skip
+    def test_a_name_that_is_no_text_is_told_with_its_line_and_a_way_out(self, complaints, name, shown, kind):
+        block = "{type: village, source: {host: a}}"
+        found = complaints(f"bees:\n  a: {block}\n  {name}: {block}")
+
+        told = f"is no name for a bee: YAML takes it for {kind}, put it between quotes"
+        assert found == [f"hive.yaml:3: bee '{shown}': {told}"]
+
+    @pytest.mark.parametrize(
+        "block", ["schedule: 5m", "schedule: 300", "schedules: [5m]", "schedules: {a: {cron: 5m}}"]
+    )
+    def test_an_interval_where_a_cron_expression_belongs_is_told_how_to_write_it(self, complaints, block):
+        (found,) = complaints(f"bees: {{a: {{type: village, source: {{host: a}}, {block}}}}}")
+
+        assert "is an interval and no cron expression: write `every: " in found
+
+    @pytest.mark.parametrize(
+        ("block", "told"),
+        [
+            ("on: [webhok]", "field 'on': names no event; did you mean 'webhook'?"),
+            ("on: soon", "field 'on': names no event: write webhook, {jar: NAME} or {file: PATH}"),
+            ("on: {file: in/*.csv}", "field 'on.file': is a relative path, expected an absolute one"),
+            ("on: [webhook, {file: in/a}]", "field 'on.1.file': is a relative path"),
+            ("timezone: localtime", "field 'timezone': is no time zone of the IANA list"),
+        ],
+    )
+    def test_what_makes_no_bee_fly_is_told(self, complaints, block, told):
+        assert told in complaints(f"bees: {{a: {{type: village, source: {{host: a}}, every: 5m, {block}}}}}")[0]
+
+    def test_a_second_document_in_a_file_is_told(self, complaints):
+        found = complaints("bees: {a: {type: village, source: {host: a}}}\n---\nbees: {}\n")
+
+        assert found == [
+            "hive.yaml:2: holds several documents, expected one: put what follows `---` in a file of its own"
+        ]
 
     def test_a_wrong_profile_or_rule_is_told_before_anything_flies(self, complaints):
         found = complaints("""\
@@ -219,8 +274,9 @@ class TestLoad:
 
         form = "expected {field: NAME, action: ACTION} or {pattern: REGEX, action: ACTION}"
         actions = (
-            "expected one of generalise, generalize, hash_with_salt, keep, mask_partial, redaction, removal, remove, "
-            "replace, tokenise, tokenize"
+            "expected one of encryption, generalisation, generalise, generalization, generalize, hash_with_salt, "
+            "hashing, keep, mask_partial, masking, redaction, removal, remove, replace, tokenisation, tokenise, "
+            "tokenization, tokenize"
         )
         profiles = f"expected one of {', '.join(BUILT_IN)}"
         assert [line.partition(" field 'scrubbing.")[2] for line in found] == [
@@ -399,3 +455,43 @@ def test_known_options_are_found_through_unions_tuples_and_maps():
 def test_suggestions_ignore_case_and_stay_silent_when_nothing_is_near():
     assert did_you_mean("Hots", ["HOST", "port"]) == "; did you mean 'HOST'?"
     assert did_you_mean("zzz", ["HOST", "port"]) == ""
+
+    @pytest.mark.parametrize(
+        ("kind", "config", "source"),
+        [
+            ("api_worker", {"base_url": "https://x.example", "endpoints": {"data": ["/a"]}}, "rest"),
+            ("RESTAPIWorkerBee", {"base_url": "https://x.example", "endpoints": {"data": ["/a"]}}, "rest"),
+            ("file_worker", {"source_path": "/in", "patterns": ["*.csv"], "recursive": True}, "local"),
+            ("file_worker", {"type": "local", "source_path": "/in"}, "local"),
+            ("FileWorker", {"config": {"type": "local", "source_path": "/in"}}, "local"),
+            ("postgres", DATABASE, "postgresql"),
+            ("database_worker_bee", DATABASE, "postgresql"),
+            ("PostgreSQLWorkerBee", {"source": DATABASE}, "postgresql"),
+        ],
+    )
+    def test_types_of_the_documents_are_taken_with_their_options(self, kind, config, source):
+        bee = from_mapping("a", config, connector=kind)
+
+        assert bee.type == source
+        given = config.get("config") or config.get("source") or config
+        renamed = {("path" if key == "source_path" else key): value for key, value in given.items() if key != "type"}
+        assert bee.source == renamed
+
+    def test_a_whole_block_of_the_documents_is_taken(self):
+        block = {
+            "schedule": "0 0 * * *", "config": {"base_url": "https://x.example", "endpoints": {"data": ["/a"]}},
+            "processing": {"scrubbing_profile": "gdpr_compliant", "target_honey_jar": "sales"},
+        }  # fmt: skip
+        bee = from_mapping("a", block, connector="api_worker")
+        sold = from_mapping("b", {"source": DATABASE, "security": {"timeout": 30}}, connector="postgresql")
+
+        assert (bee.schedules[0].cron, bee.scrubbing.profile) == ("0 0 * * *", "gdpr_compliant")
+        assert bee.honey_jar is not None
+        assert bee.honey_jar.name == "sales"
+        assert sold.source["statement_timeout"] == 30
+
+    def test_mistakes_in_them_are_told_in_the_words_that_were_written(self):
+        with pytest.raises(ConfigProblems, match="field 'source_pth': is no known option"):
+            from_mapping("a", {"source_pth": "/in"}, connector="file_worker")
+        with pytest.raises(ConfigProblems, match="cannot fly: connector 'google_drive' is not built"):
+            from_mapping("a", {"type": "google_drive"}, connector="file_worker")

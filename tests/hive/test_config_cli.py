@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 
@@ -77,6 +78,86 @@ class TestCheck:
         assert (said.code, said.out) == (2, "")
         assert "bee 'sales': cannot fly: source.user is missing" in said.err
 
+    def test_combs_beside_the_bees_are_no_bees(self, bare_hive, folder):
+        (folder / "combs").mkdir()
+        open_path = {"parameters": {"path": {}}, "connection": {"path": "{{ param.path }}"}}
+        comb = {"id": "mine", "subtype": "local", **open_path}
+        (folder / "combs" / "mine.yml").write_text(yaml.safe_dump(comb))
+        bare_hive.set({"HIVE_CONFIG": folder})
+
+        assert bare_hive("config", "check", folder, "--json").json["bees"] == ["files", "desk"]
+        assert [c["id"] for c in bare_hive("comb", "list", "--json").json if c["origin"] == "custom"] == ["mine"]
+
+    def test_without_files_it_checks_what_the_settings_and_the_environment_tell_of(self, bare_hive, folder):
+        bare_hive.set({"HIVE_CONFIG": folder, "ENABLED_CONNECTORS": "api", "CONNECTOR_API_POLL_INTERVAL_MS": "soon"})
+
+        said = bare_hive("config", "check")
+
+        assert said.code == 2
+        assert "field 'CONNECTOR_API_POLL_INTERVAL_MS': should be a whole number" in said.err
+        assert "bee 'api', field 'CONNECTOR_API_TYPE': is missing" in said.err
+
+    @pytest.mark.parametrize(
+        ("variables", "told"),
+        [
+            ({"ENABLED_CONNECTORS": "weather-noaa"}, "the variable CONNECTOR_WEATHER_NOAA_TYPE is missing"),
+            ({"ENABLED_CONNECTORS": "a;b"}, "names 'a;b', which is no name, expected names with commas between them"),
+            ({"ENABLED_CONNECTORS": "a b"}, "names 'a b', which is no name, expected names with commas between them"),
+            (
+                {"ENABLED_CONNECTORS": "a.b,a-b", "CONNECTOR_A_B_TYPE": "JIRA"},
+                "names 'a.b' and 'a-b', and the variables CONNECTOR_A_B_... would be those of both",
+            ),
+        ],
+    )
+    def test_connectors_that_no_variable_can_tell_of_are_refused(self, bare_hive, variables, told):
+        bare_hive.set(variables)
+
+        said = bare_hive("config", "check")
+
+        assert (said.code, told in said.err) == (2, True)
+
+    def test_settings_of_clouds_count_in_lower_case_too(self, bare_hive):
+        bare_hive.set({"gcp_enabled": "true", "gcp_sync_interval": "60", "default_organization_id": "42"})
+
+        said = bare_hive("config", "show", "--json").json
+
+        assert said["bees"]["gcp"]["every"] == 60
+        assert said["organizations"] == {"default_organization_id": "42"}
+
+    def test_the_hidden_environment_of_a_folder_is_read_if_it_tells_of_bees(self, bare_hive, folder):
+        (folder / ".env").write_text("PASSWORD=x\nnot a line\n")
+        before = bare_hive("config", "check", folder, "--json").json["bees"]
+        (folder / ".env").write_text("GCP_ENABLED=true\n")
+
+        assert before == ["files", "desk"]
+        assert set(bare_hive("config", "check", folder, "--json").json["bees"]) == {"files", "desk", "gcp"}
+
+    def test_what_is_no_file_is_named_and_nobody_waits_for_it(self, bare_hive, tmp_path):
+        (tmp_path / "loop").symlink_to("loop")
+        os.mkfifo(tmp_path / "pipe")
+
+        loop, pipe = bare_hive("config", "check", tmp_path / "loop"), bare_hive("config", "check", tmp_path / "pipe")
+
+        assert (loop.code, pipe.code) == (2, 2)
+        assert f"{tmp_path / 'loop'}: the file cannot be read: Too many levels of symbolic links" in loop.err
+        assert f"{tmp_path / 'pipe'}: the file cannot be read: it is no file, but a pipe, socket or device" in pipe.err
+
+    def test_schedules_that_are_over_and_jars_that_nobody_feeds_are_doubted(self, bare_hive, folder):
+        over = {**LOCAL, "schedules": {"old": {"every": "5m", "end": "2020-01-01"}, "new": "@daily"}}
+        bees = {"over": over, "waits": {**LOCAL, "on": {"jar": "fils"}}}
+        (folder / "c.yml").write_text(yaml.safe_dump({"bees": bees}))
+        (folder / "d.yml").write_text(yaml.safe_dump({"bees": {"follows": {**LOCAL, "on": {"jar": "files"}}}}))
+
+        told = [
+            (w["bee"], w["field"], w["message"], w["suggestion"])
+            for w in bare_hive("config", "check", folder, "--json").json["warnings"]
+        ]
+
+        assert told == [
+            ("over", "schedules.old.end", "schedule 'old' flies no more: no slot comes before its `end`", ""),
+            ("waits", "on.jar", "no bee feeds the jar 'fils' (a registered bee may feed it)", "files"),
+        ]
+
 
 class TestShow:
     def test_each_value_says_where_it_came_from(self, bare_hive, folder):
@@ -128,6 +209,37 @@ class TestShow:
         assert desk["extras"] == {"hook": "********", "see": extras["see"]}
         assert SECRET not in shown.out + text + converted.out + converted.err
         assert "path: ${DESK_STREAMS_A_PATH}" in converted.out.replace('"', "").replace("'", "")
+
+    def test_what_a_value_is_read_from_is_told_beside_its_place(self, bare_hive, folder):
+        source = {"host": "${DB_HOST}", "database": "d", "user": "${DB_USER}", "password": "{{ vault.db.password }}"}
+        (folder / "c.yml").write_text(yaml.safe_dump({"bees": {"db": {"type": "postgresql", "source": source}}}))
+        bare_hive.set({"DB_HOST": "h"})
+
+        origin = bare_hive("config", "show", folder / "c.yml", "--json").json["origin"]
+        text = bare_hive("config", "show", folder / "c.yml").out
+
+        assert origin["bees.db.source.host"].endswith("c.yml:5, variable DB_HOST")
+        assert origin["bees.db.source.user"].endswith("c.yml:7, variable DB_USER (not set)")
+        assert origin["bees.db.source.password"].endswith("c.yml:6, vault db/password")
+        assert any(line.endswith("c.yml:5, variable DB_HOST") for line in text.splitlines())
+
+    def test_without_files_it_is_what_the_hive_flies(self, nest, hive, folder):
+        nest.hive.reload(folder)
+        nest.hive.register_worker("local", {"name": "mine", "path": "/tmp", "schedule": "@daily"})
+        (folder / "a.yml").write_text("bees: {}")
+
+        document, said = hive("config", "show", "--json"), hive("config", "show")
+
+        assert (document.code, SECRET in document.out + said.out) == (0, False)
+        assert list(document.json["bees"]) == ["desk", "files", "mine"]
+        assert document.json["bees"]["mine"] == {"type": "local", "schedule": "@daily", "source": {"path": "/tmp"}}
+        assert document.json["origin"]["bees.mine.source.path"] == "registered, version 2"
+        assert document.json["origin"]["bees.files.source.path"] == f"{folder}, version 1"
+        assert document.json["origin"]["bees.desk.source.headers.X-Key"].startswith(
+            f"{folder}, version 1, vault bees/desk/"
+        )
+        assert "  # registered, version 2" in said.out
+        assert "what the hive flies" in said.err
 
 
 class TestConvert:

@@ -405,7 +405,7 @@ class TestWords:
         [
             ({"after": []}, "names no bees"),
             ({"after": {"all": ["a"], "any": ["b"]}}, "both `all` and `any`"),
-            ({"on": "webhok"}, "dictionary"),
+            ({"on": "webhok"}, "names no event; did you mean 'webhook'?"),
             ({"on": {}}, "needs one of"),
             ({"on": {"jar": "a", "file": "b"}}, "needs one of"),
             ({"on": {"webhook": {"secret": SECRET}}}, "must be a reference"),

@@ -42,7 +42,7 @@ def test_a_bee_that_the_file_no_longer_names_flies_no_more(nest, apply):
 
     assert apply(b=60) == ["b"]
 
-    assert bees_of(nest) == [("a", "file", False, 0), ("b", "file", True, 1), ("python", "registered", True, 1)]
+    assert bees_of(nest) == [("a", "gone", False, 0), ("b", "file", True, 1), ("python", "registered", True, 1)]
     apply(a=60, b=60)
     assert bees_of(nest)[0] == ("a", "file", True, 1)
 
@@ -87,7 +87,7 @@ def test_a_bee_that_is_unregistered_flies_no_more_and_its_name_is_free(nest, app
 
     assert nest.hive.unregister_worker("a")
 
-    assert bees_of(nest) == [("a", "file", False, 0)]
+    assert bees_of(nest) == [("a", "gone", False, 0)]
     assert nest.jar("a")
     assert not nest.hive.unregister_worker("a")
     assert nest.hive.config_history()[0].diff == {"removed": ("a",)}
@@ -175,6 +175,21 @@ class TestScheduleJob:
             nest.hive.schedule_job("people", "sometimes")
 
         assert len(nest.hive.config_history()) == 1
+
+
+def test_a_worker_of_the_documents_flies(nest):
+    folder = nest.folder / "in"
+    folder.mkdir()
+    write(folder / "a.jsonl", [{"id": 1}])
+    config = {"type": "local", "source_path": str(folder), "patterns": ["*.jsonl"]}
+
+    name = nest.hive.register_worker("file_worker", {"config": config, "processing": {"target_honey_jar": "papers"}})
+
+    assert name.startswith("file_worker-")
+    assert nest.rows("SELECT connector, config -> 'honey_jar' ->> 'name' FROM hive.bee") == [("local", "papers")]
+    nest.hive.fly(name)
+    nest.drain()
+    assert nest.hive.flights(name)[0].records_landed == 1
 
 
 @pytest.mark.parametrize(

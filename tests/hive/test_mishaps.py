@@ -174,6 +174,43 @@ class TestDatabaseErrors:
 
         assert nest.one("SELECT 1") == 1
 
+    def test_after_one_broken_connection_the_idle_ones_are_not_tried(self, nest):
+        with nest.rt.db.transaction() as one, nest.rt.db.transaction() as two:
+            pids = [tx.psycopg.info.backend_pid for tx in (one, two)]
+        with psycopg.connect(nest.rt.settings.database(), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(p) FROM unnest(%s::int[]) p", [pids])
+
+        with pytest.raises(DatabaseAway), nest.rt.db.transaction() as tx:
+            tx.psycopg.execute("SELECT 1")
+
+        assert nest.one("SELECT 1") == 1
+
+    def test_a_session_that_idles_in_a_transaction_does_not_hold_its_locks_for_ever(self, nest):
+        with nest.rt.db.transaction() as tx:
+            ((limit,),) = tx.psycopg.execute("SHOW idle_in_transaction_session_timeout").fetchall()
+
+        assert limit == "1min"
+
+    def test_the_dead_are_buried_past_a_session_that_still_holds_their_row(self, nest):
+        """A process that vanished in the middle of its heartbeat: whoever buries it does not wait."""
+        nest.rt.db.engine.dispose()
+        with psycopg.connect(nest.rt.settings.database()) as held, nest.rt.db.transaction() as tx:
+            held.execute(
+                "INSERT INTO hive.worker (id, host, pid, alive_until) VALUES ('gone', 'h', 1, now() + interval '1 h')"
+            )
+            held.commit()
+            held.execute("SELECT FROM hive.worker WHERE id = 'gone' FOR UPDATE")
+            tx.psycopg.execute("SET LOCAL lock_timeout = '2s'")
+
+            tx.run("bury", id="gone")
+            tx.run("grant_grace", lease=10.0, away=20.0)
+            tx.run("forget_workers")
+
+            held.rollback()
+            tx.run("bury", id="gone")
+            ((dead,),) = tx.psycopg.execute("SELECT alive_until < now() FROM hive.worker WHERE id = 'gone'").fetchall()
+        assert dead
+
 
 class TestLandings:
     def test_one_that_takes_too_long_counts_and_is_no_database_out_of_reach(self, make_nest):

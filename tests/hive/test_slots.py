@@ -162,6 +162,19 @@ class TestPause:
         assert outcomes(nest) == {key: n for key, n in (("flown", flown), ("skipped:paused", missed)) if n}
         assert nest.one("SELECT missed FROM hive.schedule") == missed
 
+    def test_a_slot_that_was_to_be_flown_at_the_resume_was_still_paused_at_its_time(self, nest):
+        """A later one came due before the next tick, and the rule flies the latest only."""
+        bee(nest, schedules=[{"every": "1h", "name": "often"}])
+        since = due_since(nest, 3)
+        nest.hive.pause("people")
+        with nest.rt.db.transaction() as tx:
+            scheduler.resume(tx, nest.one("SELECT id FROM hive.bee"), now=since + 1.5 * HOUR)
+
+        tick(nest.rt, now=since + 2 * HOUR)
+
+        left_out = {one.slot: one.meaning for one in nest.hive.slots().missed}
+        assert left_out == dict.fromkeys([since, since + HOUR], "the bee was paused")
+
     def test_people_may_fly_it_all_the_same(self, nest):
         bee(nest, every="1h")
         nest.hive.pause("people")
@@ -230,7 +243,10 @@ class TestBackfill:
         first = hours_ago(nest, 2)
 
         assert [len(nest.hive.backfill("people", first, first + HOUR)) for _ in range(2)] == [2, 0]
-        assert nest.one("SELECT count(*) FROM hive.jar WHERE kind = 'snapshot'") == 2
+        names = [name for (name,) in nest.rows("SELECT name FROM hive.jar WHERE kind = 'snapshot' ORDER BY name")]
+        assert names == [f"people_snapshot_{slot:%Y%m%dT%H%M%SZ}" for slot in (first, first + HOUR)]
+        flights = {flight.json()["slot"]: flight.json()["jar"] for flight in nest.hive.flights()}
+        assert flights == {f"default@{first.isoformat()}": names[0], f"default@{(first + HOUR).isoformat()}": names[1]}
 
     @pytest.mark.parametrize(
         ("since", "until", "more", "told"),

@@ -132,10 +132,19 @@ def test_the_manager_scrubs_by_the_profile_of_a_bee_and_its_pseudonyms_join_the_
 
     assert scrubbed == {"to": landed(allowed)[0], "at": "see <URL>"}
     with pytest.raises(BadProfile, match="did you mean 'gdpr_compliant'"):
-        allowed.hive.scrubber("gdpr")
+        allowed.hive.scrubber("gdpr_compiant")
     with pytest.raises(BadProfile):
         allowed.hive.scrubber("ours", tenant="other")
     allowed.register("second", scrubbing={"profile": "ours", "profiles": {"ours": {**own, "default_action": "keep"}}})
     with pytest.raises(BadProfile, match="different profiles named 'ours'"):
         allowed.hive.scrubber("ours")
     assert allowed.hive.scrubber("ours", profiles={"ours": own}).process(ADDRESS) == scrubbed["to"]
+    given = {"profile_id": "ours", "profiles": {"ours": own}, "custom_rules": [{"field": "n", "action": "remove"}]}
+    assert allowed.hive.scrubber(given).process({"to": ADDRESS, "n": "x"}) == {"to": scrubbed["to"], "n": None}
+
+
+def test_the_manager_knows_a_bees_own_form_of_a_rule_by_the_rules_name(allowed):
+    own = {"pii_detection": ["urls"], "actions": {"urls": "replace"}}
+    allowed.register("first", scrubbing={"profile": "GDPR", "profiles": {"gdpr_compliant": own}})
+
+    assert allowed.hive.scrubber("GDPR").process("see https://example.com/x") == "see <URL>"

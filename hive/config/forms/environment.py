@@ -12,13 +12,14 @@ becomes a reference to its variable.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hive.config.document import ENVIRONMENT
 from hive.config.forms.connectors import polling_fields
 from hive.config.forms.draft import Draft, Writer
 from hive.config.forms.names import camel
+from hive.config.model import NAME_PATTERN
 from hive.config.problems import Problem, closest
 from hive.config.secrets import is_secret_name
 
@@ -35,6 +36,7 @@ SIGNS = frozenset(
     )
 )
 """Variables of this form."""
+_ANY_CASE = SIGNS - {"ENABLED_CONNECTORS", "CONNECTORS_CONFIG_PATH"}
 
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _NUMBERS = ("pollIntervalMs", "requestTimeoutMs", "maxRetries", "leaseTtlSeconds")
@@ -44,38 +46,62 @@ def environment_bees(document: Document) -> list[Draft]:
     return [*_connectors(document), *_clouds(document)]
 
 
+def spelled(variables: Iterable[str], name: str) -> str:
+    """The variable as it is there: settings of document 002 count in upper and lower case. Empty: it is not there."""
+    if name in variables:
+        return name
+    return next((one for one in variables if one.upper() == name), "") if name in _ANY_CASE else ""
+
+
+def tells(variables: Mapping[str, str], signs: Iterable[str] = SIGNS) -> bool:
+    """Whether one of the signs is there, and not empty."""
+    return any(variables.get(spelled(variables, sign)) for sign in signs)
+
+
 def organizations(document: Document) -> dict[str, Any]:
     """Where entities go that belong to no organization, and whether missing ones are made."""
     data, found = document.data, {}
-    if data.get("DEFAULT_ORGANIZATION_ID"):
-        found["default_organization_id"] = data["DEFAULT_ORGANIZATION_ID"]
-    create = data.get("CREATE_MISSING_ORGANIZATIONS")
-    if create:
-        flag = _read(document, "CREATE_MISSING_ORGANIZATIONS", _flag)
+    default = spelled(data, "DEFAULT_ORGANIZATION_ID")
+    if data.get(default):
+        found["default_organization_id"] = data[default]
+    create = spelled(data, "CREATE_MISSING_ORGANIZATIONS")
+    if data.get(create):
+        flag = _read(document, create, _flag)
         found |= {} if flag is None else {"create_missing_organizations": flag}
     return found
 
 
 def _connectors(document: Document) -> list[Draft]:
     data: Mapping[str, str] = document.data
-    names = [name.strip() for name in data.get("ENABLED_CONNECTORS", "").split(",") if name.strip()]
-    prefixes = {f"CONNECTOR_{re.sub(r'[^A-Z0-9]', '_', name.upper())}_": name for name in names}
-    own: dict[str, dict[str, str]] = {name: {} for name in names}
+    listed = [name.strip() for name in data.get("ENABLED_CONNECTORS", "").split(",") if name.strip()]
+    prefixes: dict[str, str] = {}
+    for name in listed:
+        if not re.fullmatch(NAME_PATTERN, name):
+            message = f"names {name[:80]!r}, which is no name, expected names with commas between them"
+            _complain(document, "ENABLED_CONNECTORS", message)
+        elif (other := prefixes.setdefault(_prefix(name), name)) != name:
+            message = f"names {other!r} and {name!r}, and the variables {_prefix(name)}... would be those of both"
+            _complain(document, "ENABLED_CONNECTORS", message)
+    own: dict[str, dict[str, str]] = {name: {} for name in prefixes.values()}
     for variable in data:
         # Of two connectors `a` and `a-b`, CONNECTOR_A_B_TYPE is the second one's.
         prefix = max((p for p in prefixes if variable.startswith(p)), key=len, default="")
         if prefix:
             own[prefixes[prefix]][variable] = variable.removeprefix(prefix)
-    drafts = []
-    for name, variables in own.items():
-        if variables:
-            drafts.append(_connector(document, name, variables))
+    drafts = [_connector(document, name, variables) for name, variables in own.items() if variables]
+    for name in [name for name, variables in own.items() if not variables]:
+        message = f"names {name!r}, and the variable {_prefix(name)}TYPE is missing, as are all others of it"
+        if drafts:  # as in document 003, which tells of one of its two
+            line = document.line(("ENABLED_CONNECTORS",))
+            document.warn(f"ENABLED_CONNECTORS {message}: there is no such bee", line)
         else:
-            message = (
-                f"ENABLED_CONNECTORS names {name!r}, and no variable CONNECTOR_... tells of it: there is no such bee"
-            )
-            document.warn(message, document.line(("ENABLED_CONNECTORS",)))
+            _complain(document, "ENABLED_CONNECTORS", message)
     return drafts
+
+
+def _prefix(name: str) -> str:
+    """How the variables of a connector begin."""
+    return f"CONNECTOR_{re.sub(r'[^A-Z0-9]', '_', name.upper())}_"
 
 
 def _connector(document: Document, name: str, variables: Mapping[str, str]) -> Draft:
@@ -94,7 +120,9 @@ def _connector(document: Document, name: str, variables: Mapping[str, str]) -> D
             fields[key] = _read(document, variable, _number)
         else:
             options[key] = _value(document, variable)
+    written.setdefault("type", f"{_prefix(name)}TYPE")
     of = _Variables(document, name, (), {**fields, "providerConfig": options}, variables=written)
+    of.places["type",] = of.written("type")
     of.move("enabled", "enabled")
     polling_fields(of)
     return of.draft()
@@ -104,7 +132,7 @@ def _clouds(document: Document) -> list[Draft]:
     data: Mapping[str, str] = document.data
     drafts = []
     for cloud in CLOUDS:
-        switch, interval = f"{cloud}_ENABLED", f"{cloud}_SYNC_INTERVAL"
+        switch, interval = (spelled(data, f"{cloud}_{word}") for word in ("ENABLED", "SYNC_INTERVAL"))
         if not data.get(switch):
             continue
         enabled = _read(document, switch, _flag)
@@ -116,8 +144,10 @@ def _clouds(document: Document) -> list[Draft]:
             ("every",): (interval if data.get(interval) else switch,),
         }
         for variable in data if enabled else ():
-            field = variable.removeprefix(f"{cloud}_")
-            if field == variable or variable in (switch, interval) or (cloud == "AWS" and field in _READ_BY_BOTO):
+            field = variable.upper().removeprefix(f"{cloud}_")
+            if field == variable.upper() or variable in (switch, interval):
+                continue
+            if cloud == "AWS" and field in _READ_BY_BOTO:
                 continue
             block.setdefault("source", {})[field.lower()] = _value(document, variable)
             places["source", field.lower()] = (variable,)

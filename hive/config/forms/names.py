@@ -30,6 +30,7 @@ ALIASES = {
     "database_worker_bee": "postgresql",
     "api": "rest",
     "rest_api": "rest",
+    "restapi": "rest",
     "api_worker": "rest",
     "api_worker_bee": "rest",
     "file": "local",
@@ -50,17 +51,29 @@ ALIASES = {
 }
 _GENERAL = ("file_worker", "stream_worker", "file_system_worker_bee", "stream_worker_bee")
 """Types whose own options name the kind: `type: file_worker` with `config: {type: sftp}`."""
+_CLASS = re.compile(r"([A-Za-z0-9]+?)Worker(Bee)?")
 
 
 def connector_named(word: str) -> str:
-    """Our name of what another system calls `word`: "NOAA_WEATHER" is noaa_weather, "api_worker" is rest."""
-    plain = re.sub(r"[^a-z0-9]+", "_", word.casefold()).strip("_")
+    """Our name of what another system calls `word`: "NOAA_WEATHER" is noaa_weather, "api_worker" is rest.
+
+    So are names of classes: "PostgreSQLWorkerBee" is postgresql, "FileWorker" local.
+    """
+    plain = _plain(word)
     return ALIASES.get(plain, plain)
 
 
 def is_general(word: str) -> bool:
     """Whether the type says no more than the family, and an option `type` beside it says which one."""
-    return word in _GENERAL
+    return _plain(word) in _GENERAL
+
+
+def _plain(word: str) -> str:
+    named = _CLASS.fullmatch(word)
+    if named is None:
+        return re.sub(r"[^a-z0-9]+", "_", word.casefold()).strip("_")
+    family = f"{named[1].casefold()}_worker"
+    return family if family in ALIASES else named[1].casefold()
 
 
 def snake(word: str) -> str:

@@ -27,6 +27,7 @@ _FORMS: dict[str, Form] = {
     "combs": combs,
     "honey_combs": combs,
 }
+_SIGNS = environment.SIGNS
 _ELSEWHERE = {
     "worker_bee_types": "is a list of kinds of bees: `hive connectors` shows those that there are",
     "production_deployment": "describes a deployment: nothing of it is read here",
@@ -93,6 +94,6 @@ def _environment(document: Document) -> Found:
     shared = environment.organizations(document)
     if shared:
         found.companions["organizations"] = shared
-    elif document.name != ENVIRONMENT and not environment.SIGNS & set(document.data):
+    elif document.name != ENVIRONMENT and not any(environment.spelled(document.data, sign) for sign in _SIGNS):
         document.report("names no bees: ENABLED_CONNECTORS or AWS_ENABLED was expected")
     return found

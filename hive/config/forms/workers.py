@@ -36,10 +36,11 @@ def workers(document: Document, bees: Any, place: Place) -> list[Draft]:
     else:
         document.report("`worker_bees` must be a list, or a map by name", document.line(place))
         return []
-    return [_worker(document, name, block, at) for name, block, at in found]
+    return [worker(document, name, block, at) for name, block, at in found]
 
 
-def _worker(document: Document, name: Any, block: Any, place: Place) -> Draft:
+def worker(document: Document, name: Any, block: Any, place: Place) -> Draft:
+    """The bee of one block; without `name` it is the block's `id`. What is wrong is reported to `document`."""
     if not isinstance(block, Mapping):
         return Draft(name, block, place)
     of = Writer(document, name, place, dict(block))
