@@ -14,6 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nectar.deadline import Deadline
 from nectar.extract import extract
 from nectar.jsonrows import clean_name
 
@@ -21,7 +22,7 @@ from nectar.jsonrows import clean_name
 class Scrubs(Protocol):
     """What the pipeline needs of a scrubber: `nectar.scrub.DataScrubber` has it."""
 
-    def scrub(self, table: pa.Table) -> Scrubbed: ...
+    def scrub(self, table: pa.Table, deadline: Deadline | None = None) -> Scrubbed: ...
 
 
 class Scrubbed(Protocol):
@@ -76,10 +77,11 @@ def refine(
     value_limit: int,
     transform: Transforms | None = None,
     key: Sequence[str] = (),
+    deadline: Deadline | None = None,
 ) -> Refined:
     """Validate, extract, transform and scrub. A record that cannot be used is in `failed`; the others do not suffer.
 
-    `key`: the columns of the records' key, for `transform`.
+    `key`: the columns of the records' key, for `transform`. `deadline`: for the scrubbing of each value.
     """
     table = _without_nul(table)
     failed = oversized(table, value_limit)
@@ -99,7 +101,7 @@ def refine(
         grown = oversized(table, value_limit)
         failed |= {rows[i]: code for i, code in grown.items()}
         table, rows = without(table, rows, grown)
-    scrubbed = scrubber.scrub(table)
+    scrubbed = scrubber.scrub(table, deadline)
     if not scrubbed.failed:
         return Refined(scrubbed.table, rows, scrubbed.removed, failed, reasons, dropped)
     for i, code in scrubbed.failed.items():

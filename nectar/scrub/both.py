@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from nectar.scrub.scrubber import DataScrubber, Scrubbed
-from nectar.scrub.shapes.columns import REMOVED
+from nectar.scrub.shapes.columns import summed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from nectar.deadline import Deadline
 
 
 class Both:
@@ -30,10 +32,10 @@ class Both:
         """As `DataScrubber.action_of`: what is done with what both take out, the first does."""
         return self._first.action_of(field, kind) or self._second.action_of(field, kind)
 
-    def scrub(self, table: pa.Table) -> Scrubbed:
+    def scrub(self, table: pa.Table, deadline: Deadline | None = None) -> Scrubbed:
         """As `DataScrubber.scrub`, with what both removed and all that failed in one of them."""
-        one = self._first.scrub(table)
-        two = self._second.scrub(one.table)
+        one = self._first.scrub(table, deadline)
+        two = self._second.scrub(one.table, deadline)
         failed: Mapping[int, str] = {**two.failed, **one.failed}
         return Scrubbed(two.table, _sum(one.removed, two.removed), failed)
 
@@ -42,6 +44,4 @@ def _sum(one: pa.Table, two: pa.Table) -> pa.Table:
     """Lines of the same row, field and kind become one, in the order of the rows."""
     if not one.num_rows or not two.num_rows:
         return one if one.num_rows else two
-    grouped = pa.concat_tables([one, two]).group_by(["row", "field", "kind"]).aggregate([("count", "sum")])
-    named = grouped.rename_columns({"count_sum": "count"}).select(REMOVED.names).cast(REMOVED)
-    return named.sort_by([("row", "ascending"), ("field", "ascending"), ("kind", "ascending")])
+    return summed(pa.concat_tables([one, two]))

@@ -29,14 +29,16 @@ from nectar.scrub.shapes.frames import (
     is_polars,
     refuse,
     scrub_pandas,
-    scrub_pandas_column,
+    scrub_pandas_series,
     scrub_polars,
     scrubbed_copies,
 )
+from nectar.scrub.shapes.tree import scrub_trees
 
-REVISION = 4
+REVISION = 5
 """Raised when our own recognisers, context words or actions change what comes out."""
 
+_ARROWS = (b"ARROW:", b"PARQUET:")
 _DECIDERS = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")
 
 
@@ -83,7 +85,10 @@ class DataScrubber:
         profile = profile_named(named[0] if named else None, own)
         rules = parse_rules(given.get("custom_rules"))
         rules = Rules(rules.fields + profile.rules.fields, rules.patterns + profile.rules.patterns)
-        if given.get("enabled", True) is False:
+        enabled = given.get("enabled", True)
+        if not isinstance(enabled, bool):
+            raise BadProfile(f"scrubbing: enabled must be true or false, not {enabled!r}")
+        if not enabled:
             profile, rules = Profile(), Rules()
         names.require(entity for entity, _ in profile.treatments)
         keyed = _keyed_kinds(profile, rules)
@@ -131,8 +136,9 @@ class DataScrubber:
     def process(self, data: Any, deadline: Deadline | None = None) -> Any:
         """Scrub text, an object, a list, a pandas or polars frame or series, an Arrow table, batch or array.
 
-        The same shape comes back, a copy; what holds no text stays as it is, and so do bytes. Raises SkipRecord when
-        something could not be scrubbed, or not be looked into (`unsupported_type`): nothing passes half done.
+        The same shape comes back, a copy; what holds no text stays as it is, and so do bytes. Labels and notes of a
+        frame or table are data too: names of columns change as in `scrub`, notes with a finding go. Raises SkipRecord
+        when something could not be scrubbed, or not be looked into (`unsupported_type`): nothing passes half done.
         `deadline`: a limit on the time for each value.
         """
         with patience.within(deadline):
@@ -146,10 +152,13 @@ class DataScrubber:
             return table
         if isinstance(data, pa.RecordBatch):
             return self._batch(data)
+        if isinstance(data, pa.Array | pa.ChunkedArray):
+            column = self._process(pa.table({"": data})).column(0)
+            return _as_array(column) if isinstance(data, pa.Array) else column
         if is_pandas(data, "DataFrame"):
             return scrub_pandas(self._cells, data)
         if is_pandas(data, "Series"):
-            return scrub_pandas_column(self._cells, data, "" if data.name is None else str(data.name))
+            return scrub_pandas_series(self._cells, data)
         if is_polars(data, "DataFrame"):
             return scrub_polars(self._cells, data)
         if is_polars(data, "Series"):
@@ -180,8 +189,9 @@ class DataScrubber:
         columns = Columns(self._cells, tally)
         rows = np.arange(table.num_rows)
         own, said = table.column_names, table.schema.metadata
-        if skip_reserved:
-            table = table.rename_columns(self._cells.column_names(own))
+        names = self._cells.column_names(own)
+        if names != own:
+            table = table.rename_columns(names)
         for place, given in enumerate(table.schema):
             if skip_reserved and given.name.startswith("_"):
                 continue
@@ -190,12 +200,28 @@ class DataScrubber:
             # A rule is written for the name that the source has.
             rule = None if given.name == own[place] else self._cells.rule_of(own[place])
             new = columns.scrub(array, given.name, mark, rule, rows)
-            if new is not array:
-                field = retype(given, new)
-                if mark == "number":
+            noted = self._notes(given.metadata)
+            if new is not array or noted != given.metadata:
+                field = retype(given, new).with_metadata(noted)
+                if mark == "number" and new is not array:
                     field = _unmarked(field)
                 table = table.set_column(place, field, new)
-        return table.replace_schema_metadata(said)
+        return table.replace_schema_metadata(self._notes(said, renamed=names != own))
+
+    def _notes(self, metadata: Mapping[bytes, bytes] | None, *, renamed: bool = False) -> dict[bytes, bytes] | None:
+        """What a schema or field says beside its types, without notes that hold a finding.
+
+        Arrow's own and ours stay; pandas' lists the columns' names, so it goes where one of them changed.
+        """
+        if not metadata:
+            return None
+        kept = {key: note for key, note in metadata.items() if key == MARK or key.startswith(_ARROWS)}
+        others = {key: note for key, note in metadata.items() if key not in kept and not (renamed and key == b"pandas")}
+        texts = [[part.decode("utf-8", "replace") for part in pair] for pair in others.items()]
+        for key, copy in zip(others, scrub_trees(self._cells, texts), strict=True):
+            if not copy.counts and not copy.failed:
+                kept[key] = metadata[key]
+        return {key: kept[key] for key in metadata if key in kept} or None
 
 
 def _as_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -16,7 +16,7 @@ from nectar.pipeline import refine
 class Untouched:
     """A scrubber that finds nothing."""
 
-    def scrub(self, table):
+    def scrub(self, table, deadline=None):
         removed = pa.table({"row": pa.array([], pa.int32()), "field": pa.array([], pa.string())})
         return SimpleNamespace(table=table, removed=removed, failed={})
 

@@ -16,8 +16,10 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 from nectar.scrub import detect
 from nectar.scrub.find import digits, engine, prefilter, view
 from nectar.scrub.find.entities import DEFAULT
-from nectar.scrub.phones.phones import REGIONS, numbering, phones, phones_in
+from nectar.scrub.phones import numbering, phones
+from nectar.scrub.phones.phones import REGIONS, phones_in
 from nectar.scrub.recognisers import OfflineEmailRecognizer
+from tests.nectar.lines import every_line
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
 TEXTS = [
@@ -92,11 +94,14 @@ PIECES = st.one_of(
             "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2",
             "00:1A:2B:3C:4D:5E", "912-93-1234", "912931234", "AB1234567", "C1234567", "943 476 5919", "2024-01-02",
             "01/02/2024", "May 5, 2024", "B1234567890", "BB1388568", "12345678", "021000021", "äöü",
-            "中文", "é", "😀", "x",
+            "中文", "é", "😀", "x", "415-555-0132\u2013415-555-0139", "202\u2010555\u20100143",
+            "\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2015", "\u2212", "\u00a0", "\u2003", "\u202f",
+            "\u3000", "\u2028", "\u200b", "\u00ad", "\uff0d", "\uff0f", "\uff08", "\uff09", "\uff5e",
             "-", ".", ",", "/", "(", "[", "+", "a", "_", "'", '"', "=", ":", "1", "12", "2024", "00", "0",
         ]
     ),
     st.text(alphabet="0123456789 -./:()+x@#,abAB_", max_size=12),
+    st.text(alphabet="0123456789 -.@\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u00a0\u2003\u3000", max_size=14),
     st.text(max_size=3),
 )  # fmt: skip
 RANDOM = st.lists(st.tuples(PIECES, st.sampled_from(["", " ", " ", "  ", "\n", "-", ", "])), max_size=12).map(
@@ -118,7 +123,7 @@ def test_the_prefilter_names_every_stretch_in_which_something_is_found(texts):
     fast = engine._scan(texts, entities, frozenset(), THRESHOLD)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefilter, "look_up", prefilter.every_line)
+        patch.setattr(prefilter, "look_up", every_line)
         assert engine._scan(texts, entities, frozenset(), THRESHOLD) == fast
 
 
@@ -131,7 +136,7 @@ def test_a_stretch_gives_what_its_whole_line_gives(entity):
     fast = engine._scan(texts, entities, frozenset(), THRESHOLD)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefilter, "look_up", prefilter.every_line)
+        patch.setattr(prefilter, "look_up", every_line)
         assert engine._scan(texts, entities, frozenset(), THRESHOLD) == fast
 
 
@@ -174,6 +179,15 @@ def test_no_digits_that_a_numbering_plan_may_take_are_screened_out(many):
 
 def test_phones_regions_are_the_ones_that_are_screened():
     assert phones.REGIONS == REGIONS
+
+
+@pytest.mark.parametrize("dash", "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d")
+def test_two_phones_with_a_wide_dash_between_them_are_two(dash):
+    texts = [f"415-555-0132{dash}415-555-0139", f"(202) 555-0143{dash}202-555-0144"]
+
+    assert missing(texts, "PHONE_NUMBER") == []
+    divides = dash in "\u2012\u2013\u2014\u2015\uff0d"
+    assert [len(found) for found in detect(texts, ["PHONE_NUMBER"])] == [2 * divides] * 2
 
 
 # Text that reads otherwise than it is written

@@ -16,6 +16,7 @@ from nectar.scrub.find import context, engine, prefilter
 from nectar.scrub.find import entities as e
 from nectar.scrub.find.locales import KINDS, LOCALES, entities_of_locale
 from nectar.scrub.recognisers import recognisers
+from tests.nectar.lines import every_line
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
 TEXTS = [
@@ -229,7 +230,7 @@ def test_the_prefilter_misses_no_kind(text):
     fast = engine._scan([text], every, frozenset(), 0.35)
 
     original = prefilter.look_up
-    prefilter.look_up = prefilter.every_line
+    prefilter.look_up = every_line
     try:
         assert engine._scan([text], every, frozenset(), 0.35) == fast
     finally:
@@ -281,6 +282,15 @@ def test_an_unknown_locale_is_refused_with_the_nearest():
 )
 def test_names_of_fields(field, value, entity, hit):
     assert found(value, entity, context=[field]) == ([value] if hit else [])
+
+
+@pytest.mark.parametrize("text", ["abcdefghij\n1234", "abcde1234f\nx"])
+def test_a_pattern_that_looks_ahead_over_lines_sees_them(text):
+    found = detect([text], ["IN_PAN"], threshold=0.01)
+
+    assert [(f.start, f.end) for f in found[0]] == [
+        (r.start, r.end) for r in predefined_recognizers.InPanRecognizer().analyze(text, ["IN_PAN"])
+    ]
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,30 @@ def test_a_recogniser_that_raises_fails_the_text_with_its_name(monkeypatch, erro
 # Memory
 
 
+def test_what_nobody_foresaw_fails_the_text_it_is_about_and_no_other(monkeypatch):
+    from nectar.scrub.find import prefilter
+
+    look_up = prefilter.look_up
+
+    def breaks(texts, *question):
+        if "poison" in texts:
+            raise TypeError(MAIL)
+        return look_up(texts, *question)
+
+    monkeypatch.setattr(prefilter, "look_up", breaks)
+    others = [f"user{i}@example.com" for i in range(20)]
+    scans = scan_texts([*others[:7], "poison", *others[7:]], GDPR)
+
+    assert str(scans.pop("poison")) == "scan_failed"
+    assert [[hit.entity for hit in scan] for scan in scans.values()] == [["EMAIL_ADDRESS"]] * 20
+    table = pa.table({"a": ["poison", MAIL]})
+    assert DataScrubber({"profile": "gdpr_compliant"}, InMemoryKeys()).scrub(table).failed == {0: "scan_failed"}
+
+
+def test_many_short_numbers_are_looked_at_together():
+    assert detect([f"row {10000 + i}" for i in range(800)], entities=["PHONE_NUMBER"])[0] == []
+
+
 def test_a_text_is_remembered_from_its_second_coming():
     for _ in range(2):
         assert len(engine.cache) == 0
@@ -175,7 +199,7 @@ def test_what_is_remembered_holds_no_text():
     for _ in range(3):
         scan_texts([MAIL], GDPR)
 
-    held = [engine.cache._young, engine.cache._old, engine.cache._seen, engine.cache._seen_before]
+    held = [engine.cache._young, engine.cache._old, engine.cache._seen]
     assert len(engine.cache) == 1
     assert "bob" not in repr(held)
     assert all(len(key) == 16 for key in engine.cache._young)
@@ -200,10 +224,10 @@ def test_memory_is_bounded():
     for number in range(250_000):
         key = memory.key(f"text {number}", "q")
         assert key is None
-    assert len(memory._seen) + len(memory._seen_before) <= 200_000
+    assert memory._seen.itemsize * len(memory._seen) <= 1 << 20
     for number in range(120_000):
         memory.put(number.to_bytes(16, "big"), ())
-    assert len(memory) <= 50_000
+    assert len(memory) <= 20_000
     assert memory.key("x" * (LONGEST + 1), "q") is None
     memory.put(b"many", tuple(Hit("URL", i, i + 1, 1.0) for i in range(100)))
     assert memory.get(b"many") is None

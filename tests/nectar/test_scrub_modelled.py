@@ -120,7 +120,7 @@ def test_the_model_is_not_loaded_before_somebody_asks():
         "import sys; from nectar.scrub import DataScrubber, detect\n"
         "detect(['Jane Doe of Berlin, a@b.com'])\n"
         f"assert '{names.MODEL_PACKAGE}' not in sys.modules\n"
-        "from nectar.scrub import names; assert names._model.cache_info().currsize == 0\n"
+        "from nectar.scrub.find import names; assert names._model.cache_info().currsize == 0\n"
         "detect(['12', ''], ['PERSON']); assert names._model.cache_info().currsize == 0"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
@@ -176,7 +176,7 @@ def test_nothing_passes_that_could_not_be_read(monkeypatch):
 
 def test_warming_loads_the_model_where_it_will_be_needed():
     code = (
-        "from nectar.scrub import names, warm\n"
+        "from nectar.scrub import warm; from nectar.scrub.find import names\n"
         "warm(); assert names._model.cache_info().currsize == 0\n"
         "warm(['PERSON']); assert names._model.cache_info().currsize == 1"
     )

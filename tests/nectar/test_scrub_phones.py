@@ -184,6 +184,29 @@ def test_what_is_presented_as_a_number_to_dial_is_found(text, number):
 
 
 @pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("policy number is 2025550143", 0.4),
+        ("account number 2025550143", 0.4),
+        ("my number is 2025550143", 0.75),
+        ("account phone number: 2025550143", 0.75),
+        ("call about order number 5: 2025550143", 0.75),
+    ],
+)
+def test_a_word_that_says_which_number_it_is_takes_the_lift_of_number_alone(text, score):
+    ((finding,),) = detect([text], ["PHONE_NUMBER"])
+
+    assert finding.score == score
+
+
+def test_an_account_number_is_one_and_no_phone():
+    own = {"pii_detection": ["PHONE_NUMBER", "ACCOUNT_NUMBER"], "default_action": "replace"}
+    scrubber = DataScrubber({"profile": "mine", "profiles": {"mine": own}})
+
+    assert scrubber.process("account number 021000021") == "account number <ACCOUNT_NUMBER>"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "order 555-123-4567", "555-123-456", "5555-123-4567", "id_555-123-4567", "555 123 4567", "order 1234-5678",

@@ -26,6 +26,7 @@ from nectar.scrub.profile import rules as rules_module
 from nectar.scrub.profile.built_in import BUILT_IN
 from nectar.scrub.profile.profiles import bases, profile_named
 from nectar.scrub.profile.rules import parse_rules
+from nectar.scrub.treat.treatment import treatment_of
 
 KEYS = InMemoryKeys()
 DOCUMENT = Path(__file__).parents[1] / "data" / "documents" / "001-worker-bees-architecture.md"
@@ -115,6 +116,35 @@ class TestBuiltIn:
         found = scrub("paid with 4111-1111-1111-1111 and 378282246310005", "pci_dss")
         assert [len(re.sub(r"\D", "", part)) for part in found.split(" and ")] == [4, 4]
 
+    @pytest.mark.parametrize(
+        ("said", "meant"),
+        [
+            ("GDPR", "gdpr_compliant"), ("gdpr", "gdpr_compliant"), ("CCPA", "ccpa"), ("HIPAA", "hipaa"),
+            ("PCI-DSS", "pci_dss"), ("pci dss", "pci_dss"), ("SOC2", "soc2"), ("SOC 2", "soc2"),
+        ],
+    )  # fmt: skip
+    def test_they_answer_to_the_names_of_the_rules(self, said, meant):
+        assert profile_named(said, {}) == profile_named(meant, {})
+        assert profile_named("mine", {"mine": {"extends": said}}).treatments == profile_named(meant, {}).treatments
+
+    def test_ones_own_profile_of_such_a_name_comes_first(self):
+        own = {"GDPR": {"pii_detection": ["urls"], "actions": {"urls": "remove"}}}
+
+        assert [kind for kind, _ in profile_named("GDPR", own).treatments] == ["URL"]
+        assert bases("gdpr", own) == []
+        assert bases("GDPR", own) == ["GDPR"]
+
+    @pytest.mark.parametrize(
+        ("word", "action"),
+        [
+            ("encryption", "tokenize"), ("tokenization", "tokenize"), ("masking", "mask_partial"),
+            ("hashing", "hash_with_salt"), ("removal", "remove"), ("redaction", "mask_partial"),
+        ],
+    )  # fmt: skip
+    def test_the_strategies_of_honey_combs_are_actions(self, word, action):
+        assert treatment_of(word, "here") == treatment_of(action, "here")
+        assert treatment_of("generalization:month", "here") == treatment_of("generalise:month", "here")
+
 
 class TestOwn:
     def test_a_profile_built_on_another_adds_and_changes(self):
@@ -177,7 +207,7 @@ class TestOwn:
     @pytest.mark.parametrize(
         ("own", "told"),
         [
-            ({"extends": "gdpr"}, "profile 'p', extends: no scrubbing profile is named 'gdpr'; did you mean"),
+            ({"extends": "gdprr"}, "profile 'p', extends: no scrubbing profile is named 'gdprr'; there are"),
             ({"extends": "q"}, "profile 'p' extends itself: p -> q -> p"),
             ({"extend": "q"}, "did you mean 'extends'"),
             ({"threshold": 2}, "threshold must be a number above 0 and up to 1"),

@@ -430,7 +430,7 @@ class TestLoading:
 class _Scrubber:
     """Leaves all as it is."""
 
-    def scrub(self, table):
+    def scrub(self, table, deadline=None):
         removed = pa.table({"row": pa.array([], pa.int32())})
         return SimpleNamespace(table=table, removed=removed, failed=MappingProxyType({}))
 

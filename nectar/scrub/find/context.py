@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from nectar.scrub.find import entities as e
 from nectar.scrub.find.locales import KINDS
@@ -66,6 +67,9 @@ PHONE_FIELDS = ("phone", "telephone", "cell", "mobile", "tel", "fax")
 
 _WINDOW = 5
 _REACH = 240
+"""Characters before a number in which those five words are looked for."""
+
+_NEAR = 48
 _WORD = re.compile(r"[^\W_]+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _FILLERS = frozenset(
@@ -94,25 +98,30 @@ class _Spoken:
     """The words of one entity, ready for comparison.
 
     needles  one of them is a part of any text in which a word stands
+    parts    one of them is a part of any tokens among which a word stands, joined by spaces
     """
 
     needles: tuple[str, ...]
-    words: tuple[str, ...]
-    phrases: tuple[str, ...]
+    parts: tuple[str, ...]
 
     def among(self, tokens: Sequence[str]) -> bool:
-        if any(_like(word, token) for token in tokens for word in self.words):
-            return True
-        return bool(self.phrases) and any(phrase in f" {' '.join(tokens)} " for phrase in self.phrases)
+        together = f" {' '.join(tokens)} "
+        return any(part in together for part in self.parts)
 
 
 def _spoken(words: Iterable[str]) -> _Spoken:
-    parts = [_WORD.findall(word) for word in words]
+    found = [_WORD.findall(word) for word in words]
     return _Spoken(
-        needles=tuple(dict.fromkeys(part[0] for part in parts)),
-        words=tuple(part[0] for part in parts if len(part) == 1),
-        phrases=tuple(f" {' '.join(part)} " for part in parts if len(part) > 1),
+        needles=tuple(dict.fromkeys(parts[0] for parts in found)),
+        parts=tuple(dict.fromkeys(part for parts in found for part in _as_part(" ".join(parts)))),
     )
+
+
+def _as_part(word: str) -> tuple[str, ...]:
+    """What of joined tokens holds the word: see `_like`. Several words stand for themselves."""
+    if " " in word or len(word) < 3:
+        return (f" {word} ",)
+    return (word,) if len(word) > 3 else (f" {word}", f"{word} ")
 
 
 _SPOKEN = {entity: _spoken(words) for entity, words in WORDS.items()}
@@ -132,15 +141,43 @@ def may_help(entity: str, text: str, start: int, end: int) -> bool:
     return any(needle in window for needle in _SPOKEN[entity].needles)
 
 
+_CLAIMS = frozenset(
+    {
+        "account", "acct", "aba", "routing", "policy", "order", "invoice", "claim", "case", "ticket", "tracking",
+        "parcel", "confirmation", "booking", "reservation", "reference", "serial", "part", "model", "batch", "card",
+        "customer", "member", "membership", "transaction", "passport", "license", "licence", "security", "tax", "id",
+        "imei", "vin", "flight", "room", "version", "record",
+    }
+)  # fmt: skip
+"""Before `number` these say which number it is: none to dial."""
+_DIALLED = _spoken(word for word in WORDS[e.PHONE_NUMBER] if word != "number")
+
+
+def _is_claimed(text: str, start: int) -> bool:
+    """What makes a phone of the number at `start` is `number` alone, and a word before that claims it."""
+    window = text[max(0, start - _REACH) : start].lower()
+    if "number" not in window:
+        return False
+    words = _last_words(window, 0)
+    claimed = any(word in _CLAIMS and after == "number" for word, after in pairwise(words))
+    return claimed and not _DIALLED.among(words)
+
+
 def stands_before(entity: str, text: str, start: int) -> bool:
     """A context word of the entity is among the five words before `start`."""
-    window = text[max(0, start - _REACH) : start].lower()
-    spoken = _SPOKEN[entity]
-    if not window or not any(needle in window for needle in spoken.needles):
+    if entity == e.PHONE_NUMBER and _is_claimed(text, start):
         return False
-    found = _WORD.findall(window)
-    tokens = [token for token in found if token not in _FILLERS][-_WINDOW:]
-    return spoken.among(tokens)
+    spoken = _SPOKEN[entity]
+    near = text[max(0, start - _NEAR) : start].lower()
+    # Mostly it stands right before; the first word may be the end of a longer one, so it does not count here.
+    if any(needle in near for needle in spoken.needles) and spoken.among(_last_words(near, 1)):
+        return True
+    window = text[max(0, start - _REACH) : start].lower()
+    return any(needle in window for needle in spoken.needles) and spoken.among(_last_words(window, 0))
+
+
+def _last_words(window: str, first: int) -> list[str]:
+    return [token for token in _WORD.findall(window)[first:] if token not in _FILLERS][-_WINDOW:]
 
 
 def _tokens(name: str) -> list[str]:

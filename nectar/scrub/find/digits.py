@@ -7,16 +7,14 @@ match in; a cluster that no screen wants costs nothing more. A screen lets too m
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from nectar.scrub.phones.numbering import closer, needs_prefixes, screen
+from nectar.scrub.phones.numbering import closer
 
 Numbers = Any
 """A numpy array of integers or booleans."""
@@ -30,6 +28,9 @@ _GAP = 4
 _LONGEST_PHONE = 26
 """Digits. The longest numbers have 17 with their country code; what stands before it has up to seven."""
 
+_LEAD = 11
+"""Characters between a plus sign and the digits that it may belong to."""
+
 _EXTENSION = 24
 """Characters between a number and its extension."""
 
@@ -41,11 +42,16 @@ _IN_EXTENSION = _BEGINS_EXTENSION.copy()
 _IN_EXTENSION[list(b" \t,;:.=-eEnNsSiIoOaA")] = True
 """All that stands between a number and its extension."""
 
+_PART = 1 << 20
+
+_APART = re.compile(rb"[^-0-9x ()\[\]./~XtT#_\t,;:=eEnNsSiIoOaA+]")
+"""Stands in no number, between no number and its extension, and in no lead."""
+
+_LISTED = re.compile(rb"(?<=[0-9])[,;:](?=[^xXtT#~_]{24})")
+"""Between two numbers, none of which is the other's extension."""
+
 _MANY = 200
 """Runs in one cluster beyond which it is wanted unasked: asking about all their sequences would take memory."""
-
-_FEW = 700
-"""Stretches of digits up to which RE2's compilation (some milliseconds, each time) does not pay."""
 
 _IS_SEPARATOR = np.zeros(256, dtype=bool)
 _IS_SEPARATOR[list(SEPARATORS)] = True
@@ -61,6 +67,10 @@ _ENDS_NONE[list(b"xXeEiIaA")] = False
 _WIDE_CARD = np.full(256, 255, dtype=np.int64)
 _WIDE_CARD[list(b"0123456")] = [12, 15, 15, 14, 19, 12, 12]
 """By its first digit: how many a card has at least that presidio's pattern leaves out."""
+
+_LEADS = np.zeros(256, dtype=bool)
+_LEADS[list(b"([+")] = True
+"""What belongs to a number that it stands before, with nothing but separators between."""
 
 _TOUCHES = _IS_LETTER.copy()
 _TOUCHES[list(b"_#@=\\%$&*^<")] = True
@@ -127,15 +137,19 @@ class Runs:
     def linked(self) -> Numbers:
         """For each cluster but the last whether the next one may be its extension (`x 12`, `ext. 12`, `#12`)."""
         starts, stops, _ = self.spans
-        gaps = starts[1:] - stops[:-1]
-        linked = np.zeros(len(gaps), dtype=bool)
-        broken = gaps > _EXTENSION
-        for place in range(_EXTENSION):
-            between = self.text[np.minimum(stops[:-1] + place, len(self.text) - 1)]
+        linked = np.zeros(len(starts) - 1, dtype=bool)
+        near = np.flatnonzero(starts[1:] - stops[:-1] <= _EXTENSION)
+        stops = stops[near]
+        gaps = starts[near + 1] - stops
+        begun = np.zeros(len(near), dtype=bool)
+        broken = np.zeros(len(near), dtype=bool)
+        for place in range(int(gaps.max(initial=0))):
+            between = self.text[np.minimum(stops + place, len(self.text) - 1)]
             inside = place < gaps
-            linked |= inside & _BEGINS_EXTENSION[between]
+            begun |= inside & _BEGINS_EXTENSION[between]
             broken |= inside & ~_IN_EXTENSION[between]
-        return linked & ~broken
+        linked[near] = begun & ~broken
+        return linked
 
     @cached_property
     def chains(self) -> tuple[Numbers, Numbers, Numbers]:
@@ -179,6 +193,26 @@ def runs_in(text: Numbers) -> Runs | None:
     np.less(text - np.uint8(48), 10, out=is_digit[1:-1])
     edges = np.flatnonzero(is_digit[1:] != is_digit[:-1])
     return Runs(text, edges[0::2], edges[1::2]) if len(edges) else None
+
+
+def parts(text: bytes) -> Iterator[tuple[int, int, bool]]:
+    """A text in parts of a megabyte or so, each by where it starts and ends, and whether its digits may be looked at.
+
+    No number reaches over an end, nor does what belongs to it. A line of nothing but digits and separators has no such
+    place: what is left of it is one part, to be judged whole, because its numbers would take a hundred times its size.
+    """
+    start = 0
+    while len(text) - start > 2 * _PART:
+        near, far = start + _PART, start + 2 * _PART
+        place = _APART.search(text, near, far) or _LISTED.search(text, near, far)
+        line = text.rfind(b"\n", start, near) + 1
+        if place is not None or line:
+            stop = place.start() if place is not None else line
+        else:
+            stop = text.find(b"\n", far) % (len(text) + 1)
+        yield start, stop, place is not None or line > 0
+        start = stop
+    yield start, len(text), True
 
 
 Screen = Callable[[Runs], tuple[Numbers, Numbers]]
@@ -236,7 +270,7 @@ def phones(regions: Iterable[str]) -> Screen:
     And those that may be one of any country: with a plus sign; weak are those that are long enough if their text
     presents them as one.
     """
-    plans = _Plans(regions)
+    plans = closer(tuple(regions))
 
     def look(runs: Runs) -> tuple[Numbers, Numbers]:
         wanted = (
@@ -261,7 +295,7 @@ def phones(regions: Iterable[str]) -> Screen:
             first, last = first[goes_on], last[goes_on] + 1
         if asked:
             of_cluster, offsets, sizes = map(np.concatenate, zip(*asked, strict=True))
-            wanted[of_cluster[plans.fit(runs, offsets, sizes)]] = True
+            wanted[of_cluster[plans.matches(runs.written, offsets, sizes)]] = True
         return wanted | _dialled(runs), wanted
 
     return look
@@ -287,65 +321,42 @@ def _dialled(runs: Runs) -> Numbers:
     decimal[:-1] = (runs.gaps == 1) & (runs.text[runs.stops[:-1]] == ord("."))
     other = (three[runs.firsts] & (count == 3)) | (decimal[runs.firsts] & (count == 2))
     touched = _TOUCHES[runs.text[np.maximum(runs.starts[runs.firsts] - 1, 0)]]
-    return (runs.digits >= 7) & (runs.digits <= most) & ~other & ~touched
+    found = (runs.digits >= 7) & (runs.digits <= most) & ~other & ~touched
+    pairs = np.flatnonzero(found & (runs.digits == 8) & (count == 2))
+    found[pairs[_years(runs, pairs)]] = False
+    return found
+
+
+def _years(runs: Runs, pairs: Numbers) -> Numbers:
+    """Which of these clusters, of two runs and eight digits each, are no more than two years (`2009-2014`)."""
+    text, first = runs.text, runs.firsts[pairs]
+    years = (runs.sizes[first] == 4) & (runs.gaps[first] > 0)
+    for run in (first, first + 1):
+        start = runs.starts[run]
+        century = text[start] * np.int64(256) + text[start + 1]
+        years &= (century == 0x3139) | (century == 0x3230)  # 19 or 20
+    for place in range(_GAP):
+        between = text[np.minimum(runs.stops[first] + place, len(text) - 1)]
+        years &= (place >= runs.gaps[first]) | (between == ord("-")) | (between == ord(" ")) | (between == ord("/"))
+    # A bracket or plus sign before them, or an extension behind, makes another number of them.
+    led, goes_on = np.zeros(len(first), dtype=bool), np.ones(len(first), dtype=bool)
+    for place in range(1, _LEAD + 2):
+        at = runs.starts[first] - place
+        before = text[np.maximum(at, 0)]
+        led |= goes_on & (at >= 0) & _LEADS[before]
+        goes_on &= _IS_SEPARATOR[before]
+    return years & ~led & ~np.append(runs.linked, False)[pairs]
 
 
 def _after_plus(runs: Runs) -> Numbers:
     """Clusters with a plus sign shortly before one of their runs."""
     found = np.zeros(len(runs.starts), dtype=bool)
-    for before in range(1, 12):
-        at = runs.starts - before
-        found |= (at >= 0) & (runs.text[np.maximum(at, 0)] == ord("+"))
+    signs = np.flatnonzero(runs.text == ord("+"))
+    following = np.searchsorted(runs.starts, signs)
+    while len(signs):
+        near = following < len(found)
+        near[near] = runs.starts[following[near]] - signs[near] <= _LEAD
+        signs, following = signs[near], following[near]
+        found[following] = True
+        following = following + 1
     return runs.with_runs(found)
-
-
-class _Plans:
-    """Which digits the numbering plans of some regions may take."""
-
-    def __init__(self, regions: Iterable[str]) -> None:
-        given = tuple(regions)
-        strict = tuple(filter(needs_prefixes, given))
-        others = tuple(region for region in given if region not in strict)
-        self._all = closer(given)
-        # RE2 leaves few digits for the others; for these it would leave nearly all.
-        self._strict = closer(strict) if strict else None
-        self._first = screen(others) if others else None
-
-    @cached_property
-    def of_four(self) -> Numbers:
-        """The answer for each number of four digits: most of them are years."""
-        return self._asked(pa.array([f"{number:04d}" for number in range(10_000)]))
-
-    def fit(self, runs: Runs, offsets: Numbers, sizes: Numbers) -> Numbers:
-        """For each stretch of digits, given by its place among all digits of the text, whether a plan takes it."""
-        fit = np.zeros(len(sizes), dtype=bool)
-        four = sizes == 4
-        written = runs.written
-        if four.any():
-            value = sum((written[offsets[four] + place] - np.int64(48)) * 10 ** (3 - place) for place in range(4))
-            fit[four] = self.of_four[value]
-        longer = ~four
-        if longer.any():
-            offsets, sizes = offsets[longer], sizes[longer]
-            ends = np.cumsum(sizes)
-            at = np.arange(ends[-1]) + np.repeat(offsets - (ends - sizes), sizes)
-            places = pa.py_buffer(np.concatenate(([0], ends)).astype(np.int32))
-            buffers = [None, places, pa.py_buffer(written[at])]
-            fit[longer] = self._asked(pa.Array.from_buffers(pa.string(), len(sizes), buffers))
-        return fit
-
-    def _asked(self, given: pa.Array) -> Numbers:
-        fit = np.zeros(len(given), dtype=bool)
-        if len(given) <= _FEW:
-            return self._closely(given, fit, ~fit, self._all)
-        if self._first is not None:
-            may = pc.match_substring_regex(given, self._first).to_numpy(zero_copy_only=False)
-            fit = self._closely(given, fit, may, self._all)
-        return fit if self._strict is None else self._closely(given, fit, ~fit, self._strict)
-
-    @staticmethod
-    def _closely(given: pa.Array, fit: Numbers, asked: Numbers, plans: re.Pattern[str]) -> Numbers:
-        """`fit`, and those that are asked about and that the plans take."""
-        places = np.flatnonzero(asked)
-        fit[places] |= [plans.match(digits) is not None for digits in given.take(pa.array(places)).to_pylist()]
-        return fit

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from nectar.deadline import Deadline
-from nectar.errors import SkipRecord
+from nectar.errors import NectarError, SkipRecord
 from nectar.scrub.find import context as words
 from nectar.scrub.find import names, patience
 from nectar.scrub.find.entities import ALL, DATE_TIME, DEFAULT, MODELLED, PHONE_NUMBER, phones_of
 from nectar.scrub.find.findings import CONTEXT, Finding, Hit, ScanError, without_contained
 from nectar.scrub.find.remembered import Remembered
 from nectar.scrub.find.view import View, plain
+from nectar.scrub.treat.treatment import did_you_mean
 
 THRESHOLD = 0.35
 Scan = tuple[Hit, ...] | ScanError
@@ -74,11 +75,32 @@ def scan_texts(
             keys.append(key)
         else:
             found[text] = known
-    for text, key, scan in zip(unknown, keys, _scan(unknown, entities, lifted, threshold, deadline), strict=True):
+    asked = (entities, lifted, threshold, deadline)
+    for text, key, scan in zip(unknown, keys, _scan_each(unknown, *asked), strict=True):
         found[text] = scan
         if key is not None and not isinstance(scan, ScanError):
             cache.put(key, scan)
     return found
+
+
+def _scan_each(
+    texts: Sequence[str],
+    entities: frozenset[str],
+    lifted: frozenset[str],
+    threshold: float,
+    deadline: Deadline | None,
+) -> list[Scan]:
+    """As `_scan`, where whatever goes wrong costs no text but those that it goes wrong with."""
+    try:
+        return _scan(texts, entities, lifted, threshold, deadline)
+    except NectarError:
+        raise  # somebody's profile asks for what is not there
+    except Exception:  # noqa: BLE001  whatever it was, these texts are not known to be clean
+        if len(texts) == 1:
+            return [ScanError("scan_failed")]
+        half = len(texts) // 2
+        asked = (entities, lifted, threshold, deadline)
+        return [*_scan_each(texts[:half], *asked), *_scan_each(texts[half:], *asked)]
 
 
 def _scan(
@@ -181,30 +203,40 @@ def _lift(hit: Hit, text: str, lifted: frozenset[str]) -> Hit:
 
 
 def detect(
-    texts: Sequence[str],
-    entities: Sequence[str] | None = None,
+    texts: Iterable[str],
+    entities: Iterable[str] | None = None,
     threshold: float = THRESHOLD,
-    context: Sequence[str] = (),
+    context: Iterable[str] = (),
     deadline: Deadline | None = None,
-    regions: Sequence[str] = (),
+    regions: Iterable[str] = (),
 ) -> list[list[Finding]]:
     """Find personal data: for each text its findings, in the order of the text; those of different kinds may overlap.
 
-    entities   names out of `entities.ALL` (None: `entities.DEFAULT`); ValueError for any other
-    threshold  findings with a lower score are left out
+    entities   names out of `entities.ALL` (None: `entities.DEFAULT`)
+    threshold  findings with a lower score are left out; from 0 to 1
     context    words that stand for all texts, such as the name of the field they come from
     deadline   a limit on the time for each text
     regions    ISO codes of countries whose phone numbers are known without a country code, beyond `phones.REGIONS`
 
-    Raises SkipRecord when a text could not be scanned to its end.
+    Of `entities`, `context` and `regions` a text alone counts as one of its kind.
+
+    Raises SkipRecord when a text could not be scanned to its end; TypeError for what is no list of texts, and
+    ValueError for an entity, region or threshold that there is not.
     """
-    wanted = frozenset(DEFAULT if entities is None else entities)
-    unknown = wanted.difference(ALL)
-    if unknown:
-        raise ValueError(f"no entity is named {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    texts = _texts(texts)
+    wanted = frozenset(DEFAULT if entities is None else _several(entities))
+    for name in sorted(map(str, wanted.difference(ALL))):
+        raise ValueError(f"no entity is named {name!r}; {did_you_mean(name, ALL)}")
+    if isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        raise ValueError(f"the threshold must be a number from 0 to 1, such as {THRESHOLD}, not {threshold!r}")
+    regions = _several(regions)
+    if regions:
+        from nectar.scrub.phones.phones import checked_regions
+
+        checked_regions(regions)
     if PHONE_NUMBER in wanted:
         wanted |= {phones_of(region) for region in regions}
-    lifted = frozenset().union(*(words.lifted(word) for word in context))
+    lifted = frozenset().union(*(words.lifted(word) for word in _several(context)))
     scans = scan_texts(texts, wanted, lifted, threshold, deadline)
     results = []
     for text in texts:
@@ -214,6 +246,20 @@ def detect(
             raise SkipRecord(f"a text could not be scanned for personal data{by}: {scan.code}", code=scan.code)
         results.append([Finding(hit.entity, hit.start, hit.end, hit.score) for hit in scan])
     return results
+
+
+def _texts(given: Iterable[str]) -> list[str]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"detect takes a list of texts, not {type(given).__name__}: detect([text])")
+    texts = list(given)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"detect takes a list of texts; number {place} is {type(text).__name__}")
+    return texts
+
+
+def _several(given: Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def warm(entities: Iterable[str] = DEFAULT) -> None:

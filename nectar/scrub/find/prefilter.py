@@ -41,6 +41,9 @@ hits can do without a context word. A plain tuple, because there are millions of
 _CHUNK = 1 << 20
 """Characters of texts that are looked at together."""
 
+_AT_ONCE = 1 << 14
+"""Places that become Python's objects together."""
+
 _WORD = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _ADDRESS = _WORD + b"!#$%&'*+-/=?^`{|}~.@"
 """All that may stand in an e-mail address."""
@@ -120,15 +123,23 @@ class Prefilter:
     def scan(self, chunk: _Chunk) -> Iterator[Candidate]:
         """Every stretch that a recogniser must judge, once for each recogniser."""
         if self.screened:
-            runs = digits.runs_in(np.frombuffer(chunk.text, dtype=np.uint8))
-            if runs is not None:
-                yield from self._numbers(chunk, runs)
+            text = np.frombuffer(chunk.text, dtype=np.uint8)
+            for start, stop, looked_at in digits.parts(chunk.text):
+                if looked_at:
+                    runs = digits.runs_in(text[start:stop])
+                    if runs is not None:
+                        yield from self._numbers(chunk, runs, start)
+                else:
+                    owners = np.array([owner for owner, _, _ in self.screened])
+                    one = np.ones_like(owners)
+                    yield from chunk.candidates(start * one, stop * one, owners, one.astype(bool))
         for owner in self.addresses:
             yield from _at_signs(chunk, owner)
         if self.patterns is not None:
             yield from self.patterns.scan(chunk)
 
-    def _numbers(self, chunk: _Chunk, runs: digits.Runs) -> Iterator[Candidate]:
+    def _numbers(self, chunk: _Chunk, runs: digits.Runs, base: int) -> Iterator[Candidate]:
+        """`base`: where the runs' text starts in the chunk's."""
         for owner, how, always in self.screened:
             wanted, strong = how.screen(runs)
             at = np.flatnonzero(wanted)
@@ -138,24 +149,30 @@ class Prefilter:
             if how.extended:  # several clusters of one chain are one stretch, strong where one of them is
                 at = at[np.unique(starts[at], return_index=True)[1]]
                 strong = strong | np.isin(starts, starts[strong])
-            rows = np.searchsorted(chunk.begins, starts[at], side="right") - 1
+            rows = np.searchsorted(chunk.begins, starts[at] + base, side="right") - 1
             # Not into the digits before it: a part of them would be another number.
-            begins = np.maximum(starts[at] - how.before, np.maximum(chunk.begins[rows], before[at]))
-            yield from chunk.candidates(begins, stops[at] + how.after, np.full(len(at), owner), strong[at] | always)
+            least = np.maximum(chunk.begins[rows], before[at] + base)
+            begins = np.maximum(starts[at] + base - how.before, least)
+            yield from chunk.candidates(
+                begins, stops[at] + base + how.after, np.full(len(at), owner), strong[at] | always
+            )
 
 
 def _at_signs(chunk: _Chunk, owner: int) -> Iterator[Candidate]:
     """The word round each at sign."""
     text, stop = chunk.text, 0
-    at = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("@"))
-    for number, place in zip((np.searchsorted(chunk.begins, at, side="right") - 1).tolist(), at.tolist(), strict=True):
-        if place < stop:
-            continue  # in the same word as the last one
-        first, last = int(chunk.begins[number]), int(chunk.begins[number + 1]) - 1
-        start, stop = _word(text, place, first, last)
-        if stop - start > 2:  # a name, the sign and a domain
-            window = (max(start - 1, first) - first, min(stop + 1, last) - first)
-            yield (int(chunk.numbers[number]), *window, owner, True)
+    every = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("@")).astype(np.int32)
+    for some in range(0, len(every), _AT_ONCE):
+        at = every[some : some + _AT_ONCE]
+        texts = np.searchsorted(chunk.begins, at, side="right") - 1
+        for number, place in zip(texts.tolist(), at.tolist(), strict=True):
+            if place < stop:
+                continue  # in the same word as the last one
+            first, last = int(chunk.begins[number]), int(chunk.begins[number + 1]) - 1
+            start, stop = _word(text, place, first, last)
+            if stop - start > 2:  # a name, the sign and a domain
+                window = (max(start - 1, first) - first, min(stop + 1, last) - first)
+                yield (int(chunk.numbers[number]), *window, owner, True)
 
 
 def _word(text: bytes, place: int, first: int, last: int) -> tuple[int, int]:
@@ -206,9 +223,14 @@ class _Patterns:
                 at += len(line) + 1
             return ids, ends
 
+        behind: dict[int, int] = {}
+
         def seen(which: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            if end <= behind.get(which, 0):
+                return  # one match of a form names its line
             ids.append(which)
             ends.append(end)
+            behind[which] = text.find(b"\n", end - 1) % (len(text) + 1)
 
         if not hasattr(self.local, "scratch"):
             self.local.scratch = hyperscan.Scratch(self.database)
@@ -281,23 +303,26 @@ def look_up(texts: Sequence[str], entities: frozenset[str], threshold: float) ->
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[_Chunk]:
-    """Texts together, ASCII apart from others, because those take another step."""
-    waiting: dict[bool, list[int]] = {True: [], False: []}
-    sizes = {True: 0, False: 0}
+    waiting: list[int] = []
+    size = 0
     for number, text in enumerate(texts):
-        kind = text.isascii()
-        waiting[kind].append(number)
-        sizes[kind] += len(text) + 1
-        if sizes[kind] > _CHUNK:
-            yield _chunk(texts, waiting[kind])
-            waiting[kind], sizes[kind] = [], 0
-    yield from (_chunk(texts, numbers) for numbers in waiting.values() if numbers)
+        waiting.append(number)
+        size += len(text) + 1
+        if size > _CHUNK:
+            yield _chunk(texts, waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _chunk(texts, waiting)
 
 
 def _chunk(texts: Sequence[str], numbers: list[int]) -> _Chunk:
-    given = [texts[number] for number in numbers]
-    begins = np.concatenate(([0], np.cumsum(np.fromiter(map(len, given), dtype=np.int64, count=len(given)) + 1)))
-    return _Chunk(as_ascii("\n".join(given)), np.array(numbers), begins)
+    """Those that are ASCII come first, because the others take another step."""
+    ascii_ = [number for number in numbers if texts[number].isascii()]
+    others = [number for number in numbers if not texts[number].isascii()] if len(ascii_) < len(numbers) else []
+    numbers = ascii_ + others
+    sizes = np.fromiter((len(texts[number]) + 1 for number in numbers), dtype=np.int64, count=len(numbers))
+    parts = [as_ascii("\n".join([texts[number] for number in part])) for part in (ascii_, others) if part]
+    return _Chunk(b"\n".join(parts), np.array(numbers), np.concatenate(([0], np.cumsum(sizes))))
 
 
 def whole_values(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str]) -> Iterator[Candidate]:
@@ -305,14 +330,3 @@ def whole_values(texts: Sequence[str], entities: frozenset[str], lifted: frozens
     first = len(chosen(entities))
     numbers = range(first, first + len(of_whole_values(lifted)))
     return ((i, 0, len(text), n, True) for n in numbers for i, text in enumerate(texts) if text and "\n" not in text)
-
-
-def every_line(texts: Sequence[str], entities: frozenset[str], threshold: float) -> Iterator[Candidate]:
-    """All lines for all recognisers: what would be looked at without a prefilter."""
-    who = [(i, r.best() >= threshold, r.whole) for i, r in enumerate(chosen(entities))]
-    for number, text in enumerate(texts):
-        start = 0
-        for line in text.split("\n"):
-            yield from ((number, start, start + len(line), i, strong) for i, strong, whole in who if line and not whole)
-            start += len(line) + 1
-        yield from ((number, 0, len(text), i, strong) for i, strong, whole in who if whole)

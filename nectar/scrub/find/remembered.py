@@ -7,16 +7,17 @@ gets a key: a keyed digest of text and question, under a random key of this proc
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Hashable
 from hashlib import blake2b
 
 from nectar.scrub.find.findings import Hit
 
-_ENTRIES = 25_000
-"""Of each of two generations. An entry has some 500 bytes at most, so all are within 25 MB."""
+_ENTRIES = 10_000
+"""Of each of two generations. An entry has some 500 bytes at most, so all are within 10 MB."""
 
-_SEEN = 100_000
-"""Hashes of texts that came once, of each of two generations: some 12 MB."""
+_SEEN = 1 << 17
+"""Places for hashes of texts that came once: 1 MB."""
 
 _MOST_HITS = 6
 LONGEST = 256
@@ -26,8 +27,10 @@ LONGEST = 256
 class Remembered:
     """Scans by text and question, in two generations: when the younger is full the older is forgotten.
 
+    Each hash of a text has one place, where the next one of that place takes over.
+
     No locks, so that threads need not wait and a fork cannot find one held: every step is one operation on a
-    dictionary or a set, and what a race loses is an entry. The random key is part of the process's memory only; a
+    dictionary or an array, and what a race loses is an entry. The random key is part of the process's memory only; a
     child has its parent's, which is as secret.
     """
 
@@ -38,21 +41,16 @@ class Remembered:
     def clear(self) -> None:
         self._young: dict[bytes, tuple[Hit, ...]] = {}
         self._old: dict[bytes, tuple[Hit, ...]] = {}
-        self._seen: set[int] = set()
-        self._seen_before: set[int] = set()
+        self._seen = array("q", bytes(8 * _SEEN))
 
     def key(self, text: str, question: Hashable) -> bytes | None:
         """The key of a text that came before; None for one that is new, or too long to be remembered."""
         if len(text) > LONGEST:
             return None
         mark = hash(text)
-        if mark not in self._seen:
-            known = mark in self._seen_before
-            if len(self._seen) >= _SEEN:
-                self._seen_before, self._seen = self._seen, set()
-            self._seen.add(mark)
-            if not known:
-                return None
+        if self._seen[mark % _SEEN] != mark:
+            self._seen[mark % _SEEN] = mark
+            return None
         asked = hash(question).to_bytes(8, "little", signed=True)
         return blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16, salt=asked).digest()
 

@@ -11,11 +11,12 @@ selectors, combining marks). Personal data that is hidden by such characters is 
 
 from __future__ import annotations
 
-import re
 import unicodedata
+from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ import regex
 
 _EVERY = 0x110000
 _BMP = 0x10000
+_LAST_ASCII = 127
+_PART = 1 << 20
+"""Characters that are looked at together: as code points they take four times the memory."""
 _BLOCK = 32
 
 _PHONE_PUNCTUATION = (
@@ -50,24 +54,49 @@ def as_ascii(text: str) -> bytes:
     """One ASCII byte for each code point: digits as digits, letters as `_`, spaces as spaces, others as byte 1."""
     if text.isascii():
         return text.encode("ascii")
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    stood_in: bytes = _classes()[points].tobytes()
-    return stood_in
+    return b"".join(_stood_in(text[first : first + _PART]) for first in range(0, len(text), _PART))
+
+
+def _stood_in(text: str) -> bytes:
+    points = _points(text)
+    if points.dtype == np.uint8:
+        latin: bytes = points.tobytes().translate(_latin())
+        return latin
+    stood_in = points.astype(np.uint8)
+    others = np.flatnonzero(points > _LAST_ASCII)
+    stood_in[others] = _classes()[points[others]]
+    made: bytes = stood_in.tobytes()
+    return made
+
+
+def _points(text: str) -> Any:
+    """The code points of a text: bytes where none is above 255, else 32 bits each."""
+    try:
+        return np.frombuffer(text.encode("latin-1"), dtype=np.uint8)
+    except UnicodeEncodeError:
+        return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+@lru_cache(maxsize=1)
+def _latin() -> bytes:
+    table: bytes = _classes()[:256].tobytes()
+    return table
 
 
 @lru_cache(maxsize=1)
 def _classes() -> Any:
     """The ASCII character that stands in for each code point."""
-    every = _characters(0, _EVERY)
     classes = np.full(_EVERY, 1, dtype=np.uint8)
-    for found in regex.finditer(r"\w+", every):
-        classes[found.start() : found.end()] = ord("_")
-    for found in regex.finditer(r"\s", every):
-        classes[found.start()] = ord(" ")
-    for found in regex.finditer(r"\d", every):
-        classes[found.start()] = ord("0") + unicodedata.decimal(found[0], 0)
+    for first in range(0, _EVERY, _BMP):  # a plane at a time, because all of them together take memory
+        plane = _characters(first, first + _BMP)
+        for found in regex.finditer(r"\w+", plane):
+            classes[first + found.start() : first + found.end()] = ord("_")
+        for found in regex.finditer(r"\s", plane):
+            classes[first + found.start()] = ord(" ")
+        for found in regex.finditer(r"\d", plane):
+            classes[first + found.start()] = ord("0") + unicodedata.decimal(found[0], 0)
     for character in _PHONE_PUNCTUATION:
-        classes[ord(character)] = ord("-")
+        classes[ord(character)] = ord("/")  # not a hyphen: phonenumbers divides numbers at all others
     classes[_WIDE_PLUS] = ord("+")
     for character, letter in _FOLDED.items():
         classes[ord(character)] = ord(letter)
@@ -77,65 +106,76 @@ def _classes() -> Any:
 
 @dataclass(frozen=True)
 class View:
-    """A text as it reads, and where its characters stand in the original."""
+    """A text as it reads, and where its characters stand in the original.
 
-    original: str
+    begins    where each stretch of the view begins
+    origins   where it begins in the original
+    replaced  1 where all of it stands for one character there, 0 where characters stand one for one
+    """
+
     text: str
-
-    @cached_property
-    def _steps(self) -> tuple[list[int], list[tuple[int, int, int]]]:
-        """Stretches of the view: where each begins, and (its begin, its begin in the original, and 1 where all of it
-        stands for one character there or 0 where characters stand one for one).
-        """
-        begins, steps = [0], [(0, 0, 0)]
-        at = 0
-        last = 0
-        for found in _special().finditer(self.original):
-            new = _plain(found[0])
-            if new == found[0]:
-                continue
-            at += found.start() - last
-            last = found.end()
-            if len(new) > 1:
-                begins.append(at)
-                steps.append((at, found.start(), 1))
-            at += len(new)
-            begins.append(at)
-            steps.append((at, last, 0))
-        return begins, steps
+    begins: Sequence[int]
+    origins: Sequence[int]
+    replaced: Sequence[int]
 
     def back(self, start: int, end: int) -> tuple[int, int]:
         """A stretch of the view, not empty, as one of the original."""
         return self._origin(start), self._origin(end - 1) + 1
 
     def _origin(self, place: int) -> int:
-        begins, steps = self._steps
-        begin, origin, replaced = steps[bisect_right(begins, place) - 1]
-        return origin if replaced else origin + place - begin
+        stretch = bisect_right(self.begins, place) - 1
+        origin = self.origins[stretch]
+        return origin if self.replaced[stretch] else origin + place - self.begins[stretch]
 
 
 def plain(text: str) -> View | None:
     """The text as it reads; None where it stands so already."""
-    if text.isascii() or _special().search(text) is None:
+    if text.isascii():
         return None
-    new = _special().sub(lambda found: _plain(found[0]), text)
-    return None if new == text else View(text, new)
+    begins, origins, replaced = array("q", [0]), array("q", [0]), bytearray(1)
+    parts: list[str] = []
+    grown, changed = 0, False
+    for first in range(0, len(text), _PART):
+        part = text[first : first + _PART]
+        written: list[str] = []
+        last = 0
+        for place in _special(part):
+            new = _plain(part[place])
+            if new == part[place]:
+                continue
+            written += (part[last:place], new)
+            last = place + 1
+            if len(new) > 1:
+                begins.append(first + place + grown)
+                origins.append(first + place)
+                replaced.append(1)
+            if len(new) != 1:
+                grown += len(new) - 1
+                begins.append(first + last + grown)
+                origins.append(first + last)
+                replaced.append(0)
+        parts.append("".join((*written, part[last:])))
+        changed = changed or last > 0
+    return View("".join(parts), begins, origins, replaced) if changed else None
+
+
+def _special(text: str) -> list[int]:
+    """Where the characters are that `plain` may write otherwise."""
+    points = _points(text)
+    others = np.flatnonzero(points > _LAST_ASCII)
+    places: list[int] = others[_may_change()[np.minimum(points[others].astype(np.uint32), _BMP)]].tolist()
+    return places
 
 
 @lru_cache(maxsize=1)
-def _special() -> re.Pattern[str]:
-    """Finds every character that `plain` may change. All beyond the first plane are asked one by one."""
-    points = [
-        point
-        for block in range(128, _BMP, _BLOCK)
-        if not _is_plain(_characters(block, block + _BLOCK))
-        for point in range(block, block + _BLOCK)
-        if _written(chr(point)) != chr(point)
-    ]
-    ranges = []
-    for first, last in _ranges(points):
-        ranges.append(rf"\u{first:04x}-\u{last:04x}")
-    return re.compile(rf"[{''.join(ranges)}\U00010000-\U0010ffff]")
+def _may_change() -> Any:
+    """For each code point of the first plane whether `plain` writes it otherwise; the last entry is for all beyond."""
+    table = np.zeros(_BMP + 1, dtype=bool)
+    table[_BMP] = True
+    for block in range(128, _BMP, _BLOCK):
+        if not _is_plain(_characters(block, block + _BLOCK)):
+            table[block : block + _BLOCK] = [_written(chr(p)) != chr(p) for p in range(block, block + _BLOCK)]
+    return table
 
 
 def _characters(first: int, end: int) -> str:
@@ -144,16 +184,6 @@ def _characters(first: int, end: int) -> str:
 
 def _is_plain(text: str) -> bool:
     return unicodedata.is_normalized("NFKC", text) and _CHANGED.search(text) is None
-
-
-def _ranges(points: list[int]) -> list[tuple[int, int]]:
-    ranges: list[tuple[int, int]] = []
-    for point in points:
-        if ranges and ranges[-1][1] == point - 1:
-            ranges[-1] = (ranges[-1][0], point)
-        else:
-            ranges.append((point, point))
-    return ranges
 
 
 @lru_cache(maxsize=4096)

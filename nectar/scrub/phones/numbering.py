@@ -14,6 +14,8 @@ from typing import Any
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, phonenumberutil
 from phonenumbers.phonemetadata import PhoneMetadata
 
+from nectar.scrub.phones.automaton import Automaton
+
 _KINDS = (
     "premium_rate", "toll_free", "shared_cost", "voip", "personal_number", "pager", "uan", "voicemail", "fixed_line",
     "mobile",
@@ -180,6 +182,8 @@ def verdict(digits: str, region: str) -> bool | None:
 
 def verdict_anywhere(digits: str, regions: tuple[str, ...]) -> bool | None:
     """`verdict` for several regions: True where one takes the digits, False where none does."""
+    if len(regions) > 1 and not closer(regions).match(digits):
+        return False
     plans, valid = _together(regions)
     known = valid.fullmatch(digits) is not None
     certain = True
@@ -267,30 +271,18 @@ def _format(data: Any) -> _Format:
 
 
 @lru_cache(maxsize=16)
-def screen(regions: tuple[str, ...]) -> str:
-    """An expression that finds something in all digits that `verdict` does not refuse in one of the regions.
+def closer(regions: tuple[str, ...]) -> Automaton:
+    """Matches all digits that `verdict` does not refuse in one of the regions, and some more.
 
-    It lets more through than `verdict`, but takes a whole column at a time (RE2's syntax).
+    It lets more through than `verdict`, but takes many numbers at a time.
     """
-    return "|".join(dict.fromkeys(_screen(_plan(region)) for region in regions))
+    return Automaton("|".join(dict.fromkeys(map(_closer, map(_plan, regions)))))
 
 
-@lru_cache(maxsize=16)
-def closer(regions: tuple[str, ...]) -> re.Pattern[str]:
-    """The same, only that it knows which numbers must begin with a national prefix; not in RE2's syntax."""
-    plans = [_plan(region) for region in regions]
-    return re.compile("|".join(dict.fromkeys(map(_closer, plans))), re.ASCII)
-
-
-def needs_prefixes(region: str) -> bool:
-    """Some of the region's numbers must begin with a national prefix: only `closer` tells them from other digits."""
-    return any(form.needs_prefix for form in _plan(region).formats)
-
-
-def _screen(plan: _Plan) -> str:
-    prefixes, rewritten = _prefixes(plan)
-    whole = rf"(?:{prefixes}){{0,2}}(?:{plan.valid.pattern})$"
-    return rf"^(?:{plan.abroad.pattern}|(?:{plan.code})?(?:{whole}{rewritten}))"
+@cache
+def surely_valid(region: str) -> Automaton:
+    """Matches most of the region's valid numbers, without prefixes, and nothing else."""
+    return Automaton(rf"(?:{_plan(region).surely.pattern})\Z")
 
 
 def _closer(plan: _Plan) -> str:
@@ -304,8 +296,19 @@ def _closer(plan: _Plan) -> str:
 
 def _prefixes(plan: _Plan) -> tuple[str, str]:
     """What may stand before a national number, and what of it the library writes anew (as further alternatives)."""
-    rewritten = "".join(f"|{prefix.pattern}" for prefix, transform in plan.prefixes if transform)
+    rewritten = "".join(f"|{_rewriting(prefix.pattern)}" for prefix, transform in plan.prefixes if transform)
     return "|".join(prefix.pattern for prefix, _ in plan.prefixes) or "(?:)", rewritten
+
+
+def _rewriting(prefix: str) -> str:
+    """The prefix with the group that is needed for the number to be written anew; without it, it is a plain prefix."""
+    if not prefix.endswith(")?"):
+        return prefix
+    opens, depth = len(prefix) - 2, 1
+    while depth:
+        opens -= 1
+        depth += (prefix[opens] == ")") - (prefix[opens] == "(")
+    return prefix if re.search(r"\((?!\?)", prefix[:opens]) else prefix[:-1]
 
 
 def _bare(plan: _Plan) -> str:

@@ -10,7 +10,7 @@ reads `:20` there).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +22,7 @@ from nectar.scrub.find.entities import PHONE_NUMBER
 from nectar.scrub.find.findings import Hit
 from nectar.scrub.find.patience import check
 from nectar.scrub.phones.likely import REACH, is_formed, is_international, is_presented, looks_dialled, touches
-from nectar.scrub.phones.numbering import verdict, verdict_abroad, verdict_anywhere, without_trunk
+from nectar.scrub.phones.numbering import surely_valid, verdict, verdict_abroad, verdict_anywhere, without_trunk
 
 # The library asks `re` for its patterns again and again, and they are more than `re` keeps: most time went there.
 enable_pattern_cache()
@@ -59,6 +59,9 @@ _MONEY_AND_LEADS = frozenset("%$+([")
 _MAY_BEGIN = re.compile(rf"[\d{phonenumbermatcher._LEAD_CLASS_CHARS}]")  # noqa: SLF001
 _BEYOND = 64
 """Characters behind a number in which its extension stands, or a label that calls it a phone."""
+
+_AMERICAN = 10
+"""Digits of a number in the United States, and in all countries that share its code."""
 
 _AFTER = 3
 _FEWEST_DIGITS = 4
@@ -121,9 +124,11 @@ def _walk(
         check()
         if sum(map(str.isdigit, candidate)) < _FEWEST_DIGITS:
             continue
-        answer = _at_a_glance(candidate, line[first - 1 : first] if first else "", line[last : last + 1], regions)
-        if answer is None:
-            before = line[first - 1 : first] if first else ""
+        before, after = line[first - 1 : first] if first else "", line[last : last + 1]
+        answer = _at_a_glance(candidate, before, after, regions)
+        if answer is None and (size := _whole_part(candidate, before, after, regions)):
+            yield match, [(first, first + size)]
+        elif answer is None:
             begin = first - len(before)
             # Digits that the candidate before this one left over would make it another candidate.
             spans = _judge((" " if _MAY_BEGIN.match(before) else before) + line[first : last + _AFTER], regions)
@@ -152,6 +157,18 @@ def _at_a_glance(candidate: str, before: str, after: str, regions: tuple[str, ..
     # The library then tries what stands between full stops, and what stands between spaces.
     inner = (part for mark in ". " if mark in candidate for part in candidate.split(mark))
     return False if all(_answer(part, regions) is False for part in inner) else None
+
+
+def _whole_part(candidate: str, before: str, after: str, regions: tuple[str, ...]) -> int:
+    """The size of a decimal's whole part, if that is a number and neither all of it nor its fraction is; or 0.
+
+    The library then tries what stands before the full stop.
+    """
+    whole, _, fraction = candidate.partition(".")
+    if not (whole.isdigit() and fraction.isdigit() and candidate.isascii() and _is_quiet(before) and _is_quiet(after)):
+        return 0
+    others = _verdict(whole + fraction, regions) is False and _verdict(fraction, regions) is False
+    return len(whole) if others and _verdict(whole, regions) else 0
 
 
 def _is_written(candidate: str, before: str, after: str, regions: tuple[str, ...]) -> bool:
@@ -250,9 +267,14 @@ class _Walk(phonenumbers.PhoneNumberMatcher):
 def e164(text: str) -> str | None:
     """The number as `+12025550143`, in the first region where it is valid; None where it is valid nowhere."""
     match = _WRITTEN.fullmatch(text)
-    if match is not None and match["plus"]:
+    if match is not None:
         digits = match["number"].translate(_PUNCTUATION)
-        answer = verdict_abroad(digits)
+        abroad = match["plus"] is not None
+        american = digits[1:] if abroad and digits[:1] == "1" else digits
+        # The first region that is asked, and nothing to take off: most numbers that are hashed are of this kind.
+        if len(american) == _AMERICAN == len(digits) - abroad and surely_valid("US").match(american):
+            return "+1" + american
+        answer = verdict_abroad(digits) if abroad else None
         if answer is not None:
             return "+" + without_trunk(digits) if answer else None
     for region in REGIONS:
@@ -263,6 +285,16 @@ def e164(text: str) -> str | None:
         if phonenumbers.is_valid_number(number):
             return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
     return None
+
+
+def checked_regions(regions: Iterable[str]) -> None:
+    """Raise ValueError for what is no code of a region with telephones."""
+    for region in regions:
+        if region not in phonenumbers.SUPPORTED_REGIONS:
+            upper = str(region).upper()
+            near = "GB" if upper == "UK" else upper if upper in phonenumbers.SUPPORTED_REGIONS else ""
+            hint = f"did you mean {near!r}?" if near else "expected a code of ISO 3166 such as 'CH'"
+            raise ValueError(f"no phone numbers are known of region {region!r}; {hint}")
 
 
 def phone_of_digits(digits: str) -> bool:

@@ -16,6 +16,8 @@ _STEP = re.compile(
     r"|\.(?:(?P<name>[^.\[\]*]+)|(?P<any>\*))"
     r"|\[(?:\*|'(?P<single>[^']+)'|\"(?P<double>[^\"]+)\")\]"
 )
+_BRACKETS = re.compile(r"\[(?:\*|'[^']+'|\"[^\"]+\")\]|\[-?\d+\]\.")
+"""A JSON path that lacks its `$.`: as a glob it would mean next to nothing."""
 _PLACE = re.compile(r"\[\s*-?\d")
 
 
@@ -23,11 +25,14 @@ _PLACE = re.compile(r"\[\s*-?\d")
 def pattern_of(field: str) -> re.Pattern[str]:
     """What the path of a field that is meant matches as a whole, once it is casefolded: case counts as equal.
 
-    Without a `$` a name without dots means the field at any depth, one with dots the whole path. A JSON path begins at
-    the record: `.name`, `['name']`, `.*` (any field), `[*]` (all of a list), `..name` (at any depth).
+    A name without dots means the field at any depth, one with dots the whole path. A JSON path, with its `$` or with
+    brackets that only such a path has, begins at the record: `.name`, `['name']`, `.*` (any field), `[*]` (all of a
+    list), `..name` (at any depth).
 
     Raises BadProfile for a JSON path of another form.
     """
+    if _BRACKETS.search(field) and not field.startswith("$"):
+        field = f"${field}" if field[0] in ".[" else f"$.{field}"
     if field.startswith("$"):
         return re.compile(_of_json_path(field), re.DOTALL)
     name = field.casefold()

@@ -11,11 +11,13 @@
         threshold: 0.5                          # findings with a lower score are left alone (0.35)
         custom_rules: [{field: notes, action: remove}]
 
-Names are those of the documents (`email_addresses`) or presidio's (`EMAIL_ADDRESS`).
+Names are those of the documents (`email_addresses`) or presidio's (`EMAIL_ADDRESS`). Built-in profiles answer to the
+names of the rules as people write them: GDPR, CCPA, HIPAA, PCI-DSS, SOC2.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,8 +31,9 @@ from nectar.scrub.profile.built_in import BUILT_IN
 from nectar.scrub.profile.rules import Rules, parse_rules
 from nectar.scrub.treat.treatment import Action, Treatment, did_you_mean, known_keys, treatment_of
 
-__all__ = ["BUILT_IN", "Action", "Profile", "bases", "did_you_mean", "known_keys", "profile_named"]
+__all__ = ["BUILT_IN", "Action", "Profile", "bases", "did_you_mean", "known_keys", "meant", "profile_named"]
 
+_CALLED = {"gdpr": "gdpr_compliant", "pci": "pci_dss", "soc_2": "soc2"}
 _LISTS = ("pii_detection", "sensitive_patterns")
 _KEYS = (*_LISTS, "actions", "default_action", "extends", "locales", "regions", "threshold", "custom_rules")
 
@@ -67,19 +70,30 @@ def profile_named(name: object, own: Mapping[str, Any]) -> Profile:
     return _named(name, own, ())
 
 
+def meant(name: str, own: Mapping[str, Any]) -> str:
+    """The profile's name as it is defined: `PCI-DSS` is pci_dss, unless one's own profile is called so."""
+    if name in own or name in BUILT_IN:
+        return name
+    plain = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
+    plain = _CALLED.get(plain, plain)
+    return plain if plain in BUILT_IN else name
+
+
 def bases(name: str, own: Mapping[str, Any]) -> list[str]:
     """The names in `own` that the profile of this name needs: itself, and whatever it extends."""
     needed: list[str] = []
+    name = meant(name, own)
     definition = own.get(name)
     while isinstance(definition, Mapping) and name not in needed:
         needed.append(name)
-        name = str(definition.get("extends"))
+        name = meant(str(definition.get("extends")), own)
         definition = own.get(name)
     return needed
 
 
 def _named(name: object, own: Mapping[str, Any], above: tuple[str, ...]) -> Profile:
     definitions = {**BUILT_IN, **own}
+    name = meant(name, own) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in definitions:
         where = f"profile {above[-1]!r}, extends: " if above else ""
         raise BadProfile(f"{where}no scrubbing profile is named {name!r}; {did_you_mean(name, definitions)}")
@@ -102,14 +116,20 @@ def _parse(name: str, definition: object, own: Mapping[str, Any], above: tuple[s
     listed = {kind: _entities(kind, where) for key in _LISTS for kind in _names(definition, key, where)}
     listed |= {locale: _of_locale(locale, where) for locale in locales}
     rules = parse_rules(definition.get("custom_rules"), where)
-    return Profile(
+    treatments = _treatments(base, listed, definition.get("actions"), default, where)
+    profile = Profile(
         name,
-        tuple(_treatments(base, listed, definition.get("actions"), default, where).items()),
+        tuple(treatments.items()),
         _threshold(definition, base, where),
         tuple(dict.fromkeys((*base.regions, *_regions(definition, locales, where)))),
         Rules((*rules.fields, *base.rules.fields), (*rules.patterns, *base.rules.patterns)),
         default,
     )
+    if not profile.treatments and not profile.rules.fields and not profile.rules.patterns:
+        raise BadProfile(
+            f"{where} looks for nothing: list kinds under pii_detection, such as [EMAIL_ADDRESS], or give custom_rules"
+        )
+    return profile
 
 
 def _treatments(
@@ -122,16 +142,16 @@ def _treatments(
     if given is not None and not isinstance(given, Mapping):
         raise BadProfile(f"{where}: actions must map names to actions")
     inherited = dict(base.treatments)
-    meant = dict(listed)
+    asked = dict(listed)
     for kind in given or {}:
-        entities = meant.get(kind) or _known(kind)
+        entities = asked.get(kind) or _known(kind)
         if not entities or not (kind in listed or set(entities) <= inherited.keys()):
             names = [*listed, *(name for name, own in PROFILE_NAMES.items() if set(own) <= inherited.keys())]
             raise BadProfile(f"{where}, actions: {kind!r} is not among what is looked for; {did_you_mean(kind, names)}")
-        meant[kind] = entities
+        asked[kind] = entities
     found = dict(inherited)
     narrowest: dict[str, tuple[int, str]] = {}
-    for kind, entities in meant.items():
+    for kind, entities in asked.items():
         said = (given or {}).get(kind)
         for entity in entities:
             if said is not None:
@@ -190,10 +210,11 @@ def _regions(definition: Mapping[str, Any], locales: list[str], where: str) -> l
         return []
     from phonenumbers import SUPPORTED_REGIONS
 
-    for region in given:
-        if region not in SUPPORTED_REGIONS:
-            near = region.upper() if region.upper() in SUPPORTED_REGIONS else "GB" if region.upper() == "UK" else ""
-            hint = f"did you mean {near!r}?" if near else "expected a code of ISO 3166 such as 'CH'"
-            raise BadProfile(f"{where}: no phone numbers are known of region {region!r}; {hint}")
+    from nectar.scrub.phones.phones import checked_regions
+
+    try:
+        checked_regions(given)
+    except ValueError as error:
+        raise BadProfile(f"{where}: {error}") from None
     countries = [locale.replace("-", "_").rpartition("_")[2].upper() for locale in locales]
     return [*given, *(country for c in countries if (country := "GB" if c == "UK" else c) in SUPPORTED_REGIONS)]

@@ -14,10 +14,7 @@ from nectar.errors import BadProfile
 from nectar.scrub.find import patience
 from nectar.scrub.find.findings import RULE, Hit, ScanError
 from nectar.scrub.profile.paths import pattern_of
-from nectar.scrub.treat.treatment import Action, Treatment, known_keys, treatment_of
-
-REDACTED = "<REDACTED>"
-"""Stands for what a rule took out."""
+from nectar.scrub.treat.treatment import REDACTED, Action, Treatment, known_keys, treatment_of
 
 SECONDS = 5.0
 """Longest time for one rule's pattern on one text; beyond it the text counts as not scanned."""

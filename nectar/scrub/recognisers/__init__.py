@@ -13,10 +13,10 @@ from functools import cache, lru_cache, partial
 from typing import Any
 
 import regex
-import tldextract
 
 from nectar.scrub.find import entities as e
 from nectar.scrub.find import patience
+from nectar.scrub.find.addresses import address_in
 from nectar.scrub.find.findings import CHECKSUM, PATTERN, Hit, ScanError, without_contained
 from nectar.scrub.find.locales import KINDS
 from nectar.scrub.phones.phones import of_region, phone_hits, phones_in
@@ -29,7 +29,8 @@ from nectar.scrub.recognisers.bank import (
     WholeTransactionRecognizer,
 )
 from nectar.scrub.recognisers.cards import WideCardRecognizer
-from nectar.scrub.recognisers.library import PatternRecognizer
+from nectar.scrub.recognisers.dates import NamedDateRecognizer
+from nectar.scrub.recognisers.library import PatternRecognizer, tldextract
 from nectar.scrub.recognisers.library import predefined_recognizers as presidio
 from nectar.scrub.recognisers.named import FIELD_MAKERS, PersonFieldRecognizer
 from nectar.scrub.recognisers.secrets import MAKERS, WHOLE_MAKERS, SecretRecognizer
@@ -52,14 +53,15 @@ class OfflineEmailRecognizer(presidio.EmailRecognizer):  # type: ignore[misc]
     def validate_result(self, pattern_text: str) -> bool:
         # Behind a plain name nothing but the domain counts, and domains come again and again.
         name, _, domain = pattern_text.rpartition("@")
-        return _has_suffix("name@" + domain if _PLAIN_NAME.fullmatch(name) else pattern_text)
+        return ends_in_suffix("name@" + domain if _PLAIN_NAME.fullmatch(name) else pattern_text)
 
 
 _PLAIN_NAME = re.compile(r"[\w.+-]+")
 
 
 @lru_cache(maxsize=4096)
-def _has_suffix(address: str) -> bool:
+def ends_in_suffix(address: str) -> bool:
+    """The address's domain ends in a suffix that registries give out."""
     return bool(_SUFFIXES(address).fqdn)
 
 
@@ -166,10 +168,15 @@ def _asked(recogniser: Any) -> Callable[[str], list[Hit]]:
     return find
 
 
-def _direct(recogniser: Any, only: Iterable[int] | None = None) -> Callable[[str], list[Hit]]:
+def _direct(
+    recogniser: Any,
+    only: Iterable[int] | None = None,
+    inside: Callable[[str], tuple[int, int] | None] = lambda _match: None,
+) -> Callable[[str], list[Hit]]:
     """What `PatternRecognizer.analyze` says, without the explanations that it writes for each match.
 
-    only   the numbers of the patterns that are tried; None: all
+    only    the numbers of the patterns that are tried; None: all
+    inside  where in a match that is not valid a valid part stands
     """
     entity = recogniser.supported_entities[0]
     tried = recogniser.patterns if only is None else [recogniser.patterns[number] for number in only]
@@ -189,6 +196,8 @@ def _direct(recogniser: Any, only: Iterable[int] | None = None) -> Callable[[str
                     if valid or valid is None:
                         score = of_form if valid is None else 1.0
                         hits.append(_hit(entity, match.start(), match.end(), score))
+                    elif part := inside(match[0]):
+                        hits.append(_hit(entity, match.start() + part[0], match.start() + part[1], 1.0))
         except TimeoutError as error:
             raise ScanError("scan_timed_out") from error
         return without_contained(hits)
@@ -211,6 +220,12 @@ _DIGITS = r"[0-9](?:[-x ()\[\]./~]{0,6}[0-9]){3}"
 
 def _phone() -> Recogniser:
     return Recogniser("PhoneRecognizer", e.PHONE_NUMBER, ((_DIGITS, 0.4),), phone_hits, around=phones_in)
+
+
+def _email() -> Recogniser:
+    """presidio's, and the addresses in what it refuses because a path or a query stands before them."""
+    recogniser = OfflineEmailRecognizer(name="EmailRecognizer")
+    return replace(_presidio(recogniser, hint="@"), find=_direct(recogniser, inside=address_in))
 
 
 def _transaction() -> Recogniser:
@@ -264,12 +279,15 @@ def _phone_of(entity: str) -> Recogniser:
     return Recogniser(entity, e.PHONE_NUMBER, ((_DIGITS, 0.4),), find)
 
 
+_CROSSES = re.compile(r"\\s|(?<!\\)\.[*+{]")
+
+
 def _local(name: str) -> Recogniser:
     """One of presidio's recognisers for one country."""
     recogniser = getattr(presidio, name)()
     if isinstance(recogniser, PatternRecognizer):
-        # Some of these let a space be a line break.
-        return _presidio(recogniser, whole=any(r"\s" in pattern.regex for pattern in recogniser.patterns))
+        # Some of these let a space be a line break, or look ahead over any number of lines.
+        return _presidio(recogniser, whole=any(_CROSSES.search(pattern.regex) for pattern in recogniser.patterns))
     return Recogniser(recogniser.name, recogniser.supported_entities[0], ((_DIGITS, 0.4),), _asked(recogniser))
 
 
@@ -284,8 +302,8 @@ def _field(maker: type[PersonFieldRecognizer]) -> Recogniser:
 _Makers = tuple[tuple[str, Callable[[], Recogniser]], ...]
 
 _MAKERS: _Makers = (
-    (e.EMAIL_ADDRESS, lambda: _presidio(OfflineEmailRecognizer(name="EmailRecognizer"), hint="@")),
-    (e.EMAIL_ADDRESS, lambda: _presidio(WideEmailRecognizer())),
+    (e.EMAIL_ADDRESS, _email),
+    (e.EMAIL_ADDRESS, lambda: _presidio(WideEmailRecognizer(), forms=WideEmailRecognizer.FORMS)),
     (e.PHONE_NUMBER, _phone),
     (e.CREDIT_CARD, lambda: _presidio(presidio.CreditCardRecognizer())),
     (e.CREDIT_CARD, lambda: _presidio(WideCardRecognizer())),
@@ -308,6 +326,7 @@ _MAKERS: _Makers = (
     (e.UUID, lambda: _presidio(presidio.UuidRecognizer(), hint="-")),
     (e.URL, _url),
     (e.DATE_TIME, lambda: _presidio(presidio.DateRecognizer())),
+    (e.DATE_TIME, lambda: _presidio(NamedDateRecognizer(), forms=NamedDateRecognizer.FORMS)),
     *((maker.ENTITY, partial(_secret, maker)) for maker in MAKERS),
     *((entity, partial(_local, kind.recogniser)) for entity, kind in KINDS.items()),
 )

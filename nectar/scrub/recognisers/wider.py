@@ -55,14 +55,26 @@ def _groups(length: int) -> str:
     return rf"[0-9]{{2}}(?:[ .-]?[A-Z0-9]{{4}}){{{fours}}}" + (rf"[ .-]?[A-Z0-9]{{{rest}}}" if rest else "")
 
 
+_INSIDE = r"(?:local|lan|internal|intranet|corp|home|private|example|test|invalid|localhost|localdomain)"
+_AT = r"[\[({] ?at ?[\])}]"
+
+
 class WideEmailRecognizer(PatternRecognizer):  # type: ignore[misc]
     """Addresses with a quoted name, at an IP address, at a name used inside a company, `(at)`, or encoded in a URL."""
+
+    # What each pattern cannot do without: a tenth of the time, and no look at the end of every `@example.com`.
+    FORMS = (
+        r'"@[a-z0-9]',
+        r"@\[[0-9a-fi.:]",
+        rf"@[a-z0-9.-]+\.{_INSIDE}(?:$|[^\w.-]|[.-](?:$|\W))",
+        rf"[\w.+-] ?{_AT} ?[a-z0-9-]",
+        r"%40[a-z0-9]",
+    )
 
     def __init__(self) -> None:
         name = r"[\w.+-]{1,64}"
         host = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}"
-        inside = r"(?:local|lan|internal|intranet|corp|home|private|example|test|invalid|localhost|localdomain)"
-        at, dot = r"[\[({] ?at ?[\])}]", r"[\[({] ?dot ?[\])}]"
+        inside, at, dot = _INSIDE, _AT, r"[\[({] ?dot ?[\])}]"
         patterns = [
             Pattern("quoted name", rf'"[^"@\s][^"@\n]{{0,62}}"@{host}[a-z][a-z0-9-]{{1,62}}\b', 0.5),
             Pattern("address literal", rf"(?<![\w.+-]){name}@\[(?:IPv6:)?[0-9a-f.:]{{3,45}}\]", 0.5),
@@ -72,7 +84,11 @@ class WideEmailRecognizer(PatternRecognizer):  # type: ignore[misc]
                 rf"(?<![\w.+-]){name} ?{at} ?(?:[a-z0-9-]{{1,63}}(?:\.| ?{dot} ?)){{1,5}}[a-z]{{2,24}}\b",
                 0.5,
             ),
-            Pattern("encoded", rf"(?<![\w.+%-])[\w.+-]{{1,64}}%40{host}[a-z]{{2,24}}\b(?![.-]?\w)", 0.5),
+            Pattern(
+                "encoded",
+                rf"(?:(?<![\w.+%-])|(?<=%(?:3D|26|2F|3F)))[\w.+-]{{1,64}}%40{host}[a-z]{{2,24}}\b(?![.-]?\w)",
+                0.5,
+            ),
         ]
         super().__init__(supported_entity=e.EMAIL_ADDRESS, patterns=patterns, name="WideEmail")
 

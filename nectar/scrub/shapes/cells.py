@@ -17,6 +17,7 @@ import pyarrow as pa
 from nectar.keys import PseudonymKeys
 from nectar.scrub.find import context
 from nectar.scrub.find import entities as e
+from nectar.scrub.find.addresses import narrowed
 from nectar.scrub.find.engine import THRESHOLD, Scan, scan_texts
 from nectar.scrub.find.findings import CHECKSUM, CONTEXT, RULE, Hit, ScanError
 from nectar.scrub.find.spans import Piece, by_worth, pieces, splice
@@ -343,6 +344,7 @@ class Cells:
             hits += [hit for rule in self.rules.patterns for hit in rule.hits(text)]
         if not hits:
             return None
+        hits = [_narrowed(hit, text) for hit in hits]
         do = self._actions
         kept = [hit for hit in hits if hit.strength == RULE and do[hit.entity].action is Action.KEEP]
         if kept:
@@ -380,6 +382,14 @@ def _settled_kinds(texts: list[str], lifted: frozenset[str], otherwise: str) -> 
     names = [*e.JOINABLE, otherwise]  # NOTHING is -1
     places = settled.tolist()
     return {text: names[place] for text, place in zip(texts, places, strict=True) if place != UNKNOWN}
+
+
+def _narrowed(hit: Hit, text: str) -> Hit:
+    """The hit as it is treated: of an e-mail address, what stands before it stays (`user=jane@acme.com`)."""
+    if hit.entity != e.EMAIL_ADDRESS:
+        return hit
+    start, end = narrowed(text, hit.start, hit.end)
+    return hit if (start, end) == (hit.start, hit.end) else hit._replace(start=start, end=end)
 
 
 @lru_cache(maxsize=4096)

@@ -23,6 +23,22 @@ Rows = Any
 """numpy array: the table's row of each value of an array."""
 
 
+def summed(lines: pa.Table) -> pa.Table:
+    """Lines of REMOVED with the same row, field and kind become one, in the order of the rows.
+
+    `Table.group_by` would do, and imports Arrow's engine for queries: 12 MB of each process.
+    """
+    keys = REMOVED.names[:3]
+    lines = lines.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+    again = np.ones(max(len(lines) - 1, 0), dtype=bool)
+    for key in keys:
+        column = lines[key]
+        again &= pc.equal(column.slice(1), column.slice(0, max(len(lines) - 1, 0))).to_numpy()
+    firsts = np.flatnonzero(np.concatenate(([True], ~again)))[: len(lines)]
+    counts: Rows = np.add.reduceat(lines["count"].to_numpy(), firsts) if len(firsts) else []
+    return lines.take(pa.array(firsts)).set_column(3, REMOVED.field(3), pa.array(counts, pa.int32()))
+
+
 @dataclass
 class Tally:
     """What was taken out of which row, and which rows failed."""
@@ -56,9 +72,7 @@ class Tally:
         ]
         if not tables:
             return REMOVED.empty_table()
-        grouped = pa.concat_tables(tables).group_by(["row", "field", "kind"]).aggregate([("count", "sum")])
-        named = grouped.rename_columns({"count_sum": "count"}).select(REMOVED.names).cast(REMOVED)
-        return named.sort_by([("row", "ascending"), ("field", "ascending"), ("kind", "ascending")])
+        return summed(pa.concat_tables(tables))
 
     def _few_removed(self) -> pa.Table:
         """The same without the machinery of tables, which takes longer than a batch of few records has to wait."""
@@ -150,7 +164,9 @@ class Columns:
         if pa.types.is_dictionary(kind):
             plain = array.cast(kind.value_type)
             changed = self.scrub(plain, path, mark, rule, rows)
-            return array if changed is plain else changed.dictionary_encode()
+            if changed is plain and not self._holds_unused(array, path, mark, rule):
+                return array
+            return _encoded(changed, kind)
         if pa.types.is_run_end_encoded(kind):
             return self.scrub(pc.run_end_decode(array), path, mark, rule, rows)
         if _is_text(kind):
@@ -158,6 +174,14 @@ class Columns:
         if pa.types.is_nested(kind):
             return self._nested(array, path, rule, rows)
         return self._scalars(array, path, rule, rows)
+
+    def _holds_unused(self, array: pa.DictionaryArray, path: str, mark: str | None, rule: FieldRule | None) -> bool:
+        """The dictionary holds what no row has, and some of that must not pass."""
+        if pc.count_distinct(array.indices).as_py() == len(array.dictionary):
+            return False
+        aside = Columns(self.cells, Tally())
+        kept = aside.scrub(array.dictionary, path, mark, rule, np.arange(len(array.dictionary)))
+        return kept is not array.dictionary
 
     def _whole(self, array: pa.Array, path: str, rule: FieldRule, rows: Rows) -> pa.Array:
         """A field that a rule removes or replaces, whatever it holds."""
@@ -290,7 +314,9 @@ class Columns:
             # A rule is written for the name that the source has; nothing else may show that name any more.
             inner = rule if name == f.name else self.cells.rule_of(below) or rule
             changed.append(self.scrub(member, shown, mark_of(f), inner, rows))
-        if all(new is old for new, old in zip(changed, members, strict=True)) and not taken:
+        same = all(new is old for new, old in zip(changed, members, strict=True)) and not taken
+        # What stands in a member under a null of the struct was not looked at.
+        if same and all(array.field(i).null_count == member.null_count for i, member in enumerate(members)):
             return array
         fields = [f.with_name(name) for f, name in zip(fields, names, strict=True)]
         retyped = [retype(f, new) for f, new in zip(fields, changed, strict=True)]
@@ -301,7 +327,8 @@ class Columns:
         parents = pc.list_parent_indices(whole).to_numpy(zero_copy_only=False)
         changed = self.scrub(whole.values, path, mark_of(array.type.value_field), rule, rows[parents])
         if changed is whole.values or changed.equals(whole.values):
-            return array
+            hidden = array.null_count and array.offsets[-1].as_py() - array.offsets[0].as_py() > len(whole.values)
+            return whole if hidden else array
         maker = pa.LargeListArray if pa.types.is_large_list(array.type) else pa.ListArray
         of = pa.large_list if pa.types.is_large_list(array.type) else pa.list_
         kind = of(retype(array.type.value_field, changed))
@@ -334,6 +361,14 @@ class Columns:
 def _storable(path: str) -> str:
     """A path that every database takes: names inside JSON documents hold anything."""
     return path.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _encoded(changed: pa.Array, kind: pa.DictionaryType) -> pa.Array:
+    """A dictionary of the values that are there; of the type it was, where they are still of that type."""
+    coded = changed.dictionary_encode()
+    if changed.type != kind.value_type or len(coded.dictionary) >= 1 << (kind.index_type.bit_width - 1):
+        return coded
+    return pa.DictionaryArray.from_arrays(coded.indices.cast(kind.index_type), coded.dictionary, ordered=kind.ordered)
 
 
 def retype(given: pa.Field, array: pa.Array) -> pa.Field:

@@ -378,15 +378,14 @@ def _in_a_plan(values: _Values) -> Mask:
 
 def _in_plans(digits: pa.Array, plans: dict[str, bool | None], *, wanted: bool) -> Mask:
     """Where it is certain that digits are a number by some region's plan (True), or by none (False)."""
-    from nectar.scrub.phones.numbering import closer, screen, verdict_anywhere
+    from nectar.scrub.phones.numbering import closer, verdict_anywhere
     from nectar.scrub.phones.phones import REGIONS
 
-    close = _Values(digits).fits(screen(REGIONS))
-    match = closer(REGIONS).match
+    close = closer(REGIONS).matches_strings(digits)
     said = []
     for text in digits.filter(pa.array(close)).to_pylist():
         if text not in plans:
-            plans[text] = verdict_anywhere(text, REGIONS) if match(text) else False
+            plans[text] = verdict_anywhere(text, REGIONS)
         said.append(plans[text] is wanted)
     sure = np.zeros(len(digits), dtype=bool) if wanted else ~close
     sure[close] = said

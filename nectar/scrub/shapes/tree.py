@@ -193,15 +193,17 @@ class _Walk:
         return result
 
     def _key(self, key: Any, path: str, shown: str) -> Any:
-        if isinstance(key, str):
-            return self.leaf(str(key), (path, "key", None), shown)
-        if isinstance(key, tuple):
+        if isinstance(key, str | _WRITTEN):
+            text = str.__str__(key) if isinstance(key, str) else str(key)
+            new = self.leaf(text, (path, "key", None), shown)
+            return key if new == text else new
+        if isinstance(key, tuple | frozenset) or _is_record(key):
             return self.node(key, path, shown, None)
-        text = number_text(key)
-        if text is None:
-            return key
-        new = self.leaf(text, (path, "number", None), shown)
-        return key if new == text else new or REDACTED
+        number = number_text(key)
+        if number is None:
+            return None if key is None else _known(key)
+        new = self.leaf(number, (path, "number", None), shown)
+        return key if new == number else new or REDACTED
 
     def _scalar(self, node: Any, path: str, shown: str, rule: FieldRule | None) -> Any:
         if isinstance(node, str) and not isinstance(node, Number):
@@ -224,7 +226,7 @@ class _Walk:
 
 
 _CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
-_WRITTEN = (PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Interface, ipaddress.IPv6Interface)
+_WRITTEN = PurePath | ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Interface | ipaddress.IPv6Interface
 """What is text in all but its type."""
 
 _TEXTLESS = (

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from nectar.keys import PseudonymKeys
-from nectar.scrub.profile.rules import REDACTED
 from nectar.scrub.treat.coarser import coarser
 from nectar.scrub.treat.pseudonyms import normalise, pseudonym, pseudonyms
 from nectar.scrub.treat.tokens import token
-from nectar.scrub.treat.treatment import Action, Treatment
+from nectar.scrub.treat.treatment import REDACTED, Action, Treatment
 
 __all__ = ["REDACTED", "apply", "apply_to_all", "mask", "normalise", "pseudonym", "pseudonyms"]
 

@@ -45,7 +45,7 @@ def year(text: str) -> str | None:
 
 
 def month(text: str) -> str | None:
-    """`2024-03`; only the year where 03/04/2024 may be in March or in April."""
+    """`2024-03` of `March 5, 2024`; only the year of `05/03/2024`, which is March or May by where it is written."""
     found = _of_date(text)
     if found is None:
         return year(text)

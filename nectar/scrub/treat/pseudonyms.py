@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 from nectar.keys import PseudonymKeys
 from nectar.scrub.find import entities as e
+from nectar.scrub.find.addresses import narrowed
+from nectar.scrub.find.view import plain as as_it_reads
 
 SHOWN = 16
 """Bytes of the HMAC that a pseudonym shows."""
@@ -32,6 +34,13 @@ _OF_A_COUNTRY = re.compile(r"[A-Z]{2}_")
 
 _AMERICAN = re.compile(r"(?:\+?1[-. ]?)?\(?([2-9]\d\d)\)?[-. ]*([2-9]\d\d)[-. ]?(\d{4})", re.ASCII)
 _DIALLED = re.compile(r"[+\d()\[\]/. -]+")
+_AT = re.compile(r"%40| ?[\[({] ?at ?[\])}] ?", re.IGNORECASE)
+_DOT = re.compile(r" ?[\[({] ?dot ?[\])}] ?", re.IGNORECASE)
+_WRITTEN_OTHERWISE = b"%/?=&|~:()[]{}"
+"""One of these is in each ASCII address that `_email` changes in more than its case."""
+
+_OTHERWISE = re.compile(f"[{re.escape(_WRITTEN_OTHERWISE.decode())}]")
+
 _SILENT = bytes(byte for byte in range(128) if not chr(byte).isalnum() and byte != ord("\n"))
 _UPPER = bytes(range(256)).upper()
 
@@ -43,7 +52,8 @@ def _is_identifier(kind: str) -> bool:
 def normalise(text: str, kind: str) -> str:
     """The form in which equal values are equal: one pseudonym for `Bob@X.com` and `bob@x.com`.
 
-    email               no case; a domain of other scripts in its ASCII form
+    email               no case; a domain of other scripts in its ASCII form; `%40` and `[at]` as `@`; without what
+                        cannot be seen, and without what a URL has before it (`user=`)
     phone               E.164; without its punctuation where no region is known to have such a number
     numbers of accounts, cards and authorities   letters and digits, upper case
     IP                  as RFC 5952 writes it; an IPv4 address inside an IPv6 one is that address
@@ -65,7 +75,10 @@ def normalise(text: str, kind: str) -> str:
 
 
 def _email(plain: str) -> str:
-    plain = unicodedata.normalize("NFC", plain.casefold())
+    view = as_it_reads(plain)
+    plain = _AT.sub("@", _DOT.sub(".", view.text if view else plain))
+    start, end = narrowed(plain, 0, len(plain))
+    plain = unicodedata.normalize("NFC", plain[start:end].casefold())
     local, at, domain = plain.rpartition("@")
     if not domain.isascii():
         with contextlib.suppress(UnicodeError):
@@ -127,6 +140,10 @@ def _messages(texts: Sequence[str], kind: str) -> list[bytes]:
     if _is_identifier(kind):
         return encoded.translate(_UPPER, _SILENT).split(b"\n")
     messages = (encoded.lower() if kind == e.EMAIL_ADDRESS else encoded).split(b"\n")
-    if len(encoded.translate(None, _WHITE)) == len(encoded):
-        return messages
-    return [message.strip(_WHITE) for message in messages]
+    if len(encoded.translate(None, _WHITE)) < len(encoded):
+        messages = [message.strip(_WHITE) for message in messages]
+    if kind == e.EMAIL_ADDRESS and len(encoded.translate(None, _WRITTEN_OTHERWISE)) < len(encoded):
+        for place, text in enumerate(texts):
+            if _OTHERWISE.search(text):
+                messages[place] = normalise(text, kind).encode()
+    return messages

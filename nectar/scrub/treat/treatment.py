@@ -11,6 +11,9 @@ from typing import Any
 from nectar.errors import BadProfile
 from nectar.scrub.find import entities as e
 
+REDACTED = "<REDACTED>"
+"""Stands for what a rule took out."""
+
 
 class Action(StrEnum):
     """What is done with a value: see `nectar.scrub.treat.actions`."""
@@ -26,10 +29,18 @@ class Action(StrEnum):
 
 SYNONYMS = {
     "redaction": Action.MASK_PARTIAL,
+    "masking": Action.MASK_PARTIAL,
     "removal": Action.REMOVE,
+    "hashing": Action.HASH_WITH_SALT,
     "tokenise": Action.TOKENIZE,
+    "tokenization": Action.TOKENIZE,
+    "tokenisation": Action.TOKENIZE,
+    "encryption": Action.TOKENIZE,
     "generalize": Action.GENERALISE,
+    "generalization": Action.GENERALISE,
+    "generalisation": Action.GENERALISE,
 }
+"""Words of Honey Combs, and of American English."""
 
 COARSER = {"month": 0, "year": 0, "network": 0, "prefix": 3, "bucket": 10}
 """What `generalise` can make of a value, with the size that is taken where none is given (0: it has none)."""

@@ -1,0 +1,94 @@
+-- Every statement counts what must be 0. `faults.offered` is the sources' own log, `faults.held` what the jars hold.
+
+-- prepare --
+CREATE SCHEMA IF NOT EXISTS faults;
+CREATE TABLE IF NOT EXISTS faults.offered (stream text, id bigint, v int, mark text, at double precision);
+CREATE OR REPLACE VIEW faults.held AS
+SELECT b.name AS stream, (h.data ->> 'id')::bigint AS id, (h.data ->> 'v')::int AS v, h.data ->> 'mark' AS mark,
+       h.data ->> 'note' AS note
+  FROM hive.honey h JOIN hive.bee b ON b.id = h.bee
+ WHERE h.deleted_at IS NULL AND b.name IN ('api', 'files', 'table');
+CREATE OR REPLACE VIEW faults.mark AS
+SELECT c.id, c.sealed_seq, c.landed_seq, b.name AS stream
+  FROM hive.checkpoint c JOIN hive.bee b ON b.id = c.bee WHERE b.name IN ('api', 'files', 'table');
+
+-- lost --
+-- The newest version that a source offered is not in the jar.
+SELECT count(*) FROM (SELECT stream, id, max(v) AS v FROM faults.offered GROUP BY stream, id) o
+  LEFT JOIN faults.held h ON h.stream = o.stream AND h.id = o.id AND h.v >= o.v
+ WHERE h.id IS NULL;
+
+-- dup --
+-- A record that is there twice; a part of a batch with two receipts; more landings of the API's records than it gave
+-- versions (the other sources are read with an overlap, and what is known by the time it lands is not counted).
+SELECT (SELECT count(*) - count(DISTINCT (stream, id)) FROM faults.held)
+     + (SELECT count(*) FROM hive.receipt a JOIN hive.receipt b
+            ON a.checkpoint = b.checkpoint AND a.seq = b.seq AND a.row_from < b.row_from AND b.row_from < a.row_to)
+     + greatest(0, (SELECT coalesce(sum(r.landed), 0) FROM hive.receipt r JOIN faults.mark m ON m.id = r.checkpoint
+                     WHERE m.stream = 'api')
+                   - (SELECT count(DISTINCT (id, v)) FROM faults.offered WHERE stream = 'api') - %(repeated)s);
+
+-- ghost --
+SELECT count(*) FROM faults.held h
+ WHERE NOT EXISTS (SELECT FROM faults.offered o WHERE o.stream = h.stream AND o.id = h.id AND o.v = h.v);
+
+-- corrupt --
+-- Its fields are not what the source gave, or do not belong together.
+SELECT count(*) FROM faults.held h JOIN faults.offered o ON o.stream = h.stream AND o.id = h.id AND o.v = h.v
+ WHERE o.mark IS DISTINCT FROM h.mark
+    OR h.mark IS DISTINCT FROM translate(
+           left(encode(sha256(convert_to(concat_ws('|', h.stream, h.id, h.v, h.note), 'UTF8')), 'hex'), 24),
+           '0123456789', 'ghijklmnop');
+
+-- gap --
+-- The watermark stands above a batch of which a part has no receipt, or that never was.
+SELECT (SELECT count(*) FROM hive.batch b JOIN faults.mark m ON m.id = b.checkpoint
+         WHERE b.seq <= m.landed_seq
+           AND b.rows <> (SELECT coalesce(sum(r.row_to - r.row_from), 0) FROM hive.receipt r
+                           WHERE r.checkpoint = b.checkpoint AND r.seq = b.seq))
+     + (SELECT coalesce(sum(abs(m.landed_seq - (SELECT count(DISTINCT b.seq) FROM hive.batch b
+                                                 WHERE b.checkpoint = m.id AND b.seq <= m.landed_seq))), 0)
+          FROM faults.mark m);
+
+-- stuck --
+-- What was there before %(before)s and is still open, or holds something for nobody.
+SELECT (SELECT count(*) FROM hive.task WHERE state IN ('queued', 'running') AND created_at < %(before)s)
+     + (SELECT count(*) FROM hive.flight WHERE state IN ('queued', 'running') AND created_at < %(before)s)
+     + (SELECT count(*) FROM hive.batch WHERE state = 'sealed' AND created_at < %(before)s)
+     + (SELECT count(*) FROM hive.payload p JOIN hive.batch b ON b.day = p.day AND b.id = p.batch
+         WHERE b.created_at < %(before)s)
+     + (SELECT count(*) FROM hive.lease l LEFT JOIN hive.task t ON t.day = l.day AND t.id = l.task
+         WHERE l.task IS NOT NULL AND t.state IS DISTINCT FROM 'running'
+           AND l.taken_at < %(before)s);
+
+-- slots --
+-- Instants at which a bee was due, without a slot: neither flown nor left out for a reason that was written down.
+-- %(undue)s: times in which a bee was not in the configuration.
+SELECT count(*) FROM hive.bee b
+ CROSS JOIN generate_series(to_timestamp(ceil(%(since)s::float / %(every)s) * %(every)s),
+                            to_timestamp(%(until)s), make_interval(secs => %(every)s)) AS due
+ WHERE b.name IN ('api', 'files', 'table')
+   AND NOT EXISTS (SELECT FROM json_to_recordset(%(undue)s::json) AS u (bee text, since float, until float)
+                    WHERE u.bee = b.name AND extract(epoch FROM due) BETWEEN u.since AND u.until)
+   AND NOT EXISTS (SELECT FROM hive.slot s
+                    WHERE s.bee = b.id AND s.outcome <> 'skipped:catch_up'
+                      AND s.slot_key = 'default@' || to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"'));
+
+-- first_landing --
+-- Seconds from an instant to the first landing of a record after it.
+SELECT extract(epoch FROM min(r.created_at))::float - %(at)s FROM hive.receipt r JOIN faults.mark m ON m.id = r.checkpoint
+ WHERE r.landed > 0 AND r.created_at > to_timestamp(%(at)s);
+
+-- which --
+-- Where they are: stream, what is lost of it, from which record to which, and the slots of late.
+SELECT o.stream, count(*)::text, min(o.id)::text, max(o.id)::text
+  FROM (SELECT stream, id, max(v) AS v FROM faults.offered GROUP BY stream, id) o
+  LEFT JOIN faults.held h ON h.stream = o.stream AND h.id = o.id AND h.v >= o.v
+ WHERE h.id IS NULL GROUP BY o.stream
+UNION ALL
+SELECT b.name, s.slot_key, s.outcome, s.created_at::text FROM hive.slot s JOIN hive.bee b ON b.id = s.bee
+ WHERE s.created_at > clock_timestamp() - interval '2 minutes'
+UNION ALL
+SELECT b.name, f.state, f.slot_key, f.error::text FROM hive.flight f JOIN hive.bee b ON b.id = f.bee WHERE f.state = 'failed'
+UNION ALL
+SELECT b.name, 'quarantine', q.code, q.reason FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee;

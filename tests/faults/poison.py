@@ -1,0 +1,96 @@
+"""A connector that hurts the process which reads with it, for `tests/faults`: `source: {how: ..., place: FOLDER}`.
+
+Each reading leaves a file in `place`, so that the runs can be counted.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+import pyarrow as pa
+from pydantic import Field
+
+from bees.core.bee import BeeOptions, WorkerBee
+from nectar.batch import Batch
+from nectar.pollen import Stream
+
+SPACE = 1 << 30
+
+
+class PoisonOptions(BeeOptions):
+    how: str = Field(description="one of HURTS")
+    place: str = Field(description="folder in which each run leaves a file")
+
+
+class Unspeakable(Exception):
+    """Its pickle cannot be made, its repr raises, and it takes more arguments than Exception gives back."""
+
+    def __init__(self, one: object, two: object) -> None:
+        super().__init__(one)
+        self.lock = two
+
+    def __reduce__(self) -> Any:
+        raise TypeError("no pickle")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+    __str__ = __repr__
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def abort() -> None:
+    os.abort()
+
+
+def allocate() -> None:
+    """Under a limit on the address space, as an operator sets it, so that the machine is unharmed."""
+    limit = psutil.Process().memory_info().vms + SPACE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    held = []
+    while True:
+        held.append(bytearray(64 << 20))
+
+
+def recurse() -> None:
+    recurse()
+
+
+def unspeakable() -> None:
+    raise Unspeakable(object(), time)
+
+
+def leave() -> None:
+    raise SystemExit(3)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+HURTS = {hurt.__name__: hurt for hurt in (kill, abort, allocate, recurse, unspeakable, leave, interrupt)}
+
+
+class PoisonBee(WorkerBee):
+    bee_type: ClassVar = "file"
+    Options: ClassVar = PoisonOptions
+
+    def validate_flight_path(self) -> None:
+        """There is nothing to reach."""
+
+    def get_pollen_schema(self) -> list[Stream]:
+        return [Stream("rows", key=("id",))]
+
+    def collect_nectar(self, stream: str, cursor: Any, slice: Any = None, query: Any = None) -> Any:  # noqa: A002
+        (Path(self.options.place) / f"{time.time_ns()}").touch()
+        HURTS[self.options.how]()
+        yield Batch(stream, pa.table({"id": [1]}), cursor={})
