@@ -20,9 +20,11 @@ it began with. Its credentials and what it must scrub are taken from the newest 
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,19 @@ class Version:
     """What happened -> which bees; empty for a bee that was registered."""
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: with 10,000 bees it takes a third of the time, and finds none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_uncollected()
 def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True, note: bool = False) -> Change:
     """Make the bees those of configuration files or folders. Raises ConfigProblems, and changes nothing.
 
