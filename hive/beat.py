@@ -14,6 +14,7 @@ from hive.celery import queue_lengths, send
 from hive.config.load import configured
 from hive.errors import trail
 from hive.janitor import Janitor
+from hive.jars.index import Indexer
 from hive.ledger.db import UNREACHABLE
 from hive.reloader import Reloader
 from hive.runtime import Runtime, runtime
@@ -33,6 +34,7 @@ class HiveScheduler(Scheduler):
         self._janitor: Janitor | None = None
         self._beat: worker.Heartbeat | None = None
         self._files: events.FileWatch | None = None
+        self._indexer: Indexer | None = None
         self._kept = 0.0
         paths = configured(settings().config, environment())
         self._reloader = Reloader(paths, _reload, watch=settings().watch) if paths else None
@@ -71,6 +73,9 @@ class HiveScheduler(Scheduler):
         self._janitor = Janitor(rt, queue_lengths)
         self._files = events.FileWatch(rt)
         self._files.start()
+        if rt.settings.search:
+            self._indexer = Indexer(rt.db)
+            self._indexer.start()
         worker.say_ready(rt.settings)
         return self._janitor
 
@@ -78,6 +83,8 @@ class HiveScheduler(Scheduler):
         """End what goes on beside the ticks."""
         if self._files is not None:
             self._files.stop()
+        if self._indexer is not None:
+            self._indexer.stop()
         if self._beat is not None:
             self._beat.stop()
 

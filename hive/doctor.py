@@ -407,6 +407,18 @@ def _keyless(tx: Transaction) -> list[Finding]:
     ]  # fmt: skip
 
 
+def _held_deletes(tx: Transaction) -> list[Finding]:
+    """Complete reads that missed more records than may be deleted unasked."""
+    return [
+        _waiting(
+            "records are gone at the source and still in the jar", f"bee {row.bee}, stream {row.stream}",
+            f"its last complete read did not meet {row.held_deletes} records: too many to delete them unasked",
+            "look at the source; if they are gone indeed, set `limits: {max_deleted: 1}` of the bee and fly it again",
+        )
+        for row in _all(tx, "look_held_deletes")
+    ]  # fmt: skip
+
+
 def _quarantine(tx: Transaction) -> list[Finding]:
     rows = _all(tx, "look_quarantine")
     return [
@@ -475,8 +487,8 @@ def _backpressure(tx: Transaction, chosen: Settings) -> list[Finding]:
 
 
 LOOKS: tuple[Callable[[Transaction], list[Finding]], ...] = (
-    _refused, _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _keyless, _quarantine, _inbox,
-    _schedules, _long_flights, _connections,
+    _refused, _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _keyless, _held_deletes, _quarantine,
+    _inbox, _schedules, _long_flights, _connections,
 )  # fmt: skip
 
 

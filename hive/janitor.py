@@ -10,20 +10,23 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import psycopg
 import sqlalchemy as sa
 import structlog
 
-from hive import worker
+from hive import watch, worker
 from hive.errors import trail
 from hive.flight.close import close_if_done
 from hive.flight.task import Task
 from hive.flight.verdict import Verdict, backoff
 from hive.flight.work import put_back, work
+from hive.jars.index import Indexer
 from hive.ledger import partitions
-from hive.ledger.db import UNREACHABLE, Transaction
+from hive.ledger.db import UNREACHABLE, Transaction, is_away
 from hive.ledger.hints import Hint, choose, hints_of
 from hive.logs import configure
 from hive.runtime import Runtime, open_runtime
+from hive.settings import settings
 
 log = structlog.get_logger()
 
@@ -43,6 +46,7 @@ class Janitor:
         self._rt = rt
         self._lengths = lengths
         self._works = works
+        self._watched = False
         self._last = time.monotonic()
         self._no_broker_since: float | None = None
         self._housekeeping = 0.0
@@ -91,6 +95,9 @@ class Janitor:
 
     def _work_alone(self) -> None:
         """No broker: run what is due, through the functions that the Celery tasks call."""
+        if not self._watched:
+            self._watched = True
+            watch.alone(self._rt)
         deadline = time.monotonic() + self._rt.settings.lease / 2
         while time.monotonic() < deadline:
             with self._rt.db.transaction() as tx:
@@ -114,9 +121,10 @@ class Janitor:
             tx.run("overdue_landings", limit=self._rt.settings.landing_limit)
             tx.run("forget_inbox", days=self._rt.settings.retention_days)
             clock = tx.run("clock").fetchone()
-        with self._rt.db.transaction() as tx:
+        with self._rt.db.transaction(limit=self._rt.settings.landing_limit) as tx:
             tx.run("forget_flights", days=self._rt.settings.history_days)
             tx.run("forget_slots", days=self._rt.settings.history_days)
+            tx.run("forget_seen")
         assert clock is not None
         with self._rt.db.engine.begin() as connection:
             partitions.ensure_days(connection, clock.today, days=8)
@@ -156,9 +164,12 @@ def run() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rt = open_runtime(send=send)
+    rt = open_runtime(send=send, answer_limit=settings().answer_limit)
     beat: worker.Heartbeat | None = None
     keeper = Janitor(rt, queue_lengths)
+    indexer = Indexer(rt.db)
+    if rt.settings.search:
+        indexer.start()
     while not stop.is_set():
         try:
             if beat is None:
@@ -168,6 +179,7 @@ def run() -> None:
         except UNREACHABLE:
             log.warning("database.unreachable", where="janitor")
         stop.wait(rt.settings.janitor)
+    indexer.stop()
     if beat is not None:
         beat.stop()
     rt.close()
@@ -197,8 +209,15 @@ def _take_back(tx: Transaction, task: Task, rt: Runtime) -> list[Hint]:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the other tasks must be taken back
         log.error("task.unsettled", task=task.ref, bee=task.bee_name, kind=type(error).__name__, trail=trail(error))
-        bare = replace(verdict, retry=True, after=backoff(task.crashes + 1), bare=True)
-        return put_back(tx, task, rt, bare, crashed=True)
+    bare = replace(verdict, retry=True, after=backoff(task.crashes + 1), bare=True)
+    try:
+        with tx.psycopg.transaction():
+            return put_back(tx, task, rt, bare, crashed=True)
+    except psycopg.Error as error:
+        if is_away(error):
+            raise
+        log.error("task.unsettled", task=task.ref, bee=task.bee_name, kind=type(error).__name__, trail=trail(error))
+    return []  # the next pass tries again
 
 
 def _crashed(task: Task, max_attempts: int) -> Verdict:
@@ -207,7 +226,7 @@ def _crashed(task: Task, max_attempts: int) -> Verdict:
         "code": "worker_lost",
         "message": "the worker process died or stopped answering",
         "place": "",
-        "advice": "look for the out-of-memory killer and at the worker's log",
+        "advice": "the worker's log says worker.stalled or worker.too_large; else look for the out-of-memory killer",
     }
     again = task.crashes + 1 < max_attempts
     return Verdict(retry=again, after=0.0 if task.crashes == 0 else backoff(task.crashes), counts=True, error=error)

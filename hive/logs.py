@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
+from typing import TextIO, cast
 
 import structlog
 
@@ -13,6 +15,22 @@ from hive.settings import settings
 # Celery says at each start that root may be dangerous, for messages may be pickles: ours are JSON, nothing else is
 # taken. It says so before it asks anybody how to log, so this stands where every process of the hive comes by.
 warnings.filterwarnings("ignore", message="(?s)You're running the worker with superuser privileges")
+
+
+class Forgiving:
+    """A stream whose disk may be full, or whose reader is gone: a line that cannot be written stops nobody's work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def configure() -> None:
@@ -30,7 +48,7 @@ def configure() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Forgiving(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bees.core.sandbox.documents import Extractor
 from hive.flight.bees import OpenBees
 from hive.flight.scrubbers import Scrubbers
 from hive.inbox import LedgerInbox
@@ -35,8 +37,12 @@ class Runtime:
     stopping: threading.Event = field(default_factory=threading.Event)
     bees: OpenBees = field(init=False)
     scrubbers: Scrubbers = field(default_factory=Scrubbers)
+    extractor: Extractor = field(default_factory=Extractor)
+    """Reads documents in a child of its own, which starts with the first one that needs it."""
     working: set[int] = field(default_factory=set)
     """Numbers of the tasks that this process has in hand."""
+    moved_at: float = 0.0
+    """When the task in hand last got on: it began, read a batch, sealed one or came to land it. See hive/watch.py."""
     learned: dict[int, dict[str, str]] = field(default_factory=dict)
     """Stream -> columns that this process has seen written down."""
     _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)
@@ -58,7 +64,12 @@ class Runtime:
             held = self._keyrings[tenant] = Keyring(self.vault(tenant))
         return held
 
+    def moved(self) -> None:
+        """The task in hand got on."""
+        self.moved_at = time.monotonic()
+
     def close(self) -> None:
+        self.extractor.close()
         self.bees.close()
         self.db.close()
 
@@ -66,15 +77,19 @@ class Runtime:
 _current: tuple[int, Runtime] | None = None
 
 
-def open_runtime(chosen: Settings | None = None, send: Send = _nobody, owner: str = "") -> Runtime:
+def open_runtime(
+    chosen: Settings | None = None, send: Send = _nobody, owner: str = "", *, answer_limit: float | None = None
+) -> Runtime:
     """A runtime of its own; the caller closes it. An empty or older database gets the schema first.
+
+    `answer_limit` is that of `Database`: for processes that nobody watches.
 
     Raises NotRunning or MissingHiveKey with what to set, NewerSchema, or UNREACHABLE.
     """
     chosen = chosen or settings()
     url = chosen.database()  # first: where no hive runs, no key is made up
     key = hive_key(chosen)
-    database = Database(url, transaction_pooling=chosen.transaction_pooling)
+    database = Database(url, transaction_pooling=chosen.transaction_pooling, answer_limit=answer_limit)
     try:
         ensure_migrated(database.engine, url)
     except BaseException:
@@ -87,5 +102,5 @@ def runtime(send: Send = _nobody, owner: str = "") -> Runtime:
     """The runtime of this process. A child made by fork gets its own: no connection is shared across a fork."""
     global _current  # noqa: PLW0603 - one per process is the point
     if _current is None or _current[0] != os.getpid():
-        _current = (os.getpid(), open_runtime(send=send, owner=owner))
+        _current = (os.getpid(), open_runtime(send=send, owner=owner, answer_limit=settings().answer_limit))
     return _current[1]

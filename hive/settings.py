@@ -64,6 +64,15 @@ class Settings(BaseSettings):
     janitor: Seconds = Field(1.0, gt=0, description="seconds between two janitor passes")
     leg: Seconds = Field(60.0, ge=0, description="seconds that one collect task reads before it hands over to the next")
     landing_limit: Seconds = Field(300.0, gt=0, description="seconds that one landing transaction may last")
+    stall: Seconds = Field(
+        900.0, gt=0, description="seconds without a batch read or landed after which a worker's child is killed"
+    )
+    child_memory: int = Field(
+        0, ge=0, description="bytes of memory above which a worker's child is killed; 0: half of all, 1 GiB at least"
+    )
+    answer_limit: Seconds = Field(
+        60.0, gt=0, description="seconds after which a transaction of a process ends whose database says nothing"
+    )
     batch_bytes: int = Field(16 << 20, ge=1, description="a batch is closed at this size, uncompressed")
     batch_rows: int = Field(50_000, ge=1, description="a batch is closed at this number of records")
     batch_wait: Seconds = Field(0.5, ge=0, description="a batch is closed when its first record has waited this long")

@@ -310,12 +310,11 @@ class Supervisor:
             with self._stoppable():
                 try:
                     address = server.start()
-                except ServerError as error:
-                    _log.error("server does not start", server=server.name, reason=str(error))
-                    time.sleep(1.0)
-                else:
                     self._state["database_url" if server.name == "postgres" else "redis_url"] = address
                     write_state(self._settings, self._state)
+                except (ServerError, OSError) as error:  # also a disk without room
+                    _log.error("server does not start", server=server.name, reason=str(error))
+                    time.sleep(1.0)
 
     def _end(self) -> None:
         """End everything in order; what does not end in its time is killed. Takes 15 seconds at most."""

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from celery import signals
 
-from hive import worker
+from hive import watch, worker
 from hive.celery import app, send
 from hive.errors import trail
 from hive.flight.warm import share, warm_up
@@ -33,6 +33,8 @@ _flag = mmap.mmap(-1, 1)
 """Shared with the children by the fork: set when the worker is told to stop, so that legs end after their batch."""
 _queues: list[str] = []
 """What this worker listens to; found out by the parent, known to its children by the fork."""
+_board = watch.Board()
+"""Where the children tell the parent that they get on."""
 _beats: dict[int, worker.Heartbeat] = {}
 
 
@@ -75,6 +77,7 @@ def _parent_is_set_up(instance: Any = None, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _parent_works(**_: Any) -> None:
+    watch.start(_board, settings())
     worker.say_ready(settings())
 
 
@@ -82,6 +85,7 @@ def _parent_works(**_: Any) -> None:
 def _child_starts(**_: Any) -> None:
     """A process without a name in the ledger may not claim anything: this waits for a database that is away."""
     worker.return_memory()
+    watch.die_first()
     while True:
         try:
             rt = runtime(send)
@@ -95,7 +99,7 @@ def _child_starts(**_: Any) -> None:
             time.sleep(1.0)
             os._exit(1)
     threading.Thread(target=_warm_up, args=(rt,), name="warm-up", daemon=True).start()
-    threading.Thread(target=_watch_flag, args=(rt.stopping,), name="stop-watch", daemon=True).start()
+    threading.Thread(target=_watch_flag, args=(rt,), name="stop-watch", daemon=True).start()
 
 
 @signals.worker_process_shutdown.connect
@@ -125,7 +129,9 @@ def _warm_up(rt: Runtime) -> None:
         warm_up(rt, _queues)
 
 
-def _watch_flag(stopping: threading.Event) -> None:
-    while not stopping.wait(0.5):
+def _watch_flag(rt: Runtime) -> None:
+    while True:
+        time.sleep(watch.LOOK)
+        watch.tell(_board, rt)
         if _flag[0]:
-            stopping.set()
+            rt.stopping.set()

@@ -21,6 +21,8 @@ from hive.settings import Settings
 
 log = structlog.get_logger()
 
+SHORTEST_WAIT = 5.0
+"""Seconds that a heartbeat waits for its answer at least; else as long as a lease, after which it comes too late."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Of malloc.h."""
 
@@ -55,7 +57,11 @@ class Heartbeat:
 
     def start(self) -> None:
         """Beat once, then go on in the background. Raises when the database cannot be reached."""
-        db = Database(self._settings.database(), pool_size=1, transaction_pooling=self._settings.transaction_pooling)
+        chosen = self._settings
+        db = Database(
+            chosen.database(), pool_size=1, transaction_pooling=chosen.transaction_pooling,
+            answer_limit=min(chosen.answer_limit, max(SHORTEST_WAIT, chosen.lease)),
+        )  # fmt: skip
         self._db = db
         self._beat()
         self._thread.start()
@@ -103,9 +109,10 @@ def return_memory() -> None:
 
 
 def say_ready(settings: Settings) -> None:
-    """Tell `hive up` that this process works."""
+    """Tell `hive up` that this process works. It does so, too, where the disk has no room for the word."""
     if settings.ready_file is not None:
-        settings.ready_file.touch()
+        with contextlib.suppress(OSError):
+            settings.ready_file.touch()
 
 
 def bury_the_dead(db: Database) -> int:

@@ -62,6 +62,13 @@ class LimitsConfig(_Part):
     concurrency: int | None = Field(None, ge=1, le=1000, description="collect tasks that read the source at once")
     rate: float | None = Field(None, gt=0, description="requests per second")
     burst: int | None = Field(None, ge=1, description="requests that may come at once after a rest")
+    max_deleted: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of a stream's records that a complete read may miss and delete, 0.3 if not given; "
+        "where it misses more, none is deleted and `hive doctor` says so",
+    )
 
 
 def _used(value: Any) -> Any:
@@ -116,7 +123,7 @@ class BeeConfig(_Part):
     honey_jar: Annotated[JarConfig, BeforeValidator(_named_jar)] | None = Field(
         None, description="the jar's name, or {name, type, description, ...}"
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="{concurrency, rate, burst}")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="{concurrency, rate, burst, max_deleted}")
     leg: Interval | None = Field(None, description="seconds that one collect task reads before it hands over")
     connector_version: int | str = Field(
         1, description="version of the connector that the options were written for; unset in a file: the installed one"

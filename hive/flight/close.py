@@ -11,8 +11,9 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from hive.flight.missed import retire_missed
 from hive.jars import jar
-from hive.ledger.db import Database
+from hive.ledger.db import Database, Transaction
 from hive.ledger.tables import DURATIONS
 
 STOPPED = ("cancelled", "bee_disabled", "superseded")
@@ -32,9 +33,14 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     Two last landings may both come here: the second finds it closed.
     """
     with db.single() as tx:
-        found = tx.run("totals", flight=flight, day=day, fields=FIELDS, organizations=ORGANIZATIONS).fetchone()
-        if found is None:
-            return None
+        found = _totals(tx, flight, day)
+    if found is not None and found.whole:
+        retire_missed(db, flight, day)
+        with db.single() as tx:
+            found = _totals(tx, flight, day)
+    if found is None:
+        return None
+    with db.single() as tx:
         unbalanced = _balance(found)
         error = found.error or unbalanced or found.flight_error
         state = "failed" if error or found.dead else "complete"
@@ -53,9 +59,14 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
         return state
 
 
+def _totals(tx: Transaction, flight: uuid.UUID, day: dt.date) -> Any:
+    return tx.run("totals", flight=flight, day=day, fields=FIELDS, organizations=ORGANIZATIONS).fetchone()
+
+
 def _balance(totals: Any) -> dict[str, Any] | None:
     """Every record that was read must be accounted for."""
     ended = totals.landed + totals.unchanged + totals.superseded + totals.deleted + totals.quarantined
+    ended -= totals.missed  # deleted because a complete read did not meet them
     if totals.read == ended:
         return None
     return {

@@ -54,6 +54,8 @@ class Leg:
     waiting: bool = False
     followed: bool = False
     """Other tasks came out of this one."""
+    whole: bool = False
+    """The last sealed batch ended a complete read."""
     enabled: bool = False
     """The bee was, at this leg's last seal."""
     grounded: bool = False
@@ -70,7 +72,7 @@ class Leg:
         source = self.bee.bee.collect_nectar(self.stream.name, self.cursor)
         with closing(cast("Any", source)):
             for batch, last in gather(
-                source, most_bytes=limits.batch_bytes, most_rows=limits.batch_rows, wait=limits.batch_wait
+                self._moving(source), most_bytes=limits.batch_bytes, most_rows=limits.batch_rows, wait=limits.batch_wait
             ):
                 self._seal(batch, last=last)
                 if last:
@@ -83,6 +85,12 @@ class Leg:
                     return
         self._end()
 
+    def _moving(self, source: Iterator[Batch]) -> Iterator[Batch]:
+        """Each batch says that this task gets on."""
+        for batch in source:
+            self.rt.moved()
+            yield batch
+
     def _seal(self, batch: Batch, *, last: bool) -> None:
         """Write a batch, its payload, its scrub task and the cursor after it; and with the last one the leg's end."""
         task, limits = self.task, self.rt.settings
@@ -91,6 +99,7 @@ class Leg:
         values = {
             **self._mine(), "flight": task.flight, "epoch": self.epoch,
             "before": self.seq, "seq": seq, "cursor": self._seal_cursor(batch.cursor),
+            "whole": self._is_whole(batch),
             "bee": task.bee, "rows": rows, "bytes": batch.table.nbytes, "body": self._pack(batch, seq) if rows else b"",
             "next_queue": PROCESS_QUEUE, "priority": task.priority, "room": limits.hints_per_queue, "last": last,
             "queue": task.queue, "few": limits.hints_per_queue // 2, "source": task.source,
@@ -113,7 +122,14 @@ class Leg:
     def _end(self) -> None:
         """The source gave nothing, or nothing more."""
         with self._holding() as tx:
+            if self.stream.cursor is None and not self.whole:
+                tx.run("end_pass", checkpoint=self.task.checkpoint)
             self.waiting = self.task.finish(tx, self.rt.settings)
+
+    def _is_whole(self, batch: Batch) -> bool:
+        """The end of a read that met all that the source holds."""
+        self.whole = batch.complete and self.stream.cursor is None
+        return self.whole
 
     def _stop(self) -> None:
         """The bee was disabled: its flight reads no more, and what is sealed lands."""
@@ -161,6 +177,7 @@ class Leg:
             dt.datetime.now(dt.UTC).isoformat(),
             self.stream.document,
             {c.name: c.kind for c in self.stream.columns},
+            whole=self.stream.cursor is None,
         )
         packed = pack(batch.table, meta, batch.rejects)
         return seal_batch(self.data_key, packed, place(self.task.flight, self.task.checkpoint, seq))

@@ -18,25 +18,30 @@ from typing import Any
 import polars as pl
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hive import crash
 from hive.errors import HiveError, StaleFence
 from hive.flight.counted import Line, as_json, counted
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.task import Left, Task
-from hive.jars import land
+from hive.jars import index, land
 from hive.jars.quarantine import REASONS, Bad, quarantine
-from hive.jars.search import pieces
 from hive.jars.views import kinds_of, learn
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.runtime import Runtime
 from hive.settings import Settings
-from nectar.batch import Reject
+from nectar.batch import FEW, Reject
+from nectar.canonical import to_polars
 from nectar.deadline import Deadline
-from nectar.encode import Marks, encode
+from nectar.encode import Marks, encode, texts
 from nectar.identity import content_hashes, key_hashes
 from nectar.pipeline import Refined, refine
 
+LANDING_GRACE = 15.0
+"""Seconds after a landing's limit at which a server counts as silent that did not end it by itself."""
+SAMPLE = 250
+"""Records of a batch, about, that the jar is asked for where it may be that it holds none of them."""
 SCAN_LIMIT = 30.0
 """Seconds that the search for personal data in one value may take; a value that takes longer is quarantined."""
 
@@ -75,7 +80,10 @@ class Work:
     """Keys of the deletes."""
     raised: pl.DataFrame = field(default_factory=pl.DataFrame)
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String)))
-    chunks: pl.DataFrame | None = None
+    fields: tuple[str, ...] = ()
+    """What of a record is text that people search."""
+    fresh: bool = False
+    """The jar seems to hold none of the records."""
     taken_out: Callable[[set[str]], list[Line]] = field(default=lambda _: [])
     """What was scrubbed from the records of these keys, counted."""
 
@@ -84,13 +92,16 @@ def process(task: Task, rt: Runtime) -> Left:
     """Scrub and land one part of a batch."""
     work = load(task, rt)
     forced: set[str] = set()
+    ask_all = False
     while True:
-        prepare(work, forced)
+        prepare(work, forced, ask_all=ask_all)
         try:
             return Left(waiting=_land(work))
         except Outrun as outrun:
             forced |= outrun.keys
-            work = load(task, rt)
+        except land.NotFresh:
+            ask_all = True
+        work = load(task, rt)
 
 
 def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
@@ -118,8 +129,11 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
     return Work(task, rt, spot, row.checkpoint, in_order, cut, low, meta, numbered)
 
 
-def prepare(work: Work, forced: Container[str]) -> None:
-    """Decide what becomes of every record, without writing anything. `forced` keys are written even if unchanged."""
+def prepare(work: Work, forced: Container[str], *, ask_all: bool = True) -> None:
+    """Decide what becomes of every record, without writing anything. `forced` keys are written even if unchanged.
+
+    `ask_all=False`: where the jar holds none of a sample of many records, it is taken to hold none of them.
+    """
     work.bad = [Bad(row, r.code, r.reason, r.raw, r.position) for row, r in work.rejects]
     if work.table.num_rows == 0:
         return
@@ -128,7 +142,9 @@ def prepare(work: Work, forced: Container[str]) -> None:
     if newest.height > 1:
         newest = newest.unique(subset="key_hash", keep="last", maintain_order=True)
     work.superseded = work.ids.height - newest.height
-    todo = _leave_unchanged(work, newest, forced)
+    if not ask_all and newest.height >= land.MANY and not newest["deleted"].any():
+        work.fresh = not _known(work, newest["key_hash"].gather_every(newest.height // SAMPLE))
+    todo = newest if work.fresh else _leave_unchanged(work, newest, forced)
     if not todo.is_empty():
         _refine(work, todo)
 
@@ -167,8 +183,7 @@ def _set_bad(work: Work, at: int, code: str, key_hash: str | None, reason: str |
 
 def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -> pl.DataFrame:
     """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
-    with work.rt.db.single() as tx:
-        known = land.known(tx, work.place, newest["key_hash"].to_list())
+    known = _known(work, newest["key_hash"])
     if not known:
         return newest
     version = work.place.scrub_version
@@ -190,6 +205,11 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -
     return marked.filter(~pl.col("same")).select(newest.columns)
 
 
+def _known(work: Work, keys: pl.Series) -> dict[str, land.Known]:
+    with work.rt.db.single() as tx:
+        return land.known(tx, work.place, keys.to_list())
+
+
 def _left_out(content: str) -> str:
     """The content hash of a record that a step of the bee left out: no delete of the source has it."""
     return f"{int(content[0], 16) ^ 8:x}{content[1:]}"
@@ -207,6 +227,7 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     refined = refine(
         table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit,
         transform=scrubber.transform, key=work.meta.key, deadline=Deadline(SCAN_LIMIT, time.monotonic),
+        extractor=work.rt.extractor,
     )  # fmt: skip
     for at, code in refined.failed.items():
         _set_bad(work, todo["at"][at], code, todo["key_hash"][at], refined.reasons.get(at))
@@ -221,13 +242,19 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
         work.gone = set(gone["key_hash"])
     work.frame = frame
     if work.rt.settings.search:
-        work.chunks = pieces(refined.table, kept["key_hash"], document=work.meta.document)
+        work.fields = _searched(refined.table, document=work.meta.document)
     work.taken_out = partial(counted, refined.removed, kept["key_hash"], action_of=scrubber.scrubber.action_of)
     _learn(work, refined.table, transformed=scrubber.transform is not None)
 
 
+def _searched(table: pa.Table, *, document: bool) -> tuple[str, ...]:
+    """A document's text; of other records all that is plain text."""
+    names = tuple(name for name, _ in texts(table))
+    return ("text",) if document and "text" in names else names
+
+
 def _frame(work: Work, refined: Refined, kept: pl.DataFrame) -> pl.DataFrame:
-    texts, inexact = encode(refined.table)
+    objects, inexact = encode(refined.table)
     keys = _record_keys(refined.table, work.meta.key, kept["key_hash"])
     return pl.DataFrame(
         {
@@ -235,8 +262,8 @@ def _frame(work: Work, refined: Refined, kept: pl.DataFrame) -> pl.DataFrame:
             "content_hash": kept["content_hash"],
             "record_key": keys,
             "row": kept["at"] + work.first,
-            "data": texts,
-            "marks": pl.Series(_marks(refined, inexact), dtype=pl.String),
+            "data": objects,
+            "marks": _marks(refined.removed, inexact, refined.table.num_rows),
             "deleted": pl.Series([False] * kept.height, dtype=pl.Boolean),
         }
     )
@@ -261,26 +288,58 @@ def _tombstones(work: Work, gone: pl.DataFrame) -> pl.DataFrame:
 def _record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.Series:
     """The scrubbed key as text, for people: a JSON array if it has several columns, the hash where it was removed."""
     columns = [c for c in key if c in table.column_names]
-    texts: list[str] = []
+    if len(columns) == 1 and _reads_alike(table[columns[0]].type):
+        told = to_polars(table[columns[0]]).cast(pl.String).str.replace_all("\x00", "\ufffd", literal=True)
+        return told.zip_with(told.is_not_null(), hashes.cast(pl.String))
+    words: list[str] = []
     for values, fallback in zip(zip(*[table[c].to_pylist() for c in columns], strict=True), hashes, strict=False):
         if any(v is None for v in values):
-            texts.append(fallback)
+            words.append(fallback)
         else:
-            words = [v if isinstance(v, str) else str(v) for v in values]
-            texts.append(words[0] if len(words) == 1 else json.dumps(words, ensure_ascii=False))
-    return pl.Series([t.replace("\x00", "�") for t in texts] or hashes.to_list(), dtype=pl.String)
+            parts = [v if isinstance(v, str) else str(v) for v in values]
+            words.append(parts[0] if len(parts) == 1 else json.dumps(parts, ensure_ascii=False))
+    return pl.Series([w.replace("\x00", "\ufffd") for w in words] or hashes.to_list(), dtype=pl.String)
 
 
-def _marks(refined: Refined, inexact: Marks) -> list[str | None]:
+def _reads_alike(kind: pa.DataType) -> bool:
+    """Whether polars writes its values as Python does."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
     """Per record: what was removed from which field (kinds and counts), and which fields could not be held exactly."""
+    if removed.num_rows <= FEW:
+        return pl.Series(_marks_of(removed, inexact, rows), dtype=pl.String)
+    lines = pl.DataFrame(pl.from_arrow(removed.select(["row", "field", "kind", "count"])))
+    kinds = pl.concat_str(_as_json(lines["kind"]), pl.lit(": "), pl.col("count"))
+    fields = lines.select("row", pl.col("field"), kinds=kinds).group_by("row", "field", maintain_order=True)
+    told = fields.agg(pl.col("kinds").str.join(", "))
+    told = told.select("row", line=pl.concat_str(_as_json(told["field"]), pl.lit(": {"), "kinds", pl.lit("}")))
+    whole = pl.concat_str(pl.lit('{"removed": {'), pl.col("line").str.join(", "), pl.lit("}}"))
+    told = told.group_by("row").agg(whole.first().alias("marks"))
+    marks = pl.repeat(None, rows, dtype=pl.String, eager=True).scatter(told["row"].to_list(), told["marks"].to_list())
+    if inexact:
+        odd = list(inexact)
+        both = _marks_of(removed.filter(pc.is_in(removed["row"], pa.array(odd, removed["row"].type))), inexact, rows)
+        marks = marks.scatter(odd, [both[n] for n in odd])
+    return marks
+
+
+def _as_json(names: pl.Series) -> pl.Series:
+    """Texts of which few are distinct, as JSON."""
+    distinct = names.unique().to_list()
+    return names.replace_strict(distinct, [json.dumps(name, ensure_ascii=False) for name in distinct])
+
+
+def _marks_of(removed: pa.Table, inexact: Marks, rows: int) -> list[str | None]:
+    """The same, record by record."""
     found: dict[int, dict[str, dict[str, Any]]] = {}
-    rows = zip(*[refined.removed[c].to_pylist() for c in ("row", "field", "kind", "count")], strict=True)
-    for row, name, kind, count in rows:
-        removed = found.setdefault(row, {}).setdefault("removed", {})
-        removed.setdefault(name, {})[kind] = count
+    lines = zip(*[removed[c].to_pylist() for c in ("row", "field", "kind", "count")], strict=True)
+    for row, name, kind, count in lines:
+        found.setdefault(row, {}).setdefault("removed", {}).setdefault(name, {})[kind] = count
     for row, marks in inexact.items():
         found.setdefault(row, {})["inexact"] = dict(marks)
-    return [json.dumps(found[n], ensure_ascii=False) if n in found else None for n in range(refined.table.num_rows)]
+    return [json.dumps(found[n], ensure_ascii=False) if n in found else None for n in range(rows)]
 
 
 def _learn(work: Work, table: pa.Table, *, transformed: bool) -> None:
@@ -303,7 +362,8 @@ def _land(work: Work) -> bool:
     """The landing transaction."""
     task = work.task
     limit = work.rt.settings.landing_limit
-    with _in_time(limit), work.rt.db.transaction() as tx:
+    work.rt.moved()
+    with _in_time(limit), work.rt.db.transaction(limit=limit + LANDING_GRACE) as tx:
         hold_landing(tx, task, limit)
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
@@ -318,6 +378,9 @@ def _land(work: Work) -> bool:
             "deleted": deleted,
             "quarantined": sum(b.records for b in work.bad),
         }
+        if work.meta.whole and not work.ids.is_empty():
+            keys = work.ids["key_hash"].unique().to_list()
+            tx.run("see", checkpoint=work.checkpoint, seq=work.place.seq, row_from=work.first, keys=keys)
         waiting = complete_part(
             tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts, scrubbed=work.taken_out(written)
         )
@@ -342,11 +405,14 @@ def _in_time(limit: float) -> Iterator[None]:
 
 
 def land_frame(tx: Transaction, work: Work) -> set[str]:
-    """Write the records with their searchable text. Gives the keys that were written: the others are newer there."""
-    written = land.write(tx, work.place, work.frame)
+    """Write the records, and down what is to be indexed. Gives the keys that were written: the others are newer there.
+
+    Raises NotFresh where records that seemed new are not.
+    """
+    written = land.write(tx, work.place, work.frame, fresh=work.fresh and not work.gone)
     crash.point("process:mid-write")
-    if work.chunks is not None:
-        land.write_chunks(tx, work.place, written, work.chunks)
+    if written.keys and (work.fields or not written.fresh):
+        index.note(tx, work.place, written, work.fields, document=work.meta.document)
     return written.keys
 
 

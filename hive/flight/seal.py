@@ -34,6 +34,8 @@ class Meta:
     document: bool = False
     kinds: dict[str, str] = field(default_factory=dict)
     """Column -> nectar.pollen kind, where the source told more than Arrow knows."""
+    whole: bool = False
+    """Each reading of the stream is of the whole stream."""
 
 
 def pack(table: pa.Table, meta: Meta, rejects: Sequence[Reject]) -> bytes:

@@ -32,6 +32,8 @@ from hive.runtime import Runtime
 log = structlog.get_logger()
 
 CRASHES_BEFORE_HALVING = 2
+MOST_UNSETTLED = 3
+"""Verdicts that could not be written, each simpler than the one before."""
 MOST_PARTS = 256
 """After so many parts of which none landed, a batch is set aside as it is, and not cut into single records."""
 
@@ -42,6 +44,7 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     task = claim(day, number, rt)
     if task is None:
         return False
+    rt.moved()
     rt.working.add(number)
     try:
         crash.point(f"{stage}:after-claim")
@@ -168,8 +171,14 @@ def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
 
 
 def settle(task: Task, rt: Runtime, verdict: Verdict) -> Left:
-    """Write a failure down. This waits while our database is out of reach: the attempt is given back after all."""
+    """Write a failure down. This waits while our database is out of reach: the attempt is given back after all.
+
+    A verdict that cannot be carried out becomes a simpler one, and the simplest one a word of our own. Where that
+    fails, too, the task is left as one that this worker does not know of, and its heartbeat gives it back.
+    """
+    unsettled = 0
     while True:
+        rt.moved()
         try:
             hints = _settle(task, rt, verdict)
         except StaleFence:
@@ -180,7 +189,11 @@ def settle(task: Task, rt: Runtime, verdict: Verdict) -> Left:
             time.sleep(0.5)
         except Exception as error:  # noqa: BLE001 - a verdict that cannot be carried out must not leave the task running
             log.error("task.unsettled", task=task.ref, bee=task.bee_name, kind=type(error).__name__, trail=trail(error))
-            verdict = Verdict(retry=True, after=backoff(task.attempt), counts=True, error=describe(error), bare=True)
+            unsettled += 1
+            if unsettled == MOST_UNSETTLED:
+                return Left(waiting=True, open=True)
+            told = describe(error) if unsettled == 1 else {"code": "unsettled"}
+            verdict = Verdict(retry=True, after=backoff(task.attempt), counts=True, error=told, bare=True)
         else:
             rt.send(hints)
             return Left(waiting=True)

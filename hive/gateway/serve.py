@@ -14,12 +14,17 @@ _GRACE = 1
 """Seconds that open requests have after a signal."""
 
 
+ANSWER_LIMIT = 15.0
+"""Seconds after which a database that says nothing is one that is away: whoever asks the gateway waits for it."""
+
+
 def serve(settings: Settings) -> None:
     """Answer on HIVE_GATEWAY_HOST and HIVE_GATEWAY_PORT. Raises NotRunning, or OSError where the port is taken.
 
     SIGTERM and SIGINT end it within a second.
     """
-    db = Database(settings.database(), transaction_pooling=settings.transaction_pooling)
+    pooling, limit = settings.transaction_pooling, min(ANSWER_LIMIT, settings.answer_limit)
+    db = Database(settings.database(), transaction_pooling=pooling, answer_limit=limit)
     try:
         with listening(settings.gateway_host, settings.gateway_port) as listener:
             config = uvicorn.Config(

@@ -7,9 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
+import psycopg
+import pyarrow as pa
 from psycopg import sql
 
+from hive.errors import HiveError
 from hive.jars.jar import partition
 from hive.ledger.db import Transaction
 
@@ -41,6 +45,10 @@ class Known:
     deleted: bool
     quarantined: bool
     """It has an open entry in quarantine, or its stream has one that names no keys."""
+
+
+class NotFresh(HiveError):
+    """The jar holds a record that seemed new."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +146,18 @@ def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
     return {row[0] for row in found}
 
 
-def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
-    """Insert or update the records of `frame` (see COLUMNS), at most one for each key."""
+def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = False) -> Written:
+    """Insert or update the records of `frame` (see COLUMNS), at most one for each key.
+
+    `fresh`: the jar seems to hold none of them, so they go straight into it. Raises NotFresh if it holds one after
+    all; nothing is written then, and the transaction is lost.
+    """
     if frame.is_empty():
         return Written(set())
     if frame.height > 1:
         frame = frame.sort("key_hash")
+    if fresh:
+        return _copy_fresh(tx, place, frame)
     source: sql.Composable = _ARRAYS
     values = _values(place)
     if frame.height < MANY:
@@ -162,20 +176,51 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
     return Written(set(row[0] or ()), row[1])
 
 
+def _copy_fresh(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
+    """COPY into the jar itself: no table between, nothing compared. The jar's own key says if that was wrong."""
+    alike = {
+        "part": place.part, "jar": place.jar, "bee": place.bee, "stream": place.stream, "epoch": place.epoch,
+        "seq": place.seq, "written_seq": place.seq, "scrub_version": place.scrub_version,
+        "collected_at": place.collected_at, "flight": place.flight,
+    }  # fmt: skip
+    own = frame.select(
+        pl.lit("\\\\x").add(pl.col("key_hash")).alias("key_hash"),
+        pl.lit("\\\\x").add(pl.col("content_hash")).alias("content_hash"),
+        _copy_text(frame, "record_key").alias("record_key"),
+        pl.col("row").cast(pl.String),
+        _copy_text(frame, "data").alias("data"),
+        _copy_text(frame, "marks").alias("marks"),
+    )
+    line = pl.concat_str(pl.lit("".join(f"{v}\t" for v in alike.values())), pl.concat_str(pl.all(), separator="\t"))
+    lines = own.select(line + pl.lit("\n")).to_series()
+    try:
+        _copy(tx, partition("honey", place.part), [*alike, *own.columns], lines)
+    except psycopg.errors.UniqueViolation as error:
+        raise NotFresh("the jar holds one of these records already") from error
+    return Written(set(frame["key_hash"].to_list()))
+
+
 def copy_frame(tx: Transaction, table: sql.Composable, frame: pl.DataFrame) -> None:
     """COPY a frame of text, integer and boolean columns into `table`, without a Python object per row."""
-    text = frame.select(
+    lines = frame.select(
         pl.concat_str(*[_copy_text(frame, name) for name in frame.columns], separator="\t") + pl.lit("\n")
     ).to_series()
-    names = sql.SQL(", ").join(sql.Identifier(c) for c in frame.columns)
+    _copy(tx, table, frame.columns, lines)
+
+
+def _copy(tx: Transaction, table: sql.Composable, columns: Iterable[str], lines: pl.Series) -> None:
+    names = sql.SQL(", ").join(sql.Identifier(c) for c in columns)
     with tx.psycopg.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(table, names)) as copy:
-        for piece in _pieces(text):
+        for piece in _pieces(lines):
             copy.write(piece)
 
 
 def _pieces(lines: pl.Series, rows: int = 5_000) -> Iterable[bytes]:
+    """The lines' bytes as they lie in memory, some thousand at a time."""
     for start in range(0, len(lines), rows):
-        yield "".join(lines.slice(start, rows).to_list()).encode()
+        array = lines.slice(start, rows).to_arrow().cast(pa.large_string())
+        offsets, data = np.frombuffer(array.buffers()[1], np.int64), array.buffers()[2]
+        yield memoryview(data)[offsets[array.offset] : offsets[array.offset + len(array)]].tobytes()
 
 
 def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:
@@ -185,49 +230,6 @@ def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:
         for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
             column = column.str.replace_all(plain, escaped, literal=True)
     return column.cast(pl.String).fill_null("\\N")
-
-
-def write_chunks(tx: Transaction, place: Place, written: Written, chunks: pl.DataFrame) -> None:
-    """The searchable text of the records that were written: old chunks out, new ones in.
-
-    `chunks`: key_hash (hex), n, text, text_hash (hex).
-    """
-    keys = sorted(written.keys)
-    table = partition("chunk", place.part)
-    values = _where(place) | {"seq": place.seq}
-    if not written.fresh:
-        tx.psycopg.execute(
-            sql.SQL(
-                "DELETE FROM {} WHERE part = %(part)s AND jar = %(jar)s AND bee = %(bee)s AND stream = %(stream)s"
-                " AND key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k)"
-            ).format(table),
-            values | {"keys": keys},
-        )
-    if not written.keys.issuperset(chunks["key_hash"].to_list()):
-        chunks = chunks.filter(pl.col("key_hash").is_in(keys))
-    if chunks.height > 1:
-        chunks = chunks.sort("key_hash", "n")
-    if chunks.is_empty():
-        return
-    names = ("key_hash", "n", "text", "text_hash")
-    if chunks.height < MANY:
-        source: sql.Composable = sql.SQL(
-            "unnest(%(keys)s::text[], %(ns)s::int[], %(texts)s::text[], %(hashes)s::text[])"
-            " AS c(key_hash, n, text, text_hash)"
-        )
-        values |= {v: chunks[c].to_list() for v, c in zip(("keys", "ns", "texts", "hashes"), names, strict=True)}
-    else:
-        tx.psycopg.execute("CREATE TEMP TABLE pieces (key_hash text, n int, text text, text_hash text) ON COMMIT DROP")
-        copy_frame(tx, sql.SQL("pieces"), chunks.select(names))
-        source = sql.SQL("pieces AS c")
-    tx.psycopg.execute(
-        sql.SQL(
-            "INSERT INTO {} (part, jar, bee, stream, key_hash, n, seq, text_hash, text, words)"
-            " SELECT %(part)s, %(jar)s, %(bee)s, %(stream)s, decode(c.key_hash, 'hex'), c.n, %(seq)s,"
-            " decode(c.text_hash, 'hex'), c.text, to_tsvector('english', c.text) FROM {}"
-        ).format(table, source),
-        values,
-    )
 
 
 def _where(place: Place) -> dict[str, Any]:

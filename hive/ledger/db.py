@@ -19,6 +19,8 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.rows import namedtuple_row
 
+from hive.ledger.patience import Patience
+
 _CONNECT = {
     "connect_timeout": 5,
     # A peer that vanished without a word is noticed within half a minute, not in hours.
@@ -37,6 +39,8 @@ _SESSION = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "30000",
     "idle_in_transaction_session_timeout": "60000",
+    # A statement whose client is gone is not waited out: who was cut off asks again, on another connection.
+    "client_connection_check_interval": "5000",
 }
 
 
@@ -47,16 +51,16 @@ class DatabaseAway(Exception):
 UNREACHABLE = (DatabaseAway, sa.exc.OperationalError, sa.exc.InterfaceError)
 """What a database raises that cannot be reached, over a `Database` or over its engine."""
 
-_LEFT = {"57P01", "57P02", "57P03", "53300"}
-"""It shuts down, crashed, starts, or takes no more connections."""
-_IDLE = "25P03"
-"""It ended the session of a process that was frozen in the middle of a transaction."""
+_LEFT = {"57P01", "57P02", "57P03", "53300", "53100", "58030"}
+"""It shuts down, crashed, starts, or takes no more connections; its disk is full or broken."""
+_OTHERWISE = {"25P03", "25006"}
+"""It ended the session of a process that was frozen in the middle of a transaction; it has become a mere replica."""
 
 
 def is_away(error: psycopg.Error) -> bool:
     """Whether an error says that the database is away. The same classes also say that data is too large or too deep."""
     code = error.sqlstate
-    if code == _IDLE:
+    if code in _OTHERWISE:
         return True
     broken = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return broken and (code is None or code.startswith("08") or code in _LEFT)
@@ -145,8 +149,12 @@ def _or_close(connection: psycopg.Connection[Any]) -> Iterator[None]:
 class Database:
     """Our PostgreSQL, as one process sees it."""
 
-    def __init__(self, url: str, *, pool_size: int = 2, transaction_pooling: bool = False) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 2, transaction_pooling: bool = False, answer_limit: float | None = None
+    ) -> None:
+        """`answer_limit`: seconds that a use of a connection may last while the server says nothing; None: for ever."""
         self.engine = make_engine(url, pool_size=pool_size, transaction_pooling=transaction_pooling)
+        self._patience = None if answer_limit is None else Patience(self.engine, answer_limit)
 
     @contextmanager
     def single(self) -> Iterator[Transaction]:
@@ -160,9 +168,9 @@ class Database:
                     connection.autocommit = False
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Commit at the end, roll back on an error."""
-        with self._connection() as connection:
+    def transaction(self, limit: float | None = None) -> Iterator[Transaction]:
+        """Commit at the end, roll back on an error. `limit` instead of the usual one for what may take longer."""
+        with self._connection(limit) as connection:
             try:
                 yield Transaction(connection)
                 connection.commit()
@@ -172,13 +180,15 @@ class Database:
                 raise
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def _connection(self, limit: float | None = None) -> Iterator[psycopg.Connection[Any]]:
         """One that broke is thrown away. Raises DatabaseAway for all that means it."""
         try:
             pooled = self.engine.raw_connection()
         except (psycopg.OperationalError, sa.exc.OperationalError) as error:
             raise DatabaseAway("the database cannot be reached") from error
         connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
+        if limit is not None and self._patience is not None:
+            self._patience.extend(pooled, limit)
         try:
             yield connection
         except psycopg.Error as error:

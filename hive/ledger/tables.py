@@ -2,9 +2,9 @@
 
 The migrations create them; a test holds the migrated database against this module. Groups, in order: who flies (bee,
 schedule, slot, listener), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease),
-limits, what landed (jar, stream, honey, chunk, quarantine, pollen, seen), what feeds others (event, inbox, consumer),
-who works (worker, queue), totals over all flights (tally, fault, taken_out), secrets (vault_secret), and what people
-did with them (audit).
+limits, what landed (jar, stream, honey, chunk, unindexed, quarantine, pollen, seen), what feeds others (event, inbox,
+consumer), who works (worker, queue), totals over all flights (tally, fault, taken_out), secrets (vault_secret), and
+what people did with them (audit).
 
 `task`, `batch`, `payload`, `receipt` and `event` are partitioned by the flight's day and dropped, never deleted;
 `honey` and `chunk` are partitioned by `part` (0 to 15 are shared by ordinary jars, a snapshot jar has its own).
@@ -276,6 +276,18 @@ checkpoint = Table(
     Column("needs_full_read", Boolean, nullable=False, server_default=text("false")),
     Column("scrub_version", BigInteger),
     Column("updated_at", Instant, nullable=False, server_default=NOW),
+    Column("pass_from", BigInteger, comment="first seq of the reading that is not complete yet"),
+    Column(
+        "whole_from", BigInteger, comment="first seq of the complete read that waits to be compared with the jar"
+    ),
+    Column("whole_to", BigInteger, comment="its last seq; null: none waits"),
+    Column(
+        "held_deletes",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="records that the last complete read missed and that were too many to delete unasked",
+    ),
     UniqueConstraint("bee", "jar", "stream", "slice"),
     postgresql_with={"fillfactor": "70"},
 )
@@ -401,6 +413,26 @@ chunk = Table(
     postgresql_partition_by="LIST (part)",
 )
 
+unindexed = Table(
+    "unindexed",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("part", Integer, nullable=False),
+    Column("jar", Integer, nullable=False),
+    Column("bee", Integer, nullable=False),
+    Column("stream", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("fields", ARRAY(Text), nullable=False, comment="what of a record is text that people search"),
+    Column("document", Boolean, nullable=False),
+    Column("fresh", Boolean, nullable=False, comment="the jar held none of these records before"),
+    Column("keys", ARRAY(LargeBinary), comment="of the records; null: those that this seq wrote"),
+    Column("records", Integer, nullable=False),
+    Column("landed_at", Instant, nullable=False, server_default=NOW),
+    Index("unindexed_of_jar", "jar"),
+    comment="landings whose records are not in the full-text index yet",
+    postgresql_with={"fillfactor": "70"},
+)
+
 quarantine = Table(
     "quarantine",
     metadata,
@@ -429,10 +461,13 @@ quarantine = Table(
 seen = Table(
     "seen",
     metadata,
-    Column("flight", Uuid, nullable=False),
-    Column("stream", Integer, nullable=False),
-    Column("key_hash", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("flight", "stream", "key_hash"),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("row_from", Integer, nullable=False),
+    Column("keys", ARRAY(LargeBinary), nullable=False),
+    Column("seen_at", Instant, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("checkpoint", "seq", "row_from"),
+    comment="keys that a read of a whole stream has met, until it is complete",
 )
 
 event = Table(

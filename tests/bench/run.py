@@ -37,6 +37,7 @@ QUESTIONS = {
     "broker": ("broker", 600),
     "ten-thousand": ("ten_thousand", 300),
     "slots": ("slot_time", 180),
+    "load": ("load", 1500),
     "scrub": ("scrub_speed", 900),
     "accuracy": ("accuracy", 300),
 }

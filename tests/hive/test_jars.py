@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import polars as pl
 import psycopg
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from structlog.testing import capture_logs
@@ -12,7 +10,6 @@ from structlog.testing import capture_logs
 import hive.jars.views
 from hive.jars.export import export
 from hive.jars.quarantine import open_entry, open_record, shown_place
-from hive.jars.search import pieces
 from hive.jars.views import identifiers
 from tests.hive.nest import make_nest, nest, rows_of, write
 
@@ -122,19 +119,6 @@ class TestPlaces:
 @pytest.fixture(autouse=True)
 def nothing_told_yet(monkeypatch):
     monkeypatch.setattr(hive.jars.views, "_told", set())
-
-
-@pytest.mark.parametrize("document", [False, True])
-def test_few_records_are_cut_into_the_same_pieces_as_many(monkeypatch, document):
-    texts = ["plain", "", None, "\n\n", "  ", "a\x00b\n", "word " * 20_000]
-    table = pa.table({"text": pa.array(texts), "note": pa.array(["n", None, "", "", "", "x\n", "end"])})
-    keys = pl.Series([f"{n:032x}" for n in range(len(texts))])
-    few = pieces(table, keys, document=document)
-
-    monkeypatch.setattr("hive.jars.search.FEW", 0)
-
-    assert few.height > len(texts)
-    assert few.sort("key_hash", "n").equals(pieces(table, keys, document=document).sort("key_hash", "n"))
 
 
 def test_one_stream_goes_into_a_folder_that_is_there(nest, tmp_path):

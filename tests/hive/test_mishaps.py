@@ -21,6 +21,7 @@ from hive.flight.retry import retry
 from hive.flight.verdict import Verdict, judge
 from hive.flight.work import bee_of, put_back, work
 from hive.janitor import Janitor, expire
+from hive.jars.index import catch_up
 from hive.ledger.db import DatabaseAway, is_away
 from tests.hive.nest import make_nest, nest, write
 
@@ -157,14 +158,14 @@ class TestVerdicts:
 
 
 class TestDatabaseErrors:
-    @pytest.mark.parametrize("code", [None, "08006", "57P01", "53300"])
+    @pytest.mark.parametrize("code", [None, "08006", "57P01", "53300", "53100"])
     def test_it_is_away_when_the_connection_says_so(self, code):
         error = psycopg.OperationalError("gone")
         error.sqlstate = code
 
         assert is_away(error)
 
-    @pytest.mark.parametrize("kind", ["TooManyColumns", "StatementTooComplex", "DiskFull", "ProgramLimitExceeded"])
+    @pytest.mark.parametrize("kind", ["TooManyColumns", "StatementTooComplex", "OutOfMemory", "ProgramLimitExceeded"])
     def test_it_is_not_away_when_data_is_too_much_for_it(self, kind):
         assert not is_away(getattr(psycopg.errors, kind)("too much"))
 
@@ -301,6 +302,7 @@ class TestOlderVersions:
             process._land(loaded)
 
         assert held(nest) == {"1": "newer words"}
+        catch_up(nest.rt.db)
         assert nest.rows("SELECT text FROM hive.chunk") == [("newer words",)]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from hive.config.problems import ConfigProblems
 from hive.flight.retry import retry
+from hive.jars.index import catch_up
 from nectar.transform.steps import _text_hash
 from tests.hive.nest import make_nest, nest, write
 
@@ -75,6 +76,7 @@ def test_records_land_transformed_and_scrubbed_and_each_has_one_fate(nest, modul
     assert nest.rows("SELECT code, reason FROM hive.quarantine") == [
         ("transform_failed", "the transformer 'flight_steps:greet' raised ValueError")
     ]
+    catch_up(nest.rt.db)
     assert nest.rows("SELECT text FROM hive.chunk ORDER BY n, text") == [
         ("ADA\nHello Ada, write to <REDACTED>",), ("BOB\nHello Bob, write to <REDACTED>",)
     ]  # fmt: skip

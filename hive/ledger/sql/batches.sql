@@ -5,7 +5,8 @@ SELECT c.id AS checkpoint, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq
 -- new_epoch --
 -- Another source, query, key or cursor column: what was read until now says nothing about what comes.
 UPDATE hive.checkpoint
-   SET fingerprint = %(fingerprint)s, epoch = epoch + %(step)s, sealed_cursor = NULL, updated_at = clock_timestamp()
+   SET fingerprint = %(fingerprint)s, epoch = epoch + %(step)s, sealed_cursor = NULL, updated_at = clock_timestamp(),
+       pass_from = NULL, whole_from = NULL, whole_to = NULL
  WHERE id = %(checkpoint)s
 RETURNING epoch;
 
@@ -21,9 +22,19 @@ WITH held AS (
        AND t.checkpoint = %(checkpoint)s
        FOR UPDATE OF t, l
 ), moved AS (
-    UPDATE hive.checkpoint c SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp()
+    UPDATE hive.checkpoint c
+       SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp(),
+           -- A read begins with the first batch after the source's last end. Below zero: what it met is not known.
+           pass_from = CASE WHEN %(last)s OR %(whole)s THEN NULL ELSE coalesce(c.pass_from, %(before)s + 1) END,
+           whole_from = CASE WHEN %(whole)s AND coalesce(c.pass_from, 0) >= 0 THEN coalesce(c.pass_from, %(before)s + 1)
+                             ELSE c.whole_from END,
+           whole_to = CASE WHEN %(whole)s AND coalesce(c.pass_from, 0) >= 0 THEN %(seq)s ELSE c.whole_to END
       FROM held WHERE c.id = %(checkpoint)s AND c.epoch = %(epoch)s AND c.sealed_seq = %(before)s
-    RETURNING c.id
+    RETURNING c.id, c.whole_to
+), unseen AS (
+    -- A read that ended and is not complete says nothing of what it did not meet.
+    DELETE FROM hive.seen s USING moved
+     WHERE %(last)s AND NOT %(whole)s AND s.checkpoint = moved.id AND moved.whole_to IS NULL
 ), sealed AS (
     INSERT INTO hive.batch_{day} (day, flight, checkpoint, epoch, seq, rows, bytes)
     SELECT %(day)s, %(flight)s, id, %(epoch)s, %(seq)s, %(rows)s, %(bytes)s FROM moved WHERE %(rows)s > 0
@@ -105,6 +116,56 @@ SELECT open_parts, open_parts = 0 AND NOT EXISTS (SELECT FROM raised) AS behind,
                     WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
                       AND w.available_at <= clock_timestamp()) AS waiting
   FROM part;
+
+-- see --
+-- With the landing of a batch, the keys that it held.
+INSERT INTO hive.seen (checkpoint, seq, row_from, keys)
+SELECT %(checkpoint)s, %(seq)s, %(row_from)s, array_agg(decode(k, 'hex')) FROM unnest(%(keys)s::text[]) k HAVING count(*) > 0;
+
+-- lock_whole --
+-- Complete reads whose every batch has landed, of the bee and jar of a flight.
+SELECT c.id AS checkpoint, c.bee, c.jar, c.stream, c.epoch, c.whole_from, c.whole_to, j.part, b.name AS bee_name, s.name AS stream_name,
+       coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most
+  FROM hive.checkpoint c JOIN hive.flight f ON f.bee = c.bee AND f.jar = c.jar JOIN hive.jar j ON j.id = c.jar
+  JOIN hive.bee b ON b.id = c.bee JOIN hive.stream s ON s.id = c.stream
+ WHERE f.id = %(flight)s AND c.landed_seq >= c.whole_to
+   FOR UPDATE OF c;
+
+-- is_partial --
+-- A batch that was set aside whole, or a record whose key nobody could read: the source may hold what was not seen.
+SELECT EXISTS (SELECT FROM hive.batch WHERE checkpoint = %(checkpoint)s AND seq BETWEEN %(low)s AND %(high)s AND state = 'dead')
+    OR EXISTS (SELECT FROM hive.quarantine WHERE checkpoint = %(checkpoint)s AND seq BETWEEN %(low)s AND %(high)s
+                  AND (key_hash IS NULL OR records > 1)) AS partial;
+
+-- end_whole --
+-- Compared, or not to be compared: what was seen is forgotten.
+WITH ended AS (
+    UPDATE hive.checkpoint SET whole_from = NULL, whole_to = NULL, held_deletes = %(held)s WHERE id = %(checkpoint)s
+)
+DELETE FROM hive.seen WHERE checkpoint = %(checkpoint)s AND seq <= %(high)s;
+
+-- end_pass --
+-- A read ended that is not complete.
+WITH ended AS (
+    UPDATE hive.checkpoint SET pass_from = NULL WHERE id = %(checkpoint)s AND pass_from IS NOT NULL AND whole_to IS NULL RETURNING id
+)
+DELETE FROM hive.seen s USING ended WHERE s.checkpoint = ended.id;
+
+-- forget_seen --
+-- Of reads that nobody goes on with. Should one do so after all, its end is not the end of a complete read.
+WITH idle AS (
+    DELETE FROM hive.seen s WHERE seen_at < clock_timestamp() - make_interval(days => 2)
+       AND NOT EXISTS (SELECT FROM hive.checkpoint c WHERE c.id = s.checkpoint AND c.whole_to IS NOT NULL)
+    RETURNING checkpoint
+)
+UPDATE hive.checkpoint SET pass_from = -1 WHERE id IN (SELECT checkpoint FROM idle) AND pass_from IS NOT NULL;
+
+-- deletes_receipt --
+-- What a complete read missed, as a landing of no rows: the place before the first one.
+INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted, quarantined)
+SELECT %(day)s, %(checkpoint)s, %(seq)s, p.place, p.place, %(flight)s, 0, 0, 0, %(deleted)s, 0
+  FROM (SELECT coalesce(min(row_from), 0) - 1 AS place FROM hive.receipt_{day}
+         WHERE checkpoint = %(checkpoint)s AND seq = %(seq)s AND row_from < 0) p;
 
 -- hopeless --
 -- Very many parts of a batch were tried, and nothing of it landed: that is not one record's fault.

@@ -56,6 +56,11 @@ SELECT b.name AS bee, f.id::text AS flight, f.error, f.finished_at, q.dead
                                           AND t.kind IN ('plan', 'collect') AND t.state = 'dead'))
  ORDER BY b.name;
 
+-- look_held_deletes --
+SELECT b.name AS bee, s.name AS stream, c.held_deletes
+  FROM hive.checkpoint c JOIN hive.bee b ON b.id = c.bee JOIN hive.stream s ON s.id = c.stream
+ WHERE c.held_deletes > 0 AND b.enabled ORDER BY 1, 2 LIMIT 100;
+
 -- look_keyless --
 -- Bees whose newest flight that ended is complete, and all of whose records lie in quarantine still for want of a key.
 SELECT b.name AS bee, f.records_read, f.finished_at

@@ -108,6 +108,8 @@ SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
        coalesce(r.landed, 0)::bigint AS landed, coalesce(r.unchanged, 0)::bigint AS unchanged,
        coalesce(r.superseded, 0)::bigint AS superseded, coalesce(r.deleted, 0)::bigint AS deleted,
        coalesce(r.quarantined, 0)::bigint AS quarantined, coalesce(r.organizations, 0)::bigint AS organizations,
+       coalesce(r.missed, 0)::bigint AS missed,
+       EXISTS (SELECT FROM hive.checkpoint c WHERE c.bee = f.bee AND c.jar = f.jar AND c.landed_seq >= c.whole_to) AS whole,
        s.scrubbed::text AS scrubbed, t.error, t.dead, coalesce(t.retries, 0)::bigint AS retries
   FROM hive.flight f JOIN hive.jar j ON j.id = f.jar
  CROSS JOIN LATERAL (SELECT bool_or(state IN ('queued', 'running')) AS open, coalesce(bool_or(state = 'dead'), false) AS dead,
@@ -117,6 +119,7 @@ SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
  CROSS JOIN LATERAL (SELECT sum(rows) AS rows, sum(bytes) AS bytes FROM hive.batch_{day} WHERE flight = f.id) b
  CROSS JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
                             sum(deleted) AS deleted, sum(quarantined) AS quarantined,
+                            sum(deleted) FILTER (WHERE row_from < 0) AS missed,
                             sum(landed) FILTER (WHERE checkpoint IN (
                                 SELECT c.id FROM hive.checkpoint c JOIN hive.stream s ON s.id = c.stream
                                  WHERE c.bee = f.bee AND s.name = ANY (%(organizations)s))) AS organizations

@@ -1,0 +1,100 @@
+"""Deletes on full knowledge only: what a complete read of a stream did not meet is gone at the source.
+
+Each batch of such a reading writes its keys down as it lands. When all of it has landed, the records of the jar that
+are older than the reading and whose keys it did not meet become tombstones. A batch that was set aside, or a record
+whose key could not be read, makes the knowledge partial: then nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import structlog
+from psycopg import sql
+
+from hive.jars import index
+from hive.jars.jar import partition
+from hive.jars.land import Place, Written
+from hive.ledger.db import Database, Transaction
+
+MOST = 0.3
+"""Share of a stream's records that may be deleted unasked, where the bee does not say otherwise."""
+FEW = 10
+"""So many may always be deleted: of few records one is a large share."""
+LIMIT = 600.0
+"""Seconds that comparing a very large stream may take."""
+
+log = structlog.get_logger()
+
+_MISSED = sql.SQL(
+    "WITH met AS MATERIALIZED (SELECT DISTINCT k AS key_hash FROM hive.seen s, unnest(s.keys) k"
+    "  WHERE s.checkpoint = %(checkpoint)s AND s.seq BETWEEN %(low)s AND %(high)s)"
+    " SELECT encode(h.key_hash, 'hex') FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
+    " AND h.stream = %(stream)s AND h.deleted_at IS NULL AND (h.epoch, h.seq) < (%(epoch)s, %(low)s)"
+    " AND NOT EXISTS (SELECT FROM met WHERE met.key_hash = h.key_hash)"
+    " AND NOT EXISTS (SELECT FROM hive.quarantine q"
+    "                  WHERE q.stream = h.stream AND q.key_hash = h.key_hash AND q.state = 'open')"
+)
+_RETIRE = sql.SQL(
+    'UPDATE {honey} h SET deleted_at = clock_timestamp(), data = NULL, marks = NULL, epoch = %(epoch)s, seq = %(high)s,'
+    ' "row" = 2147483647, written_seq = %(high)s, flight = %(flight)s'
+    " FROM unnest(%(keys)s::text[]) AS k WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
+    " AND h.stream = %(stream)s AND h.key_hash = decode(k, 'hex')"
+)
+
+
+def retire_missed(db: Database, flight: uuid.UUID, day: dt.date) -> int:
+    """Delete from the jar what the flight's complete reads did not meet. Gives the number of records.
+
+    Two may come here at once: the second finds nothing left to be compared.
+    """
+    deleted = 0
+    with db.transaction(limit=LIMIT) as tx:
+        for read in tx.run("lock_whole", flight=flight, most=MOST).fetchall():
+            deleted += _compare(tx, read, flight, day)
+    return deleted
+
+
+def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int:
+    where = {
+        "checkpoint": read.checkpoint, "low": read.whole_from, "high": read.whole_to, "part": read.part,
+        "jar": read.jar, "bee": read.bee, "stream": read.stream, "epoch": read.epoch, "flight": flight,
+    }  # fmt: skip
+    partial = tx.run("is_partial", **where).fetchone()
+    if partial is None or partial.partial:
+        log.info("deletes.unknown", bee=read.bee_name, stream=read.stream_name)
+        tx.run("end_whole", **where, held=0)
+        return 0
+    keys = _missed(tx, where)
+    if keys and len(keys) > FEW and len(keys) > read.most * _living(tx, where):
+        log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=len(keys))
+        tx.run("end_whole", **where, held=len(keys))
+        return 0
+    if keys:
+        tx.psycopg.execute(_RETIRE.format(honey=partition("honey", read.part)), {**where, "keys": keys})
+        place = Place(read.part, read.jar, read.bee, read.stream, read.epoch, read.whole_to, flight, 0, "")
+        index.note(tx, place, Written(set(keys), fresh=False), (), document=False)
+        tx.run("deletes_receipt", **where, day=day, seq=read.whole_to, deleted=len(keys))
+    tx.run("end_whole", **where, held=0)
+    return len(keys)
+
+
+def _missed(tx: Transaction, where: dict[str, Any]) -> list[str]:
+    """Keys (hex) of the jar's records that the reading did not meet and that are older than it."""
+    tx.psycopg.execute("SET LOCAL work_mem = '64MB'")
+    found = tx.psycopg.execute(_MISSED.format(honey=partition("honey", where["part"])), where)
+    return [key for (key,) in found]
+
+
+def _living(tx: Transaction, where: dict[str, Any]) -> int:
+    row = tx.psycopg.execute(
+        sql.SQL(
+            "SELECT count(*) FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
+            " AND h.stream = %(stream)s AND h.deleted_at IS NULL"
+        ).format(honey=partition("honey", where["part"])),
+        where,
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

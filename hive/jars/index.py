@@ -1,0 +1,248 @@
+"""The full-text index, filled after the landing: what a landing wrote is noted, and taken up a moment later.
+
+Words cost two thirds of what a landing took of the database, and a load is indexed for half of that in one go. So a
+landing only writes down what it wrote (`hive.unindexed`), in its own transaction. A thread beside each scheduler and
+janitor takes it up, and `hive search` takes up first what its jar still waits for: a search finds all that has landed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import structlog
+from psycopg import sql
+from psycopg.rows import namedtuple_row
+
+from hive.errors import trail
+from hive.jars.jar import partition
+from hive.jars.land import Place, Written
+from hive.ledger.db import UNREACHABLE, Database, Transaction
+from nectar.chunk import chunks
+
+ONE_CHUNK = 64_000
+"""Characters that surely fit into one chunk's 256 KiB of UTF-8."""
+MANY = 1_000
+"""From this number of records on the note names no keys: they are found by the seq that wrote them."""
+_STEP = 100_000
+"""Records of one transaction, about: some seconds of the database's time."""
+_LIMIT = 600.0
+"""Seconds after which a step's connection counts as dead."""
+_NOTES = 500
+_LOOK = 0.5
+"""Seconds between two looks for what waits."""
+_LOCK = 7_246_000_000_000
+"""Advisory locks of indexing: this number and the part's. Two at once would write one record's words twice."""
+
+log = structlog.get_logger()
+
+
+def note(tx: Transaction, place: Place, written: Written, fields: Sequence[str], *, document: bool) -> None:
+    """Write down, with the landing, what it wrote: the texts in `fields` wait for their index."""
+    few = len(written.keys) < MANY
+    tx.psycopg.execute(
+        "INSERT INTO hive.unindexed (part, jar, bee, stream, seq, fields, document, fresh, keys, records)"
+        " VALUES (%(part)s, %(jar)s, %(bee)s, %(stream)s, %(seq)s, %(fields)s, %(document)s, %(fresh)s, %(keys)s,"
+        " %(records)s)",
+        {
+            "part": place.part, "jar": place.jar, "bee": place.bee, "stream": place.stream, "seq": place.seq,
+            "fields": list(fields), "document": document, "fresh": written.fresh, "records": len(written.keys),
+            "keys": [bytes.fromhex(key) for key in written.keys] if few else None,
+        },
+    )  # fmt: skip
+
+
+def catch_up(db: Database, jar: str | None = None) -> int:
+    """Index all that waits, of one jar or of all. Gives the number of records. Waits for others who are at it."""
+    done = 0
+    while step := _step(db, jar, wait=True):
+        done += step
+    return done
+
+
+@dataclass(frozen=True)
+class _Note:
+    """A row of `hive.unindexed`."""
+
+    id: int
+    jar: int
+    bee: int
+    stream: int
+    seq: int
+    fields: list[str]
+    document: bool
+    fresh: bool
+    many: bool
+    records: int
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        return (self.jar, self.bee, self.stream, self.document, self.fields)
+
+
+def _step(db: Database, jar: str | None, *, wait: bool) -> int:
+    """Index some of what waits in one part, in one transaction. Gives how many records; 0: nothing was to be done."""
+    with db.transaction(limit=_LIMIT) as tx:
+        part = _some_part(tx, jar, wait=wait)
+        if part is None:
+            return 0
+        rows = (
+            tx.psycopg.cursor(row_factory=namedtuple_row)
+            .execute(
+                "SELECT u.id, u.jar, u.bee, u.stream, u.seq, u.fields, u.document, u.fresh, u.keys IS NULL AS many,"
+                " u.records FROM hive.unindexed u JOIN hive.jar j ON j.id = u.jar"
+                " WHERE u.part = %(part)s AND (%(jar)s::text IS NULL OR j.name = %(jar)s)"
+                " ORDER BY u.id LIMIT %(notes)s FOR UPDATE OF u",
+                {"part": part, "jar": jar, "notes": _NOTES},
+            )
+            .fetchall()
+        )
+        taken: list[_Note] = []
+        records = 0
+        row: Any
+        for row in rows:
+            taken.append(_Note(*row))
+            records += row.records
+            if records >= _STEP:
+                break
+        if _is_there(tx, part):
+            # The index's own list of what is new is as large as a step: sorted once, it costs half as much.
+            tx.psycopg.execute("SET LOCAL gin_pending_list_limit = '32MB'")
+            tx.psycopg.execute("SET LOCAL work_mem = '64MB'")
+            _index(tx, part, taken)
+        tx.psycopg.execute("DELETE FROM hive.unindexed WHERE id = ANY(%s)", [[n.id for n in taken]])
+        return max(records, len(taken))
+
+
+def _some_part(tx: Transaction, jar: str | None, *, wait: bool) -> int | None:
+    """A part in which something waits, locked for this transaction; None if there is none, or others have them all."""
+    parts = tx.psycopg.execute(
+        "SELECT u.part FROM hive.unindexed u JOIN hive.jar j ON j.id = u.jar"
+        " WHERE %(jar)s::text IS NULL OR j.name = %(jar)s GROUP BY u.part ORDER BY min(u.id)",
+        {"jar": jar},
+    ).fetchall()
+    for (part,) in parts:
+        if wait:
+            tx.psycopg.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK + part])
+            return int(part)
+        row = tx.psycopg.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK + part]).fetchone()
+        if row is not None and row[0]:
+            return int(part)
+    return None
+
+
+def _is_there(tx: Transaction, part: int) -> bool:
+    """The part of a snapshot that did not end well is gone."""
+    row = tx.psycopg.execute("SELECT to_regclass(%s) IS NOT NULL", [f"hive.chunk_{part}"]).fetchone()
+    return bool(row and row[0])
+
+
+def _index(tx: Transaction, part: int, notes: Sequence[_Note]) -> None:
+    few = [n for n in notes if not n.many]
+    if few:
+        values = {"part": part, "ids": [n.id for n in few]}
+        if not all(n.fresh for n in few):
+            _run(tx, part, _FORGET_FEW, values)
+        _write(tx, part, _FEW, values)
+    many = sorted((n for n in notes if n.many), key=lambda n: str(n.kind))
+    for _, group in groupby(many, key=lambda n: str(n.kind)):
+        alike = list(group)
+        one = alike[0]
+        values = {
+            "part": part, "jar": one.jar, "bee": one.bee, "stream": one.stream, "document": one.document,
+            "seqs": [n.seq for n in alike], **{f"field{n}": name for n, name in enumerate(one.fields)},
+        }  # fmt: skip
+        if not all(n.fresh for n in alike):
+            _run(tx, part, _FORGET_MANY, values)
+        texts = [sql.SQL("h.data ->> {}::text").format(sql.Placeholder(f"field{n}")) for n in range(len(one.fields))]
+        fields = sql.SQL(", ").join(texts or [sql.SQL("NULL").format()])
+        _write(tx, part, _MANY, values, fields=fields)
+
+
+def _write(tx: Transaction, part: int, rows: sql.SQL, values: Mapping[str, Any], **more: sql.Composable) -> None:
+    """The words of the records that `rows` selects: short texts by the database itself, long ones cut into chunks."""
+    source = rows.format(honey=partition("honey", part), **more)
+    values = {**values, "one": ONE_CHUNK}
+    _run(tx, part, _SHORT, values, rows=source)
+    with tx.psycopg.cursor("long", row_factory=namedtuple_row) as cursor:  # of the server: not all at once
+        cursor.itersize = 20
+        record: Any
+        for record in cursor.execute(_LONG.format(rows=source), values):
+            cut = [(n, c.text) for n, c in enumerate(chunks(record.text)) if c.text.strip()]
+            place = {"part": part, "jar": record.jar, "bee": record.bee, "stream": record.stream}
+            texts = {"ns": [n for n, _ in cut], "texts": [text for _, text in cut]}
+            _run(tx, part, _PIECES, {**place, **texts, "key": record.key_hash, "seq": record.written_seq})
+
+
+def _run(tx: Transaction, part: int, statement: sql.SQL, values: Mapping[str, Any], **more: sql.Composable) -> None:
+    names = {"chunk": partition("chunk", part), "honey": partition("honey", part)}
+    tx.psycopg.execute(statement.format(**names, **more), values)
+
+
+_FORGET_FEW = sql.SQL(
+    "DELETE FROM {chunk} c USING hive.unindexed u, unnest(u.keys) AS k"
+    " WHERE u.id = ANY(%(ids)s) AND NOT u.fresh AND c.part = %(part)s AND c.jar = u.jar AND c.bee = u.bee"
+    " AND c.stream = u.stream AND c.key_hash = k"
+)
+_FORGET_MANY = sql.SQL(
+    "DELETE FROM {chunk} c USING {honey} h"
+    " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
+    " AND h.written_seq = ANY(%(seqs)s) AND c.part = h.part AND c.jar = h.jar AND c.bee = h.bee"
+    " AND c.stream = h.stream AND c.key_hash = h.key_hash"
+)
+_FEW = sql.SQL(
+    "SELECT DISTINCT ON (h.jar, h.bee, h.stream, h.key_hash) h.jar, h.bee, h.stream, h.key_hash, h.written_seq,"
+    " u.document, (SELECT string_agg(h.data ->> f, E'\\n' ORDER BY n) FROM unnest(u.fields) WITH ORDINALITY AS t(f, n))"
+    " AS text FROM hive.unindexed u CROSS JOIN unnest(u.keys) AS k JOIN {honey} h"
+    " ON h.part = %(part)s AND h.jar = u.jar AND h.bee = u.bee AND h.stream = u.stream AND h.key_hash = k"
+    " WHERE u.id = ANY(%(ids)s) AND h.deleted_at IS NULL ORDER BY h.jar, h.bee, h.stream, h.key_hash, u.id DESC"
+)
+_MANY = sql.SQL(
+    "SELECT h.jar, h.bee, h.stream, h.key_hash, h.written_seq, %(document)s::bool AS document,"
+    " concat_ws(E'\\n', {fields}) AS text"
+    " FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
+    " AND h.written_seq = ANY(%(seqs)s) AND h.deleted_at IS NULL ORDER BY h.key_hash"
+)
+_SHORT = sql.SQL(
+    "INSERT INTO {chunk} (part, jar, bee, stream, key_hash, n, seq, text_hash, text, words)"
+    " SELECT %(part)s, r.jar, r.bee, r.stream, r.key_hash, 0, r.written_seq,"
+    " substring(sha256(convert_to(r.text, 'UTF8')) FOR 16), r.text, to_tsvector('english', r.text)"
+    " FROM ({rows}) r WHERE NOT r.document AND r.text <> '' AND length(r.text) <= %(one)s"
+    " ON CONFLICT DO NOTHING"
+)
+_LONG = sql.SQL("SELECT r.* FROM ({rows}) r WHERE (r.document OR length(r.text) > %(one)s) AND r.text <> ''")
+_PIECES = sql.SQL(
+    "INSERT INTO {chunk} (part, jar, bee, stream, key_hash, n, seq, text_hash, text, words)"
+    " SELECT %(part)s, %(jar)s, %(bee)s, %(stream)s, %(key)s, p.n, %(seq)s,"
+    " substring(sha256(convert_to(p.text, 'UTF8')) FOR 16), p.text, to_tsvector('english', p.text)"
+    " FROM unnest(%(ns)s::int[], %(texts)s::text[]) AS p(n, text) ON CONFLICT DO NOTHING"
+)
+
+
+class Indexer:
+    """Takes up what waits, in a thread of its own with a connection of its own."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="index", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No further step; one that runs may end by itself."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK):
+            try:
+                while not self._stop.is_set() and _step(self._db, None, wait=False):
+                    pass
+            except UNREACHABLE:
+                log.warning("database.unreachable", where="index")
+            except Exception as error:  # noqa: BLE001 - the next look may do better
+                log.error("index.failed", kind=type(error).__name__, trail=trail(error))

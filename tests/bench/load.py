@@ -1,0 +1,230 @@
+"""How long does a table take into a jar, beside COPY of the ready rows, and beside what others make of it?
+
+Everything on one PostgreSQL server in one run: the shop of the demo (nine columns, one of them free text, personal data
+in six), profile `gdpr_compliant`, one collecting and two scrubbing processes. COPY of the rows as they lie in the jar
+is the floor: less the server cannot do. dlt copies the same table without scrubbing anything; it is asked where the
+optional group `rivals` is installed. The hand-written task is plain presidio on each text and executemany, on a sample.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nests
+import psutil
+import psycopg
+from psycopg import sql
+from report import Figure
+
+from hive.demo import source as shop
+
+if TYPE_CHECKING:
+    from hive.manager import FlightResult, HiveManager
+
+HERE = Path(__file__).parent
+ROWS, QUICK_ROWS = 1_000_000, 150_000
+CHANGED = 0.01
+SAMPLE, QUICK_SAMPLE = 2_000, 200
+PROFILE = "gdpr_compliant"
+_PIECE = 1 << 20
+_ALIVE = "SELECT pid FROM hive.worker WHERE alive_until > clock_timestamp()"
+_PART = """
+SELECT j.part FROM hive.jar j WHERE j.name = %s
+"""
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    """Each repetition lands the table into a jar of its own; ratios are of one repetition."""
+    rows, times = (QUICK_ROWS, 2) if quick else (ROWS, 3)
+    seen: dict[str, list[float]] = {}
+    with (
+        nests.folder() as home,
+        nests.servers(home) as (database, _),
+        nests.part(home, "collect", "worker", "--queues", "bees.database", "-c", "1"),
+        nests.part(home, "scrub", "worker", "--queues", "nectar", "-c", "2"),
+        nests.part(home, "beat", "beat"),
+        nests.manager() as hive,
+        psycopg.connect(database, autocommit=True) as ledger,
+    ):
+        nests.wait("three processes", lambda: len(ledger.execute(_ALIVE).fetchall()) >= 4)
+        source = shop.fill(database, customers=1_000, orders=0)
+        _load(hive, source, "warm-up")
+        grow(source, rows)
+        for n in range(times):
+            for name, value in _round(hive, ledger, source, rows, n, home).items():
+                seen.setdefault(name, []).append(value)
+        hand = by_hand(source, database, QUICK_SAMPLE if quick else SAMPLE)
+    return _figures(seen, rows, hand)
+
+
+def _figures(seen: dict[str, list[float]], rows: int, hand: float) -> list[Figure]:
+    first = seen["first"]
+    ratios = {name: [s / f for s, f in zip(seconds, first, strict=True)] for name, seconds in seen.items()}
+    floor = [f / c for f, c in zip(first, seen["copy"], strict=True)]
+    figures = [
+        Figure("first load beside COPY of the ready rows", "x the time", floor, at_most=2.0),
+        Figure("first load beside presidio by hand", "x the time", [f / (rows * hand) for f in first], at_most=1 / 200),
+        Figure("second full read, nothing changed, beside the first", "x the time", ratios["again"], at_most=0.6),
+        Figure("records that it wrote", "records", seen["written"], "max", at_most=0),
+        Figure("incremental, 1 % changed, beside the first", "x the time", ratios["changed"], at_most=0.05),
+        Figure("snapshot into its own jar beside the first load", "x the time", ratios["snapshot"], at_most=0.9),
+        Figure("first load", "records/s", [rows / f for f in first]),
+        Figure("largest process of ours", "MB", seen["memory"], "max", at_most=350),
+    ]
+    if "dlt" in seen:
+        beside = [f / d for f, d in zip(first, seen["dlt"], strict=True)]
+        figures.insert(1, Figure("first load beside dlt, which scrubs nothing", "x the time", beside, at_most=0.5))
+    return figures
+
+
+def _round(
+    hive: HiveManager, ledger: psycopg.Connection[Any], source: shop.Source, rows: int, n: int, home: Path
+) -> dict[str, float]:
+    """Seconds of each question, by its name."""
+    seen: dict[str, float] = {}
+    jar = f"load-{n}"
+    with watched() as memory:
+        seen["first"] = _load(hive, source, jar, expect=rows)
+    seen["memory"] = memory()
+    seen["copy"] = _copy_ready(ledger, jar, home)
+    again = hive.fly(jar)
+    result = nests.landed(again, 300)
+    seen["again"], seen["written"] = seconds(result), float(result.records_landed + result.records_deleted)
+    _load(hive, source, f"follow-{n}", cursor="updated_at")
+    with psycopg.connect(source.url, autocommit=True) as owner:
+        owner.execute(
+            "UPDATE customers SET notes = notes || '.', updated_at = clock_timestamp() WHERE id %% %s = %s",
+            [round(1 / CHANGED), n],
+        )
+    changed = nests.landed(hive.fly(f"follow-{n}"), 300)
+    if not 0 < changed.records_landed < rows / 50:
+        raise RuntimeError(f"{changed.records_landed} records landed where 1 % of {rows} changed")
+    seen["changed"] = seconds(changed)
+    seen["snapshot"] = seconds(nests.landed(hive.fly(jar, mode="snapshot"), 300))
+    if importlib.util.find_spec("dlt") is not None:
+        seen["dlt"] = _dlt(source, ledger.info.dsn, ledger.info.password, home, n)
+    return seen
+
+
+def seconds(result: FlightResult) -> float:
+    return (result.finished_at - result.started_at).total_seconds()
+
+
+def _load(hive: HiveManager, source: shop.Source, name: str, cursor: str = "", expect: int | None = None) -> float:
+    """A new bee's first flight; its seconds by the ledger's clock."""
+    place = {"host": source.host, "port": source.port, "database": source.database, "user": source.user}
+    stream = {"table": "customers", **({"cursor": cursor} if cursor else {})}
+    hive.register_worker(
+        "postgresql",
+        {
+            "name": name, "source": {**place, "password": source.password}, "streams": {"customers": stream},
+            "scrubbing": {"profile": PROFILE}, "honey_jar": name,
+        },
+    )  # fmt: skip
+    result = nests.landed(hive.fly(name), 600)
+    if expect is not None and result.records_landed != expect:
+        raise RuntimeError(f"{result.records_landed} of {expect} records landed")
+    return seconds(result)
+
+
+def grow(source: shop.Source, rows: int) -> None:
+    """As many customers as wanted: the thousand that are there, each again under another number and address."""
+    with psycopg.connect(source.url, autocommit=True) as owner:
+        owner.execute(
+            "INSERT INTO customers SELECT id + 1000 * n, name || ' ' || n, n || email,"
+            " '202-555-' || lpad(((id * 37 + n * 7919) %% 10000)::text, 4, '0'), card,"
+            " lpad(((id + n * 131) %% 660 + 100)::text, 3, '0') || substr(ssn, 4), address,"
+            " replace(notes, email, n || email) || ' (' || n || ')', updated_at - make_interval(mins => n::int)"
+            " FROM customers, generate_series(1, %s) n WHERE id <= 1000",
+            [rows // 1000 - 1],
+        )
+        owner.execute("VACUUM ANALYZE customers")
+        owner.execute("CHECKPOINT")
+
+
+def _copy_ready(ledger: psycopg.Connection[Any], jar: str, home: Path) -> float:
+    """The floor: the jar's rows, as they lie there, by COPY into a table like the jar's."""
+    part = ledger.execute(_PART, [jar]).fetchone()
+    assert part is not None
+    there, file = sql.Identifier("hive", f"honey_{part[0]}"), home / "ready"
+    which = sql.SQL("SELECT h.* FROM {} h JOIN hive.jar j ON j.id = h.jar AND j.name = {}").format(there, jar)
+    with (
+        file.open("wb") as out,
+        ledger.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(which)) as copy,
+    ):
+        for piece in copy:
+            out.write(piece)
+    ledger.execute(sql.SQL("DROP TABLE IF EXISTS floor; CREATE TABLE floor (LIKE {} INCLUDING ALL)").format(there))
+    ledger.execute("CHECKPOINT")
+    began = time.perf_counter()
+    with file.open("rb") as ready, ledger.cursor().copy("COPY floor FROM STDIN (FORMAT binary)") as copy:
+        while piece := ready.read(_PIECE):
+            copy.write(piece)
+    took = time.perf_counter() - began
+    ledger.execute("DROP TABLE floor")
+    file.unlink()
+    return took
+
+
+def _dlt(source: shop.Source, dsn: str, password: str, home: Path, n: int) -> float:
+    """dlt's fastest way (Arrow) from the same table to the same server; seconds of extract, normalize and load."""
+    argv = [sys.executable, str(HERE / "rivals.py"), source.url, dsn, password, str(home / f"dlt-{n}"), f"dlt_{n}"]
+    told = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=900)
+    return float(told.stdout.splitlines()[-1])
+
+
+def by_hand(source: shop.Source, database: str, sample: int) -> float:
+    """Seconds for one record, of two processes at their best: half of what one needs."""
+    from presidio_analyzer import AnalyzerEngine
+
+    engine = AnalyzerEngine()
+    wanted = ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "US_SSN"]
+    with psycopg.connect(source.url) as reader, psycopg.connect(database) as writer:
+        writer.execute("CREATE TABLE by_hand (id bigint PRIMARY KEY, data jsonb)")
+        rows = reader.execute("SELECT * FROM customers ORDER BY id LIMIT %s", [sample]).fetchall()
+        engine.analyze("warm", language="en", entities=wanted)
+        began = time.perf_counter()
+        clean = [(row[0], psycopg.types.json.Jsonb([_cleaned(engine, wanted, v) for v in row[1:]])) for row in rows]
+        with writer.cursor() as cursor:
+            cursor.executemany("INSERT INTO by_hand VALUES (%s, %s)", clean)
+        writer.commit()
+        return (time.perf_counter() - began) / len(rows) / 2
+
+
+def _cleaned(engine: Any, wanted: list[str], value: Any) -> Any:
+    if not isinstance(value, str):
+        return str(value)
+    for hit in sorted(engine.analyze(value, language="en", entities=wanted), key=lambda h: -h.start):
+        value = f"{value[: hit.start]}<{hit.entity_type}>{value[hit.end :]}"
+    return value
+
+
+@contextmanager
+def watched() -> Iterator[Callable[[], float]]:
+    """While inside, how large the largest of the hive's processes grew; asked for after, in MB of its own memory."""
+    ended, largest = threading.Event(), [0.0]
+
+    def watch() -> None:
+        while not ended.wait(0.25):
+            for one in psutil.Process().children(recursive=True):
+                try:
+                    if "worker" in one.cmdline():
+                        largest.append(one.memory_full_info().pss / 1e6)
+                except psutil.Error:
+                    continue
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lambda: max(largest)
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,44 @@
+"""What is written beside a record: its key for people, and what was removed from it."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hive.flight import process
+from nectar.batch import FEW
+
+names = st.sampled_from(["note", 'a"b', "ü.x", "{}", "a\\b"])
+kinds = st.sampled_from(["EMAIL_ADDRESS", "PHONE_NUMBER", 'my "kind"'])
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.tuples(st.integers(0, 40), names, kinds), st.integers(1, 9), min_size=FEW + 1, max_size=80),
+    st.dictionaries(st.integers(0, 40), st.dictionaries(names, st.just("nul"), min_size=1), max_size=4),
+)
+def test_many_marks_read_as_few_do(found, inexact):
+    lines = [(row, name, kind, count) for (row, name, kind), count in found.items()]
+    schema = pa.schema([("row", pa.int32()), ("field", pa.string()), ("kind", pa.string()), ("count", pa.int32())])
+    removed = pa.table([list(column) for column in zip(*lines, strict=True)], schema=schema)
+
+    marks = process._marks(removed, inexact, 41)
+    one_by_one = process._marks_of(removed, inexact, 41)
+
+    assert len(marks) == 41
+    assert [m and json.loads(m) for m in marks] == [m and json.loads(m) for m in one_by_one]
+
+
+def test_a_key_of_one_column_reads_as_python_writes_it():
+    hashes = pl.Series(["aa", "bb", "cc"])
+    table = pa.table({"n": pa.array([1, None, -3]), "t": ["x\0y", None, ""], "f": [1.5, 2.0, None]})
+
+    assert process._record_keys(table, ["n"], hashes).to_list() == ["1", "bb", "-3"]
+    assert process._record_keys(table, ["t"], hashes).to_list() == ["x\ufffdy", "bb", ""]
+    assert process._record_keys(table, ["f"], hashes).to_list() == ["1.5", "2.0", "cc"]
+    assert process._record_keys(table, ["n", "t"], hashes).to_list() == [r'["1", "x\u0000y"]', "bb", '["-3", ""]']
+    assert process._record_keys(table, ["gone"], hashes).to_list() == ["aa", "bb", "cc"]
