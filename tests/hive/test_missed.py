@@ -191,3 +191,23 @@ def test_keys_of_an_idle_reading_are_forgotten_and_so_is_its_knowledge(table):
     table.nest.land()
 
     assert 4 not in table.ids()
+
+
+def test_records_of_an_older_key_go_with_the_first_complete_read(table):
+    table.add(*range(1, 31))
+    table.nest.land()
+    streams = {"people": {"table": "shop.people", "key": "name"}}
+    table.nest.hive.register_worker("postgresql", {"name": "people", **table.block, "streams": streams})
+    result = table.nest.land()
+
+    assert (result.records_landed, result.records_deleted) == (30, 30)
+    assert sorted(table.nest.jar()) == sorted(f"Ada {n}" for n in range(1, 31))
+
+
+def test_a_full_refresh_of_a_table_that_lost_its_rows_deletes_nothing(table):
+    table.add(*range(1, 31))
+    table.nest.land()
+    table.remove(*range(5, 31))
+    result = table.nest.land(full_refresh=True)
+
+    assert (result.records_deleted, len(table.ids())) == (0, 30)

@@ -137,6 +137,10 @@ SELECT EXISTS (SELECT FROM hive.batch WHERE checkpoint = %(checkpoint)s AND seq 
     OR EXISTS (SELECT FROM hive.quarantine WHERE checkpoint = %(checkpoint)s AND seq BETWEEN %(low)s AND %(high)s
                   AND (key_hash IS NULL OR records > 1)) AS partial;
 
+-- count_met --
+SELECT coalesce(sum(cardinality(keys)), 0)::bigint AS met FROM hive.seen
+ WHERE checkpoint = %(checkpoint)s AND seq BETWEEN %(low)s AND %(high)s;
+
 -- end_whole --
 -- Compared, or not to be compared: what was seen is forgotten.
 WITH ended AS (
