@@ -1,4 +1,4 @@
-"""Every test here runs both ways: with columns whatever the number of rows, and with plain Python for few."""
+"""Every test here runs both ways: with columns and numpy whatever the size, and with plain Python for few."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from nectar import canonical, encode, identity
 from nectar.batch import FEW
+from nectar.scrub.find import prefilter
 from nectar.scrub.shapes import columns
 
 
@@ -14,4 +15,6 @@ def few(request):
     with pytest.MonkeyPatch.context() as patch:
         for module in (canonical, encode, identity, columns):
             patch.setattr(module, "FEW", request.param)
+        if not request.param:
+            patch.setattr(prefilter.few, "CHARACTERS", -1)
         yield

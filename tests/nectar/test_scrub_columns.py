@@ -380,3 +380,26 @@ def test_numbers_come_out_the_same_with_and_without_typing(monkeypatch, profile,
         None if new is None else old if str(old) == str(new) else new
         for old, new in zip(values, slow.table[field].to_pylist(), strict=True)
     ]
+
+
+@pytest.mark.parametrize("address", ["bob{} (at) example.com", "bob{}%40example.com", "bob{}[at]example[dot]com"])
+def test_addresses_that_are_spelt_out_are_found_in_columns_too(address):
+    values = [address.format(n) for n in range(40)] + [
+        f"word {'abcdefghij'[n % 10] * (n // 10 + 1)}" for n in range(60)
+    ]
+    profile = {"pii_detection": ["email_addresses"], "default_action": "replace"}
+    scrubber = DataScrubber({"profile": "own", "profiles": {"own": profile}})
+
+    assert scrubber.scrub(pa.table({"note": values})).table["note"].to_pylist()[:40] == ["<EMAIL_ADDRESS>"] * 40
+
+
+def test_a_test_that_fails_leaves_its_column_to_the_scan(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("202-555-0143")
+
+    values = [f"2{n:02}-555-01{n:02}" for n in range(2, 99)]
+    table = pa.table({"phone": values})
+    expected = DataScrubber({"profile_id": "ccpa"}, KEYS).scrub(table)
+
+    monkeypatch.setattr(kinds, "_readable", broken)
+    assert DataScrubber({"profile_id": "ccpa"}, KEYS).scrub(table).table.equals(expected.table)

@@ -62,6 +62,6 @@ def narrowed(text: str, start: int, end: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _has_suffix(domain: str) -> bool:
-    from nectar.scrub.recognisers import ends_in_suffix
+    from nectar.scrub.recognisers.emails import ends_in_suffix
 
     return ends_in_suffix("name@" + domain)

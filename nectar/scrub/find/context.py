@@ -163,6 +163,11 @@ def _is_claimed(text: str, start: int) -> bool:
     return claimed and not _DIALLED.among(words)
 
 
+def is_dialled(text: str, start: int) -> bool:
+    """A word for telephones, and not `number` alone, is among the five words before `start`."""
+    return _DIALLED.among(_last_words(text[max(0, start - _REACH) : start].lower(), 0))
+
+
 def stands_before(entity: str, text: str, start: int) -> bool:
     """A context word of the entity is among the five words before `start`."""
     if entity == e.PHONE_NUMBER and _is_claimed(text, start):

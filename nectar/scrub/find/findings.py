@@ -11,6 +11,13 @@ MODEL, PATTERN, CONTEXT, CHECKSUM, RULE = range(5)
 person's own rule."""
 
 
+DOUBTED = 0.35
+"""presidio's default threshold, and the score of what `doubts` doubts."""
+
+THRESHOLD = 0.37
+"""What is acted on where nothing else is said: all that is found, but what is doubted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One piece of personal data: offsets are code points, `end` is exclusive, `entity_type` is presidio's name."""

@@ -17,12 +17,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from nectar.scrub.find import digits
+from nectar.scrub.find import digits, few
 from nectar.scrub.find.view import as_ascii
 from nectar.scrub.find.widened import widened
 from nectar.scrub.phones.phones import REGIONS
@@ -59,6 +59,8 @@ class _Screened:
     before, after  the characters beside a cluster that it is given
     extended       a cluster comes together with what may be an extension
     weak           the score of what is weak; 0 if words decide, whatever the threshold
+    fewest         digits that it needs at least
+    strong         some of its hits can do without a context word
     """
 
     screen: digits.Screen
@@ -66,6 +68,8 @@ class _Screened:
     after: int = 2
     extended: bool = False
     weak: float = 0.05
+    fewest: int = 4
+    strong: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -73,13 +77,13 @@ def _screens() -> Mapping[str, _Screened]:
     """By the recogniser's name; those that are not here are left to hyperscan."""
     return {
         # Before the number a lead (`+(`) and punctuation; what stands behind it the recogniser looks at by itself.
-        "PhoneRecognizer": _Screened(digits.phones(REGIONS), before=12, after=0, extended=True, weak=0),
-        "CreditCardRecognizer": _Screened(digits.at_least(12, strong=True)),
-        "WideCard": _Screened(digits.wide_cards),
-        "UsSsnRecognizer": _Screened(digits.social_security),
-        "UsBankRecognizer": _Screened(digits.one_run(8, 17)),
-        "AccountRecognizer": _Screened(digits.at_least(6, strong=False)),
-        "AbaRoutingRecognizer": _Screened(digits.at_least(9, strong=False)),
+        "PhoneRecognizer": _Screened(digits.phones(REGIONS), before=12, after=0, extended=True, weak=0, strong=True),
+        "CreditCardRecognizer": _Screened(digits.at_least(12, strong=True), fewest=12, strong=True),
+        "WideCard": _Screened(digits.wide_cards, fewest=12, strong=True),
+        "UsSsnRecognizer": _Screened(digits.social_security, fewest=9, strong=True),
+        "UsBankRecognizer": _Screened(digits.one_run(8, 17), fewest=8),
+        "AccountRecognizer": _Screened(digits.at_least(6, strong=False), fewest=6),
+        "AbaRoutingRecognizer": _Screened(digits.at_least(9, strong=False), fewest=9),
     }
 
 
@@ -169,13 +173,13 @@ def _at_signs(chunk: _Chunk, owner: int) -> Iterator[Candidate]:
             if place < stop:
                 continue  # in the same word as the last one
             first, last = int(chunk.begins[number]), int(chunk.begins[number + 1]) - 1
-            start, stop = _word(text, place, first, last)
+            start, stop = word_round(text, place, first, last)
             if stop - start > 2:  # a name, the sign and a domain
                 window = (max(start - 1, first) - first, min(stop + 1, last) - first)
                 yield (int(chunk.numbers[number]), *window, owner, True)
 
 
-def _word(text: bytes, place: int, first: int, last: int) -> tuple[int, int]:
+def word_round(text: bytes, place: int, first: int, last: int) -> tuple[int, int]:
     """Where the characters of an address begin and end round a place, no further than `first` and `last`."""
     reach = _REACH
     while True:
@@ -209,6 +213,17 @@ class _Patterns:
     def scan(self, chunk: _Chunk) -> Iterator[Candidate]:
         ids, ends = self._matches(chunk.text)
         return self._candidates(chunk, np.array(ids), np.array(ends)) if ids else iter(())
+
+    def matches(self, text: bytes) -> Iterator[tuple[int, bool, bool, int]]:
+        """Each form that matches: its owner, whether it is strong, whether that judges whole texts, and up to where."""
+        ids, ends = self._matches(text)
+        for which, end in zip(ids, ends, strict=True):
+            yield *self.forms[which], end
+
+    @cached_property
+    def forms(self) -> list[tuple[int, bool, bool]]:
+        columns = (self.owners.tolist(), self.strong.astype(bool).tolist(), self.whole.tolist())
+        return list(zip(*columns, strict=True))
 
     def _matches(self, text: bytes) -> tuple[list[int], list[int]]:
         """Which form matches up to where."""
@@ -298,6 +313,9 @@ def _compiled(forms: Sequence[tuple[str, int, bool]], who: Sequence[Recogniser])
 def look_up(texts: Sequence[str], entities: frozenset[str], threshold: float) -> Iterable[Candidate]:
     """Every stretch that a recogniser must judge, of texts of any length."""
     found = prefilter(entities, threshold)
+    if sum(map(len, texts)) <= few.CHARACTERS:
+        yield from few.candidates(found, texts)
+        return
     for chunk in _chunks(texts):
         yield from found.scan(chunk)
 

@@ -218,6 +218,32 @@ def verdict_abroad(digits: str) -> bool | None:
     return plan.is_valid(stripped[0] if stripped else rest)
 
 
+def international(digits: str, region: str) -> str | None:
+    """The number as it is dialled from abroad, without a plus sign, where the digits are a valid one of this region.
+
+    As `verdict`, but however the digits are written: a number may lack the prefix with which its country writes it.
+    Empty where the library finds no valid number; None where it must look itself.
+    """
+    plan = _plan(region)
+    if not plan.begins.match(digits):
+        return plan.code + digits if plan.is_valid(digits) else ""
+    abroad = plan.abroad.match(digits)
+    if abroad and digits[abroad.end() : abroad.end() + 1] != "0":
+        rest = digits[abroad.end() :]
+        answer = verdict_abroad(rest) if len(rest) > 2 and _main_region(rest) is not None else False
+        return None if answer is None else without_trunk(rest) if answer else ""
+    if digits.startswith(plan.code) and not (plan.general.fullmatch(digits) and len(digits) in plan.lengths):
+        answer = plan.without_code(digits)
+        return None if answer is None else digits if answer else ""
+    stripped = plan.without_prefixes(digits)
+    if not any(map(plan.valid.fullmatch, [digits, *stripped])):
+        return ""
+    if stripped and not plan.loses_prefix(digits, stripped):
+        return None
+    number = stripped[0] if stripped else digits
+    return plan.code + number if plan.is_valid(number) else ""
+
+
 def without_trunk(digits: str) -> str:
     """Digits that `verdict_abroad` takes, without the national prefix that may stand behind the country code."""
     plan = _plan(_main_region(digits) or _NO_REGION)

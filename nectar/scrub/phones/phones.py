@@ -21,8 +21,15 @@ from phonenumbers.re_util import enable_pattern_cache
 from nectar.scrub.find.entities import PHONE_NUMBER
 from nectar.scrub.find.findings import Hit
 from nectar.scrub.find.patience import check
-from nectar.scrub.phones.likely import REACH, is_formed, is_international, is_presented, looks_dialled, touches
-from nectar.scrub.phones.numbering import surely_valid, verdict, verdict_abroad, verdict_anywhere, without_trunk
+from nectar.scrub.phones.likely import LIKELY, REACH, is_formed, is_international, is_presented, looks_dialled, touches
+from nectar.scrub.phones.numbering import (
+    international,
+    surely_valid,
+    verdict,
+    verdict_abroad,
+    verdict_anywhere,
+    without_trunk,
+)
 
 # The library asks `re` for its patterns again and again, and they are more than `re` keeps: most time went there.
 enable_pattern_cache()
@@ -31,9 +38,6 @@ REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR")
 """Where a number without a country code may belong: presidio's choice."""
 
 SCORE = 0.4
-LIKELY = 0.38
-"""A little less, so that what presidio finds inside such a number stays a finding too."""
-
 _LENIENCY = phonenumbers.Leniency.VALID
 """presidio's choice too, as its score."""
 
@@ -277,14 +281,25 @@ def e164(text: str) -> str | None:
         answer = verdict_abroad(digits) if abroad else None
         if answer is not None:
             return "+" + without_trunk(digits) if answer else None
+    national = None if match is None or abroad else digits
     for region in REGIONS:
-        try:
-            number = phonenumbers.parse(text, region)
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_valid_number(number):
-            return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+        found = _parsed(text, region) if national is None else international(national, region)
+        if found is None:
+            found = _parsed(text, region)
+        if found:
+            return "+" + found
     return None
+
+
+def _parsed(text: str, region: str) -> str:
+    """What the library makes of it; empty where it is no valid number."""
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return ""
+    if not phonenumbers.is_valid_number(number):
+        return ""
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))[1:]
 
 
 def checked_regions(regions: Iterable[str]) -> None:

@@ -18,16 +18,16 @@ from nectar.keys import PseudonymKeys
 from nectar.scrub.find import context
 from nectar.scrub.find import entities as e
 from nectar.scrub.find.addresses import narrowed
-from nectar.scrub.find.engine import THRESHOLD, Scan, scan_texts
+from nectar.scrub.find.engine import Scan, scan_texts
 from nectar.scrub.find.findings import CHECKSUM, CONTEXT, RULE, Hit, ScanError
-from nectar.scrub.find.spans import Piece, by_worth, pieces, splice
+from nectar.scrub.find.spans import Piece, pieces, splice
 from nectar.scrub.profile.profiles import Profile
 from nectar.scrub.profile.rules import FieldRule, Rules
+from nectar.scrub.shapes.domains import domains
 from nectar.scrub.shapes.kinds import FEWEST, NOTHING, UNKNOWN, Question, settle
 from nectar.scrub.treat import actions
 from nectar.scrub.treat.treatment import Action, Treatment
 
-_ORDER = {entity: place for place, entity in enumerate(e.ALL)}
 _INTEGER = re.compile(r"-?(\d{1,40})(?:\.0*)?", re.ASCII)
 _POWER = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?[eE]\+?\d{1,2}", re.ASCII)
 _ISSUED = re.compile(
@@ -299,42 +299,38 @@ class Cells:
         return None
 
     def _ruled(self, path: str, values: Iterable[str], rule: FieldRule) -> dict[str, Outcome]:
-        if rule.action is Action.KEEP:
-            return {}
-        counts = ((path, rule.counted, 1),)
-        if rule.action is Action.REMOVE:
-            return dict.fromkeys(values, Outcome(None, counts))
         given = list(values)
-        treatment = rule.treatment
-        kinds: dict[str, str | ScanError] = dict.fromkeys(given, rule.kind)
-        if treatment.keyed and not rule.kind:
-            kinds = self._kinds(given, path, f"field:{rule.field}")
-        outcomes: dict[str, Outcome] = {}
-        alike: dict[str, list[str]] = {}
-        for text, kind in kinds.items():
-            if isinstance(kind, ScanError):
-                outcomes[text] = Outcome(None, failed=kind.code)
-            else:
-                alike.setdefault(kind, []).append(text)
-        for kind, texts in alike.items():
-            written = actions.apply_to_all(treatment, texts, kind=kind, label=rule.label, keys=self.keys)
-            outcomes.update((text, Outcome(new, counts)) for text, new in zip(texts, written, strict=True))
-        return outcomes
+        counts = ((path, rule.counted, 1),)
+        return {
+            text: Outcome(None, failed=new.code) if isinstance(new, ScanError) else Outcome(new, counts)
+            for text, new in zip(given, self.ruled(path, given, rule), strict=True)
+            if rule.action is not Action.KEEP
+        }
 
-    def _kinds(self, values: list[str], path: str, otherwise: str) -> dict[str, str | ScanError]:
-        """The key domain of each value: the entity that it is as a whole, so that it joins with detected ones."""
-        stripped = {text: text.strip() for text in values}
-        bare = list(dict.fromkeys(stripped.values()))
-        found = _settled_kinds(bare, context.lifted(path), otherwise)
-        wanted = frozenset(e.JOINABLE).union(map(e.phones_of, self.profile.regions))
-        scans = scan_texts((text for text in bare if text not in found), wanted, context.lifted(path))
-        for text, scan in scans.items():
-            if isinstance(scan, ScanError):
-                found[text] = scan
-                continue
-            whole = [hit for hit in scan if (hit.start, hit.end) == (0, len(text))]
-            found[text] = min(whole, key=lambda hit: by_worth(hit, _ORDER)).entity if whole else otherwise
-        return {text: found[plain] for text, plain in stripped.items()}
+    def ruled(self, path: str, texts: Sequence[str], rule: FieldRule) -> Sequence[str | ScanError | None]:
+        """What a field's rule makes of each of these distinct texts, in their order, or why it cannot."""
+        if rule.action is Action.KEEP:
+            return texts
+        if rule.action is Action.REMOVE:
+            return [None] * len(texts)
+        treatment, label = rule.treatment, rule.label
+        if not treatment.keyed or rule.kind:
+            return actions.apply_to_all(treatment, texts, kind=rule.kind, label=label, keys=self.keys)
+        kinds = domains(texts, path, f"field:{rule.field}", self.profile.regions)
+        places: dict[str, list[int]] = {}
+        new: list[str | ScanError | None] = [None] * len(texts)
+        for place, text in enumerate(texts):
+            kind = kinds[text]
+            if isinstance(kind, ScanError):
+                new[place] = kind
+            else:
+                places.setdefault(kind, []).append(place)
+        for kind, at in places.items():
+            alike = texts if len(at) == len(texts) else [texts[place] for place in at]
+            written = actions.apply_to_all(treatment, alike, kind=kind, label=label, keys=self.keys)
+            for place, text in zip(at, written, strict=True):
+                new[place] = text
+        return new
 
     def _spliced(self, path: str, text: str, scan: Scan, *, is_key: bool, rules_seen: bool = False) -> Outcome | None:
         if isinstance(scan, ScanError):
@@ -364,24 +360,11 @@ class Cells:
             return _label(hit)  # the pseudonym of a fragment would join with nobody
         kind = hit.entity
         if treatment.keyed and hit.strength == RULE:
-            found = self._kinds([span], "", hit.entity)[span]
+            found = domains([span], "", hit.entity, self.profile.regions)[span]
             if isinstance(found, ScanError):
                 raise found
             kind = found
         return actions.apply(treatment, span, kind=kind, label=_label(hit), keys=self.keys)
-
-
-def _settled_kinds(texts: list[str], lifted: frozenset[str], otherwise: str) -> dict[str, str | ScanError]:
-    """The joinable kind of each text that its column's form settles: the same that a scan would tell."""
-    try:
-        settled = settle(pa.array(texts, pa.string()), Question(e.JOINABLE, lifted, THRESHOLD, more_regions=True))
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return {}
-    if settled is None:
-        return {}
-    names = [*e.JOINABLE, otherwise]  # NOTHING is -1
-    places = settled.tolist()
-    return {text: names[place] for text, place in zip(texts, places, strict=True) if place != UNKNOWN}
 
 
 def _narrowed(hit: Hit, text: str) -> Hit:

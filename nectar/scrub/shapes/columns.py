@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nectar.batch import FEW, mark_of
+from nectar.scrub.find.findings import ScanError
 from nectar.scrub.profile.profiles import Action
 from nectar.scrub.profile.rules import FieldRule
 from nectar.scrub.shapes.cells import Cells, Outcome
@@ -204,11 +205,22 @@ class Columns:
             values = distinct.to_pylist()
             changes.enter(values, self.cells.numbers(path, values, rule))
         elif rule is not None:
-            values = distinct.to_pylist()
-            changes.enter(values, self.cells.texts(path, values, rule))
+            self._ruled(distinct, path, rule, changes)
         else:
             self._detect(distinct, path, changes)
         return self._changed(coded, distinct, changes, rows).cast(array.type) if changes.places else array
+
+    def _ruled(self, distinct: pa.Array, path: str, rule: FieldRule, changes: _Changes) -> None:
+        """What a field's rule makes of distinct texts, of which none is null."""
+        new = self.cells.ruled(path, distinct.to_pylist(), rule)
+        changes.failed = {place: text.code for place, text in enumerate(new) if isinstance(text, ScanError)}
+        failed = np.fromiter(changes.failed, dtype=np.int64, count=len(changes.failed))
+        done = np.delete(np.arange(changes.many), failed)
+        if len(failed):
+            changes.places.append(failed)
+            changes.new += [None] * len(failed)
+            new = [text for text in new if not isinstance(text, ScanError)]
+        changes.take(done, cast("Sequence[str | None]", new), (path, rule.counted))
 
     def _detect(self, distinct: pa.Array, path: str, changes: _Changes) -> None:
         """Scrub distinct texts: those that are settled by their column's kind at once, the others by a scan of each."""

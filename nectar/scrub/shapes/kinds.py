@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nectar.errors import NectarError
 from nectar.scrub.find import context
 from nectar.scrub.find import entities as e
 from nectar.scrub.find.findings import CHECKSUM, CONTEXT, PATTERN
@@ -125,8 +126,13 @@ def settle(values: pa.Array, question: Question) -> Any | None:
     if len(values) < FEWEST or not question.order or not low <= question.threshold <= high:
         return None
     places = np.linspace(0, len(values) - 1, _SAMPLED).astype(np.int64)
-    tried = _settle(_Values(values.take(pa.array(places))), question)
-    return _settle(_Values(values), question) if (tried != UNKNOWN).mean() >= _ENOUGH else None
+    try:
+        tried = _settle(_Values(values.take(pa.array(places))), question)
+        return _settle(_Values(values), question) if (tried != UNKNOWN).mean() >= _ENOUGH else None
+    except NectarError:
+        raise  # somebody's profile asks for what is not there
+    except Exception:  # noqa: BLE001  the scan finds out which value it was, and spoils no other
+        return None
 
 
 def _settle(values: _Values, question: Question) -> Any:
@@ -306,6 +312,9 @@ def aba(numbers: Any) -> Mask:
 
 
 _DOMAIN = r"[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*\.[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*"
+SIGNS_OF_ADDRESSES = r"@|%40|[\[({] ?[aA][tT] ?[\])}]"
+"""One of these is in every e-mail address, also where it is spelt out or encoded."""
+
 _ADDRESS = rf"\A[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+-])?@{_DOMAIN}\z"
 
 
@@ -337,8 +346,12 @@ _DIVIDED = (
 _FREE = r"(?:\A|[^0-9A-Za-z-]|(?:\A|[^0-9])-)[0-9]+(?:-[0-9]+)*(?:\z|[^0-9A-Za-z-]|-(?:\z|[^0-9]))"
 """Digits and single hyphens between neighbours that are no letters: a number that touches a letter is none."""
 
-_SIMPLE = r"\A[0-9]+(?:[-.][0-9]+)*\z"
+_SIMPLE = r"\A[0-9]+(?:[-. ][0-9]+)*\z"
 """Digits in groups: where a plan takes them all, the library takes the value."""
+
+_ABROAD = r"\A\+[0-9]+(?:[-. ][0-9]+)*\z"
+_TIMED = r"[12][0-9]{3}[-/]?[01][0-9][-/]?[0-3][0-9] +[0-2][0-9]\z"
+"""The library takes this for a moment in time, and looks at what follows."""
 
 _AMERICAN = (
     r"\A(?:\+?1)?[0-9]{10}\z"
@@ -392,6 +405,13 @@ def _in_plans(digits: pa.Array, plans: dict[str, bool | None], *, wanted: bool) 
     return sure
 
 
+_DOUBTFUL = (
+    r"\A(?:[0-9]+(?:\.[0-9]+)+|[0-9]{1,4}-[0-9]{1,2}-[0-9]{1,4}|[0-9]{1,2}(?:[-.][0-9]{1,2})+|[0-9]{1,8}|[0-9]{3,4}-[0-9]{5,8}"
+    r"|[0-9]{1,3}-[0-9]{1,3}|[0-9]{1,5}-[0-9])\z"
+)
+"""All forms of the value alone that `doubts` may doubt, and more: such a value is scanned."""
+
+
 def _number(values: _Values, lifted: bool) -> Mask:
     """Digits that some region's plan takes; in other forms, what is valid in the United States.
 
@@ -407,20 +427,29 @@ def _number(values: _Values, lifted: bool) -> Mask:
         fits[american] = [looks_dialled(text) for text in values.among(american).array.to_pylist()]
         simple &= ~american
     fits[simple] = _in_plans(values.among(simple).digits(), values.plans, wanted=True)
+    fits[simple] &= ~values.among(simple).fits(_TIMED)
+    abroad = values.fits(_ABROAD)
+    if abroad.any():
+        from nectar.scrub.phones.numbering import verdict_abroad
+
+        simple |= abroad
+        said = [verdict_abroad(digits) is True for digits in values.among(abroad).digits().to_pylist()]
+        fits[abroad] |= np.array(said, dtype=bool)
     if not lifted:
         national = _Values(pc.replace_substring_regex(values.among(~simple).array, r"x.*\z", "")).digits()
         ten = pc.utf8_slice_codeunits(national, -10)
         fits[~simple] = [verdict(digits, "US") is True for digits in ten.to_pylist()]
+        fits &= ~values.fits(_DOUBTFUL)
     return fits
 
 
 _TESTS: dict[str, _Tests] = {
     e.EMAIL_ADDRESS: _Tests(
-        _form("@"),
+        _form(SIGNS_OF_ADDRESSES),
         (_ADDRESS, _delivered),
         CHECKSUM,
     ),
-    e.PHONE_NUMBER: _Tests(_phone, (f"{_SIMPLE}|{_AMERICAN}", _number)),
+    e.PHONE_NUMBER: _Tests(_phone, (f"{_SIMPLE}|{_AMERICAN}|{_ABROAD}", _number)),
     e.CREDIT_CARD: _Tests(
         _card,
         (_CARD, lambda values, _lifted: luhn(values.numbers())),
