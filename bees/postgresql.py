@@ -6,28 +6,42 @@ unchanged rows by their hash. Rows whose cursor is null are read first in each f
 before them rows with a null in their key, which the hive sets aside.
 Values in the source's future (such as 9999-12-31 or infinity) come in each flight and never move the mark. A cursor of
 times without a zone should hold UTC; where local clocks are set back, give a `lookback` of more than that hour.
+
+With `cdc` a table without `cursor` is read whole once and then followed through the server's log: inserts, updates and
+deletes in the order of their commits (bees/core/sql/postgres/cdc.py says how).
+
+Before anything is read the role is proven harmless: one that can do more than read is refused unless
+`allow_writable_role` accepts it. Sessions are read only all the same, and come from the pool of the process.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
+import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import pyarrow as pa
 import structlog
 from psycopg import sql
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, WorkerBee
+from bees.core.bee import BeeOptions, BeeType, Columns, Name, Seconds, StreamName, WorkerBee
 from bees.core.errors import GiveUp
+from bees.core.pool import SourceKey, shared
 from bees.core.sql.errors import SecurityViolation
-from bees.core.sql.postgres import catalog, select
-from bees.core.sql.postgres.place import Place, place_of
+from bees.core.sql.names import unknown
+from bees.core.sql.options import StreamOptions
+from bees.core.sql.place import Place
+from bees.core.sql.postgres import catalog, select, slots
+from bees.core.sql.postgres.following import Following
+from bees.core.sql.postgres.options import CdcOptions
+from bees.core.sql.postgres.reading import Leg, begin, read
+from bees.core.sql.postgres.rights import Rights, rights, too_much
 from bees.core.sql.postgres.session import Server, Stream
+from bees.core.sql.postgres.settle import settle
 from bees.core.sql.postgres.verdict import judged
 from bees.core.sql.rows.keys import chosen_filters
 from nectar import pollen
@@ -36,48 +50,11 @@ from nectar.batch import Batch, Cursor
 if TYPE_CHECKING:
     import psycopg
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_LOOKBACK = re.compile(r"(\d+)\s*([smhdw])")
+_PROVEN = 600.0
+"""Seconds after which a role is looked at again."""
+_SETTLED = 5.0
+"""Seconds for which the catalog's word on a stream is taken: from a flight's plan to its first leg."""
 log = structlog.get_logger()
-
-
-class StreamOptions(BeeOptions):
-    """What to read as one stream."""
-
-    table: Name | None = Field(None, description="table or view, `schema.table` elsewhere; the stream's name if unset")
-    query: str | None = Field(None, max_length=65536, description="one SELECT statement, instead of a table")
-    key: KeyColumns = Field((), description="columns that identify a record; the primary key if unset")
-    cursor: Name | None = Field(None, description="column that grows with each change; unset: all rows in each flight")
-    lookback: float | str | None = Field(
-        None,
-        description='how far back flights begin, for rows that commit late: seconds or "5m" for times (unset: 60), '
-        "steps for numbers (unset: 1000); free of cost, because the hive knows unchanged rows by their hash; 0: none",
-    )
-    columns: Columns = Field((), description="columns to read, all if unset; key and cursor are always read")
-    functions: Columns = Field(
-        (), description="functions of the source that `query` may call besides PostgreSQL's harmless ones"
-    )
-
-    @field_validator("query")
-    @classmethod
-    def _plain_text(cls, value: str | None) -> str | None:
-        if value is not None and (not value.strip() or re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", value)):
-            raise ValueError("a query is text without control characters")
-        return value
-
-    @field_validator("lookback")
-    @classmethod
-    def _length(cls, value: float | str | None) -> float | str | None:
-        fits = _LOOKBACK.fullmatch(value) if isinstance(value, str) else value is None or 0 <= value < math.inf
-        if not fits:
-            raise ValueError('a look-back is a number that is not negative, or a time such as "5m" or "2h"')
-        return value
-
-    @model_validator(mode="after")
-    def _table_or_query(self) -> StreamOptions:
-        if self.table and self.query:
-            raise ValueError("a stream reads a `table` or a `query`, not both")
-        return self
 
 
 class PostgreSQLWorkerBee(WorkerBee):
@@ -93,7 +70,13 @@ class PostgreSQLWorkerBee(WorkerBee):
             "prefer", description="encryption, as libpq's sslmode says; verify-full outside a trusted network"
         )
         ssl_root_cert: str | None = Field(None, description="file of trusted roots; unset: the system's")
+        ssl_cert: str | None = Field(None, description="file of the client's certificate")
+        ssl_key: str | None = Field(None, description="file of its key, which only its owner may read")
+        ssl_key_password: SecretStr = Field(SecretStr(""), description="password of that key")
         schema_: Name = Field("public", alias="schema", description="schema of names without one")
+        schemas: Columns = Field(
+            (), description="more schemas, searched after `schema`; without `streams` their tables are read as well"
+        )
         connect_timeout: int = Field(10, ge=2, le=600, description="seconds to wait for a session")
         statement_timeout: Seconds = Field(300, description="seconds until the server ends a statement")
         row_filters: dict[Name, str | bool | None] | None = Field(
@@ -104,8 +87,24 @@ class PostgreSQLWorkerBee(WorkerBee):
         row_level_security: bool = Field(
             False, description="read nothing that neither `row_filters` nor a policy of the source holds down"
         )
+        allow_writable_role: bool = Field(
+            False, description="accept a role that can do more than read; its sessions are read only all the same"
+        )
+        transaction_pooling: bool = Field(
+            False, description="the server is reached through a pooler in transaction mode, such as pgbouncer"
+        )
+        temp_file_limit: int | None = Field(
+            None, ge=1024, description="bytes of disk a statement may use at the server, where the role may set it"
+        )
+        max_rows: int | None = Field(
+            None, ge=1, description="most rows of a stream in one flight; the next one goes on behind them"
+        )
         batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
         batch_rows: int = Field(50_000, ge=1, description="rows at which a batch is closed")
+        cdc: CdcOptions | None = Field(
+            None,
+            description="follow tables that have no `cursor` through the server's log: each change, deletes included",
+        )
         streams: dict[StreamName, StreamOptions] = Field(
             default_factory=dict, description="what to read, by name; unset: each table with a primary key"
         )
@@ -118,6 +117,24 @@ class PostgreSQLWorkerBee(WorkerBee):
                 raise ValueError("a host is a name or an address, without white space, or the folder of a socket")
             return value
 
+        @model_validator(mode="after")
+        def _certificate_and_key(self) -> Any:
+            if bool(self.ssl_cert) != bool(self.ssl_key):
+                raise ValueError("a client certificate needs both `ssl_cert` and `ssl_key`")
+            return self
+
+        @model_validator(mode="after")
+        def _log_is_open(self) -> Any:
+            if self.cdc and self.transaction_pooling:
+                raise ValueError(
+                    "changes are followed in a session of its own: `cdc` goes without `transaction_pooling`"
+                )
+            if self.cdc and (self.row_level_security or self.row_filters is not None):
+                raise ValueError(
+                    "the log tells of every row: `cdc` goes without `row_filters` and `row_level_security`"
+                )
+            return self
+
         @field_validator("streams", mode="before")
         @classmethod
         def _bare_names(cls, value: Any) -> Any:
@@ -127,13 +144,19 @@ class PostgreSQLWorkerBee(WorkerBee):
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
-        self._readings: dict[str, select.Reading] = {}
+        self._readings: dict[str, tuple[float, select.Reading]] = {}
         self._open: list[Stream] = []
+        self._followed: dict[str, Following] = {}
+        self._rights: Rights | None = None
+        self._proven_at = 0.0
+        self._joined: SourceKey | None = None
+        self._leave: weakref.finalize[Any, Any] | None = None
 
     @property
     def server(self) -> Server:
         o = self.options
-        schema = o.schema_.replace('"', '""')
+        searched = dict.fromkeys((o.schema_, *o.schemas, "public"))
+        spills = self._rights is not None and self._rights.sets_temp_file_limit
         return Server(
             host=o.host,
             port=o.port,
@@ -144,11 +167,52 @@ class PostgreSQLWorkerBee(WorkerBee):
             ssl_root_cert=o.ssl_root_cert,
             connect_timeout=o.connect_timeout,
             statement_timeout=o.statement_timeout,
-            search_path=f'"{schema}",public',
+            search_path=",".join('"' + schema.replace('"', '""') + '"' for schema in searched),
+            ssl_cert=o.ssl_cert,
+            ssl_key=o.ssl_key,
+            ssl_key_password=o.ssl_key_password.get_secret_value(),
+            transaction_pooling=o.transaction_pooling,
+            temp_file_limit=o.temp_file_limit if spills else None,
         )
 
-    def validate_flight_path(self) -> None:
+    @contextmanager
+    def _asking(self) -> Iterator[psycopg.Connection]:
+        """A session for questions, of a role that was found harmless lately."""
+        self._join()
         with self.server.questions() as connection:
+            if self._rights is None or time.monotonic() - self._proven_at > _PROVEN:
+                self._prove(connection)
+                self._join()
+            yield connection
+
+    def _join(self) -> None:
+        """While this bee lives its process keeps connections for it."""
+        key = self.server.key()
+        if self._leave is None or self._joined != key:
+            self._part()
+            self._joined = key
+            self._leave = weakref.finalize(self, shared().leave, shared().join(key))
+
+    def _part(self) -> None:
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
+
+    def _prove(self, connection: psycopg.Connection) -> None:
+        """Raises GiveUp for a role that can do more than read, unless that was accepted."""
+        o = self.options
+        found = rights(connection, replicates=o.cdc is not None)
+        if found.beyond and not o.allow_writable_role:
+            raise too_much(o.user, found)
+        if found.beyond:
+            log.warning("role_can_write", role=o.user, rights=found.told)
+        if o.temp_file_limit is not None and not found.sets_temp_file_limit:
+            log.warning("temp_file_limit_not_set", role=o.user, result="the server's own limit holds")
+        self._rights, self._proven_at = found, time.monotonic()
+
+    def validate_flight_path(self) -> None:
+        self._rights = None
+        with self._asking() as connection:
             names = self._names(connection)
             if not names:
                 raise GiveUp(
@@ -160,17 +224,21 @@ class PostgreSQLWorkerBee(WorkerBee):
             for name in names:
                 with judged(f"streams.{name}"):
                     reading = self._settled(connection, name)
+                    if self._follows(name):
+                        self._following(name).check(connection, reading)
                     for phase in reading.phases:
                         connection.execute(select.rows_from(reading, Place(reading.by, phase), limit=0))
 
     def get_pollen_schema(self) -> Sequence[pollen.Stream]:
-        with self.server.questions() as connection:
+        with self._asking() as connection:
             return [self._offered(connection, name) for name in self._names(connection)]
 
     def _offered(self, connection: psycopg.Connection, name: str) -> pollen.Stream:
         chosen = self._chosen(name)
         with judged(f"streams.{name}"):
-            reading = _settle(name, chosen, self._relation(connection, name, chosen), keyless=True)
+            reading = settle(name, chosen, self._relation(connection, name, chosen), keyless=True)
+        if reading.key:
+            self._readings[name] = time.monotonic(), reading
         return pollen.Stream(
             name=name,
             columns=tuple(
@@ -191,18 +259,62 @@ class PostgreSQLWorkerBee(WorkerBee):
     ) -> Iterator[Batch]:
         """Read from `cursor` on. `query` may hold `limit`, the most rows to read; such a reading is never complete."""
         limit = _limit(query)
-        with self.server.questions() as connection:
+        if limit is None and self._follows(stream):
+            yield from self._following(stream).batches(cursor)
+            return
+        with self._asking() as connection:
             if stream not in (names := self._names(connection)):
-                raise catalog.unknown("stream", stream, names, "streams")
+                raise unknown("stream", stream, names, "streams")
             with judged(f"streams.{stream}"):
                 reading = self._settled(connection, stream)
-                place = _begin(connection, stream, reading, cursor)
+                place = begin(connection, stream, reading, cursor)
         with self.server.stream(self.options.batch_bytes) as data:
             self._open.append(data)
             try:
-                yield from _read(_Leg(stream, reading, self.options.batch_rows, limit), data, place)
+                yield from read(
+                    Leg(stream, reading, self.options.batch_rows, limit, self.options.max_rows), data, place
+                )
             finally:
                 self._open.remove(data)
+
+    def _follows(self, name: str) -> bool:
+        chosen = self._chosen(name)
+        return self.options.cdc is not None and not chosen.cursor and not chosen.query
+
+    def _following(self, stream: str) -> Following:
+        def settled() -> select.Reading:
+            self._readings.pop(stream, None)
+            with self._asking() as connection, judged(f"streams.{stream}"):
+                if stream not in (names := self._names(connection)):
+                    raise unknown("stream", stream, names, "streams")
+                return self._settled(connection, stream)
+
+        o = self.options
+        if stream not in self._followed:
+            if o.cdc is None:
+                raise GiveUp(
+                    f"the changes of {stream!r} are not followed", code="no_cdc", where="cdc", advice="set `cdc`"
+                )
+            self._followed[stream] = Following(
+                stream, o.cdc, o.batch_rows, o.batch_bytes, lambda: self.server, self._asking, settled, self._open
+            )
+        return self._followed[stream]
+
+    def sealed(self, cursor: Cursor) -> None:
+        """Let the server forget the changes before `cursor`."""
+        for following in self._followed.values():
+            if cursor.get("slot") == following.slot:
+                following.sealed(cursor)
+
+    def lag(self, stream: str, cursor: Cursor | None = None) -> slots.Lag | None:
+        """How far a followed stream is behind its source; `cursor`: its last one. None if it has no slot."""
+        with self._asking() as connection:
+            return slots.lag(connection, self._following(stream).slot, (cursor or {}).get("at") or None)
+
+    def drop_slot(self, stream: str) -> bool:
+        """Drop the slot of a stream that is followed no more; False if it has none. The server frees its log."""
+        with self._asking() as connection:
+            return slots.drop_slot(connection, self._following(stream).slot)
 
     def dance_instructions(self) -> dict[str, Any]:
         return super().dance_instructions() | {"nectar_sources": sorted(self.options.streams)}
@@ -216,19 +328,25 @@ class PostgreSQLWorkerBee(WorkerBee):
         read = ["query", chosen.query] if chosen.query else ["table", chosen.table or stream]
         # Other filters show other rows: behind the mark of the last flight there may be some that were never read.
         held = [] if self.options.row_filters is None else [sorted(self.options.row_filters.items())]
-        return json.dumps([self.options.schema_, *read, *held])
+        followed = [self._following(stream).slot] if self._follows(stream) else []
+        return json.dumps([self.options.schema_, *self.options.schemas, *read, *held, *followed])
 
     def close(self) -> None:
         for data in self._open:
             data.close()
+        for following in self._followed.values():
+            following.close()
+        self._part()
 
     def _names(self, connection: psycopg.Connection) -> list[str]:
         o = self.options
-        tables = list(o.streams) or catalog.tables_with_key(connection, o.schema_)
-        if o.streams or o.row_filters is None:
-            return tables
-        filtered = chosen_filters(o.row_filters, "postgres", o.schema_)
-        return [name for name in tables if (o.schema_, name) in filtered]
+        if o.streams:
+            return list(o.streams)
+        found = [(s, t) for s in (o.schema_, *o.schemas) for t in catalog.tables_with_key(connection, s)]
+        if o.row_filters is not None:
+            filtered = chosen_filters(o.row_filters, "postgres", o.schema_)
+            found = [one for one in found if one in filtered]
+        return [table if schema == o.schema_ else catalog.full_name(schema, table) for schema, table in found]
 
     def _chosen(self, name: str) -> StreamOptions:
         return self.options.streams.get(name) or StreamOptions.model_validate({})
@@ -264,10 +382,15 @@ class PostgreSQLWorkerBee(WorkerBee):
         return apply_row_level_security(query, self.options.row_filters or {}, default_schema=self.options.schema_)
 
     def _settled(self, connection: psycopg.Connection, name: str) -> select.Reading:
-        if name not in self._readings:
+        """The stream as the catalog has it, or had it a moment ago: a table may change while this bee lives on."""
+        settled, reading = self._readings.get(name, (0.0, None))
+        if reading is None or time.monotonic() - settled > _SETTLED:
             chosen = self._chosen(name)
-            self._readings[name] = _settle(name, chosen, self._relation(connection, name, chosen))
-        return self._readings[name]
+            reading = settle(name, chosen, self._relation(connection, name, chosen))
+            if reading.cursor and reading.relation.key and reading.cursor.name not in reading.relation.indexed:
+                log.warning("cursor_without_index", stream=name, cursor=reading.cursor.name, result="slow flights")
+            self._readings[name] = time.monotonic(), reading
+        return reading
 
 
 def _checked(chosen: StreamOptions) -> str:
@@ -287,133 +410,9 @@ def _not_held(where: str, advice: str) -> GiveUp:
     )
 
 
-def _settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyless: bool = False) -> select.Reading:
-    where = f"streams.{name}"
-    key = tuple(relation.column(k, f"{where}.key") for k in chosen.key or relation.key)
-    if not key and not keyless:
-        raise GiveUp(
-            f"the stream {name!r} has no key, so its records cannot be told apart",
-            code="no_key",
-            where=where,
-            advice=f"set `{where}.key` to the columns that identify a record",
-        )
-    cursor = relation.column(chosen.cursor, f"{where}.cursor") if chosen.cursor else None
-    columns = {c: relation.column(c, f"{where}.columns") for c in chosen.columns} or relation.columns
-    for column in (*key, *([cursor] if cursor else [])):
-        if column.form.shape == "document" or column.form.kind == "json":
-            raise GiveUp(
-                f"the column {column.name!r} is of the type {column.type_name}, by which rows cannot be resumed",
-                code="not_sortable",
-                where=where,
-                advice="choose a `key` and a `cursor` of plain types",
-            )
-        columns = columns | {column.name: column}
-    return select.Reading(relation, tuple(columns.values()), key, cursor, _lookback(chosen.lookback, cursor, where))
-
-
-def _lookback(asked: float | str | None, cursor: catalog.SourceColumn | None, where: str) -> float:
-    """The look-back in seconds for a time, in steps for a number."""
-    moment = cursor is not None and cursor.form.moment
-    number = cursor is not None and cursor.form.kind in ("integer", "number")
-    if asked is None:
-        return 60.0 if moment else 1000.0 if number else 0.0
-    timed = _LOOKBACK.fullmatch(asked) if isinstance(asked, str) else None
-    fits = moment or (number and timed is None)
-    if asked and not fits:
-        raise GiveUp(
-            "this look-back does not fit the cursor",
-            code="wrong_lookback",
-            where=f"{where}.lookback",
-            advice='give "5m" or seconds for a cursor of times, a number for one of numbers, nothing for others',
-        )
-    return float(timed[1]) * _SECONDS[timed[2]] if timed else float(asked)
-
-
 def _limit(query: Mapping[str, Any] | None) -> int | None:
     strange = set(query or {}) - {"limit"}
     limit = (query or {}).get("limit")
     if strange or (limit is not None and (type(limit) is not int or limit < 0)):
         raise GiveUp("the query is not understood", code="wrong_query", where="query", advice='give {"limit": 100}')
     return limit
-
-
-def _begin(connection: psycopg.Connection, stream: str, reading: select.Reading, cursor: Cursor | None) -> Place:
-    """Where this leg begins: in the middle of a flight, or at the start of a new one."""
-    place = place_of(cursor, reading.by)
-    if place and not place.done:
-        # The catalog may have ruled out the phase in which the last leg stopped.
-        return place if place.phase in reading.phases else reading.after_phase(place) or place
-    if cursor and place is None:
-        log.warning("cursor_of_another_order", stream=stream, result="reading starts from the beginning")
-    high = place.high if place else None
-    place = replace(reading.first_place(), high=high)
-    if question := select.opening(reading, high):
-        start, cap, behind = connection.execute(question).fetchone() or (None, None, False)
-        place = replace(place, start=None if start is None else select.less(reading, start), cap=cap)
-        if behind:
-            # The row at the mark is gone: deleted, or the source was restored. Whatever came since may stand below it.
-            log.warning("source_behind_its_mark", stream=stream, result="reading starts from the beginning")
-            place = replace(place, start=None, high=None)
-    return place
-
-
-@dataclass(frozen=True)
-class _Leg:
-    stream: str
-    reading: select.Reading
-    batch_rows: int
-    limit: int | None
-
-    def statement(self, place: Place, left: int | None) -> str:
-        return select.rows_from(self.reading, place, left).as_string(None)
-
-
-def _read(leg: _Leg, data: Stream, place: Place) -> Iterator[Batch]:
-    """Batches from `place` on. One is held back until it is known to be the last, or not."""
-    held: Batch | None = None
-    left = leg.limit
-    while True:
-        sent, pieces = data.read(leg.statement(place, left), f"streams.{leg.stream}")
-        schema = select.fields(leg.reading, sent)
-        for piece in _cut(pieces, leg.batch_rows):
-            place = _after(leg, place, piece)
-            if held:
-                yield held
-            held = Batch(leg.stream, _table(piece, schema), place.cursor())
-            left = None if left is None else left - piece.num_rows
-        following = leg.reading.after_phase(place)
-        if following is None:
-            break
-        place = following
-    data.close()
-    if leg.limit is not None:
-        if held:
-            yield held
-        return
-    whole = leg.reading.cursor is None
-    last = held or Batch(leg.stream, schema.empty_table(), {})
-    yield replace(last, cursor=place.finished().cursor(), complete=whole)
-
-
-def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for start in range(0, batch.num_rows, rows):
-            yield batch.slice(start, rows)
-
-
-def _table(piece: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_arrays(piece.columns[:-1], schema=schema)
-
-
-def _after(leg: _Leg, place: Place, piece: pa.RecordBatch) -> Place:
-    """The place once this piece is sealed: after its last row, the mark at its last row that may move it."""
-    if place.phase == "keyless":
-        return place.moved((piece.columns[-1][-1].as_py(),), None)
-    values = dict(zip((c.name for c in leg.reading.columns), piece.columns[:-1], strict=True))
-    after = tuple(select.exact_text(values[c.name][-1].as_py()) for c in leg.reading.order(place.phase))
-    high = None
-    if leg.reading.cursor is not None:
-        # Rows come in the cursor's order, so the last one that may move the mark has the greatest value.
-        may = values[leg.reading.cursor.name].filter(piece.columns[-1])
-        high = select.exact_text(may[-1].as_py()) if len(may) else None
-    return place.moved(after, high)

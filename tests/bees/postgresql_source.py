@@ -49,9 +49,9 @@ class Database:
         return PostgreSQLWorkerBee.from_options(self.options(**changed))
 
     def sessions(self) -> int:
-        return int(
-            self.owner.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (self.role,)).fetchone()[0]
-        )
+        """Sessions of the bee that do anything; those that lie in its pool do not count."""
+        busy = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND state <> 'idle'"
+        return int(self.owner.execute(busy, (self.role,)).fetchone()[0])
 
     def close(self) -> None:
         if self.owner.closed or self.owner.broken:

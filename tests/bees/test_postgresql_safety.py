@@ -48,9 +48,11 @@ class TestReadingOnly:
             "CREATE FUNCTION wipe() RETURNS int LANGUAGE sql VOLATILE AS 'DELETE FROM t RETURNING 1'",
             sql.SQL("GRANT ALL ON t, s TO {}").format(sql.Identifier(db.role)),
         )
-        with db.bee(streams={"q": {"query": query, "key": "id"}}) as bee, pytest.raises(GiveUp) as error:
+        streams = {"q": {"query": query, "key": "id"}}
+        with db.bee(streams=streams, allow_writable_role=True) as bee, pytest.raises(GiveUp) as error:
             list(bee.collect_nectar("q", None))
 
+        assert error.value.code != "writable_role"
         assert error.value.advice
         assert db.rows("SELECT count(*) FROM t") == [(2,)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,11 @@ import psycopg
 from psycopg import sql
 
 from bees.core.errors import GiveUp
+from bees.core.sql.names import unknown
 from bees.core.sql.postgres.forms import Form, form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    pass
 
 _TABLES = """
 SELECT c.relname::text
@@ -98,15 +98,6 @@ class Relation:
         return self.columns[name]
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: str) -> GiveUp:
-    """The error for a name that is not there, with what was probably meant."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    if not near:
-        near = [k for k in known if k.lower() == name.lower()]
-    hint = f"did you mean {near[0]!r}?" if near else "names are case-sensitive; `hive schema` lists what is there"
-    return GiveUp(f"no {kind} is named {name!r}", code=f"no_{kind}", where=where, advice=hint)
-
-
 def tables_with_key(connection: psycopg.Connection, schema: str) -> list[str]:
     """Ordinary tables of the schema that have a primary key and that this role may read."""
     return [name for (name,) in connection.execute(_TABLES, (schema,))]
@@ -130,6 +121,11 @@ def _readings(name: str, schema: str) -> list[tuple[str, str]]:
         space, plain = (_unquoted(p) for p in match.groups(default=schema))
         readings.append((space, plain))
     return readings
+
+
+def full_name(schema: str, table: str) -> str:
+    """`schema.table` as `table` reads it, each part quoted where a dot or a quote stands in it."""
+    return ".".join('"' + p.replace('"', '""') + '"' if "." in p or '"' in p else p for p in (schema, table))
 
 
 def _unquoted(part: str) -> str:

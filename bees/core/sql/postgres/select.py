@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pyarrow as pa
 from psycopg import sql
 
-from bees.core.sql.postgres.place import Phase, Place
+from bees.core.sql.place import Phase, Place
 from nectar.batch import marked
 
 if TYPE_CHECKING:

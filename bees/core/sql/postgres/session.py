@@ -1,7 +1,12 @@
-"""Sessions with a PostgreSQL server: read only, in UTC, with limits; psycopg for questions, ADBC for data."""
+"""Sessions with a PostgreSQL server: read only, in UTC, with limits; psycopg for questions, ADBC for data.
+
+Behind a pooler that hands its sessions round by transaction (`transaction_pooling`) nothing is set for a session: each
+transaction begins by setting for itself what a session has elsewhere, and what it asks is never prepared by name.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import select
@@ -17,10 +22,15 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.pool import SourceKey, shared
+from bees.core.sql.postgres.links import Data, Questions
 from bees.core.sql.postgres.verdict import judged, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_PRINT_KEY = os.urandom(32)
+"""Of this process: a digest of credentials tells nobody what they are."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +47,21 @@ class Server:
     connect_timeout: int
     statement_timeout: float
     search_path: str
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+    ssl_key_password: str = field(default="", repr=False)
+    transaction_pooling: bool = False
+    temp_file_limit: int | None = None
+    """Bytes; only a role that may set it can ask for it."""
 
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
+
+    def key(self) -> SourceKey:
+        """Sessions of another password, certificate or setting are other sessions."""
+        told = hashlib.blake2b(self.conninfo().encode(), key=_PRINT_KEY, digest_size=12).hexdigest()
+        return SourceKey(self.address, told, self.user)
 
     def conninfo(self) -> str:
         """One string that both drivers take. All is said here, so that no PG* variable is asked."""
@@ -55,7 +76,7 @@ class Server:
             "connect_timeout": self.connect_timeout,
             "client_encoding": "UTF8",
             "application_name": "worker-bees",
-            "options": self._settings(),
+            "options": "" if self.transaction_pooling else self.options(),
             # A server that vanished without a word is noticed within a minute.
             "keepalives_idle": 20,
             "keepalives_interval": 10,
@@ -64,11 +85,15 @@ class Server:
         }
         if self.ssl_root_cert or self.ssl_mode == "verify-full":
             parameters["sslrootcert"] = self.ssl_root_cert or "system"
+        if self.ssl_cert:
+            parameters |= {"sslcert": self.ssl_cert, "sslkey": self.ssl_key, "sslpassword": self.ssl_key_password}
+        else:
+            parameters["sslcertmode"] = "disable"  # no file of the account that this happens to run under
         return make_conninfo(**parameters)
 
-    def _settings(self) -> str:
+    def settings(self) -> dict[str, str]:
+        """What holds in every session and transaction."""
         settings = {
-            "default_transaction_read_only": "on",
             "statement_timeout": f"{round(self.statement_timeout * 1000)}ms",
             "lock_timeout": "30s",
             "idle_in_transaction_session_timeout": "5min",
@@ -81,40 +106,46 @@ class Server:
             "xmloption": "content",
             "standard_conforming_strings": "on",
         }
+        if self.temp_file_limit is not None:
+            settings["temp_file_limit"] = f"{max(1, self.temp_file_limit // 1024)}kB"
+        return settings
+
+    def options(self) -> str:
+        """The settings as libpq's `options` takes them."""
+        settings = {"default_transaction_read_only": "on"} | self.settings()
         return " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
+
+    def opening(self) -> str:
+        """What a transaction begins with where sessions are not its own."""
+        settings = {"transaction_read_only": "on"} | self.settings()
+        return "SELECT " + ", ".join(
+            f"pg_catalog.set_config({_quoted(name)}, {_quoted(value)}, true) AS s{number}"
+            for number, (name, value) in enumerate(settings.items())
+        )
 
     @contextmanager
     def questions(self) -> Iterator[psycopg.Connection]:
-        """A short session for the catalog. Every statement in it is prepared, so it can only be one statement."""
-        self._resolve()
-        try:
-            connection = psycopg.connect(self.conninfo(), prepare_threshold=0)
-        except psycopg.Error as error:
-            raise self._login_verdict(str(error)) from None
+        """A short session for the catalog, in which every statement can only be one statement."""
+        pool, key, link = shared(), self.key(), Questions(self)
+        connection = pool.get_connection(key, link.name, link)
         try:
             with judged(self.address):
-                connection.read_only = True
+                if self.transaction_pooling:
+                    connection.execute(self.opening().encode())
                 yield connection
         finally:
-            connection.close()
+            pool.return_connection(connection, key, link.name)
 
     @contextmanager
     def stream(self, batch_bytes: int) -> Iterator[Stream]:
-        """A session for data. Leaving it, however early, ends the statement and the session on the server."""
-        from adbc_driver_postgresql import dbapi
-
-        self._resolve()
-        try:
-            connection = dbapi.connect(self.conninfo())
-        except dbapi.Error as error:
-            raise self._login_verdict(str(error)) from None
-        stream = Stream(self, connection, batch_bytes)
+        """A session for data. Leaving it before the last row ends the statement and the session on the server."""
+        stream = Stream(self, batch_bytes)
         try:
             yield stream
         finally:
             stream.close()
 
-    def _resolve(self) -> None:
+    def resolve(self) -> None:
         for host in self.host.split(","):
             if host.startswith("/"):
                 continue
@@ -127,7 +158,7 @@ class Server:
             except UnicodeError:
                 raise _unknown_host(host) from None
 
-    def _login_verdict(self, message: str) -> SourceError:
+    def login_verdict(self, message: str) -> SourceError:
         """Why no session came about. libpq has no SQLSTATE of a refused login, only text in some language."""
         if "Connection refused" not in message and "timeout" not in message:
             sqlstate = refused_login(self.conninfo(), self.connect_timeout)
@@ -135,6 +166,13 @@ class Server:
                 return verdict(sqlstate, self.address)
         if "no password supplied" in message:
             return GiveUp("the server asks for a password", code="denied", where="password", advice="set `password`")
+        if "private key" in message:
+            return GiveUp(
+                "the client's key cannot be used",
+                code="no_tls",
+                where="ssl_key",
+                advice="check that the file is there, that its owner alone may read it, and `ssl_key_password`",
+            )
         if "SSL" in message or "certificate" in message:
             return GiveUp(
                 f"no encrypted connection in the mode {self.ssl_mode!r} came about",
@@ -153,12 +191,32 @@ class Server:
 class Stream:
     """One data session: statements one after the other, each as Arrow batches."""
 
-    def __init__(self, server: Server, connection: Any, batch_bytes: int) -> None:
+    def __init__(self, server: Server, batch_bytes: int) -> None:
         self._server = server
-        self._connection = connection
+        self._key, self._link = server.key(), Data(server)
+        self._connection = shared().get_connection(self._key, self._link.name, self._link)
         self._batch_bytes = batch_bytes
         self._cursor: Any = None
         self._reader: Any = None
+        self._whole = True
+        """The last statement was read to its end."""
+        try:
+            self._begin()
+        except BaseException:
+            self._whole = False
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        from adbc_driver_postgresql import dbapi
+
+        try:
+            self._connection.adbc_connection.set_autocommit(False)
+        except dbapi.Error as error:
+            raise self._verdict(error, "a transaction") from None
+        if self._server.transaction_pooling:
+            _, rows = self.read(self._server.opening(), "a transaction")
+            list(rows)
 
     def read(self, statement: str, where: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The statement's columns, and its rows as they arrive by COPY, in batches of about `batch_bytes`."""
@@ -166,6 +224,7 @@ class Stream:
         from adbc_driver_postgresql import StatementOptions, dbapi
 
         self._finish()
+        self._whole = False
         hint = {StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(self._batch_bytes)}
         try:
             self._cursor = self._connection.cursor(adbc_stmt_kwargs=hint)
@@ -187,6 +246,7 @@ class Stream:
             try:
                 batch = reader.read_next_batch()
             except StopIteration:
+                self._whole = True
                 return
             except (dbapi.Error, pa.ArrowException, OSError) as error:
                 raise self._verdict(error, where) from None
@@ -210,13 +270,13 @@ class Stream:
         if connection is None:
             return
         try:
-            if self._cursor is not None:
+            if self._cursor is not None and not self._whole:
                 self._cursor.adbc_cancel()
             self._finish()
         except (dbapi.Error, pa.ArrowException, OSError):
-            pass  # The server is gone, and its session with it.
+            self._whole = False  # The server is gone, and its session with it.
         finally:
-            connection.close()
+            shared().return_connection(connection, self._key, self._link.name, sound=self._whole)
 
 
 def _sqlstate(error: BaseException) -> str | None:
@@ -226,6 +286,11 @@ def _sqlstate(error: BaseException) -> str | None:
 
 def _unknown_host(host: str) -> GiveUp:
     return GiveUp(f"the host {host!r} has no address", code="unknown_host", where="host", advice="check `host`")
+
+
+def _quoted(value: str) -> str:
+    # A setting's value may hold a quote (a schema's name); backslashes mean nothing in a standard string.
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _escaped(value: str) -> str:
@@ -252,7 +317,8 @@ def refused_login(conninfo: str, patience: float) -> str | None:
         told = os.pread(trace, 1 << 20, 0)
     finally:
         os.close(trace)
-    found = re.search(rb'ErrorResponse\t[^"]*"[^"]*" V "[A-Z]+" C "([0-9A-Z]{5})"', told)
+    # A server says V before C, a pooler does not; both say the text, which may hold anything, behind them.
+    found = re.search(rb'ErrorResponse\t[^"\n]*"[^"\n]*" (?:V "[A-Z]+" )?C "([0-9A-Z]{5})"', told)
     return found.group(1).decode() if found else None
 
 

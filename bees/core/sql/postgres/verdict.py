@@ -45,7 +45,11 @@ _NEVER = {
     "22021": ("encoding", "a text is no valid UTF-8", _ENCODING),
     "22P05": ("encoding", "a text has no form in UTF-8", _ENCODING),
     "22": ("wrong_data", "the server cannot compute the statement on this data", "check the expressions of `query`"),
-    "08P01": ("session", "a parameter of the session is refused", "let the pooler pass `options`, or do without it"),
+    "08P01": (
+        "session",
+        "a pooler refuses the login or a parameter of the session",
+        "check `user` and `password`; behind pgbouncer in transaction mode set `transaction_pooling: true`",
+    ),
 }
 
 

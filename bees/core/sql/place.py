@@ -1,4 +1,4 @@
-"""Where reading of one stream stands: what a cursor of the PostgreSQL bee says.
+"""Where reading of one stream stands: what a cursor of a database bee says.
 
 A flight has up to three phases: the rows with a null in their key, by a hash of their content; the rows whose cursor
 is null, by key; and all others from `start` on, by cursor and key, or by key alone where there is no cursor. The first
@@ -10,6 +10,7 @@ two are left out where the catalog rules such rows out.
     start   where the second phase of this flight begins; None: at the first row
     high    the greatest cursor value sealed so far; never moves backwards
     cap     what `high` may not pass in this flight (the source's clock when it began)
+    read    rows that this flight has read, counted where their number is limited
     done    the flight read everything; the next one begins anew from `high` less the look-back
 """
 
@@ -33,10 +34,11 @@ class Place:
     high: str | None = None
     cap: str | None = None
     done: bool = False
+    read: int = 0
 
     def cursor(self) -> Cursor:
         told = {"by": list(self.by), "phase": self.phase, "after": list(self.after), "done": self.done}
-        marks = {"start": self.start, "high": self.high, "cap": self.cap}
+        marks = {"start": self.start, "high": self.high, "cap": self.cap, "read": self.read or None}
         return told | {name: value for name, value in marks.items() if value is not None}
 
     def moved(self, after: tuple[str, ...], high: str | None) -> Place:
@@ -64,4 +66,5 @@ def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
         high=cursor.get("high"),
         cap=cursor.get("cap"),
         done=bool(cursor.get("done")),
+        read=int(cursor.get("read") or 0),
     )

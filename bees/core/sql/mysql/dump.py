@@ -1,0 +1,227 @@
+"""The binlog as a server sends it to a replica: asked for from a stand on, event by event.
+
+A stand is a GTID set (MySQL with gtid_mode, every MariaDB) or a file and a position in it. Whatever it is, it names the
+end of a transaction: reading begins with the next one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from bees.core.errors import GiveUp, RetryLater
+from bees.core.sql.mysql import binlog
+from bees.core.sql.mysql.session import Questions
+from bees.core.sql.mysql.verdict import number_of, verdict
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+    from bees.core.sql.mysql.session import Server
+
+Flavour = Literal["mariadb", "mysql", "file"]
+TICK = 0.5
+"""Seconds after which a server that has nothing to tell says so."""
+_DUMP, _DUMP_GTID = 0x12, 0x1E
+_ONLY_WHAT_IS_THERE, _BY_GTID = 1, 4
+_FATAL = 1236
+_REFUSED = (1227, 1045)
+_MADE_UP = (binlog.ROTATE, binlog.HEARTBEAT)
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Behind which transaction we stand. `gtid` is empty where the server has none yet, or tells files only."""
+
+    flavour: Flavour
+    gtid: str
+    file: str
+    at: int
+
+    def told(self) -> dict[str, Any]:
+        return {"by": self.flavour, "gtid": self.gtid, "file": self.file, "at": self.at}
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Stand:
+        return cls(told["by"], str(told["gtid"]), str(told["file"]), int(told["at"]))
+
+    def behind(self, gtids: Iterable[tuple[Any, ...]], file: str, at: int) -> Stand:
+        """The stand once these transactions are read, the last of which ends there."""
+        text = self.gtid
+        if self.flavour == "mysql":
+            text = binlog.gtid_added(text, gtids)
+        elif self.flavour == "mariadb":
+            domains = {int(part.split("-", 1)[0]): part for part in text.split(",") if part}
+            domains |= {gtid[0]: "-".join(str(part) for part in gtid) for gtid in gtids}
+            text = ",".join(domains[domain] for domain in sorted(domains))
+        return replace(self, gtid=text, file=file, at=at)
+
+
+def now(questions: Questions, position: str, where: str) -> Stand:
+    """Where the log stands. Raises GiveUp if there is none, or it does not hold whole rows."""
+    told = dict(
+        questions.rows(
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode',"
+            " 'gtid_executed', 'gtid_binlog_pos', 'binlog_row_value_options')"
+        )
+    )
+    wanted = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
+    wrong = [f"{name} = {value}" for name, value in wanted.items() if str(told.get(name, value)).upper() != value]
+    if told.get("binlog_row_value_options"):
+        wrong.append("binlog_row_value_options = ''")
+    if wrong:
+        raise GiveUp(
+            "the server's binlog does not tell whole rows", code="no_row_log", where=where,
+            advice=f"set {', '.join(wrong)} at the server",
+        )  # fmt: skip
+    from pymysql.err import Error
+
+    status = "SHOW MASTER STATUS" if questions.mariadb or not _is_new(questions) else "SHOW BINARY LOG STATUS"
+    try:
+        file, at = questions.rows(status)[0][:2]
+    except Error as error:
+        if number_of(error) in _REFUSED:
+            raise _may_not(where) from None
+        raise
+    flavour: Flavour = "file"
+    if position != "file" and questions.mariadb:
+        flavour = "mariadb"
+    elif position != "file" and str(told.get("gtid_mode", "")).upper() == "ON":
+        flavour = "mysql"
+    elif position == "gtid":
+        raise GiveUp(
+            "the server keeps no GTIDs", code="no_gtid", where="cdc.position",
+            advice="set gtid_mode = ON at the server, or `cdc.position: file`",
+        )  # fmt: skip
+    gtid = {"mariadb": "gtid_binlog_pos", "mysql": "gtid_executed", "file": ""}[flavour]
+    return Stand(flavour, str(told.get(gtid, "")).replace("\n", ""), str(file), int(at))
+
+
+def _is_new(questions: Questions) -> bool:
+    """MySQL 8.4 and later call it another name."""
+    version = str(questions.connection.get_server_info()).split(".")
+    return [int("".join(c for c in part if c.isdigit()) or 0) for part in version[:2]] >= [8, 4]
+
+
+class Dump:
+    """A session that is sent the log. It ends at the log's end, or (`waits`) tells None each `TICK` of silence."""
+
+    def __init__(self, server: Server, stand: Stand, where: str, *, waits: bool) -> None:
+        self._server, self._stand, self._where, self._waits = server, stand, where, waits
+        self._connection: Connection[Any] | None = None
+        self._summed = False
+
+    def events(self) -> Iterator[binlog.Event | None]:
+        from pymysql.err import Error
+
+        try:
+            self._connection = self._asked()
+            yield from self._read(self._connection)
+        except Error as error:
+            raise self._verdict(error) from None
+        except OSError:
+            raise verdict(None, self._where) from None
+
+    def _read(self, connection: Connection[Any]) -> Iterator[binlog.Event | None]:
+        summed = by_server = self._summed
+        while True:
+            packet = connection._read_packet()  # noqa: SLF001
+            if packet.is_eof_packet():
+                return
+            raw = packet.get_all_data()
+            kind, logged = binlog.kind_of(raw)
+            sums = summed if logged or kind not in _MADE_UP else by_server
+            if kind == binlog.FORMAT:  # each file says of itself how its events are summed
+                sums, summed = False, binlog.is_summed(raw)
+            elif sums and zlib.crc32(memoryview(raw)[1:-4]) != int.from_bytes(raw[-4:], "little"):
+                raise RetryLater("an event of the binlog arrived broken", code="broken_event", where=self._where)
+            event = binlog.event_of(raw, summed=sums)
+            if event.kind == binlog.HEARTBEAT:
+                yield None
+            elif event.kind == binlog.PAYLOAD:
+                yield from (replace(inner, end=event.end) for inner in self._unpacked(event))
+            else:
+                yield _inflated(event)
+
+    def _asked(self) -> Connection[Any]:
+        """A session of its own, in which the dump was asked for: it can do nothing else any more."""
+        connection = self._server.open()
+        try:
+            for name, value in (
+                ("master_binlog_checksum", "@@global.binlog_checksum"),
+                ("source_binlog_checksum", "@@global.binlog_checksum"),
+                ("mariadb_slave_capability", "4"),
+                ("master_heartbeat_period", str(int(TICK * 1e9))),
+                ("source_heartbeat_period", str(int(TICK * 1e9))),
+            ):
+                connection.query(f"SET @{name} = {value}")
+            self._summed = Questions(connection).rows("SELECT @@global.binlog_checksum")[0][0] != "NONE"
+            number, flags = secrets.randbelow(2**31) + 2**31 - 1, 0 if self._waits else _ONLY_WHAT_IS_THERE
+            stand = self._stand
+            if stand.flavour == "mariadb":
+                connection.query(f"SET @slave_connect_state = {connection.escape(stand.gtid)}")
+                connection.query("SET @slave_gtid_strict_mode = 1")
+            if stand.flavour == "mysql":
+                told = binlog.gtid_bytes(stand.gtid)
+                body = struct.pack("<HIIQI", flags | _BY_GTID, number, 0, 4, len(told)) + told
+                connection._execute_command(_DUMP_GTID, body)  # noqa: SLF001
+            else:
+                file, at = (stand.file, stand.at) if stand.flavour == "file" else ("", 4)
+                body = struct.pack("<IHI", at, flags, number) + file.encode()
+                connection._execute_command(_DUMP, body)  # noqa: SLF001
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _unpacked(self, event: binlog.Event) -> list[binlog.Event]:
+        try:
+            return list(binlog.unpacked(event.body))
+        except ImportError:
+            raise GiveUp(
+                "the server packs its binlog by zstd, and the module zstandard is not installed",
+                code="missing_driver", where=self._where, advice="pip install 'worker-bees[mysql]'",
+            ) from None  # fmt: skip
+
+    def _verdict(self, error: BaseException) -> GiveUp | RetryLater | Any:
+        number = number_of(error)
+        if number == _FATAL:
+            return GiveUp(
+                "the server no longer has the part of its binlog that comes next, or cannot read it",
+                code="log_purged", where=self._where,
+                advice="keep the log for longer (binlog_expire_logs_seconds), and fly this bee with --full-refresh",
+            )  # fmt: skip
+        if number in _REFUSED:
+            return _may_not(self._where)
+        return verdict(number, self._where)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection._force_close()  # noqa: SLF001
+
+
+def _inflated(event: binlog.Event) -> binlog.Event:
+    """MariaDB packs statements and rows where log_bin_compress is on: all behind the row bitmaps, by zlib."""
+    if event.kind not in binlog.COMPRESSED:
+        return event
+    if event.kind == binlog.COMPRESSED[0]:
+        length, status = event.body[8], struct.unpack_from("<H", event.body, 11)[0]
+        start, kind = 13 + status + length + 1, binlog.QUERY
+    else:
+        kind = event.kind - 166 + (23 if event.kind < 169 else 27)
+        start = binlog.rows_of(replace(event, kind=kind)).start
+    size = event.body[start] & 7
+    body = event.body[:start] + zlib.decompress(event.body[start + 1 + size :])
+    return replace(event, kind=kind, body=body)
+
+
+def _may_not(where: str) -> GiveUp:
+    return GiveUp(
+        "the user may not read the binlog", code="no_permission", where=where,
+        advice="GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* to `user`",
+    )  # fmt: skip

@@ -1,0 +1,179 @@
+"""Statements that read one stream in order, from any row on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from bees.core.sql.mysql.forms import name_of, quoted
+from bees.core.sql.place import Phase, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bees.core.sql.mysql.catalog import Relation, SourceColumn
+
+_PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One stream, settled: which columns are read, in which order."""
+
+    relation: Relation
+    columns: tuple[SourceColumn, ...]
+    key: tuple[SourceColumn, ...]
+    cursor: SourceColumn | None
+    lookback: float
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.order("rows"))
+
+    def order(self, phase: Phase) -> tuple[SourceColumn, ...]:
+        """The order columns of a phase other than "keyless". A cursor that is part of the key comes first and once."""
+        if self.cursor is None or phase == "nulls":
+            return self.key
+        return (self.cursor, *(c for c in self.key if c.name != self.cursor.name))
+
+    @property
+    def doubtful(self) -> tuple[SourceColumn, ...]:
+        """Key columns that may be null."""
+        return tuple(c for c in self.key if c.nullable)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        nulls = self.cursor is not None and self.cursor.nullable and self.cursor not in self.key
+        return (*(("keyless",) if self.doubtful else ()), *(("nulls",) if nulls else ()), "rows")
+
+    def first_place(self) -> Place:
+        return Place(by=self.by, phase=self.phases[0])
+
+    def after_phase(self, place: Place) -> Place | None:
+        """Where the next phase begins; None after the last one."""
+        later = _PHASES[_PHASES.index(place.phase) + 1 :]
+        return next((place.at(phase) for phase in later if phase in self.phases), None)
+
+
+def _of(column: SourceColumn) -> str:
+    return f"t.{name_of(column.name)}"
+
+
+def _sorted(column: SourceColumn) -> str:
+    return column.form.order(_of(column))
+
+
+def _all(conditions: Sequence[str]) -> str:
+    return " AND ".join(conditions) if conditions else "TRUE"
+
+
+def _remaining(reading: Reading, place: Place) -> list[str]:
+    """What restricts the rows to those not yet read. Rows with a null key or cursor have phases of their own."""
+    if place.phase == "keyless":
+        return _keyless(reading, place)
+    conditions = [f"{_of(c)} IS NOT NULL" for c in reading.doubtful if c != reading.cursor]
+    if reading.cursor is not None:
+        conditions.append(f"{_of(reading.cursor)} IS {'' if place.phase == 'nulls' else 'NOT '}NULL")
+    if place.after:
+        conditions.append(after(reading.order(place.phase), place.after))
+    elif place.start is not None and place.phase == "rows" and reading.cursor is not None:
+        conditions.append(f"{_sorted(reading.cursor)} >= {_start(reading.cursor, place.start)}")
+    return conditions
+
+
+def after(order: Sequence[SourceColumn], texts: Sequence[str]) -> str:
+    """Rows behind one row. `(a, b) > (1, 2)` says the same, but MySQL finds no index for it."""
+    pairs = [(_sorted(c), c.form.literal(text)) for c, text in zip(order, texts, strict=True)]
+    ways = []
+    for place, (column, value) in enumerate(pairs):
+        equal = [f"{c} = {v}" for c, v in pairs[:place]]
+        ways.append(f"({' AND '.join([*equal, f'{column} > {value}'])})")
+    if len(pairs) == 1:
+        return ways[0]
+    column, value = pairs[0]
+    return f"{column} >= {value} AND ({' OR '.join(ways)})"
+
+
+def _keyless(reading: Reading, place: Place) -> list[str]:
+    """Rows with a null in their key, from the flight's start on. The hive sets them aside, so they must come."""
+    conditions = [f"({' OR '.join(f'{_of(c)} IS NULL' for c in reading.doubtful)})"]
+    if place.start is not None and reading.cursor is not None:
+        column = _sorted(reading.cursor)
+        conditions.append(f"({column} IS NULL OR {column} >= {_start(reading.cursor, place.start)})")
+    if place.after:
+        conditions.append(f"{_content(reading)} > {quoted(place.after[0])} COLLATE utf8mb4_bin")
+    return conditions
+
+
+def _content(reading: Reading) -> str:
+    """A hash of what is read of a row: the only order that rows without a key have. Rows that are equal have one."""
+    parts = [f"COALESCE(MD5(CAST({c.form.carry.format(_of(c))} AS BINARY)), '~')" for c in reading.columns]
+    return f"CONVERT(SHA2(CONCAT({', '.join(parts)}), 256) USING utf8mb4) COLLATE utf8mb4_bin"
+
+
+def _start(cursor: SourceColumn, text: str) -> str:
+    # A date less some seconds is a time of the day before.
+    if cursor.form.name == "date":
+        return f"CAST({quoted(text.replace('T', ' '))} AS DATETIME(6))"
+    return cursor.form.literal(text)
+
+
+def _is_mark(reading: Reading, place: Place) -> str:
+    """Whether a row's cursor value may become the high-water mark: above it, and not in the future."""
+    cursor = reading.cursor
+    if cursor is None or place.phase == "nulls":
+        return "0"
+    conditions = []
+    if place.high is not None:
+        conditions.append(f"{_sorted(cursor)} > {cursor.form.literal(place.high)}")
+    if place.cap is not None:
+        conditions.append(f"{_sorted(cursor)} <= {cursor.form.literal(place.cap)}")
+    return f"({_all(conditions)})"
+
+
+def rows_from(reading: Reading, place: Place, limit: int | None = None) -> str:
+    """The rows after `place` in their order.
+
+    The last column says whether the row may move the mark; in the phase "keyless" it is the row's place.
+    """
+    chosen = [f"{c.form.carry.format(_of(c))} AS {name_of(c.name)}" for c in reading.columns]
+    keyless = place.phase == "keyless"
+    order = [_content(reading)] if keyless else [_sorted(c) for c in reading.order(place.phase)]
+    statement = (
+        f"SELECT {', '.join(chosen)}, {_content(reading) if keyless else _is_mark(reading, place)}"  # noqa: S608
+        f" FROM {reading.relation.origin} AS t WHERE {_all(_remaining(reading, place))} ORDER BY {', '.join(order)}"
+    )
+    return statement if limit is None else f"{statement} LIMIT {limit:d}"
+
+
+def opening(reading: Reading, high: str | None) -> str | None:
+    """Asks what a new flight must know: where it begins, what caps the mark, whether the source fell behind the mark.
+
+    None where there is nothing to ask. A flight begins at the mark, less the look-back.
+    """
+    cursor = reading.cursor
+    if cursor is None:
+        return None
+    now = {"date": "UTC_DATE()", "datetime": "UTC_TIMESTAMP(6)", "timestamp": "UTC_TIMESTAMP(6)"}
+    cap = f"CAST({now[cursor.form.name]} AS CHAR)" if cursor.form.moment else "NULL"
+    if high is None:
+        return f"SELECT NULL, {cap}, 0" if cursor.form.moment else None
+    mark = low = cursor.form.literal(high)
+    if cursor.form.moment and reading.lookback:
+        low = f"CAST({mark} AS DATETIME(6)) - INTERVAL {reading.lookback!r} SECOND"
+    if cursor.form.kind == "number" and reading.lookback:
+        low = f"{mark} - {reading.lookback!r}"
+    column = _of(cursor)
+    # A moment before the year 1 is no moment to MySQL: the flight then begins at the first row.
+    return (
+        f"SELECT CAST({low} AS CHAR), {cap}, COALESCE(n.newest < {mark}, 1) FROM (SELECT (SELECT {_sorted(cursor)}"  # noqa: S608
+        f" FROM {reading.relation.origin} AS t WHERE {column} IS NOT NULL ORDER BY {_sorted(cursor)} DESC LIMIT 1)"
+        " AS newest) AS n"
+    )
+
+
+def less(reading: Reading, start: str) -> str:
+    """A whole number less the look-back, within the type. Other values were already lessened by the server."""
+    if reading.cursor is None or reading.cursor.form.shape != "integer" or not reading.lookback:
+        return start
+    return str(max(int(start) - int(reading.lookback), reading.cursor.form.least))

@@ -1,0 +1,155 @@
+"""One stream that is followed: its slot, the rows that are there, then the changes, and the word that all is safe."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.sql.place import Place
+from bees.core.sql.postgres import slots
+from bees.core.sql.postgres.cdc import Follower, Stand, stand_of, table_of
+from bees.core.sql.postgres.feed import Feed, lsn_text, no_slot
+from bees.core.sql.postgres.reading import Leg, begin, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+
+    from bees.core.sql.postgres.cdc import Asking
+    from bees.core.sql.postgres.options import CdcOptions
+    from bees.core.sql.postgres.select import Reading
+    from bees.core.sql.postgres.session import Server, Stream
+    from nectar.batch import Batch, Cursor
+
+_LETTING_GO = 2.0
+log = structlog.get_logger()
+
+
+@dataclass
+class Following:
+    """`settle` gives the reading as the catalog has it by now; `opened` holds the data sessions that are open."""
+
+    stream: str
+    options: CdcOptions
+    batch_rows: int
+    batch_bytes: int
+    server: Callable[[], Server]
+    asking: Asking
+    settle: Callable[[], Reading]
+    opened: list[Stream]
+    _feed: Feed | None = field(default=None, repr=False)
+
+    @property
+    def slot(self) -> str:
+        return slots.slot_name(self.options.slot, self.stream)
+
+    @property
+    def where(self) -> str:
+        return f"streams.{self.stream}"
+
+    def check(self, connection: psycopg.Connection, reading: Reading) -> None:
+        """Raises GiveUp for what stands in the way of following the table."""
+        key = tuple(c.name for c in reading.key)
+        slots.check_published(connection, self.options.publication, reading.relation, key, self.where)
+        known = slots.confirmed(connection, self.slot, self.where) is not None
+        if not known and not self.options.create_slot:
+            slots.make_slot(connection, self.slot, self.where, allowed=False)
+
+    def batches(self, cursor: Cursor | None) -> Iterator[Batch]:
+        """What comes behind `cursor`: the rest of the rows that were there, then changes."""
+        reading = self.settle()
+        start = self._start(cursor, reading)
+        if cursor is None or "place" in cursor:
+            yield from self._rows(reading, start, cursor["place"] if cursor else None)
+        self._feed = self._opened(start.lsn)
+        try:
+            yield from Follower(
+                stream=self.stream,
+                slot=self.slot,
+                asking=self.asking,
+                reading=reading,
+                table=table_of(reading.relation),
+                batch_rows=self.batch_rows,
+                batch_bytes=self.batch_bytes,
+                wait=self.options.wait,
+                feed=self._feed,
+                stand=start,
+                settle=self.settle,
+            ).batches()
+        finally:
+            self.close()
+
+    def _opened(self, start: int) -> Feed:
+        """The session; the one of the leg before, or of a worker that died, takes a moment to let go of the slot."""
+        until = time.monotonic() + _LETTING_GO
+        while True:
+            try:
+                return Feed(self.server(), self.slot, self.options.publication, start)
+            except RetryLater as error:
+                if error.code != "slot_busy" or time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    def _start(self, cursor: Cursor | None, reading: Reading) -> Stand:
+        with self.asking() as connection:
+            self.check(connection, reading)
+            known = slots.confirmed(connection, self.slot, self.where)
+            if cursor is None:
+                made = known if known is not None else self._made(connection)
+                return Stand(made)
+            start = stand_of(cursor)
+            if known is None or cursor.get("slot") != self.slot:
+                raise no_slot(self.where)
+            if known > start.lsn:
+                raise GiveUp(
+                    f"the slot {self.slot!r} was read by somebody else, so changes are missing here",
+                    code="slot_ahead",
+                    where=self.where,
+                    advice="give each bee a `cdc.slot` of its own, and fly this one with --full-refresh",
+                )
+            found = slots.lag(connection, self.slot, None)
+        if found is not None and found.retained > self.options.most_lag:
+            log.warning("slot_far_behind", slot=self.slot, bytes=found.retained, status=found.status)
+        return start
+
+    def _made(self, connection: psycopg.Connection) -> int:
+        return slots.make_slot(connection, self.slot, self.where, allowed=self.options.create_slot)
+
+    def _rows(self, reading: Reading, start: Stand, place: Cursor | None) -> Iterator[Batch]:
+        """The rows that are there, by key, with the cursor that goes on behind each batch."""
+        with self.asking() as connection:
+            begun: Place = begin(connection, self.stream, reading, place)
+        mark = {"slot": self.slot, "lsn": lsn_text(start.lsn)}
+        with self.server().stream(self.batch_bytes) as data:
+            self.opened.append(data)
+            try:
+                for batch in read(Leg(self.stream, reading, self.batch_rows, None), data, begun):
+                    done = bool(batch.cursor.get("done"))
+                    after = start.cursor(self.slot) if done else {**mark, "place": dict(batch.cursor)}
+                    yield replace(batch, cursor=after, complete=False)
+            finally:
+                self.opened.remove(data)
+
+    def sealed(self, cursor: Cursor) -> None:
+        """The server may forget what lies before `cursor`. What it is not told now it hears in the next flight."""
+        if "place" in cursor:
+            return
+        lsn = stand_of(cursor).lsn
+        with suppress(SourceError):
+            if self._feed is not None and self._feed.is_open:
+                self._feed.acknowledge(lsn)
+                return
+            with self.asking() as connection:
+                slots.advance(connection, self.slot, lsn)
+
+    def close(self) -> None:
+        """End the session; the slot stays."""
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()

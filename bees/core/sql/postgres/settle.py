@@ -1,0 +1,38 @@
+"""From what was asked of a stream and what the catalog says to what is read, in which order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bees.core.errors import GiveUp
+from bees.core.sql.options import lookback
+from bees.core.sql.postgres import select
+
+if TYPE_CHECKING:
+    from bees.core.sql.options import StreamOptions
+    from bees.core.sql.postgres import catalog
+
+
+def settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyless: bool = False) -> select.Reading:
+    where = f"streams.{name}"
+    key = tuple(relation.column(k, f"{where}.key") for k in chosen.key or relation.key)
+    if not key and not keyless:
+        raise GiveUp(
+            f"the stream {name!r} has no key, so its records cannot be told apart",
+            code="no_key",
+            where=where,
+            advice=f"set `{where}.key` to the columns that identify a record",
+        )
+    cursor = relation.column(chosen.cursor, f"{where}.cursor") if chosen.cursor else None
+    columns = {c: relation.column(c, f"{where}.columns") for c in chosen.columns} or relation.columns
+    for column in (*key, *([cursor] if cursor else [])):
+        if column.form.shape == "document" or column.form.kind == "json":
+            raise GiveUp(
+                f"the column {column.name!r} is of the type {column.type_name}, by which rows cannot be resumed",
+                code="not_sortable",
+                where=where,
+                advice="choose a `key` and a `cursor` of plain types",
+            )
+        columns = columns | {column.name: column}
+    back = lookback(chosen.lookback, cursor.form if cursor else None, where)
+    return select.Reading(relation, tuple(columns.values()), key, cursor, back)

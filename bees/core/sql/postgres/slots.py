@@ -1,0 +1,225 @@
+"""Replication slots and publications: what must stand before changes can be followed, how far behind a slot is.
+
+A stream has a slot of its own, because it has a checkpoint of its own: a slot forgets what all its readers have, and
+streams are read by different workers. All slots of a bee begin with one name and read one publication. The bee makes
+a slot only where `create_slot` allows it, and drops one only when it is told to (`drop_slot`): while a slot stands
+unread the server keeps its log, up to `max_slot_wal_keep_size`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bees.core.errors import GiveUp
+from bees.core.sql.postgres.feed import lsn_number, lsn_text, no_slot
+from bees.core.sql.postgres.verdict import judged
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from bees.core.sql.postgres.catalog import Relation
+
+log = structlog.get_logger()
+_NAME = 63
+_SLOT = """
+SELECT plugin::text, database::text, active, confirmed_flush_lsn::text, wal_status::text
+  FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
+"""
+_PUBLISHED = """
+SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, p.pubviaroot, c.relkind = 'p',
+       EXISTS (SELECT FROM pg_catalog.pg_publication_tables t
+                WHERE t.pubname = p.pubname AND t.schemaname = n.nspname AND t.tablename = c.relname)
+       OR (c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_publication_rel r
+                                        WHERE r.prpubid = p.oid AND r.prrelid = c.oid)),
+       c.relreplident::text,
+       (SELECT array_agg(a.attname::text) FROM pg_catalog.pg_index i
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+        WHERE i.indrelid = c.oid
+          AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE FALSE END)
+  FROM pg_catalog.pg_publication p, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE p.pubname = %s AND c.oid = %s::pg_catalog.regclass
+"""
+_SERVER = """
+SELECT pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('max_slot_wal_keep_size'),
+       (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+"""
+_NOW = """
+SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+            ELSE pg_catalog.pg_current_wal_flush_lsn() END::text
+"""
+_LAG = """
+SELECT pg_catalog.pg_wal_lsn_diff(n.lsn, s.confirmed_flush_lsn)::bigint,
+       pg_catalog.pg_wal_lsn_diff(n.lsn, s.restart_lsn)::bigint,
+       (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint, s.wal_status::text, s.active
+  FROM pg_catalog.pg_replication_slots s,
+       (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+                    ELSE pg_catalog.pg_current_wal_flush_lsn() END) AS n (lsn)
+ WHERE s.slot_name = %s
+"""
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far a stream is behind its source.
+
+    bytes     of log that the slot's reader has not confirmed
+    retained  bytes of log that the server keeps for the slot
+    seconds   between the last change that was read and now; 0 if nothing is unread, None if nothing was read yet
+    status    reserved, extended, unreserved (about to be lost) or lost, as pg_replication_slots says
+    """
+
+    bytes: int
+    retained: int
+    seconds: float | None
+    status: str
+    active: bool
+
+
+def slot_name(prefix: str, stream: str) -> str:
+    """The slot of a stream: letters, digits and underscores, at most 63."""
+    plain = re.sub(r"[^a-z0-9_]", "_", stream.lower())
+    name = f"{prefix}_{plain}"
+    if plain == stream and len(name) <= _NAME:
+        return name
+    digest = hashlib.sha256(stream.encode()).hexdigest()[:8]
+    return f"{name[: _NAME - 9]}_{digest}"
+
+
+def check_published(
+    connection: psycopg.Connection, publication: str, relation: Relation, key: tuple[str, ...], where: str
+) -> None:
+    """Raises GiveUp unless the server can tell each change of the table with its key."""
+    row = connection.execute(_SERVER.encode()).fetchone()
+    assert row is not None
+    if row[0] != "logical":
+        raise GiveUp(
+            f"the server's wal_level is {row[0]!r}",
+            code="no_changes",
+            where=where,
+            advice="set wal_level = logical at the server and restart it, or read without `cdc`",
+        )
+    if not row[2]:
+        raise GiveUp(
+            "the role may not read replication slots",
+            code="no_permission",
+            where="user",
+            advice="ALTER ROLE ... REPLICATION for the `user` of this bee",
+        )
+    name = relation.origin.as_string(connection)
+    found = connection.execute(_PUBLISHED.encode(), (publication, name)).fetchone()
+    if found is None:
+        raise GiveUp(
+            f"no publication is named {publication!r}",
+            code="no_publication",
+            where="cdc.publication",
+            advice=f"as owner of the table: CREATE PUBLICATION {publication} FOR TABLE {name}",
+        )
+    whole, by_root, parted, has_table, identity, columns = found
+    if not has_table or (parted and not by_root):
+        with_root = " and SET (publish_via_partition_root = true)" if parted else ""
+        raise GiveUp(
+            f"the publication {publication!r} does not tell of the table {name}",
+            code="no_publication",
+            where=where,
+            advice=f"ALTER PUBLICATION {publication} ADD TABLE {name}{with_root}",
+        )
+    if not whole:
+        raise GiveUp(
+            f"the publication {publication!r} leaves out inserts, updates, deletes or truncates",
+            code="no_publication",
+            where="cdc.publication",
+            advice=f"ALTER PUBLICATION {publication} SET (publish = 'insert, update, delete, truncate')",
+        )
+    if identity != "f" and not set(key) <= set(columns or ()):
+        raise GiveUp(
+            f"deletes in {name} do not tell the key {', '.join(key)}",
+            code="no_replica_identity",
+            where=where,
+            advice=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or USING INDEX of that key",
+        )
+
+
+def position(connection: psycopg.Connection) -> int:
+    """Up to where the server's log is written."""
+    row = connection.execute(_NOW.encode()).fetchone()
+    assert row is not None
+    return lsn_number(row[0])
+
+
+def confirmed(connection: psycopg.Connection, slot: str, where: str) -> int | None:
+    """Up to where the slot was read, or None if there is no such slot. Raises GiveUp for one that is of no use."""
+    row = connection.execute(_SLOT.encode(), (slot,)).fetchone()
+    if row is None:
+        return None
+    plugin, database, _, lsn, status = row
+    if plugin != "pgoutput" or database != connection.info.dbname:
+        raise GiveUp(
+            f"the slot {slot!r} is of another plugin or database",
+            code="wrong_plugin",
+            where=where,
+            advice="choose another `cdc.slot`, or drop the slot",
+        )
+    if status == "lost" or lsn is None:
+        raise no_slot(where)
+    return lsn_number(lsn)
+
+
+def make_slot(connection: psycopg.Connection, slot: str, where: str, *, allowed: bool) -> int:
+    """Make the slot; gives the place from which on it tells every change. Raises GiveUp if it is not allowed."""
+    if not allowed:
+        raise GiveUp(
+            f"there is no replication slot {slot!r}",
+            code="no_slot",
+            where=where,
+            advice="allow the bee to make it with `cdc.create_slot: true`, or make it: "
+            f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+        )
+    with judged(where):
+        row = connection.execute(
+            "SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,)
+        ).fetchone()
+        bound = connection.execute(_SERVER.encode()).fetchone()
+    assert row is not None
+    assert bound is not None
+    if bound[1] == "-1":
+        log.warning(
+            "source_keeps_its_log_without_limit",
+            slot=slot,
+            advice="set max_slot_wal_keep_size at the server: a bee that stands still must not fill its disk",
+        )
+    return lsn_number(row[0])
+
+
+def drop_slot(connection: psycopg.Connection, slot: str) -> bool:
+    """Drop the slot; False if there is none. Raises RetryLater while it is read."""
+    done = connection.execute(
+        "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots"
+        " WHERE slot_name = %s",
+        (slot,),
+    )
+    return done.rowcount > 0
+
+
+def lag(connection: psycopg.Connection, slot: str, last_change: int | None) -> Lag | None:
+    """How far behind the slot is; `last_change` in microseconds since 1970. None if there is no such slot."""
+    row = connection.execute(_LAG.encode(), (slot,)).fetchone()
+    if row is None:
+        return None
+    unread, retained, now, status, active = row
+    late = None if last_change is None else max(0.0, (now - last_change) / 1e6)
+    return Lag(max(0, unread or 0), max(0, retained or 0), 0.0 if unread == 0 else late, status, active)
+
+
+def advance(connection: psycopg.Connection, slot: str, lsn: int) -> None:
+    """Let the server forget what lies before `lsn`; nothing happens while a session reads the slot."""
+    connection.execute(
+        "SELECT pg_catalog.pg_replication_slot_advance(slot_name, %s::pg_catalog.pg_lsn)"
+        "  FROM pg_catalog.pg_replication_slots"
+        " WHERE slot_name = %s AND NOT active AND confirmed_flush_lsn < %s::pg_catalog.pg_lsn",
+        (lsn_text(lsn), slot, lsn_text(lsn)),
+    )

@@ -1,0 +1,512 @@
+"""Changes out of the server's log: all of them, once, in order, whatever happens; and the log is let go."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import ValidationError
+
+from bees.core.errors import GiveUp, RetryLater
+from tests.bees.contract import BeeContract, Source, rows
+from tests.bees.postgresql_source import PASSWORD, Database
+from tests.servers.logical import logical_postgres  # noqa: F401 - a fixture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bees.postgresql import PostgreSQLWorkerBee
+    from hive.embedded import EmbeddedPostgres
+    from nectar.batch import Batch
+
+pytestmark = pytest.mark.servers
+CDC = {"slot": "bee", "publication": "told", "create_slot": True}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(name="db")
+def followed_database(logical_postgres: EmbeddedPostgres) -> Iterator[Database]:  # noqa: F811
+    name = f"followed_{next(_numbers)}"
+    database = Database(logical_postgres.create_database(name))
+    database.run(sql.SQL("ALTER ROLE {} REPLICATION").format(sql.Identifier(database.role)))
+    database.run("CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE PUBLICATION told FOR TABLE t")
+    yield database
+    if database.owner.closed or database.owner.broken:
+        database.owner = psycopg.connect(logical_postgres.url(), dbname=name, autocommit=True)
+    drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+    end = (
+        "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+        " WHERE database = current_database() AND active"
+    )
+    database.run(end, drop)
+    database.close()
+    logical_postgres.drop_database(name)
+
+
+def bee(db: Database, **changed: Any) -> PostgreSQLWorkerBee:
+    return db.bee(**{"cdc": CDC, "streams": {"t": {}}} | changed)
+
+
+def fly(db: Database, cursor: Any = None, **changed: Any) -> tuple[list[dict[str, Any]], Any]:
+    """One flight, each batch sealed as it comes; what came, and the last cursor, through JSON."""
+    found: list[Batch] = []
+    with bee(db, **changed) as one:
+        for batch in one.collect_nectar("t", cursor):
+            one.sealed(batch.cursor)
+            found.append(batch)
+    last = found[-1].cursor if found else cursor
+    return rows(found), json.loads(json.dumps(last))
+
+
+def told(records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """(op, id, v) of each change."""
+    return [(r.get("_op") or "upsert", r["id"], r.get("v")) for r in records]
+
+
+def applied(jar: dict[Any, Any], records: list[dict[str, Any]]) -> dict[Any, Any]:
+    for record in records:
+        op = record.get("_op") or "upsert"
+        if op == "truncate":
+            jar.clear()
+        elif op == "delete":
+            jar.pop(record["id"], None)
+        else:
+            jar[record["id"]] = record["v"]
+    return jar
+
+
+class TestTheContract(BeeContract):
+    connector = "postgresql"
+
+    @pytest.fixture
+    def source(self, db: Database) -> Source:
+        db.run("INSERT INTO t SELECT i, 'x' FROM generate_series(1, 10) AS i")
+        options = db.options(cdc=CDC, streams={"t": {}})
+        return Source(
+            options=options,
+            stream="t",
+            keys=set(range(1, 11)),
+            key_of=lambda row: row["id"],
+            unreachable=options | {"port": 1},
+            denied=options | {"password": "not this one"},
+            secrets=(PASSWORD,),
+            fingerprint=lambda: db.rows("SELECT id, v FROM t ORDER BY id"),
+        )
+
+
+class TestChanges:
+    def test_first_the_rows_and_then_each_change_in_order(self, db: Database) -> None:
+        db.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+        first, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (4, 'd')", "UPDATE t SET v = 'e' WHERE id = 1", "DELETE FROM t WHERE id = 2")
+        db.run("UPDATE t SET id = 30 WHERE id = 3")
+        second, cursor = fly(db, cursor)
+        third, _ = fly(db, cursor)
+
+        assert told(first) == [("upsert", 1, "a"), ("upsert", 2, "b"), ("upsert", 3, "c")]
+        assert told(second) == [
+            ("upsert", 4, "d"), ("upsert", 1, "e"), ("delete", 2, None), ("delete", 3, None), ("upsert", 30, "c"),
+        ]  # fmt: skip
+        assert third == []
+
+    def test_changes_while_the_table_is_read_are_not_lost(self, db: Database) -> None:
+        db.run("INSERT INTO t SELECT i, 'old' FROM generate_series(1, 20) AS i")
+        jar: dict[Any, Any] = {}
+        cursor: Any = None
+        with bee(db, batch_rows=5) as one, closing(one.collect_nectar("t", None)) as batches:  # type: ignore[type-var]
+            for batch in itertools.islice(batches, 2):
+                jar, cursor = applied(jar, batch.table.to_pylist()), batch.cursor
+        db.run("DELETE FROM t WHERE id IN (1, 11)", "UPDATE t SET v = 'new' WHERE id IN (2, 12)")
+        db.run("INSERT INTO t VALUES (0, 'new'), (21, 'new')")
+        records, _ = fly(db, cursor)
+
+        assert applied(jar, records) == dict(db.rows("SELECT id, v FROM t"))
+
+    def test_a_truncate_is_told(self, db: Database) -> None:
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        _, cursor = fly(db)
+        db.run("TRUNCATE t", "INSERT INTO t VALUES (2, 'b')")
+        records, _ = fly(db, cursor)
+        assert told(records) == [("truncate", None, None), ("upsert", 2, "b")]
+
+    def test_what_was_rolled_back_never_comes(self, db: Database) -> None:
+        _, cursor = fly(db)
+        with db.owner.transaction(force_rollback=True):
+            db.run("INSERT INTO t VALUES (1, 'a')")
+        db.run("INSERT INTO t VALUES (2, 'b')")
+        assert told(fly(db, cursor)[0]) == [("upsert", 2, "b")]
+
+    def test_transactions_come_in_the_order_of_their_commits(self, db: Database) -> None:
+        db.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+        _, cursor = fly(db)
+        with psycopg.connect(db.owner.info.dsn, password=db.login["password"]) as other:  # type: ignore[arg-type]
+            other.execute("UPDATE t SET v = 'late' WHERE id = 1")
+            db.run("UPDATE t SET v = 'early' WHERE id = 2")
+        assert told(fly(db, cursor)[0]) == [("upsert", 2, "early"), ("upsert", 1, "late")]
+
+    def test_one_transaction_larger_than_a_batch_goes_on_in_its_middle(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t SELECT i, 'x' FROM generate_series(1, 100) AS i", "DELETE FROM t WHERE id = 1")
+        seen: list[Any] = []
+        while len(seen) < 101:  # one batch a session, as if each died right after it
+            with bee(db, batch_rows=7) as one, closing(one.collect_nectar("t", cursor)) as batches:  # type: ignore[type-var]
+                batch = next(batches)
+                one.sealed(batch.cursor)
+            seen, cursor = seen + told(batch.table.to_pylist()), json.loads(json.dumps(batch.cursor))
+        assert seen == [("upsert", i, "x") for i in range(1, 101)] + [("delete", 1, None)]
+
+    def test_other_tables_move_the_place_and_give_nothing(self, db: Database) -> None:
+        db.run("CREATE TABLE other (id int PRIMARY KEY)", "ALTER PUBLICATION told ADD TABLE other")
+        _, cursor = fly(db)
+        db.run("INSERT INTO other SELECT generate_series(1, 1000)")
+        records, after = fly(db, cursor)
+        assert records == []
+        assert after["lsn"] != cursor["lsn"]
+
+
+class TestValues:
+    def test_a_change_looks_as_a_full_read_does(self, db: Database) -> None:
+        db.run(
+            "CREATE TYPE mood AS ENUM ('glad', 'sad')",
+            "CREATE TYPE pair AS (a int, b text)",
+            "CREATE DOMAIN positive AS int CHECK (VALUE > 0)",
+            "CREATE TABLE w (id int PRIMARY KEY, a bool, b int2, c int8, d float4, e float8, f numeric, g text,"
+            " h bytea, i date, j timestamp, k timestamptz, l time, m interval, n jsonb, o json, p uuid, q inet,"
+            " r int[], s text[][],"
+            " t int4range, u mood, v pair, w positive, x char(5), y int4multirange, z bit(3), aa macaddr, bb timetz,"
+            " cc numeric[], dd tsvector, ee point, gg varchar(9), hh pair[])",
+            "ALTER PUBLICATION told ADD TABLE w",
+        )
+        values = (
+            "true, -5, 9007199254740993, 0.1, 1e-300, 'NaN', E'\"ä\\n', '\\x00ff', 'infinity', '0044-03-15 00:00 BC',"
+            " '294276-12-31 23:59:59.999999+02', '12:34:56.7', '1 year -3 days 04:05', '{\"a\": [1, null]}',"
+            " '{\"b\":1.0}',"
+            " '12345678-1234-1234-1234-123456789abc', '10.0.0.1', '{1,null,3}', '{{a,\"b c\"},{d,e}}', '[1,5)', 'sad',"
+            " '(1,\"x y\")', 7, 'ab', '{[1,3),[5,9)}', B'101', '08:00:2b:01:02:03', '12:00+05:30', '{1.50,NaN}',"
+            " 'a:1 b:2', '(1,2)', 'nine', '{\"(1,a)\",\"(2,)\"}'"
+        )
+        with bee(db, streams={"w": {}}) as one:
+            cursor = [batch.cursor for batch in one.collect_nectar("w", None)][-1]
+            db.run(f"INSERT INTO w VALUES (1, {values})", "INSERT INTO w (id) VALUES (2)")
+            changes = list(one.collect_nectar("w", cursor))
+        with db.bee(streams={"w": {}}, allow_writable_role=True) as plain:
+            full = list(plain.collect_nectar("w", None))
+
+        assert rows(changes) == rows(full)
+        assert len(rows(full)) == 2
+        assert [f.type for f in changes[0].table.schema] == [f.type for f in full[0].table.schema]
+
+    @pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
+    def test_a_large_value_that_stayed_is_there(self, db: Database, identity: str) -> None:
+        db.run(
+            "ALTER TABLE t ADD COLUMN wide text",
+            "ALTER TABLE t ALTER COLUMN wide SET STORAGE EXTERNAL",
+            f"ALTER TABLE t REPLICA IDENTITY {identity}",
+            "INSERT INTO t VALUES (1, 'a', repeat('x', 10000)), (2, 'b', NULL)",
+        )
+        _, cursor = fly(db)
+        db.run("UPDATE t SET v = 'c'")
+        records, _ = fly(db, cursor)
+        assert [(r["id"], r["v"], r["wide"]) for r in records] == [(1, "c", "x" * 10000), (2, "c", None)]
+
+    def test_where_the_row_is_gone_by_now_the_column_is_absent_and_not_null(self, db: Database) -> None:
+        db.run(
+            "ALTER TABLE t ADD COLUMN wide text",
+            "ALTER TABLE t ALTER COLUMN wide SET STORAGE EXTERNAL",
+            "INSERT INTO t VALUES (1, 'a', repeat('x', 10000)), (2, 'a', repeat('y', 10000))",
+        )
+        _, cursor = fly(db)
+        db.run("UPDATE t SET v = 'c'", "DELETE FROM t WHERE id = 1")
+        records, _ = fly(db, cursor, batch_rows=50)
+        assert [{k: r[k] for k in r if k != "_op"} for r in records[:2]] == [
+            {"id": 1, "v": "c"}, {"id": 2, "v": "c", "wide": "y" * 10000},
+        ]  # fmt: skip
+        assert told(records)[2:] == [("delete", 1, None)]
+
+
+class TestTheTableChanges:
+    def test_a_column_that_is_added(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run(
+            "INSERT INTO t VALUES (1, 'a')",
+            "ALTER TABLE t ADD COLUMN n int DEFAULT 5",
+            "INSERT INTO t VALUES (2, 'b', 6)",
+        )
+        records, _ = fly(db, cursor)
+        assert records == [{"id": 1, "v": "a", "n": 5}, {"id": 2, "v": "b", "n": 6}]
+
+    def test_a_column_that_is_added_while_changes_come(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        with bee(db, cdc=CDC | {"wait": 10}) as one, closing(one.collect_nectar("t", cursor)) as batches:  # type: ignore[type-var]
+            first = next(batches).table.to_pylist()
+            db.run("ALTER TABLE t ADD COLUMN n int", "INSERT INTO t VALUES (2, 'b', 6)")
+            second = next(found for b in batches if (found := b.table.to_pylist()))
+        assert (first, second) == ([{"id": 1, "v": "a"}], [{"id": 2, "v": "b", "n": 6}])
+
+    def test_a_column_that_is_dropped(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')", "ALTER TABLE t DROP COLUMN v", "INSERT INTO t VALUES (2)")
+        records, _ = fly(db, cursor)
+        assert records == [{"id": 1}, {"id": 2}]
+
+    def test_a_column_that_is_renamed(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')", "ALTER TABLE t RENAME COLUMN v TO w", "INSERT INTO t VALUES (2, 'b')")
+        records, _ = fly(db, cursor)
+        assert records == [{"id": 1, "w": "a"}, {"id": 2, "w": "b"}]
+
+    def test_a_column_that_is_retyped(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run(
+            "INSERT INTO t VALUES (1, 'one')",
+            "ALTER TABLE t ALTER COLUMN v TYPE int USING length(v)",
+            "INSERT INTO t VALUES (2, 22)",
+        )
+        records, _ = fly(db, cursor)
+        assert [(r["id"], r["v"]) for r in records if r["id"] == 2] == [(2, 22)]
+        assert {r["v"] for r in records if r["id"] == 1} == {3}
+
+    def test_a_key_that_is_renamed_needs_a_full_read(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')", "ALTER TABLE t RENAME COLUMN id TO number")
+        with bee(db) as one, pytest.raises(GiveUp, match="--full-refresh") as error:
+            list(one.collect_nectar("t", cursor))
+        assert error.value.code == "no_column"
+
+    def test_a_table_that_is_gone(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("DROP TABLE t")
+        with bee(db) as one, pytest.raises(GiveUp) as error:
+            list(one.collect_nectar("t", cursor))
+        assert error.value.code == "no_table"
+
+
+class TestTheSlot:
+    def test_it_is_acknowledged_only_in_sealed(self, db: Database) -> None:
+        confirmed = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = 'bee_t'"
+        _, cursor = fly(db)
+        db.run("INSERT INTO t SELECT i, 'x' FROM generate_series(1, 9) AS i")
+        before = db.rows(confirmed)
+        with bee(db) as one:
+            batches = list(one.collect_nectar("t", cursor))
+            one.close()
+            assert db.rows(confirmed) == before
+        with bee(db) as one:
+            for batch in one.collect_nectar("t", cursor):
+                one.sealed(batch.cursor)
+        assert len(rows(batches)) == 9
+        assert db.rows(confirmed) != before
+
+    def test_the_last_batch_is_acknowledged_though_its_session_is_over(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        with bee(db) as one:
+            last = list(one.collect_nectar("t", cursor))[-1]
+            deadline = time.monotonic() + 5
+            while db.rows("SELECT active FROM pg_replication_slots WHERE slot_name = 'bee_t'") == [(True,)]:
+                assert time.monotonic() < deadline
+            one.sealed(last.cursor)
+            lag = one.lag("t", last.cursor)
+        assert lag is not None
+        assert (lag.bytes, lag.seconds, lag.status, lag.active) == (0, 0.0, "reserved", False)
+
+    def test_the_lag_is_told_in_bytes_and_seconds(self, db: Database) -> None:
+        db.run("INSERT INTO t VALUES (0, 'a')")
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        _, cursor = fly(db, cursor)
+        time.sleep(0.2)
+        db.run("INSERT INTO t SELECT i, 'x' FROM generate_series(2, 1000) AS i")
+        with bee(db) as one:
+            lag = one.lag("t", cursor)
+        assert lag is not None
+        assert lag.bytes > 50_000
+        assert lag.retained >= lag.bytes
+        assert lag.seconds is not None
+        assert lag.seconds >= 0.2
+
+    def test_it_is_made_only_where_that_is_allowed(self, db: Database) -> None:
+        with bee(db, cdc=CDC | {"create_slot": False}) as one:
+            for deed in (one.validate_flight_path, lambda: list(one.collect_nectar("t", None))):
+                with pytest.raises(GiveUp, match="create_slot") as error:
+                    deed()
+                assert error.value.code == "no_slot"
+        assert db.rows("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == [(0,)]
+        db.run("SELECT pg_create_logical_replication_slot('bee_t', 'pgoutput')", "INSERT INTO t VALUES (1, 'a')")
+        assert told(fly(db, cdc=CDC | {"create_slot": False})[0])[0] == ("upsert", 1, "a")
+
+    def test_it_is_dropped_on_command_alone(self, db: Database) -> None:
+        fly(db)
+        slots = "SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()"
+        assert db.rows(slots) == [("bee_t",)]
+        with bee(db) as one:
+            assert (one.drop_slot("t"), one.drop_slot("t")) == (True, False)
+        assert db.rows(slots) == []
+
+    def test_one_that_is_gone_needs_a_full_read(self, db: Database) -> None:
+        _, cursor = fly(db)
+        with bee(db) as one:
+            one.drop_slot("t")
+            with pytest.raises(GiveUp, match="--full-refresh") as error:
+                list(one.collect_nectar("t", cursor))
+        assert error.value.code == "slot_lost"
+
+    def test_one_that_somebody_else_read_needs_a_full_read(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        db.run("SELECT pg_replication_slot_advance('bee_t', pg_current_wal_lsn())")
+        with bee(db) as one, pytest.raises(GiveUp, match="somebody else") as error:
+            list(one.collect_nectar("t", cursor))
+        assert error.value.code == "slot_ahead"
+
+    def test_one_that_is_read_just_now_is_for_later(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t SELECT i, 'x' FROM generate_series(1, 9) AS i")
+        with bee(db) as one, closing(one.collect_nectar("t", cursor)) as batches:  # type: ignore[type-var]
+            next(batches)
+            with bee(db) as two, pytest.raises(RetryLater) as error:
+                list(two.collect_nectar("t", cursor))
+        assert error.value.code == "slot_busy"
+
+
+class TestWhatStandsInTheWay:
+    @pytest.mark.parametrize(
+        ("deed", "code"),
+        [
+            ("DROP PUBLICATION told", "no_publication"),
+            ("ALTER PUBLICATION told DROP TABLE t", "no_publication"),
+            ("ALTER PUBLICATION told SET (publish = 'insert')", "no_publication"),
+            ("ALTER TABLE t REPLICA IDENTITY NOTHING", "no_replica_identity"),
+        ],
+    )
+    def test_it_is_named_with_the_statement_that_mends_it(self, db: Database, deed: str, code: str) -> None:
+        db.run(deed)
+        with bee(db) as one, pytest.raises(GiveUp) as error:
+            one.validate_flight_path()
+        assert error.value.code == code
+        assert any(word in error.value.advice for word in ("CREATE PUBLICATION", "ALTER PUBLICATION", "ALTER TABLE"))
+
+    def test_a_role_that_may_not(self, db: Database) -> None:
+        db.run(sql.SQL("ALTER ROLE {} NOREPLICATION").format(sql.Identifier(db.role)))
+        with bee(db) as one, pytest.raises(GiveUp, match="REPLICATION") as error:
+            one.validate_flight_path()
+        assert error.value.code == "no_permission"
+
+    def test_a_partitioned_table_is_told_by_its_root(self, db: Database) -> None:
+        db.run(
+            "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+            "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100)",
+            "ALTER PUBLICATION told ADD TABLE p",
+        )
+        with bee(db, streams={"p": {}}) as one:
+            with pytest.raises(GiveUp, match="publish_via_partition_root"):
+                one.validate_flight_path()
+            db.run("ALTER PUBLICATION told SET (publish_via_partition_root = true)")
+            cursor = [b.cursor for b in one.collect_nectar("p", None)][-1:] or [None]
+            db.run("INSERT INTO p VALUES (1, 'a')")
+            assert told(rows(list(one.collect_nectar("p", cursor[0])))) == [("upsert", 1, "a")]
+
+    @pytest.mark.parametrize(
+        "more", [{"row_filters": {"t": True}}, {"row_level_security": True}, {"transaction_pooling": True}]
+    )
+    def test_what_goes_without_it(self, db: Database, more: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError, match="goes without"):
+            bee(db, **more)
+
+    def test_streams_with_a_cursor_or_a_query_are_read_as_ever(self, db: Database) -> None:
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        with bee(db, streams={"t": {"cursor": "id"}, "q": {"query": "SELECT 1 AS id", "key": "id"}}) as one:
+            assert len(rows(list(one.collect_nectar("t", None)) + list(one.collect_nectar("q", None)))) == 2
+        assert db.rows("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == [(0,)]
+
+
+_READER = """
+import json, sqlite3, sys
+from bees.postgresql import PostgreSQLWorkerBee
+jar = sqlite3.connect(sys.argv[1])
+options = json.loads(sys.argv[2])
+(told,) = jar.execute("SELECT cursor FROM stand").fetchone()
+with PostgreSQLWorkerBee.from_options(options) as bee:
+    for batch in bee.collect_nectar("t", json.loads(told)):
+        with jar:
+            for row in batch.table.to_pylist():
+                jar.execute("INSERT INTO change (op, id, v) VALUES (?, ?, ?)",
+                            (row.get("_op") or "upsert", row["id"], row.get("v")))
+            jar.execute("UPDATE stand SET cursor = ?", (json.dumps(batch.cursor),))
+        bee.sealed(batch.cursor)
+"""
+
+
+class TestKilled:
+    def test_killed_at_any_time_nothing_is_lost_doubled_or_out_of_order(self, db: Database, tmp_path: Path) -> None:
+        """A reader that seals batch and cursor in one transaction, as the hive does, and is killed again and again."""
+        place = tmp_path / "jar.sqlite"
+        with closing(sqlite3.connect(place)) as jar, jar:
+            jar.execute("CREATE TABLE change (n INTEGER PRIMARY KEY, op TEXT, id INTEGER, v TEXT)")
+            jar.execute("CREATE TABLE stand (cursor TEXT)")
+            jar.execute("INSERT INTO stand VALUES ('null')")
+        _, cursor = fly(db)
+        with closing(sqlite3.connect(place)) as jar, jar:
+            jar.execute("UPDATE stand SET cursor = ?", (json.dumps(cursor),))
+        options = db.options(cdc=CDC | {"wait": 60}, streams={"t": {}}, batch_rows=37, ssl_mode="disable")
+        stop = threading.Event()
+        written = self._write(db, stop)
+        for life in (1.3, 0.9, 1.7):
+            reader = self._reader(place, options)
+            time.sleep(life)
+            os.kill(reader.pid, signal.SIGKILL)
+            reader.wait()
+        stop.set()
+        changes = written.result()
+        reader = self._reader(place, options | {"cdc": CDC})
+        for _ in range(3):
+            if reader.wait(60) == 0:
+                break
+            reader = self._reader(place, options | {"cdc": CDC})  # the killed one's session may not be over yet
+        assert reader.returncode == 0
+        with closing(sqlite3.connect(place)) as jar:
+            found = jar.execute("SELECT op, id, v FROM change ORDER BY n").fetchall()
+        assert len(changes) > 300
+        assert found == changes
+
+    @staticmethod
+    def _reader(place: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", _READER, str(place), json.dumps(options)]
+        return subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+
+    @staticmethod
+    def _write(db: Database, stop: threading.Event) -> Any:
+        """Change rows until told to stop, some in large transactions; gives the changes in the order of commits."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        def write() -> list[tuple[str, int, str | None]]:
+            made: list[tuple[str, int, str | None]] = []
+            with psycopg.connect(**db.login, autocommit=True) as own:  # type: ignore[arg-type]
+                for turn in itertools.count(1):
+                    if stop.is_set():
+                        return made
+                    size = 100 if turn % 10 == 0 else 3
+                    with own.transaction():
+                        for n in range(turn * 1000, turn * 1000 + size):
+                            own.execute("INSERT INTO t VALUES (%s, %s)", (n, f"v{turn}"))
+                            made.append(("upsert", n, f"v{turn}"))
+                        own.execute("DELETE FROM t WHERE id = %s", (turn * 1000,))
+                        made.append(("delete", turn * 1000, None))
+                    time.sleep(0.01)
+            return made
+
+        return ThreadPoolExecutor(1).submit(write)
