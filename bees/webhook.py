@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
 from bees.core.errors import GiveUp
@@ -51,6 +51,15 @@ class WebhookOptions(BeeOptions):
         "auto", description="json, jsonl or form, whatever the sender calls it; auto: as its Content-Type says"
     )
     stream: StreamName = Field("messages", description="name of the stream that the records make")
+    envelope: bool = Field(
+        True, description="add what is known of the message to each record; without it `key` is needed"
+    )
+
+    @model_validator(mode="after")
+    def _has_key(self) -> WebhookOptions:
+        if not self.envelope and not self.key:
+            raise ValueError("without `envelope` a record is known by its `key`: name it")
+        return self
 
 
 class WebhookBee(InboxBee):
@@ -70,8 +79,14 @@ class WebhookBee(InboxBee):
         self._reached().waiting(0, 1, 1)
 
     def get_pollen_schema(self) -> Sequence[Stream]:
-        own = (Column(EVENT_ID), Column(ITEM, "integer"), Column(EVENT), Column(RECEIVED, "timestamptz"))
+        own: tuple[Column, ...] = (
+            Column(EVENT_ID),
+            Column(ITEM, "integer"),
+            Column(EVENT),
+            Column(RECEIVED, "timestamptz"),
+        )
         key = tuple(map(escape, self._options.key)) or (EVENT_ID, ITEM)
+        own = own if self._options.envelope else ()
         return [Stream(self._options.stream, own, key=key, comment="what was sent to the bee")]
 
     def collect_nectar(
@@ -143,7 +158,7 @@ class WebhookBee(InboxBee):
         rows = []
         for number, item in enumerate(items, 1):
             if isinstance(item, dict):
-                rows.append(_record(item, message, number))
+                rows.append(_record(item, message, number) if self._options.envelope else item)
             else:
                 rejects += sift([item], place, number)[1]
         return rows, rejects

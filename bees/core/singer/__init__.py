@@ -1,0 +1,1 @@
+"""Behind the Singer bee: a tap's process, its messages, its catalog."""

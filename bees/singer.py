@@ -1,0 +1,313 @@
+"""Any Singer tap as a bee: its command is run for each stream, and its state is the cursor.
+
+A tap is trusted as the program that it is; it gets a minimal environment, a private folder, and its configuration in a
+file that is removed. Its network is its own: no guard stands before it. Reading goes on from the last STATE message
+whose records are all safe; a tap that tells its state only at its end begins anew after a stop.
+
+A whole read (FULL_TABLE) that ends well is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, Secret, field_validator
+
+from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, Words, WorkerBee
+from bees.core.errors import GiveUp
+from bees.core.singer import catalog as catalogs
+from bees.core.singer.messages import batch_lines, read, stream_of
+from bees.core.singer.process import Tap, TooLong
+from nectar import pollen
+from nectar.batch import Batch, Cursor, Reject
+from nectar.errors import SkipRecord
+from nectar.jsonrows import escape, sift, table, text
+
+_MOST_RAW = 1 << 20
+_MOST_GARBAGE = 1000
+"""Lines that are no messages, before a tap is none."""
+
+
+class StreamOptions(BeeOptions):
+    """What to read of a stream of the tap."""
+
+    key: KeyColumns = Field((), description="fields that identify a record; those of the catalog if unset")
+    fields: Columns = Field((), description="fields to select; what the tap selects by itself if unset")
+    method: Literal["FULL_TABLE", "INCREMENTAL", "LOG_BASED"] | None = Field(
+        None, description="replication method; the catalog's if unset"
+    )
+    replication_key: Name | None = Field(None, description="field that an incremental read follows")
+
+
+class SingerWorkerBee(WorkerBee):
+    bee_type: ClassVar[BeeType] = "api"
+
+    class Options(BeeOptions):
+        command: Words = Field(description="the tap's command, such as /opt/tap-github/bin/tap-github, and arguments")
+        config: Secret[dict[str, Any]] | None = Field(None, description="the tap's own configuration")
+        environment: Secret[dict[str, str]] | None = Field(
+            None, description="variables of the tap's environment, which has PATH, HOME, TMPDIR and LANG only"
+        )
+        catalog: str | None = Field(None, description="file with the catalog; unset: the tap is asked (--discover)")
+        catalog_option: Literal["--catalog", "--properties"] = Field(
+            "--catalog", description="the tap's option for its catalog; --properties with old taps"
+        )
+        state: dict[str, Any] = Field(default_factory=dict, description="state to begin with, in the tap's own words")
+        silence: Seconds = Field(600, description="seconds without a line after which a tap hangs")
+        line_limit: int = Field(16 << 20, ge=1024, le=1 << 30, description="bytes of one line at most")
+        batch_bytes: int = Field(4 << 20, ge=1024, description="size at which a batch is closed")
+        batch_rows: int = Field(10_000, ge=1, description="records at which a batch is closed")
+        streams: dict[StreamName, StreamOptions] = Field(
+            default_factory=dict, description="what to read, by the stream's id; unset: what the tap means to be read"
+        )
+
+        @field_validator("command")
+        @classmethod
+        def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+            if not value or not value[0].strip() or any("\0" in part for part in value):
+                raise ValueError("a command has a program at least")
+            return value
+
+        @field_validator("streams", mode="before")
+        @classmethod
+        def _bare_names(cls, value: Any) -> Any:
+            return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    options: Options
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._catalog: dict[str, Any] | None = None
+
+    def validate_flight_path(self) -> None:
+        if not self._names():
+            message = "the tap offers no stream"
+            advice = "check its configuration, or name what to read in `streams`"
+            raise GiveUp(message, code="nothing_to_read", where="streams", advice=advice)
+        for name in self._names():
+            self._selection(name)
+
+    def get_pollen_schema(self) -> Sequence[pollen.Stream]:
+        return [self._offered(name) for name in self._names()]
+
+    def collect_nectar(
+        self,
+        stream: str,
+        cursor: Cursor | None,
+        slice: str | None = None,  # noqa: A002, ARG002
+        query: Mapping[str, Any] | None = None,
+    ) -> Iterator[Batch]:
+        """Run the tap from the state of `cursor` on. `query` may hold `limit`, the most records to read."""
+        limit = _limit(query)
+        selection = self._selection(stream)
+        entry = catalogs.entries(selection)[stream]
+        state = _state_of(cursor) if cursor else None
+        if state is None and self.options.state:
+            state = json.dumps(self.options.state)
+        files: dict[str, Any] = {
+            "--config": _told(self.options.config),
+            self.options.catalog_option: selection,
+        }
+        if state is not None:
+            files["--state"] = state
+        pile = _Pile(stream, {stream, str(entry.get("stream", stream))}, state, self.options)
+        with self._tap(files) as tap:
+            for line in tap.lines():
+                batch = pile.take(line)
+                if batch is not None:
+                    yield from batch
+                if limit is not None and pile.given + len(pile.rows) >= limit:
+                    yield from pile.flush(most=limit - pile.given)
+                    return
+            try:
+                tap.finish()
+            except Exception:
+                yield from pile.flush()  # what came before it failed, up to the last state
+                raise
+        anew = not cursor or bool(cursor.get("done"))  # a state from the middle may leave out what it has seen
+        whole = catalogs.method_of(entry) == "FULL_TABLE" and anew
+        yield pile.last(complete=whole)
+
+    def dance_instructions(self) -> dict[str, Any]:
+        return super().dance_instructions() | {"nectar_sources": sorted(self.options.streams)}
+
+    def source_identity(self) -> str:
+        return f"singer {Path(self.options.command[0]).name}"
+
+    def stream_identity(self, stream: str) -> str:
+        chosen = self._chosen(stream)
+        return json.dumps([chosen.method, chosen.replication_key, list(chosen.fields)])
+
+    def _tap(self, files: Mapping[str, Any], *flags: str) -> Tap:
+        o = self.options
+        environment = _told(o.environment)
+        return Tap(o.command, files, flags=flags, environment=environment, silence=o.silence, line_limit=o.line_limit)
+
+    def _discovered(self) -> dict[str, Any]:
+        """The tap's catalog: of the file, or asked once for each open bee."""
+        if self._catalog is None:
+            raw = self._of_file() if self.options.catalog is not None else self._asked()
+            try:
+                found = json.loads(raw)
+            except ValueError:
+                found = None
+            catalogs.entries(found)
+            self._catalog = found
+        assert self._catalog is not None
+        return self._catalog
+
+    def _of_file(self) -> bytes:
+        try:
+            return Path(str(self.options.catalog)).read_bytes()
+        except OSError as error:
+            message = f"the file of the catalog cannot be read ({type(error).__name__})"
+            raise GiveUp(message, code="no_catalog", where="catalog", advice="check `catalog`") from None
+
+    def _asked(self) -> bytes:
+        found, size = [], 0
+        with self._tap({"--config": _told(self.options.config)}, "--discover") as tap:
+            for line in tap.lines():
+                size += 0 if isinstance(line, TooLong) else len(line)
+                if isinstance(line, TooLong) or size > 4 * self.options.line_limit:
+                    message = "the tap's catalog is longer than `line_limit` allows"
+                    raise GiveUp(message, code="no_catalog", where="line_limit", advice="raise `line_limit`")
+                found.append(line)
+            tap.finish()
+        return b"\n".join(found)
+
+    def _names(self) -> list[str]:
+        if self.options.streams:
+            return list(self.options.streams)
+        return [name for name, entry in catalogs.entries(self._discovered()).items() if catalogs.is_offered(entry)]
+
+    def _chosen(self, name: str) -> StreamOptions:
+        return self.options.streams.get(name) or StreamOptions.model_validate({})
+
+    def _selection(self, stream: str) -> dict[str, Any]:
+        known = catalogs.entries(self._discovered())
+        if stream not in known or stream not in self._names():
+            advice = f"the tap's catalog has: {', '.join(sorted(known)[:50])}"
+            raise GiveUp(f"no stream is named {stream!r}", code="unknown_stream", where="streams", advice=advice)
+        chosen = self._chosen(stream)
+        return catalogs.selected(self._discovered(), stream, chosen.fields, chosen.method, chosen.replication_key)
+
+    def _offered(self, name: str) -> pollen.Stream:
+        entry = catalogs.entries(self._selection(name))[name]
+        chosen = self._chosen(name)
+        cursor = catalogs.cursor_of(entry)
+        offered = catalogs.said(entry).get("valid-replication-keys") or ([cursor] if cursor else [])
+        return pollen.Stream(
+            name=name,
+            columns=catalogs.columns(entry.get("schema")),
+            key=tuple(map(escape, chosen.key or catalogs.key_of(entry))),
+            cursors=tuple(map(str, offered)),
+            cursor=cursor,
+            resumes="none",
+        )
+
+
+@dataclass
+class _Pile:
+    """Records of the next batch, and the state that covers what was given out before."""
+
+    stream: str
+    names: set[str]
+    state: str | None
+    options: SingerWorkerBee.Options
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    size: int = 0
+    given: int = 0
+    lines: int = 0
+    garbage: int = 0
+
+    def take(self, line: bytes | TooLong) -> Iterator[Batch] | None:
+        """Take one line in; batches come back when there is enough for them."""
+        self.lines += 1
+        if isinstance(line, TooLong):
+            reason = f"the line has more than {self.options.line_limit} bytes (option line_limit)"
+            self._reject("line_too_long", reason, line.head)
+            return None
+        try:
+            message = read(line)
+        except SkipRecord as error:
+            if line.strip():
+                self._reject(error.code, str(error), line)
+            return None
+        kind = message["type"]
+        if kind == "RECORD":
+            if stream_of(message) in self.names:
+                self.add(message.get("record"), len(line))
+                return self.flush() if self._is_full() else None
+        elif kind == "STATE":
+            self.state = text(message.get("value"))
+        elif kind == "BATCH" and stream_of(message) in self.names:
+            return self._batches(message)
+        return None
+
+    def add(self, record: Any, size: int) -> None:
+        self.rows.append(record)
+        self.size += size
+
+    def flush(self, most: int | None = None) -> Iterator[Batch]:
+        """What lies here, if anything does."""
+        if self.rows or self.rejects:
+            yield self._batch(most)
+
+    def last(self, *, complete: bool) -> Batch:
+        batch = self._batch(None)
+        return Batch(batch.stream, batch.table, {**batch.cursor, "done": True}, None, complete, batch.rejects)
+
+    def _batches(self, message: Mapping[str, Any]) -> Iterator[Batch]:
+        for line in batch_lines(message, self.options.line_limit):
+            try:
+                record = read(b'{"type":"RECORD","record":' + line + b"}")["record"]
+            except SkipRecord as error:
+                self._reject(error.code, str(error), line)
+                continue
+            self.add(record, len(line))
+            if self._is_full():
+                yield from self.flush()
+
+    def _is_full(self) -> bool:
+        return len(self.rows) >= self.options.batch_rows or self.size >= self.options.batch_bytes
+
+    def _batch(self, most: int | None) -> Batch:
+        rows, rejects = sift(self.rows[:most], f"{self.stream}, batch at line {self.lines}")
+        rejects = [*self.rejects, *rejects]
+        self.given += len(self.rows[:most])
+        self.rows, self.rejects, self.size = [], [], 0
+        cursor = {} if self.state is None else {"state": self.state}
+        return Batch(self.stream, table(rows), cursor, None, False, tuple(rejects))
+
+    def _reject(self, code: str, reason: str, raw: bytes) -> None:
+        self.garbage += 1
+        if self.garbage > _MOST_GARBAGE and self.garbage * 2 > self.lines:
+            message = "the command writes lines that are no Singer messages"
+            raise GiveUp(message, code="not_singer", where="command", advice="check that it is a tap, and its output")
+        self.rejects.append(Reject(f"{self.stream}, line {self.lines}", code, reason, raw[:_MOST_RAW]))
+
+
+def _told(secret: Secret[dict[str, Any]] | Secret[dict[str, str]] | None) -> dict[str, Any]:
+    return {} if secret is None else dict(secret.get_secret_value())
+
+
+def _state_of(cursor: Cursor) -> str | None:
+    """The tap's state as JSON text; None: it never told one."""
+    state: str | None = cursor.get("state")
+    if not isinstance(state, str | None):
+        message = "the stored cursor is not one of this connector"
+        raise GiveUp(message, code="bad_cursor", advice="read the stream anew with --full-refresh")
+    return state
+
+
+def _limit(query: Mapping[str, Any] | None) -> int | None:
+    strange = set(query or {}) - {"limit"}
+    limit = (query or {}).get("limit")
+    if strange or (limit is not None and (type(limit) is not int or limit < 0)):
+        raise GiveUp("the query is not understood", code="wrong_query", where="query", advice='give {"limit": 100}')
+    return limit

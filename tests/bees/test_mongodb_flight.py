@@ -1,0 +1,56 @@
+"""Documents and changes all the way into a jar."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from bson import Decimal128, ObjectId
+
+from tests.bees.test_mongodb import Shop, shop
+from tests.bees.test_mongodb_peer import Feed, feed, peer
+from tests.hive.nest import Nest, make_nest, nest
+from tests.servers.mongo import ScriptedMongo, brisk
+
+__all__ = ["brisk", "feed", "make_nest", "nest", "peer", "shop"]
+pytestmark = pytest.mark.servers
+
+NOON = dt.datetime(2026, 3, 1, 12)  # noqa: DTZ001 - as the driver gives them
+
+
+def register(nest: Nest, source: dict[str, Any], stream: dict[str, Any], **block: Any) -> None:
+    told = {"name": "shop", "source": source, "streams": {"items": stream}, **block}
+    nest.hive.register_worker("mongodb", told)
+
+
+def test_documents_land_and_only_changed_ones_again(nest: Nest, shop: Shop) -> None:
+    one, two = ObjectId(), ObjectId()
+    shop.database.items.insert_many(
+        [
+            {"_id": one, "at": NOON, "price": Decimal128("1.10"), "who": {"mail": "a.b@example.com", "tags": [1, "a"]}},
+            {"_id": two, "at": NOON, "price": 2, "who": None},
+        ]
+    )
+    register(nest, shop.options(), {"cursor": "at"}, scrubbing={"profile": "gdpr_compliant"})
+    first = nest.land("shop")
+    shop.database.items.update_one({"_id": two}, {"$set": {"price": 3, "at": NOON + dt.timedelta(minutes=1)}})
+    second = nest.land("shop")
+    jar = nest.jar("shop")
+
+    assert (first.state, first.records_landed, second.records_read, second.records_landed) == ("complete", 2, 2, 1)
+    assert jar[str(two)] == {"underscore_id": str(two), "at": "2026-03-01T12:01:00.000+00:00", "price": 3, "who": None}
+    assert jar[str(one)]["price"] == 1.1
+    assert jar[str(one)]["who"]["tags"] == [1, "a"]
+    assert "a.b@example.com" not in str(jar)
+
+
+def test_changes_and_deletions_land(nest: Nest, feed: Feed, peer: ScriptedMongo) -> None:
+    source = {"hosts": "127.0.0.1", "port": peer.port, "database": "shop", "replica_set": "rs0", "connect_timeout": 2}
+    register(nest, source, {"mode": "cdc", "idle": 0.3})
+    nest.land("shop")
+    feed.change("update", 1, {"_id": 1, "v": 11})
+    feed.change("delete", 2)
+    nest.land("shop")
+
+    assert {key: row["v"] for key, row in nest.jar("shop").items()} == {"0": 0, "1": 11, "3": 3}
