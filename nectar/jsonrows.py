@@ -86,9 +86,12 @@ def _refuse(_: str) -> NoReturn:
 
 def sift(items: Iterable[Any], position: str, first: int = 1) -> tuple[list[dict[str, Any]], list[Reject]]:
     """Part the rows from what cannot be one; `first` is the number of the first item in `position`."""
+    given = items if isinstance(items, list) else list(items)
+    if _all_fit(given):
+        return given, []
     rows: list[dict[str, Any]] = []
     rejects: list[Reject] = []
-    for number, item in enumerate(items, first):
+    for number, item in enumerate(given, first):
         where = f"{position}, item {number}"
         if not isinstance(item, dict):
             rejects.append(Reject(where, "not_object", f"expected an object, got {_name_of(item)}", _raw(item)))
@@ -179,6 +182,17 @@ def _list(values: list[Any], depth: int) -> pa.Array | None:
         offsets.append(offsets[-1] + (0 if v is None else len(v)))
     mask = pa.array([v is None for v in values], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), child, mask=mask)
+
+
+def _all_fit(items: list[Any]) -> bool:
+    """Whether every item is a row, found out in one go: most pages hold nothing else."""
+    if not all(type(item) is dict and item for item in items):
+        return False
+    try:
+        orjson.dumps(items, default=_fragment)
+    except TypeError:
+        return False
+    return True
 
 
 def _fault(item: dict[str, Any]) -> tuple[str, str] | None:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nectar.deadline import Deadline
-from nectar.extract import extract
+from nectar.extract import Extracts, extract
+from nectar.extract.document import REASONS
 from nectar.jsonrows import clean_name
 
 
@@ -78,24 +79,31 @@ def refine(
     transform: Transforms | None = None,
     key: Sequence[str] = (),
     deadline: Deadline | None = None,
+    extractor: Extracts | None = None,
 ) -> Refined:
     """Validate, extract, transform and scrub. A record that cannot be used is in `failed`; the others do not suffer.
 
     `key`: the columns of the records' key, for `transform`. `deadline`: for the scrubbing of each value.
+    `extractor`: reads documents of other formats than text, behind a wall; without it they are read in this process.
     """
     table = _without_nul(table)
     failed = oversized(table, value_limit)
     table, rows = without(table, list(range(table.num_rows)), failed)
-    if document:
-        table, unreadable = extract(table)
-        failed |= {rows[i]: code for i, code in unreadable.items()}
-        table, rows = without(table, rows, unreadable)
     reasons: dict[int, str] = {}
+    if document:
+        table, unreadable = extract(table, extractor)
+        failed |= {rows[i]: code for i, code in unreadable.items()}
+        reasons = {rows[i]: REASONS.get(code, code.replace("_", " ")) for i, code in unreadable.items()}
+        table, rows = without(table, rows, unreadable)
+        grown = oversized(table, value_limit)
+        failed |= {rows[i]: code for i, code in grown.items()}
+        table, rows = without(table, rows, grown)
     dropped: tuple[int, ...] = ()
     if transform is not None and table.num_rows:
         done = transform.apply(table, key)
-        reasons = {rows[i]: reason for i, reason in done.failed.items()}
-        failed |= dict.fromkeys(reasons, "transform_failed")
+        broken = {rows[i]: reason for i, reason in done.failed.items()}
+        reasons |= broken
+        failed |= dict.fromkeys(broken, "transform_failed")
         dropped = tuple(rows[i] for i in done.dropped)
         table, rows = done.table, [rows[i] for i in done.rows]
         grown = oversized(table, value_limit)

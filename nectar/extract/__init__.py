@@ -1,39 +1,43 @@
-"""Documents to text: the binary column `content` becomes `text`, `title` and `characters`.
+"""Documents to text: the binary column `content` becomes `text`, with what the document says of itself.
 
-What is taken out is what the bytes say, nothing is rendered: markup stays, front matter stays, a NUL stays (landing
-marks it). A title is a piece of the text and may hold what the text holds, so it is scrubbed like any field.
+Nothing is rendered, run or fetched. Text stays as it is, markup of Markdown too; other formats give their text with
+headings as `# `, list items as `- `, cells with ` | ` and a form feed between pages. Titles, authors and names are
+pieces of the document and may hold what it holds, so they are scrubbed like any field.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from nectar.extract import markdown
-from nectar.extract.text import HEAD, decode, encoding_of, first_line, looks_textual, normalised
+from nectar.extract.document import Document, NoText
+from nectar.extract.read import needs_reader, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-TITLE_LIMIT = 200
-_TITLES: dict[str, Callable[[str, int], str]] = {"text/markdown": markdown.title}
-
-Document = tuple[str, str, int]
-
-
-class _NoTextError(Exception):
-    """Why a document gives no text, as a stable word."""
+_COLUMNS = {
+    "text": pa.string(), "title": pa.string(), "characters": pa.int64(), "author": pa.string(),
+    "created": pa.string(), "language": pa.string(), "pages": pa.int64(), "scanned_pages": pa.int64(),
+}  # fmt: skip
 
 
-def extract(table: pa.Table) -> tuple[pa.Table, dict[int, str]]:
-    """Replace `content` by `text` (line ends normalised), `title` (may be empty) and `characters` (code points).
+class Extracts(Protocol):
+    """Reads formats that need more than decoding, behind a wall. Raises NoText."""
 
-    `media_type`, where the table has it, chooses how the title is found, and its `charset` how bytes are decoded;
-    a byte order mark goes before it. Rows that give no text keep their place, with nulls, and are returned by number:
-    `not_text` for bytes that are none, `not_utf8` for text in another encoding than the one it is said to be in,
-    `unknown_charset` for one that nobody knows. A row without content has no text, and that is no failure.
-    A table without `content` comes back as it is.
+    def read(self, content: bytes, said: str) -> Document: ...
+
+
+def extract(table: pa.Table, extractor: Extracts | None = None) -> tuple[pa.Table, dict[int, str]]:
+    """Replace `content` by `text` (line ends normalised), `title` (may be empty), `characters` (code points),
+    `author`, `created` and `language` (null where the document does not tell), `pages` and `scanned_pages`
+    (null for what has no pages).
+
+    `media_type`, where the table has it, chooses the reader, and its `charset` how bytes are decoded; a byte order
+    mark goes before it. Rows that give no text keep their place, with nulls, and are returned by number with the code
+    why (`nectar.extract.document.REASONS`). A row without content has no text, and that is no failure.
+    Without an `extractor` every format is read in this process. A table without `content` comes back as it is.
     """
     if "content" not in table.column_names:
         return table, {}
@@ -43,44 +47,34 @@ def extract(table: pa.Table) -> tuple[pa.Table, dict[int, str]]:
     failures: dict[int, str] = {}
     for row, (content, media_type) in enumerate(zip(contents, types, strict=True)):
         try:
-            documents.append(None if content is None else _document(content, media_type or ""))
-        except _NoTextError as reason:
+            documents.append(None if content is None else _document(content, media_type or "", extractor))
+        except NoText as reason:
             documents.append(None)
-            failures[row] = str(reason)
+            failures[row] = reason.code
     return _with_text(table, documents), failures
 
 
-def _document(content: bytes, media_type: str) -> Document:
-    kind, _, parameters = media_type.partition(";")
-    try:
-        charset = _charset(parameters)
-        encoding = encoding_of(content[:4], charset)
-        if not looks_textual(content[:HEAD], encoding):
-            raise _NoTextError("not_text")
-        text = normalised(decode(content, charset))
-    except LookupError:
-        raise _NoTextError("unknown_charset") from None
-    except UnicodeError:
-        raise _NoTextError("not_utf8") from None  # the error would carry the bytes
-    return text, _TITLES.get(kind.strip().lower(), first_line)(text, TITLE_LIMIT), len(text)
-
-
-def _charset(parameters: str) -> str:
-    for parameter in parameters.split(";"):
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip('"')
-    return ""
+def _document(content: bytes, media_type: str, extractor: Extracts | None) -> Document:
+    kind = media_type.partition(";")[0].strip().lower()
+    if extractor is not None and needs_reader(kind):
+        return extractor.read(content, media_type)
+    return read(content, media_type)
 
 
 def _with_text(table: pa.Table, documents: list[Document | None]) -> pa.Table:
     at = table.column_names.index("content")
-    kept = [name for name in table.column_names if name not in {"content", "text", "title", "characters"}]
-    made = {
-        "text": pa.array([d and d[0] for d in documents], pa.string()),
-        "title": pa.array([d and d[1] for d in documents], pa.string()),
-        "characters": pa.array([d and d[2] for d in documents], pa.int64()),
+    kept = [name for name in table.column_names if name != "content" and name not in _COLUMNS]
+    values: Mapping[str, list[object]] = {
+        "text": [d and d.text for d in documents],
+        "title": [d and d.title for d in documents],
+        "characters": [d and len(d.text) for d in documents],
+        "author": [d and (d.author or None) for d in documents],
+        "created": [d and (d.created or None) for d in documents],
+        "language": [d and (d.language or None) for d in documents],
+        "pages": [d and d.pages for d in documents],
+        "scanned_pages": [d and (d.scanned if d.pages is not None else None) for d in documents],
     }
+    made = {name: pa.array(values[name], kind) for name, kind in _COLUMNS.items()}
     before = [name for name in table.column_names[:at] if name in kept]
     after = [name for name in table.column_names[at:] if name in kept]
     fields = [*(table.schema.field(n) for n in before), *(pa.field(n, a.type) for n, a in made.items())]

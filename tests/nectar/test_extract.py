@@ -35,10 +35,11 @@ def test_content_gives_way_to_text_title_and_length() -> None:
     table, failures = extract(documents("Grüße\r\n\r\nan alle\rhier".encode()))
 
     assert failures == {}
-    assert table.column_names == ["path", "media_type", "text", "title", "characters", "size"]
+    told = ["author", "created", "language", "pages", "scanned_pages"]
+    assert table.column_names == ["path", "media_type", "text", "title", "characters", *told, "size"]
     assert table.to_pylist()[0] == {
         "path": "0.txt", "media_type": "text/plain", "text": "Grüße\n\nan alle\nhier", "title": "Grüße",
-        "characters": 19, "size": 23,
+        "characters": 19, "size": 23, **dict.fromkeys(told),
     }  # fmt: skip
 
 

@@ -1,0 +1,149 @@
+"""One file of rows, whatever its format, as parts."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from bees.core.formats.names import format_of
+from bees.core.formats.packed import TROUBLES, Unpacking, inner_name, library, packing
+from bees.core.formats.part import Part, Place, Reading
+from bees.core.formats.window import windowed
+from bees.core.sandbox import Limits, Sandbox, SandboxError
+from nectar.batch import Reject
+from nectar.extract.text import HEAD, decodes, encoding_of, looks_textual
+
+LIMITS = Limits(memory=2 << 30, seconds=120.0, output=1 << 42)
+"""Of the child that reads binary tables: time for one part, and no bound on all of them together."""
+_DEEPEST = 2
+"""Compressions within one another."""
+_NO_ROWS = "the file holds no rows of text: leave it out by `patterns`"
+_WALLED = ("parquet", "arrow", "avro", "excel")
+_FAILURES = {
+    "timeout": ("reading_timeout", "reading the file took too long"),
+    "memory": ("reading_memory", "reading the file took too much memory"),
+    "crashed": ("reading_crashed", "the reader of the file broke off: the file is damaged, or too much for it"),
+    "output": ("too_much_inside", "the file gives more than can be carried"),
+}
+_sandbox: tuple[int, Sandbox] | None = None
+
+
+def read_rows(file: BinaryIO, name: str, reading: Reading, place: Place | None = None) -> Iterator[Part]:
+    """The rows of a file from a place on. What cannot be read is a reject of a part, never an error.
+
+    `file` can be read and sought; `name` is shown in rejects and in the rows' own place.
+    Raises what `file` raises, and GiveUp where a library is not installed.
+    """
+    yield from _read(file, name, name, reading, place, 0)
+
+
+def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place | None, depth: int) -> Iterator[Part]:
+    """`path`: the name without the endings of compressions that were undone."""
+    file.seek(0)
+    head = file.read(HEAD)
+    if not head:
+        return
+    kind = packing(head, path)
+    if kind:
+        yield from _unpacked(file, name, path, kind, reading, place, depth)
+        return
+    chosen = reading.format if reading.format != "auto" else format_of(head, path)
+    if chosen in _WALLED:
+        yield from _walled(file, name, str(chosen), reading, place)
+    elif chosen is None:
+        if looks_textual(head, encoding_of(head[:4])):
+            yield _rejected(name, "unknown_format", "no format of rows is known by these bytes or this name", place)
+        else:
+            yield _rejected(name, "not_text", _NO_ROWS, place)
+    else:
+        yield from _textual(file, name, path, head, str(chosen), reading, place, "unpacked" if depth else "offset")
+
+
+def _textual(
+    file: BinaryIO, name: str, path: str, head: bytes, chosen: str, reading: Reading, place: Place | None, offset: str
+) -> Iterator[Part]:
+    from bees.core.formats.csv_blocks import CsvParts
+    from bees.core.formats.json_array import JsonDocumentParts
+    from bees.core.formats.json_blocks import JsonParts
+
+    if reading.encoding == "auto":
+        reading = replace(reading, encoding=found_encoding(head))
+    encoding = encoding_of(head[:4], reading.encoding)
+    if not looks_textual(head, encoding) and not decodes(head, encoding.name, whole=False):
+        yield _rejected(name, "not_text", _NO_ROWS, place)
+        return
+    if chosen == "csv":
+        if not reading.delimiter and path.lower().endswith((".tsv", ".tab")):
+            reading = replace(reading, delimiter="\t")
+        yield from CsvParts(file, name, reading, offset=offset).parts(place)
+    elif chosen == "json":
+        yield from JsonDocumentParts(file, name, reading).parts(place)
+    else:
+        yield from JsonParts(file, name, reading, offset=offset).parts(place)
+
+
+def _unpacked(
+    file: BinaryIO, name: str, path: str, kind: str, reading: Reading, place: Place | None, depth: int
+) -> Iterator[Part]:
+    if depth >= _DEEPEST:
+        yield _rejected(name, "nested_too_deep", f"the file is compressed more than {_DEEPEST} times over", place)
+        return
+    inner = inner_name(path)
+    source = Unpacking(file, kind)
+    window = windowed(source)
+    chosen = reading.format if reading.format != "auto" else format_of(window.read(HEAD), inner)
+    if chosen in _WALLED:
+        source = Unpacking(file, kind, lines=False)
+        window = windowed(source)
+    last: Place = place or {}
+    try:
+        for part in _read(window, name, inner, reading, place, depth + 1):
+            last = part.place
+            yield part
+    except io.UnsupportedOperation:
+        yield Part(pa.table({}), last, (Reject(name, "row_too_long", "a row is too long to be read from a stream"),))
+    if source.trouble:
+        yield Part(pa.table({}), last, (Reject(name, source.trouble, TROUBLES[source.trouble]),))
+
+
+def _walled(file: BinaryIO, name: str, chosen: str, reading: Reading, place: Place | None) -> Iterator[Part]:
+    from bees.core.formats.tables import parts_of
+
+    asked = asdict(reading) | {"do": "rows", "format": chosen, "name": name, "place": dict(place) if place else None}
+    last: Place = place or {}
+    try:
+        with contextlib.closing(sandbox().ask(asked, file)) as frames:
+            for part in parts_of(frames):
+                last = part.place
+                yield part
+    except SandboxError as error:
+        code, reason = _FAILURES.get(error.code, _FAILURES["crashed"])
+        yield Part(pa.table({}), last, (Reject(name, code, reason),))
+
+
+def sandbox() -> Sandbox:
+    """The process's own child for binary tables; a fork makes its own."""
+    global _sandbox  # noqa: PLW0603 - one per process is the point
+    if _sandbox is None or _sandbox[0] != os.getpid():
+        _sandbox = (os.getpid(), Sandbox(LIMITS))
+        atexit.register(_sandbox[1].close)
+    return _sandbox[1]
+
+
+def found_encoding(head: bytes) -> str:
+    """The encoding of a text without a mark, by its beginning: UTF-8 where it can be, else what is likeliest."""
+    if encoding_of(head[:4]).bom or decodes(head, whole=False):
+        return ""
+    best = library("charset_normalizer").from_bytes(head).best()
+    return str(best.encoding) if best is not None else ""
+
+
+def _rejected(name: str, code: str, reason: str, place: Place | None) -> Part:
+    return Part(pa.table({}), place or {}, (Reject(name, code, reason),))

@@ -1,0 +1,407 @@
+"""Parquet, Arrow, Avro and spreadsheets: what the child answers. Runs behind the wall; see `bees.core.sandbox`."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bees.core.formats.part import Part, Place, sliced
+from bees.core.tabular import PLACE, unique
+from nectar.batch import Reject, marked
+from nectar.jsonrows import clean_name, escape, table, text
+
+_LARGEST = 128 << 20
+"""Bytes of one part, which goes to the parent in one frame."""
+
+
+class Unreadable(Exception):
+    """The file, or the rest of it, cannot be read: `code`, and a sentence without anything of the file."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code)
+        self.code, self.reason = code, reason
+
+
+def answer_rows(handle: int, request: Mapping[str, Any]) -> Iterator[bytes]:
+    """For each part two frames: place and rejects as JSON, and the table as an Arrow stream."""
+    with os.fdopen(os.dup(handle), "rb") as file:
+        for whole in rows_of(file, request):
+            part = whole
+            if part.table.nbytes > _LARGEST:
+                reject = Reject(request["name"], "row_too_long", f"rows of more than {_LARGEST} bytes were left out")
+                part = replace(part, table=pa.table({}), rejects=(*part.rejects, reject))
+            rejects = [(r.position, r.code, r.reason, base64.b64encode(r.raw).decode()) for r in part.rejects]
+            yield json.dumps({"place": part.place, "rejects": rejects, "size": part.size}).encode()
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, part.table.schema) as writer:
+                writer.write_table(part.table)
+            yield sink.getvalue().to_pybytes()
+
+
+def parts_of(frames: Iterator[bytes]) -> Iterator[Part]:
+    """The parts of an answer."""
+    for head, body in zip(frames, frames, strict=False):
+        told = json.loads(head)
+        rejects = tuple(Reject(p, c, r, base64.b64decode(raw)) for p, c, r, raw in told["rejects"])
+        yield Part(pa.ipc.open_stream(body).read_all(), told["place"], rejects, told["size"])
+
+
+def rows_of(file: BinaryIO, request: Mapping[str, Any]) -> Iterator[Part]:
+    """The parts of a file from `request["place"]` on; at a broken place a last one says so."""
+    name, place = request["name"], request["place"] or {}
+    reader = {"parquet": _parquet, "arrow": _arrow, "avro": _avro, "excel": _excel}[request["format"]]
+    try:
+        yield from reader(file, request, place)
+    except Unreadable as error:
+        yield Part(pa.table({}), place, (Reject(name, error.code, error.reason),))
+    except ImportError:
+        reason = "a library for this format is not installed: pip install worker-bees[documents]"
+        yield Part(pa.table({}), place, (Reject(name, "reader_missing", reason),))
+
+
+def _parquet(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[Part]:
+    import pyarrow.parquet as pq
+
+    try:
+        read = pq.ParquetFile(file, pre_buffer=False)
+        groups = read.num_row_groups
+    except (pa.ArrowException, OSError, ValueError) as error:
+        locked = "encrypt" in str(error).lower()
+        code = "password_protected" if locked else "broken_footer"
+        raise Unreadable(
+            code, "the file is encrypted" if locked else "the end of the file, which tells its columns, is damaged"
+        ) from None
+    seen, number = int(place.get("row", 0)), int(place.get("number", 0))
+    for group in range(int(place.get("group", 0)), groups):
+        size = read.metadata.row_group(group).total_byte_size // max(read.metadata.row_group(group).num_rows, 1)
+        skipped = 0
+        try:
+            for batch in read.iter_batches(request["batch_rows"], row_groups=[group], use_threads=False):
+                fresh = batch.slice(max(0, seen - skipped))
+                skipped += batch.num_rows
+                if not fresh.num_rows:
+                    continue
+                for piece in _pieces(pa.Table.from_batches([fresh]), request):
+                    seen += piece.num_rows
+                    at = {"group": group, "row": seen, "number": number + piece.num_rows}
+                    yield Part(_placed(house(piece), request, number), at, (), piece.num_rows * size)
+                    number += piece.num_rows
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, ValueError):
+            reject = Reject(f"{request['name']}, row group {group + 1}", "broken_group", "the row group is damaged")
+            number += read.metadata.row_group(group).num_rows - seen
+            yield Part(pa.table({}), {"group": group + 1, "row": 0, "number": number}, (reject,))
+        seen = 0
+
+
+def _arrow(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[Part]:
+    number = 0
+    start = int(place.get("number", 0))
+    try:
+        head = file.read(8)
+        file.seek(0)
+        reader = pa.ipc.open_file(file) if head.startswith(b"ARROW1") else pa.ipc.open_stream(file)
+        count = reader.num_record_batches if head.startswith(b"ARROW1") else None
+    except (pa.ArrowException, OSError, ValueError):
+        raise Unreadable("broken_file", "the beginning or end of the Arrow file is damaged") from None
+    index = 0
+    while count is None or index < count:
+        try:
+            batch = reader.read_next_batch() if count is None else reader.get_batch(index)
+            batch.validate(full=True)
+        except StopIteration:
+            return
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, ValueError):
+            at = {"number": number}
+            reject = Reject(
+                f"{request['name']}, batch {index + 1}", "broken_batch", "the batch is damaged: the rest was left out"
+            )
+            yield Part(pa.table({}), at, (reject,))
+            return
+        index += 1
+        whole = pa.Table.from_batches([batch])
+        fresh = whole.slice(max(0, min(start - number, len(whole))))
+        number += len(whole) - len(fresh)
+        if not len(fresh):
+            continue
+        for piece in _pieces(fresh, request):
+            yield Part(_placed(house(piece), request, number), {"number": number + len(piece)}, (), piece.nbytes)
+            number += len(piece)
+
+
+def _avro(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[Part]:
+    import fastavro
+
+    broken = (
+        ValueError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        OSError,
+        AttributeError,
+        ArithmeticError,
+    )
+    try:
+        reader = fastavro.reader(file)
+    except broken:
+        raise Unreadable(
+            "broken_file", "the head of the Avro file is damaged, or packed in a way that is not known"
+        ) from None
+    start = number = int(place.get("number", 0))
+    rows: list[dict[str, Any]] = []
+    index = 0
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            break
+        except broken:
+            reject = Reject(
+                f"{request['name']}, row {index + 1}", "broken_block", "the block is damaged: the rest was left out"
+            )
+            yield _of_rows(rows, request, number, (reject,))
+            return
+        index += 1
+        if index <= start:
+            continue
+        rows.append(row if isinstance(row, dict) else {"value": row})
+        if len(rows) >= request["batch_rows"]:
+            yield _of_rows(rows, request, number)
+            number, rows = number + len(rows), []
+    if rows:
+        yield _of_rows(rows, request, number)
+
+
+def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[Part]:
+    """Sheet after sheet; formulas give the value that was stored with them. Rows without a value are none."""
+    import python_calamine as calamine
+
+    try:
+        book = calamine.load_workbook(file)
+    except calamine.PasswordError:
+        raise Unreadable("password_protected", "the file is locked with a password") from None
+    except (calamine.CalamineError, calamine.ZipError, calamine.XmlError, OSError, ValueError):
+        raise Unreadable("broken_file", "the file is damaged, locked, or no spreadsheet") from None
+    for index in range(int(place.get("sheet", 0)), len(book.sheet_names)):
+        where = f"{request['name']}#{book.sheet_names[index]}"
+        try:
+            sheet = book.get_sheet_by_index(index)
+        except (calamine.CalamineError, calamine.WorksheetNotFound, OSError, ValueError):
+            reject = Reject(where, "broken_sheet", "the sheet is damaged or no table")
+            yield Part(pa.table({}), {"sheet": index + 1, "number": 0}, (reject,))
+            continue
+        asked = {**request, "name": where}
+        start = int(place.get("number", 0)) if index == int(place.get("sheet", 0)) else 0
+        for rows, numbers in _sheet(sheet, request["header"], start, request["batch_rows"]):
+            made = _named_rows(rows, asked, numbers)
+            yield Part(made, {"sheet": index, "number": numbers[-1]}, (), len(rows) * 64)
+
+
+def _sheet(sheet: Any, header: bool, start: int, most: int) -> Iterator[tuple[list[dict[str, Any]], list[int]]]:
+    """Rows by column name, with their numbers as the spreadsheet shows them."""
+    names: tuple[str, ...] = ()
+    rows: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    for number, cells in enumerate(sheet.iter_rows(), 1):
+        values = [_cell(cell) for cell in cells]
+        if not any(value is not None for value in values):
+            continue
+        if not names:
+            fields = values if header else [None] * len(values)
+            names = unique(
+                [escape(str(v).strip()) if v is not None else f"column_{n}" for n, v in enumerate(fields, 1)]
+            )
+            if header:
+                continue
+        if number <= start:
+            continue
+        rows.append(dict(zip(names, values, strict=False)))
+        numbers.append(number)
+        if len(rows) >= most:
+            yield rows, numbers
+            rows, numbers = [], []
+    if rows:
+        yield rows, numbers
+
+
+def _cell(value: Any) -> Any:
+    if value == "":
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)  # a spreadsheet knows no other numbers than doubles
+    return value
+
+
+def _pieces(whole: pa.Table, request: Mapping[str, Any]) -> Sequence[pa.Table]:
+    rows = max(1, request["batch_bytes"] // max(1, whole.nbytes // max(len(whole), 1)))
+    return sliced(whole, min(rows, request["batch_rows"]))
+
+
+def _placed(made: pa.Table, request: Mapping[str, Any], before: int) -> pa.Table:
+    return made if request["key"] else _with_place(made, request["name"], range(before + 1, before + 1 + len(made)))
+
+
+def _with_place(made: pa.Table, name: str, numbers: Sequence[int]) -> pa.Table:
+    own = unique(made.column_names, PLACE)
+    made = made.rename_columns(list(own))
+    made = made.add_column(0, PLACE[1], pa.array(numbers, pa.int64()))
+    return made.add_column(0, PLACE[0], pa.array([name] * len(made), pa.string()))
+
+
+def _of_rows(
+    rows: list[dict[str, Any]], request: Mapping[str, Any], before: int, rejects: tuple[Reject, ...] = ()
+) -> Part:
+    made = _named_rows(
+        [{escape(str(k)): v for k, v in row.items()} for row in rows],
+        request,
+        range(before + 1, before + 1 + len(rows)),
+    )
+    return Part(made, {"number": before + len(rows)}, rejects, len(rows) * 64)
+
+
+def _named_rows(rows: list[dict[str, Any]], request: Mapping[str, Any], numbers: Sequence[int]) -> pa.Table:
+    made = rows_table(rows)
+    return made if request["key"] or not rows else _with_place(made, request["name"], numbers)
+
+
+_TYPES = {
+    dt.datetime: pa.timestamp("us"), dt.date: pa.date32(), bytes: pa.binary(),
+}  # fmt: skip
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows whose names are columns already, as a table: instants, days and bytes in their own types, the rest as JSON
+    values are.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    fields, arrays = [], []
+    for name in names:
+        values = [row.get(name) for row in rows]
+        kinds = {type(value) for value in values if value is not None}
+        kind = _TYPES.get(next(iter(kinds))) if len(kinds) == 1 else None
+        if kinds == {dt.datetime}:
+            zones = {value.tzinfo is None for value in values if value is not None}
+            kind = None if len(zones) > 1 else pa.timestamp("us") if zones == {True} else pa.timestamp("us", "UTC")
+        if kind is not None:
+            fields.append(pa.field(name, kind))
+            arrays.append(pa.array(values, kind))
+            continue
+        plain = table([{"v": _plain(value), "n": 0} for value in values])
+        fields.append(plain.schema.field("v").with_name(name))
+        arrays.append(plain["v"])
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields)) if names else pa.table({})
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dt.timedelta | uuid.UUID):
+        return str(value)
+    return value
+
+
+def house(read: pa.Table) -> pa.Table:
+    """The table in types that are carried exactly, its columns under names that may land."""
+    names = unique([escape(name) for name in read.column_names])
+    fields, columns = [], []
+    for name, column in zip(names, read.columns, strict=True):
+        field, made = _column(clean_name(name), column)
+        fields.append(field)
+        columns.append(made)
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _column(name: str, column: pa.ChunkedArray) -> tuple[pa.Field, pa.ChunkedArray | pa.Array]:
+    kind, of = column.type, pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        column = pa.chunked_array([c.storage for c in column.chunks], kind.storage_type)
+        kind = column.type
+    if of.is_dictionary(kind):
+        return _column(name, column.cast(kind.value_type))
+    if of.is_run_end_encoded(kind):
+        return _column(name, pc.run_end_decode(column))
+    if of.is_large_string(kind) or kind == pa.string_view():
+        return pa.field(name, pa.string()), column.cast(pa.string())
+    if of.is_large_binary(kind) or of.is_fixed_size_binary(kind) or kind == pa.binary_view():
+        return pa.field(name, pa.binary()), column.cast(pa.binary())
+    if of.is_decimal(kind) or of.is_float16(kind) or (of.is_integer(kind) and kind == pa.uint64()):
+        spelled = [None if v is None else str(v) for v in column.to_pylist()]
+        return marked(name, pa.string(), "number"), pa.array(spelled, pa.string())
+    if of.is_timestamp(kind):
+        return _timestamp(name, column)
+    if of.is_date64(kind):
+        return pa.field(name, pa.date32()), column.cast(pa.date32(), safe=False)
+    if of.is_null(kind):
+        return pa.field(name, pa.string()), column.cast(pa.string())
+    carried = (
+        of.is_string(kind) or of.is_binary(kind) or of.is_boolean(kind) or of.is_integer(kind) or of.is_date32(kind)
+    )
+    if carried or of.is_floating(kind) or _plain_nested(kind):
+        return pa.field(name, kind), column
+    if of.is_time(kind) or of.is_duration(kind):
+        return pa.field(name, pa.string()), pa.array(
+            [None if v is None else str(v) for v in column.to_pylist()], pa.string()
+        )
+    spelled = [None if v is None else text(_plain(v)) for v in column.to_pylist(maps_as_pydicts=None)]
+    return marked(name, pa.string(), "json"), pa.array(spelled, pa.string())
+
+
+def _timestamp(name: str, column: pa.ChunkedArray) -> tuple[pa.Field, pa.ChunkedArray | pa.Array]:
+    """In microseconds; text where that would lose something: nanoseconds, years that Python does not know."""
+    # Seen as numbers and without its zone: Arrow would look a zone up, and behind the wall no file can be opened.
+    zone, unit = column.type.tz, column.type.unit
+    plain = pa.chunked_array([c.view(pa.int64()).view(pa.timestamp(unit)) for c in column.chunks], pa.timestamp(unit))
+    try:
+        made = plain.cast(pa.timestamp("us"))
+        made.to_pylist()
+    except (pa.ArrowInvalid, ValueError, OverflowError):
+        return pa.field(name, pa.string()), pc.binary_join_element_wise(
+            plain.cast(pa.string()), "Z" if zone else "", ""
+        )
+    if not zone:
+        return pa.field(name, pa.timestamp("us")), made
+    kind = pa.timestamp("us", "UTC")
+    return pa.field(name, kind), pa.chunked_array([c.view(kind) for c in made.chunks], kind)
+
+
+def _plain_nested(kind: pa.DataType) -> bool:
+    """Lists and objects of what JSON has: text, booleans, integers, doubles."""
+    of = pa.types
+    if of.is_list(kind):
+        return _simple(kind.value_type) or _plain_nested(kind.value_type)
+    if of.is_struct(kind):
+        return kind.num_fields > 0 and all(_simple(f.type) or _plain_nested(f.type) for f in kind)
+    return False
+
+
+def _simple(kind: pa.DataType) -> bool:
+    of = pa.types
+    return bool(
+        of.is_string(kind)
+        or of.is_boolean(kind)
+        or kind in {pa.int64(), pa.int32(), pa.int16(), pa.int8(), pa.float64()}
+    )

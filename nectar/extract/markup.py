@@ -1,0 +1,154 @@
+"""HTML and XML to text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from nectar.extract.document import Document, NoText, bounded
+from nectar.extract.text import decode, encoding_of, normalised
+from nectar.extract.zipped import xml
+
+_SILENT = {"script", "style", "noscript", "template", "head", "svg", "math", "iframe", "object", "select", "datalist"}
+_BLOCKS = {
+    "address", "article", "aside", "blockquote", "body", "caption", "dd", "div", "dl", "dt", "fieldset", "figcaption",
+    "figure", "footer", "form", "header", "hr", "html", "main", "nav", "ol", "p", "pre", "section", "table", "tbody",
+    "td", "tfoot", "th", "thead", "tr", "ul", "li", "h1", "h2", "h3", "h4", "h5", "h6", "option", "summary", "details",
+}  # fmt: skip
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+_DEEPEST = 500
+
+
+def html(content: bytes, charset: str = "") -> Document:
+    """The text that a reader would see, without scripts, styles and comments; what is hidden by style is text too."""
+    root = _html_root(content, charset)
+    if root is None:
+        return Document("")
+    title = " ".join((root.findtext(".//title") or "").split())
+    text = html_text(root)
+    first = root.find(".//h1")
+    heading = " ".join("".join(first.itertext()).split()) if first is not None else ""
+    return Document(
+        text, title or heading, author=_meta(root, "author", "dc.creator"),
+        created=_meta(root, "article:published_time", "dcterms.created", "date"), language=root.get("lang") or "",
+    )  # fmt: skip
+
+
+def _html_root(content: bytes, charset: str) -> Any:
+    try:
+        from lxml import etree
+        from lxml import html as parsed
+    except ImportError:
+        raise NoText("reader_missing") from None
+    declared: str | None = None
+    if charset or encoding_of(content[:4]).bom:
+        try:
+            content, declared = decode(content, charset).encode(), "utf-8"
+        except UnicodeError:
+            raise NoText("not_utf8") from None
+    elif b"charset" not in content[:2048].lower():
+        try:
+            content.decode()
+            declared = "utf-8"
+        except UnicodeDecodeError:
+            declared = "cp1252"  # what browsers take where nothing is told
+    # libxml2 drops what is nested deeper than 2,048 (256 without `huge_tree`), and only its log tells.
+    parser = parsed.HTMLParser(no_network=True, huge_tree=True, remove_comments=True, encoding=declared)
+    try:
+        root = parsed.document_fromstring(content.replace(b"\0", b""), parser=parser) if content.strip() else None
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError):
+        return None
+    except LookupError:
+        raise NoText("unknown_charset") from None
+    if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
+        raise NoText("too_much_inside")
+    return root
+
+
+def _meta(root: Any, *names: str) -> str:
+    for name in names:
+        for found in root.iter("meta"):
+            if name in {(found.get("name") or "").lower(), (found.get("property") or "").lower()}:
+                return " ".join((found.get("content") or "").split())
+    return ""
+
+
+class _Writer:
+    """Collects runs of text into blocks. White space is one space, but in `pre`."""
+
+    def __init__(self) -> None:
+        self.blocks: list[str] = []
+        self._run: list[str] = []
+
+    def write(self, text: str | None, *, plain: bool) -> None:
+        if text:
+            self._run.append(text if plain else _SPACE.sub(" ", text))
+
+    def block(self, prefix: str = "") -> None:
+        """What was written becomes a block of its own."""
+        made = "".join(self._run)
+        lines = [line.strip(" ") for line in made.split("\n")] if "\n" in made else [made.strip(" ")]
+        text = "\n".join(lines).strip("\n")
+        if text:
+            self.blocks.append(prefix + text)
+        self._run.clear()
+
+
+def html_text(root: Any) -> str:
+    """The text beneath an element."""
+    writer = _Writer()
+    _walk(root, writer, plain=False, depth=0)
+    writer.block()
+    return bounded(writer.blocks, "\n\n")
+
+
+def _walk(element: Any, writer: _Writer, *, plain: bool, depth: int) -> None:
+    tag = element.tag if isinstance(element.tag, str) else ""
+    tag = tag.rpartition("}")[2].lower()
+    if tag in _SILENT or not tag:
+        return
+    if depth > _DEEPEST:
+        writer.write(" ".join(element.itertext()), plain=False)
+        return
+    if tag == "br":
+        writer.write("\n", plain=True)
+        return
+    if tag == "tr":
+        writer.block()
+        cells = [" ".join(html_text(cell).split()) for cell in element if isinstance(cell.tag, str)]
+        writer.write(" | ".join(cells) if any(cells) else "", plain=True)
+        writer.block()
+        return
+    if tag == "img":
+        writer.write(element.get("alt"), plain=False)
+    block = tag in _BLOCKS
+    if block:
+        writer.block()
+    plain = plain or tag in {"pre", "textarea"}
+    writer.write(element.text, plain=plain)
+    for child in element:
+        _walk(child, writer, plain=plain, depth=depth + 1)
+        writer.write(child.tail, plain=plain)
+    if block:
+        heading = tag[0] == "h" and tag[1:].isdigit()
+        writer.block("#" * int(tag[1:]) + " " if heading else "- " if tag == "li" else "")
+
+
+def xml_document(content: bytes, _charset: str = "") -> Document:
+    """One line for each element with text and for each attribute, under its name."""
+    root = xml(content)
+    lines: list[str] = []
+    for element in root.iter():
+        if not isinstance(element.tag, str):
+            continue
+        name = element.tag.rpartition("}")[2]
+        text = " ".join((element.text or "").split())
+        if text:
+            lines.append(f"{name}: {text}")
+        lines.extend(
+            f"{name}.{key.rpartition('}')[2]}: {' '.join(value.split())}" for key, value in element.attrib.items()
+        )
+        lines.extend(tail for child in element if (tail := " ".join((child.tail or "").split())))
+    title = next((e.text for e in root.iter() if isinstance(e.tag, str) and e.tag.endswith("title") and e.text), "")
+    language = root.get("{http://www.w3.org/XML/1998/namespace}lang") or ""
+    return Document(normalised(bounded(lines, "\n")), " ".join(title.split()), language=language)

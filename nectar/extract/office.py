@@ -1,0 +1,220 @@
+"""Word, PowerPoint, OpenDocument and EPUB: zip files of XML, read as such. No macro, field or link is followed."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from nectar.extract.document import PAGE, Document, NoText, bounded
+from nectar.extract.markup import html
+from nectar.extract.zipped import Zipped
+
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+_R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_DC = "{http://purl.org/dc/elements/1.1/}"
+_TERMS = "{http://purl.org/dc/terms/}"
+_TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
+_DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
+_META = "{urn:oasis:names:tc:opendocument:xmlns:meta:1.0}"
+_BESIDE = re.compile(r"word/(?:header|footer|footnotes|endnotes|comments)\d*\.xml")
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+_MOST_SPACES = 1000
+
+
+def locked(content: bytes, _charset: str = "") -> Document:
+    """The container of older office files, in which newer ones are locked too."""
+    raise NoText("password_protected" if _ENCRYPTED in content else "unknown_format")
+
+
+def docx(content: bytes, _charset: str = "") -> Document:
+    parts = Zipped(content)
+    blocks = list(_word_blocks(parts.xml("word/document.xml")))
+    for name in sorted(parts.names):
+        if _BESIDE.fullmatch(name):
+            blocks.extend(_word_blocks(parts.xml(name)))
+    return _described(parts, bounded(blocks, "\n\n"))
+
+
+def _word_blocks(root: Any) -> Iterator[str]:
+    """Paragraphs and rows of tables. A paragraph within a cell belongs to its row."""
+    for element in root.iter(f"{_W}p", f"{_W}tr"):
+        if element.tag == f"{_W}tr":
+            if _within(element, f"{_W}tr"):
+                continue
+            cells = [
+                " ".join(" ".join(map(_word_text, cell.iter(f"{_W}p"))).split()) for cell in element.iter(f"{_W}tc")
+            ]
+            if any(cells):
+                yield " | ".join(cells)
+        elif not _within(element, f"{_W}tr") and (text := _word_text(element).strip()):
+            yield _word_prefix(element) + text
+
+
+def _within(element: Any, tag: str) -> bool:
+    return next(element.iterancestors(tag), None) is not None
+
+
+def _word_text(paragraph: Any) -> str:
+    made: list[str] = []
+    for element in paragraph.iter(f"{_W}t", f"{_W}tab", f"{_W}br", f"{_W}cr", f"{_W}noBreakHyphen"):
+        if element.tag == f"{_W}t":
+            made.append(element.text or "")
+        else:
+            made.append({"tab": "\t", "noBreakHyphen": "-"}.get(element.tag[len(_W) :], "\n"))
+    return "".join(made)
+
+
+def _word_prefix(paragraph: Any) -> str:
+    style = paragraph.find(f"{_W}pPr/{_W}pStyle")
+    name = (style.get(f"{_W}val") or "").lower() if style is not None else ""
+    found = re.fullmatch(r"(?:heading|berschrift|titre|titolo|rubrik)\s*([1-6])", name)
+    if found:
+        return "#" * int(found[1]) + " "
+    if name == "title":
+        return "# "
+    listed = paragraph.find(f"{_W}pPr/{_W}numPr") is not None or name.startswith("list")
+    return "- " if listed else ""
+
+
+def pptx(content: bytes, _charset: str = "") -> Document:
+    """A slide is a page; its notes follow it."""
+    parts = Zipped(content)
+    slides = [_slide(parts, name) for name in _slides(parts)]
+    return _described(parts, bounded(slides, f"\n{PAGE}\n"), pages=len(slides))
+
+
+def _slides(parts: Zipped) -> list[str]:
+    root = parts.xml("ppt/presentation.xml")
+    targets = _relations(parts, "ppt/presentation.xml")
+    ids = [slide.get(f"{_R}id") or "" for slide in root.iter() if str(slide.tag).endswith("}sldId")]
+    return [targets[i][1] for i in ids if i in targets and targets[i][1] in parts]
+
+
+def _relations(parts: Zipped, name: str) -> dict[str, tuple[str, str]]:
+    """Id -> kind and part, of the parts that a part refers to; nothing outside the file."""
+    folder, file = posixpath.split(name)
+    listed = f"{folder}/_rels/{file}.rels"
+    if listed not in parts:
+        return {}
+    found = {}
+    for relation in parts.xml(listed):
+        if isinstance(relation.tag, str) and relation.get("TargetMode") != "External":
+            target = posixpath.normpath(posixpath.join(folder, relation.get("Target") or "")).lstrip("/")
+            found[relation.get("Id") or ""] = ((relation.get("Type") or "").rpartition("/")[2], target)
+    return found
+
+
+def _slide(parts: Zipped, name: str) -> str:
+    blocks = _drawn(parts.xml(name))
+    for kind, target in _relations(parts, name).values():
+        if kind == "notesSlide" and target in parts:
+            blocks += _drawn(parts.xml(target))
+    return "\n\n".join(blocks)
+
+
+def _drawn(root: Any) -> list[str]:
+    blocks: list[str] = []
+    for shape in root.iter():
+        tag = str(shape.tag).rpartition("}")[2]
+        if tag == "txBody" and not _within(shape, f"{_A}tr"):
+            lines = [line for p in shape.iter(f"{_A}p") if (line := _run_text(p).strip())]
+            titled = any(str(e.get("type")) in {"title", "ctrTitle"} for e in shape.getparent().iter() if e.get("type"))
+            if lines:
+                blocks.append(("# " if titled else "") + "\n".join(lines))
+        elif shape.tag == f"{_A}tr":
+            cells = [" ".join(" ".join(map(_run_text, c.iter(f"{_A}p"))).split()) for c in shape.iter(f"{_A}tc")]
+            if any(cells):
+                blocks.append(" | ".join(cells))
+    return blocks
+
+
+def _run_text(paragraph: Any) -> str:
+    return "".join("\n" if e.tag == f"{_A}br" else e.text or "" for e in paragraph.iter(f"{_A}t", f"{_A}br"))
+
+
+def _described(parts: Zipped, text: str, *, pages: int | None = None) -> Document:
+    if "docProps/core.xml" not in parts:
+        return Document(text, pages=pages)
+    root = parts.xml("docProps/core.xml")
+    title, author, language = (_value(root, f"{_DC}{name}") for name in ("title", "creator", "language"))
+    return Document(text, title, author, _value(root, f"{_TERMS}created"), language, pages)
+
+
+def _value(root: Any, tag: str) -> str:
+    found = next(root.iter(tag), None)
+    return " ".join((found.text or "").split()) if found is not None else ""
+
+
+def opendocument(content: bytes, _charset: str = "") -> Document:
+    """Texts and presentations; a page of the latter is a page."""
+    parts = Zipped(content)
+    if "META-INF/manifest.xml" in parts and b"encryption-data" in parts.bytes("META-INF/manifest.xml"):
+        raise NoText("password_protected")
+    root = parts.xml("content.xml")
+    drawn = list(root.iter(f"{_DRAW}page"))
+    if drawn:
+        text = bounded(["\n\n".join(_open_blocks(page)) for page in drawn], f"\n{PAGE}\n")
+    else:
+        text = bounded(list(_open_blocks(root)), "\n\n")
+    if "meta.xml" not in parts:
+        return Document(text, pages=len(drawn) or None)
+    meta = parts.xml("meta.xml")
+    author = _value(meta, f"{_META}initial-creator") or _value(meta, f"{_DC}creator")
+    created, language = _value(meta, f"{_META}creation-date"), _value(meta, f"{_DC}language")
+    return Document(text, _value(meta, f"{_DC}title"), author, created, language, len(drawn) or None)
+
+
+def _open_blocks(root: Any) -> Iterator[str]:
+    row, cell = f"{_TABLE}table-row", f"{_TABLE}table-cell"
+    for element in root.iter(f"{_TEXT}h", f"{_TEXT}p", row):
+        if element.tag == row:
+            cells = [" ".join(" ".join(_open_text(p) for p in c.iter(f"{_TEXT}p")).split()) for c in element.iter(cell)]
+            if any(cells):
+                yield " | ".join(cells)
+            continue
+        if _within(element, row) or not (text := _open_text(element).strip()):
+            continue
+        if element.tag == f"{_TEXT}h":
+            level = element.get(f"{_TEXT}outline-level") or "1"
+            yield "#" * min(int(level) if level.isdigit() else 1, 6) + " " + text
+        else:
+            yield ("- " if _within(element, f"{_TEXT}list-item") else "") + text
+
+
+def _open_text(paragraph: Any) -> str:
+    made = [paragraph.text or ""]
+    for element in paragraph.iterdescendants():
+        if element.tag == f"{_TEXT}s":
+            count = element.get(f"{_TEXT}c") or "1"
+            made.append(" " * (min(int(count), _MOST_SPACES) if count.isdigit() else 1))
+        elif element.tag in {f"{_TEXT}tab", f"{_TEXT}line-break"}:
+            made.append("\t" if element.tag == f"{_TEXT}tab" else "\n")
+        else:
+            made.append(element.text or "")
+        made.append(element.tail or "")
+    return "".join(made)
+
+
+def epub(content: bytes, _charset: str = "") -> Document:
+    """The chapters in the order of the book."""
+    parts = Zipped(content)
+    if "META-INF/encryption.xml" in parts and b"EncryptedData" in parts.bytes("META-INF/encryption.xml"):
+        raise NoText("password_protected")
+    container = parts.xml("META-INF/container.xml")
+    opf = next((e.get("full-path") for e in container.iter() if str(e.tag).endswith("}rootfile")), None)
+    if not opf:
+        raise NoText("unreadable_document")
+    package, folder = parts.xml(opf), posixpath.dirname(opf)
+    items = {e.get("id"): e.get("href") or "" for e in package.iter() if str(e.tag).endswith("}item")}
+    chapters = []
+    for item in package.iter():
+        if str(item.tag).endswith("}itemref"):
+            name = posixpath.normpath(posixpath.join(folder, items.get(item.get("idref"), "")))
+            if name in parts and (text := html(parts.bytes(name)).text):
+                chapters.append(text)
+    title, author, created, language = (_value(package, f"{_DC}{n}") for n in ("title", "creator", "date", "language"))
+    return Document(bounded(chapters, "\n\n"), title, author, created, language)

@@ -1,0 +1,423 @@
+"""Files of rows in every format: exact, resumed anywhere, and what is broken set aside with its place."""
+
+from __future__ import annotations
+
+import bz2
+import datetime as dt
+import gzip
+import io
+import json
+import lzma
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import brotli
+import fastavro
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from bees.core.formats import Part, Reading, TableBuffer, csv_blocks, format_of, json_blocks, read_rows, rows_by_name
+from bees.core.formats.window import Window
+from bees.core.tabular import CsvRows, JsonRows, Lines
+from nectar.batch import Reject
+from nectar.canonical import records
+from nectar.encode import encode
+from nectar.jsonrows import table
+
+
+def parts(data: bytes, name: str, place: Any = None, **how: Any) -> list[Part]:
+    return list(read_rows(io.BytesIO(data), name, Reading(**how), place))
+
+
+def rows(found: list[Part]) -> list[dict[str, Any]]:
+    return [row for part in found for row in part.table.to_pylist()]
+
+
+def held(found: list[Part]) -> list[dict[str, Any]]:
+    """The rows without nulls: a field that a part does not have is null in no row of it."""
+    return [{name: value for name, value in row.items() if value is not None} for row in rows(found)]
+
+
+def rejects(found: list[Part]) -> list[tuple[str, str]]:
+    return [(reject.position, reject.code) for part in found for reject in part.rejects]
+
+
+def encoded(found: list[Part]) -> list[dict[str, Any]]:
+    return [json.loads(text, parse_float=Decimal) for p in found if p.table.num_rows for text in encode(p.table)[0]]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, size in ((csv_blocks, 64), (json_blocks, 200)):
+        monkeypatch.setattr(module, "BLOCK", size)
+        monkeypatch.setattr(module, "_FEW", 0)
+    monkeypatch.setattr(json_blocks, "_SAMPLE", 2)
+
+
+def _csv_file(rng: random.Random) -> bytes:
+    if rng.random() < 0.5:
+        pieces = ["a", '"', '""', ",", "\n", "\r\n", '"x"', '"p,q"', '"l\nm"', "é", "\0", " ", '5" p', "\r"]
+        body = "".join(rng.choice(pieces) for _ in range(rng.randrange(50)))
+    else:
+        values = ["a", '"x"', '"p,q"', '"l\nm"', "é", "", '"a""b"', '""']
+        lines = [
+            ",".join(rng.choice(values) for _ in range(rng.choice([3, 3, 3, 2, 4]))) for _ in range(rng.randrange(12))
+        ]
+        body = "".join(line + rng.choice(["\n", "\r\n", "\n\n"]) for line in lines)
+    raw = f"h1,h2,h3\n{body}".encode()
+    return raw.replace("é".encode(), b"\xe9") if rng.random() < 0.1 and b"\0" not in raw else raw
+
+
+def test_blocks_of_csv_give_what_the_strict_reader_gives(small_blocks: None) -> None:
+    rng = random.Random(11)
+    for _ in range(600):
+        raw = _csv_file(rng)
+        key = rng.choice([(), ("h1",)])
+        strict = CsvRows(Lines(io.BytesIO(raw)), "f.csv", key)
+        expected = [strict.refusal] if strict.refusal else list(strict.rows())
+        found = parts(raw, "f.csv", key=key, batch_rows=rng.choice([1, 2, 5000]))
+
+        assert [tuple(r.values()) for r in rows(found)] == [tuple(r) for r in expected if isinstance(r, list)], raw
+        assert sorted(rejects(found)) == sorted((r.position, r.code) for r in expected if isinstance(r, Reject)), raw
+
+
+def test_reading_goes_on_after_any_part(small_blocks: None) -> None:
+    raw = b"a,b\n" + b"".join(b'%d,"x\n%d"\n' % (n, n) for n in range(60)) + b"bad\n7,y\n"
+    lines = b"".join(b'{"a":%d,"b":"x%d"}\n' % (n, n) for n in range(60)) + b'[]\n{"a":1}\n'
+    for data, name in (
+        (raw, "f.csv"),
+        (lines, "f.jsonl"),
+        (gzip.compress(raw), "f.csv.gz"),
+        (bz2.compress(lines), "f.jsonl.bz2"),
+    ):
+        whole = parts(data, name, batch_rows=7)
+        assert len(whole) > 5
+        for stop, part in enumerate(whole):
+            rest = parts(data, name, json.loads(json.dumps(part.place)), batch_rows=7)
+            assert held(whole[: stop + 1]) + held(rest) == held(whole)
+            assert rejects(whole[: stop + 1]) + rejects(rest) == rejects(whole)
+
+
+_VALUES = {
+    "n": ["1", "-5", "99999999999999999999", "1.0", '"1"', "null"],
+    "f": ["1.5", "2.25", "1.0", "5", "1e3", "0.1000000000000000055", "47.260999999999996", "null", "-0.0"],
+    "s": ['"a"', '"2024-01-01"', '"\\u0041"', '"x\\u0000"', '"é"', "null"],
+    "o": ['{"x":1,"y":"q"}', '{"x":2,"y":"z"}', '{"x":1}', "null", '{"x":1,"y":null}'],
+    "l": ["[1,2]", "[]", "null", '["a"]'],
+    "_id": ['"u"'],
+}
+_WILD = ["", "[1]", "{", '{"a":1} {"a":2}', "  ", '{"zz":1}', '{"n":NaN}', '{"s":"\\ud800"}', '{"n":1,"n":2}', "{}"]
+
+
+def _json_file(rng: random.Random) -> bytes:
+    wild = rng.random() < 0.5
+    names = rng.sample(list(_VALUES), rng.randrange(1, 5))
+    lines = []
+    for _ in range(rng.randrange(1, 25)):
+        shown = [n for n in names if not (wild and rng.random() < 0.05)]
+        fields = [f'"{n}":{rng.choice(_VALUES[n] if rng.random() < 0.2 else _VALUES[n][:2])}' for n in shown]
+        lines.append(rng.choice(_WILD) if wild and rng.random() < 0.05 else "{" + ",".join(fields) + "}")
+    return ("\n".join(lines) + rng.choice(["", "\n"])).encode()
+
+
+def test_blocks_of_json_lines_give_what_the_exact_reader_gives(small_blocks: None) -> None:
+    rng = random.Random(12)
+    for _ in range(400):
+        raw = _json_file(rng)
+        exact = list(JsonRows(Lines(io.BytesIO(raw)), "f.jsonl").rows())
+        found = parts(raw, "f.jsonl", batch_rows=rng.choice([1, 3, 5000]))
+        texts = [text for part in found if part.table.num_rows for text in records(part.table)]
+
+        assert texts == [records(table([row]))[0] for row in exact if not isinstance(row, Reject)], raw
+        assert rejects(found) == [(r.position, r.code) for r in exact if isinstance(r, Reject)], raw
+
+
+def test_large_files_are_read_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow: list[int] = []
+    for kind in (csv_blocks.CsvParts, json_blocks.JsonParts):
+        before = kind._slow_part
+        monkeypatch.setattr(
+            kind, "_slow_part", lambda self, rows, *a, _b=before: (slow.append(len(rows)), _b(self, rows, *a))[1]
+        )
+    raw = b"id,name\n" + b"".join(b'%d,"name, %d"\n' % (n, n) for n in range(200_000))
+    lines = b"".join(b'{"id":%d,"price":%d.5,"q":{"x":[1]},"n":null}\n' % (n, n % 90) for n in range(100_000))
+
+    assert sum(p.table.num_rows for p in parts(raw, "f.csv", batch_rows=50_000)) == 200_000
+    assert sum(p.table.num_rows for p in parts(lines, "f.jsonl", batch_rows=50_000)) == 100_000
+    assert sum(slow) < 3000
+
+
+def test_single_byte_encodings_are_read_by_blocks_and_found_out_when_asked() -> None:
+    raw = b"name;city\n" + "Grüße;Köln\n".encode("cp1252") * 5000
+
+    assert {r["city"] for r in rows(parts(raw, "f.csv", encoding="cp1252"))} == {"Köln"}
+    assert {r["city"] for r in rows(parts(raw, "f.csv", encoding="auto"))} == {"Köln"}
+    assert not rows(parts(raw, "f.csv"))
+    assert {code for _, code in rejects(parts(raw, "f.csv"))} == {"not_utf8"}
+
+
+def test_bad_lines_of_a_large_csv_are_told_and_the_others_come() -> None:
+    lines = [b"%d,x%d" % (n, n) for n in range(50_000)]
+    lines[40] = b"40,caf\xe9"
+    lines[41] = b"41"
+    lines[42] = b'42,"a"b'
+    lines[43] = b"43,\0nul"
+    found = parts(b"id,v\n" + b"\n".join(lines) + b"\n", "f.csv")
+
+    assert sorted(rejects(found)) == [("f.csv:42", "not_utf8"), ("f.csv:43", "ragged_row"), ("f.csv:44", "broken_row")]
+    assert len(rows(found)) == 49_997
+    assert rows(found)[40]["v"] == "\0nul"
+
+
+def _everything() -> pa.Table:
+    day = dt.datetime(2024, 1, 31, 12, 30, 0, 250_000)  # noqa: DTZ001 - as it stands in a file without zones
+    return pa.table(
+        {
+            "id": pa.array([1, 2, 3], pa.int32()),
+            "_hidden": [1, None, 3],
+            "amount": pa.array([Decimal("1.10"), None, Decimal("99999999999999999.99")], pa.decimal128(30, 2)),
+            "big": pa.array([2**64 - 1, None, 0], pa.uint64()),
+            "naive": pa.array([day, None, None], pa.timestamp("ns")),
+            "zoned": pa.array([day, None, None], pa.timestamp("ms", "Europe/Berlin")),
+            "far": pa.array([1, None, 2**62], pa.timestamp("ns")),
+            "day": pa.array([day.date(), None, None]),
+            "time": pa.array([day.time(), None, None]),
+            "kind": pa.array(["x", "y", "x"]).dictionary_encode(),
+            "text": pa.array(["a", None, "Grüße"], pa.large_string()),
+            "raw": pa.array([b"\0\1", None, b""], pa.large_binary()),
+            "list": pa.array([[1], None, []], pa.list_(pa.int64())),
+            "object": pa.array([{"a": 1, "b": "x"}, None, {"a": 2, "b": None}]),
+            "map": pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())),
+            "money": pa.array([[Decimal("1.50")], None, []], pa.list_(pa.decimal128(9, 2))),
+            "ratio": pa.array([0.1, None, float("nan")], pa.float64()),
+        }
+    )  # fmt: skip
+
+
+def _arrow(data: pa.Table, make: Callable[..., Any] = pa.ipc.new_file) -> bytes:
+    sink = io.BytesIO()
+    with make(sink, data.schema) as writer:
+        writer.write_table(data, max_chunksize=1)
+    return sink.getvalue()
+
+
+def _parquet(data: pa.Table, **how: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(data, sink, **how)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [(_parquet(_everything()), "a.parquet"), (_arrow(_everything()), "a.arrow"),
+     (_arrow(_everything(), pa.ipc.new_stream), "a.arrows"), (gzip.compress(_parquet(_everything())), "a.parquet.gz")],
+    ids=["parquet", "file", "stream", "packed"],
+)  # fmt: skip
+def test_typed_tables_come_exactly(data: bytes, name: str) -> None:
+    found = parts(data, name)
+    first, second, third = encoded(found)
+
+    assert not rejects(found)
+    assert {name: value for name, value in first.items() if name not in {"naive", "zoned", "far"}} == {
+        "source_file": name, "source_row": 1, "id": 1, "underscore_hidden": 1, "amount": Decimal("1.10"),
+        "big": 2**64 - 1, "day": "2024-01-31", "time": "12:30:00.250000", "kind": "x", "text": "a", "raw": "AAE=",
+        "list": [1], "object": {"a": 1, "b": "x"}, "map": [["k", 1]], "money": [Decimal("1.50")],
+        "ratio": Decimal("0.1"),
+    }  # fmt: skip
+    assert first["naive"].replace("T", " ").startswith("2024-01-31 12:30:00.25")
+    assert first["zoned"].startswith("2024-01-31T12:30:00.25")
+    assert first["zoned"].endswith(("Z", "+00:00"))
+    assert third["amount"] == Decimal("99999999999999999.99")
+    assert third["ratio"] == "NaN"
+    assert set(second.values()) == {None, 2, "y", name}
+
+
+def test_parquet_goes_on_in_the_middle_of_a_row_group() -> None:
+    data = _parquet(pa.table({"n": range(1000)}), row_group_size=300)
+    whole = parts(data, "a.parquet", batch_rows=70)
+
+    assert [r["n"] for r in rows(whole)] == list(range(1000))
+    for stop in (0, 4, 5, len(whole) - 1):
+        rest = parts(data, "a.parquet", whole[stop].place, batch_rows=70)
+        assert rows(whole[: stop + 1]) + rows(rest) == rows(whole)
+
+
+def test_parts_of_many_megabytes_come_whole() -> None:
+    data = _parquet(pa.table({"n": range(300), "s": [f"{n:0100000d}" for n in range(300)]}))
+
+    assert [r["n"] for r in rows(parts(data, "a.parquet", batch_bytes=64 << 20))] == list(range(300))
+
+
+def test_broken_tables_are_rejects_and_what_stood_before_comes() -> None:
+    good = _parquet(pa.table({"n": range(1000), "s": ["x" * 50] * 1000}), row_group_size=500, compression="none")
+    hurt = bytearray(good)
+    hurt[4:60] = b"\xff" * 56
+    stream = _arrow(pa.table({"n": range(4)}), pa.ipc.new_stream)
+
+    assert rejects(parts(good[:-9], "a.parquet")) == [("a.parquet", "broken_footer")]
+    assert rejects(parts(b"PAR1" + bytes(50), "a.parquet")) == [("a.parquet", "broken_footer")]
+    found = parts(bytes(hurt), "a.parquet")
+    assert rejects(found) == [("a.parquet, row group 1", "broken_group")]
+    assert [r["n"] for r in rows(found)] == list(range(500, 1000))
+    assert rejects(parts(b"ARROW1\0\0" + bytes(90), "a.arrow")) == [("a.arrow", "broken_file")]
+    found = parts(stream[: len(stream) * 3 // 4], "a.arrows")
+    assert len(rows(found)) in (1, 2, 3)
+    assert [code for _, code in rejects(found)] == ["broken_batch"]
+
+
+def test_avro_comes_with_its_logical_types_and_resumes() -> None:
+    schema = {
+        "type": "record", "name": "R",
+        "fields": [
+            {"name": "a", "type": "int"}, {"name": "t", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+            {"name": "d", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+            {"name": "m", "type": {"type": "map", "values": "string"}}, {"name": "u", "type": ["null", "string"]},
+            {"name": "b", "type": "bytes"},
+        ],
+    }  # fmt: skip
+    at = dt.datetime(2024, 1, 31, tzinfo=dt.UTC)
+    written = [{"a": n, "t": at, "d": Decimal("1.50"), "m": {"k": "v"}, "u": None, "b": b"\1"} for n in range(500)]
+    held = io.BytesIO()
+    fastavro.writer(held, schema, written, codec="deflate", sync_interval=500)
+    whole = parts(held.getvalue(), "a.avro", batch_rows=90)
+
+    assert [r["a"] for r in rows(whole)] == list(range(500))
+    first = encoded(whole)[0]
+    assert first.pop("t").startswith("2024-01-31T00:00:00")
+    assert first == {
+        "source_file": "a.avro", "source_row": 1, "a": 0, "d": Decimal("1.5"), "m": {"k": "v"}, "u": None, "b": "AQ==",
+    }  # fmt: skip
+    assert rows(whole)[0]["t"] == at
+    assert rows(whole[:2]) + rows(parts(held.getvalue(), "a.avro", whole[1].place, batch_rows=90)) == rows(whole)
+    found = parts(held.getvalue()[:-40], "a.avro", batch_rows=90)
+    assert len(rows(found)) > 100
+    assert [code for _, code in rejects(found)] == ["broken_block"]
+
+
+def test_sheets_give_their_rows_and_stored_values() -> None:
+    at = dt.datetime(2024, 1, 31, 10)  # noqa: DTZ001 - a spreadsheet knows no zones
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (
+        ["id", "name", "when", "price", "sum"],
+        [1, "x", at, 1.5, "=1+1"],
+        [],
+        [2, None, None, 2, None],
+    ):
+        sheet.append(row)
+    more = book.create_sheet("More")
+    more.append(["k"])
+    more.append(["v"])
+    held = io.BytesIO()
+    book.save(held)
+    found = parts(held.getvalue(), "b.xlsx")
+
+    assert encoded(found)[2] == {"source_file": "b.xlsx#More", "source_row": 2, "k": "v"}
+    assert [(r["source_row"], r["id"], r["name"], r["price"]) for r in rows(found[:1])] == [
+        (2, 1, "x", "1.5"),
+        (4, 2, None, "2"),
+    ]
+    assert rows(found[:1])[0]["when"] == at
+    assert rows(found[:1])[0]["sum"] is None  # openpyxl stores no value with a formula, and none is computed
+    assert rows(found[:1]) + rows(parts(held.getvalue(), "b.xlsx", found[0].place)) == rows(found)
+    assert rejects(parts(held.getvalue()[:900], "b.xlsx")) == [("b.xlsx", "broken_file")]
+
+
+def test_json_arrays_of_any_size_are_streamed() -> None:
+    data = b"[" + b",".join(b'{"a":%d,"p":1.5}' % n for n in range(20_000)) + b"]"
+    whole = parts(data, "a.json", format="json")
+
+    assert [r["a"] for r in rows(whole)] == list(range(20_000))
+    assert rows(whole[:2]) + rows(parts(data, "a.json", whole[1].place, format="json")) == rows(whole)
+    assert [r["a"] for r in rows(parts(b'{"a":1}\n{"a":2}', "a.json", format="json"))] == [1, 2]
+    found = parts(b'[{"a":1},5,{"a":2},{"a":', "a.json", format="json")
+    assert [r["a"] for r in rows(found)] == [1, 2]
+    assert rejects(found) == [("a.json, item 2", "not_object"), ("a.json, item 4", "not_json")]
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstandard.compress, "br": brotli.compress,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_compressed_rows_come_and_a_broken_end_loses_only_itself(kind: str) -> None:
+    rng = random.Random(1)
+    raw = b"id,v\n" + b"".join(b"%d,%d\n" % (n, rng.getrandbits(60)) for n in range(60_000))
+    packed = PACKERS[kind](raw)
+    cut = parts(packed[: len(packed) * 2 // 3], f"f.csv.{kind}")
+
+    assert len(rows(parts(packed, f"f.csv.{kind}"))) == 60_000
+    assert rejects(cut) == [(f"f.csv.{kind}", "truncated")]
+    assert rows(cut) == rows(parts(packed, f"f.csv.{kind}"))[: len(rows(cut))]
+
+
+def test_bombs_and_nests_end_soon_with_little_memory() -> None:
+    held = io.BytesIO()
+    with gzip.GzipFile(fileobj=held, mode="w", compresslevel=9) as file:
+        for _ in range(300):
+            file.write(bytes(1 << 20))
+    nest = gzip.compress(gzip.compress(gzip.compress(b"a\n1\n")))
+
+    assert rejects(parts(held.getvalue(), "bomb.csv.gz"))[-1] == ("bomb.csv.gz", "too_much_inside")
+    assert rejects(parts(nest, "n.csv.gz.gz.gz")) == [("n.csv.gz.gz.gz", "nested_too_deep")]
+    assert len(rows(parts(gzip.compress(b"a\n1\n") + gzip.compress(b"2\n") + bytes(100), "two.csv.gz"))) == 2
+
+
+def test_files_without_rows_are_told() -> None:
+    assert rejects(parts(b"\x89PNG" + bytes(90), "f.csv")) == [("f.csv", "not_text")]
+    assert rejects(parts(b"hello", "f.bin")) == [("f.bin", "unknown_format")]
+    assert parts(b"", "f.csv") == []
+
+
+def test_formats_are_known_by_content_and_then_by_name() -> None:
+    assert format_of(b"PAR1....", "a.csv") == "parquet"
+    assert format_of(b"Obj\x01", "a") == "avro"
+    assert format_of(b"a,b", "a.csv.gz") == "csv"
+    assert format_of(b"%PDF", "a.pdf") is None
+    assert [rows_by_name(n) for n in ("a.CSV", "a.jsonl.gz", "a.json", "a.pdf", "a.xlsx")] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_window_steps_back_as_far_as_it_promises() -> None:
+    data = b"".join(b"line %d\n" % n for n in range(50_000))
+    window = Window(io.BytesIO(data), kept=1000)
+    plain = io.BytesIO(data)
+    rng = random.Random(3)
+    for _ in range(2000):
+        size = rng.randrange(1, 300)
+        assert window.readline(size) == plain.readline(size)
+        assert window.read(size) == plain.read(size)
+        assert window.tell() == plain.tell()
+        back = max(0, window.tell() - rng.randrange(200))
+        assert window.seek(back) == plain.seek(back)
+    with pytest.raises(io.UnsupportedOperation):
+        window.seek(0)
+    assert window.seek(0, io.SEEK_END) == len(data)
+
+
+def test_a_buffer_joins_parts_with_the_same_columns_only() -> None:
+    buffer = TableBuffer(rows=3, size=1 << 20)
+    one, other = Part(pa.table({"a": [1]}), {}), Part(pa.table({"b": [1]}), {}, (Reject("p", "c", "r"),))
+
+    buffer.add(one)
+    assert buffer.fits(one)
+    assert not buffer.fits(other)
+    buffer.add(one)
+    assert not buffer.full()
+    buffer.add(Part(pa.table({}), {}, (Reject("p", "c", "r"),)))
+    assert buffer.full()
+    assert (buffer.table().to_pylist(), len(buffer.rejects)) == ([{"a": 1}, {"a": 1}], 1)
+    buffer.clear()
+    assert (buffer.table().num_rows, buffer.rejects, buffer.full()) == (0, [], False)

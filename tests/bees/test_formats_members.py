@@ -1,0 +1,113 @@
+"""Documents come out of archives, at any depth within a limit, and hostile archives hurt nobody."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bees.core.formats.members import Member, is_archive, members, unsafe
+from bees.local import LocalBee
+from nectar.batch import Reject
+from tests.nectar.documents import docx, pdf, zipped
+
+
+def taken(data: bytes, name: str) -> tuple[dict[str, bytes], list[tuple[str, str]]]:
+    found = list(members(data, name))
+    good = {m.path: m.data for m in found if isinstance(m, Member)}
+    return good, [(r.position, r.code) for r in found if isinstance(r, Reject)]
+
+
+def tarred(entries: dict[str, bytes], *, link: str = "") -> bytes:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        for name, data in entries.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        if link:
+            info = tarfile.TarInfo("link")
+            info.type, info.linkname = tarfile.SYMTYPE, link
+            archive.addfile(info)
+    return held.getvalue()
+
+
+def test_archives_of_every_kind_give_their_documents() -> None:
+    inner = zipped({"deep.txt": "deep"})
+    word = docx("Dear Jane")
+
+    assert taken(zipped({"a/b.txt": "x", "w.docx": word, "i.zip": inner}), "z.zip") == (
+        {"z.zip/a/b.txt": b"x", "z.zip/w.docx": word, "z.zip/i.zip/deep.txt": b"deep"}, [],
+    )  # fmt: skip
+    assert taken(tarred({"a.txt": b"x"}, link="/etc/passwd"), "t.tar") == ({"t.tar/a.txt": b"x"}, [])
+    assert taken(gzip.compress(tarred({"a.txt": b"x"})), "t.tgz") == ({"t.tgz/t.tar/a.txt": b"x"}, [])
+    assert taken(gzip.compress(b"one"), "log.txt.gz") == ({"log.txt.gz/log.txt": b"one"}, [])
+
+
+def test_names_that_lead_out_are_left_out() -> None:
+    data = zipped({"../../etc/cron.d/x": "x", "/abs.txt": "x", "ok.txt": "y", "C:/x": "x", "a\\..\\..\\b": "x"})
+
+    assert taken(data, "z.zip") == ({"z.zip/ok.txt": b"y"}, [("z.zip", "unsafe_name")] * 4)
+    assert taken(tarred({"../x": b"x"}), "t.tar") == ({}, [("t.tar", "unsafe_name")])
+    assert not unsafe("a..b/c.txt")
+
+
+def test_nests_and_bombs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    nest = b"end"
+    for n in range(6):
+        nest = zipped({f"{n}.zip" if n else "x.txt": nest})
+    bomb = zipped({f"{n}.txt": bytes(40 << 20) for n in range(20)})
+
+    assert [code for _, code in taken(nest, "n.zip")[1]] == ["nested_too_deep"]
+    assert len(bomb) < 1 << 20
+    good, told = taken(bomb, "b.zip")
+    assert (len(good), told) == (12, [("b.zip", "too_much_inside")])
+    assert taken(zipped({"big.txt": bytes(70 << 20)}), "b.zip") == ({}, [("b.zip/big.txt", "too_large")])
+    assert taken(gzip.compress(bytes(70 << 20)), "b.txt.gz") == ({}, [("b.txt.gz", "too_large")])
+
+
+def test_damaged_and_locked_members_are_told_and_the_others_come() -> None:
+    data = bytearray(zipped({"a.txt": "a" * 99, "b.txt": "b" * 99}))
+    data[35:39] = b"\xff" * 4
+    locked = bytearray(zipped({"a.txt": "x"}))
+    with zipfile.ZipFile(io.BytesIO(bytes(locked))) as archive:
+        at = archive.start_dir
+    locked[6] |= 1
+    locked[at + 8] |= 1
+
+    assert taken(bytes(data), "z.zip") == ({"z.zip/b.txt": b"b" * 99}, [("z.zip/a.txt", "broken_archive")])
+    assert taken(bytes(data)[:80], "z.zip") == ({}, [("z.zip", "broken_archive")])
+    assert taken(bytes(locked), "z.zip") == ({}, [("z.zip/a.txt", "password_protected")])
+    assert taken(gzip.compress(b"x" * 99)[:-9], "a.gz") == ({}, [("a.gz", "truncated")])
+
+
+def test_rows_within_an_archive_are_told_and_never_pass_as_text() -> None:
+    assert taken(zipped({"people.csv": "email\na@example.com"}), "z.zip") == (
+        {},
+        [("z.zip/people.csv", "rows_in_archive")],
+    )
+
+
+def test_what_is_no_archive_is_none() -> None:
+    assert not is_archive(b"plain text", "a.txt")
+    assert is_archive(tarred({"a": b"x"}), "a")
+
+
+def test_a_folder_of_documents_gives_those_in_archives_too(tmp_path: Path) -> None:
+    (tmp_path / "letters.zip").write_bytes(
+        zipped({"a.txt": "hello", "b.pdf": pdf("one"), "cat.png": b"\x89PNG" + bytes(50)})
+    )
+    (tmp_path / "w.docx").write_bytes(docx("Dear Jane"))
+    (tmp_path / "sheet.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        documents = [row for batch in bee.collect_nectar("documents", None) for row in batch.table.to_pylist()]
+        batches = list(bee.collect_nectar("records", None))
+
+    assert {row["path"]: row["media_type"].rpartition(".")[2] for row in documents} == {
+        "letters.zip/a.txt": "text/plain", "letters.zip/b.pdf": "application/pdf", "w.docx": "document",
+    }  # fmt: skip
+    assert [(r["a"], r["b"]) for batch in batches for r in batch.table.to_pylist()] == [("1", "2")]

@@ -1,0 +1,211 @@
+"""Documents of every format become text with what they say of themselves, and hostile ones a reason."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pyarrow as pa
+import pytest
+
+from nectar.extract import extract
+from nectar.extract.document import REASONS, Document, NoText
+from nectar.extract.kinds import DOCX, EPUB, LOCKED, ODT, PPTX, media_type
+from nectar.extract.read import read
+from tests.nectar import documents
+
+
+def text_of(data: bytes, name: str) -> Document:
+    kind = media_type(data, name)
+    assert kind is not None
+    return read(data, kind)
+
+
+def reason(data: bytes, name: str, kind: str | None = None) -> str:
+    with pytest.raises(NoText) as error:
+        read(data, kind or media_type(data, name) or "")
+    assert error.value.code in REASONS
+    assert str(error.value) == error.value.code
+    return error.value.code
+
+
+def test_word_keeps_headings_lists_tables_and_who_wrote_it() -> None:
+    made = text_of(
+        documents.docx("# Plan", "Dear Jane", "- milk", "|a|b|", title="The plan", author="Ann Lee"), "plan.docx"
+    )
+
+    assert made.text == "# Plan\n\nDear Jane\n\n- milk\n\na | b"
+    assert (made.title, made.author, made.pages) == ("The plan", "Ann Lee", None)
+    assert made.created.startswith("2013")  # python-docx's template says so
+
+
+def test_slides_are_pages_and_their_notes_follow() -> None:
+    made = text_of(documents.pptx(("One", "first", "say hello"), ("Two", "second\nline", "")), "deck.pptx")
+
+    assert made.text == "# One\n\nfirst\n\nsay hello\n\f\n# Two\n\nsecond\nline"
+    assert made.pages == 2
+
+
+def test_opendocument_keeps_headings_spaces_and_tables() -> None:
+    body = (
+        '<office:text><text:h text:outline-level="2">Plan</text:h>'
+        '<text:p>a<text:s text:c="2"/>b<text:line-break/>c</text:p>'
+        "<table:table><table:table-row><table:table-cell><text:p>x</text:p></table:table-cell><table:table-cell>"
+        "<text:p>y</text:p></table:table-cell></table:table-row></table:table>"
+        "<text:list><text:list-item><text:p>milk</text:p></text:list-item></text:list></office:text>"
+    )
+    made = text_of(
+        documents.odt(body, "<dc:title>T</dc:title><meta:initial-creator>Ann</meta:initial-creator>"), "x.odt"
+    )
+
+    assert made.text == "## Plan\n\na  b\nc\n\nx | y\n\n- milk"
+    assert (made.title, made.author) == ("T", "Ann")
+
+
+def test_a_book_is_read_in_its_own_order() -> None:
+    made = text_of(documents.epub("Moby", "Herman", "<h1>One</h1><p>Call me</p>", "<p>Two</p>"), "moby.epub")
+
+    assert made.text == "# One\n\nCall me\n\nTwo"
+    assert (made.title, made.author, made.language) == ("Moby", "Herman", "en")
+
+
+def test_pdf_keeps_pages_and_tells_scanned_ones() -> None:
+    made = text_of(documents.pdf("Page one (a)\nsecond line", None, "Page three", title="T", author="Ann"), "x.pdf")
+
+    assert made.text.split("\n\f\n") == ["Page one (a)\nsecond line", "", "Page three"]
+    assert (made.pages, made.scanned) == (3, 1)
+    assert (made.title, made.author, made.created) == ("T", "Ann", "2024-01-31T12:00:00+01:00")
+
+
+def test_html_gives_what_a_reader_sees() -> None:
+    page = (
+        "<!DOCTYPE html><html lang=de><head><title>Grüße</title><meta name=author content='Ann'>"
+        "<style>p{}</style></head>"
+        "<body><h2>Hi</h2><p>one <b>two</b><br>three<!-- not this --><script>no()</script></p><ul><li>a<li>b</ul>"
+        "<table><tr><th>x<td>y</table><pre>k\n  v</pre></body></html>"
+    )
+    made = text_of(page.encode(), "x.html")
+
+    assert made.text == "## Hi\n\none two\nthree\n\n- a\n\n- b\n\nx | y\n\nk\nv"
+    assert (made.title, made.author, made.language) == ("Grüße", "Ann", "de")
+    assert read(page.encode("latin-1"), "text/html; charset=latin-1").title == "Grüße"
+    assert read("<p>caf\xe9".encode("cp1252"), "text/html").text == "café"
+
+
+def test_a_message_gives_headers_the_plain_body_and_attachments() -> None:
+    raw = documents.message(
+        "plain body", html="<p>not this</p>", From="Ann <ann@example.com>", To="bob@example.com", Subject="Grüße",
+        Date="Mon, 01 Jan 2024 10:00:00 +0200",
+        attached=[("plan.docx", documents.docx("Dear Jane")), ("cat.png", b"\x89PNG\r\n\x1a\n" + bytes(40)),
+                  ("note.eml", documents.message("inner", Subject="In"))],
+    )  # fmt: skip
+    made = text_of(raw, "x.eml")
+
+    assert made.text.split("\n\n") == [
+        "From: Ann <ann@example.com>\nTo: bob@example.com\nDate: Mon, 01 Jan 2024 10:00:00 +0200\nSubject: Grüße",
+        "plain body", "## plan.docx", "Dear Jane", "## cat.png", "## note.eml", "Subject: In", "inner",
+    ]  # fmt: skip
+    assert (made.title, made.author, made.created) == ("Grüße", "Ann <ann@example.com>", "2024-01-01T08:00:00+00:00")
+
+
+def test_messages_of_a_mailbox_are_pages() -> None:
+    box = b"From a@x Mon\nSubject: one\n\nbody\n>From here\n\nFrom b@x Tue\nSubject: two\n\nother\n"
+
+    assert text_of(box, "a.mbox").text.split("\n\f\n") == ["Subject: one\n\nbody\nFrom here", "Subject: two\n\nother"]
+    assert media_type(box, "a.txt") == "text/plain"
+
+
+def test_calendars_and_cards_give_their_properties() -> None:
+    event = (
+        "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY:Team \r\n meeting\r\n"
+        'ATTENDEE;CN="Doe: Jane":mailto:jane@example.com\r\nDESCRIPTION:a\\nb\\, c\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n'
+    )
+    card = "BEGIN:VCARD\nN;ENCODING=QUOTED-PRINTABLE:M=C3=BCller;Jo\nFN:Jo\nPHOTO;ENCODING=B:xyz\nEND:VCARD\n"
+
+    assert (
+        text_of(event.encode(), "a.ics").text
+        == "summary: Team meeting\nattendee: mailto:jane@example.com\ndescription: a b, c"
+    )
+    assert text_of(card.encode(), "a.vcf").text == "n: Müller Jo\nfn: Jo"
+
+
+def test_rtf_and_xml_give_their_text() -> None:
+    made = text_of(rb"{\rtf1\ansi{\info{\title Caf\'e9}{\author Ann}}Dear \b Jane\b0\par\par next}", "x.rtf")
+
+    assert (made.text, made.title, made.author) == ("Dear Jane\n\nnext", "Café", "Ann")
+    assert text_of(b'<?xml version="1.0"?><r xmlns="u"><a id="7">t</a></r>', "x.xml").text == "a: t\na.id: 7"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "kind"),
+    [
+        (documents.docx("x"), "renamed.bin", DOCX),
+        (documents.pptx(("a", "b", "c")), "x.zip", PPTX),
+        (documents.odt("<office:text/>"), "x", ODT),
+        (documents.epub("a", "b", "c"), "x.txt", EPUB),
+        (b"\n%PDF-1.7", "x.txt", "application/pdf"),
+        (b"<HTML>", "x.txt", "text/html"),
+        (b"# x", "x.md", "text/markdown"),
+        (b"x", "x", "text/plain"),
+        (b"<?xml?>", "x.svg", "text/plain"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "x.docx", LOCKED),
+        (documents.zipped({"a.txt": "x"}), "x.zip", None),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "x.txt", None),
+        (b"\x7fELF" + bytes(60), "x", None),
+    ],
+)
+def test_a_kind_is_known_by_content_first(data: bytes, name: str, kind: str | None) -> None:
+    assert media_type(data, name) == kind
+
+
+def test_hostile_and_broken_documents_are_reasons() -> None:
+    word = documents.docx("x" * 500)
+    entity = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><r>&x;</r>'
+    laughs = '<!DOCTYPE r [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><r>&b;</r>'
+
+    assert reason(word[: len(word) // 2], "x.docx") == "unreadable_document"
+    assert reason(documents.zipped({"word/document.xml": entity}), "x.docx") == "xml_entities"
+    assert reason(documents.zipped({"word/document.xml": laughs}), "x.docx") == "xml_entities"
+    assert reason(entity.encode(), "x.xml") == "xml_entities"
+    assert reason(documents.zipped({"word/document.xml": "<w><p></w>"}), "x.docx") == "unreadable_document"
+    assert reason(documents.pdf("x", locked=True), "x.pdf") == "password_protected"
+    assert reason(b"%PDF-1.7 nothing", "x.pdf") == "unreadable_document"
+    assert (
+        reason(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "x.docx")
+        == "password_protected"
+    )
+    assert reason(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "x.doc") == "unknown_format"
+    assert reason(documents.odt("", manifest="<m><encryption-data/></m>"), "x.odt") == "password_protected"
+
+
+def test_what_is_nested_too_deep_is_told_and_not_cut_off() -> None:
+    assert reason(b"<p>" + b"<b>x" * 3000, "x.html") == "too_much_inside"
+    assert text_of(b"<p>" + b"<b>x" * 1000, "x.html").text.count("x") == 1000
+
+
+def test_a_zip_bomb_within_a_document_stops_soon() -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("word/document.xml", b"<" + b"a" * (70 << 20))
+
+    assert len(held.getvalue()) < 1 << 20
+    assert reason(held.getvalue(), "x.docx") == "too_much_inside"
+
+
+def test_a_table_of_documents_keeps_its_rows_and_gets_the_same_columns_for_every_format() -> None:
+    table = pa.table(
+        {
+            "path": ["a", "b", "c"],
+            "media_type": ["text/plain", "application/pdf", "application/pdf"],
+            "content": [b"plain", documents.pdf("one", "two", author="Ann"), b"%PDF-broken"],
+        }
+    )
+    made, failed = extract(table)
+
+    assert failed == {2: "unreadable_document"}
+    assert made.column_names == [
+        "path", "media_type", "text", "title", "characters", "author", "created", "language", "pages", "scanned_pages",
+    ]  # fmt: skip
+    assert made["pages"].to_pylist() == [None, 2, None]
+    assert made["author"].to_pylist() == [None, "Ann", None]
+    assert made["text"].to_pylist() == ["plain", "one\n\f\ntwo", None]
