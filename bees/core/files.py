@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import errno
 import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import pyarrow as pa
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.storage.base import Entry
 from nectar.pollen import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 YOUNG = 2 * 10**9
 """Nanoseconds in which a file may change again without its times showing it: clocks of file systems are coarse."""
@@ -29,18 +26,12 @@ DOCUMENT_COLUMNS = (
     Column("name", nullable=False),
     Column("size", "integer", nullable=False, comment="bytes"),
     Column("modified", "timestamptz"),
-    Column("media_type", nullable=False, comment="by the name's ending"),
+    Column("media_type", nullable=False, comment="by the first bytes, then by the name"),
+    Column("moved_from", comment="its path before, where it was seen to be renamed"),
     Column("content", "binary", nullable=False),
 )
 _ARROW = {"text": pa.string(), "integer": pa.int64(), "timestamptz": pa.timestamp("us", "UTC"), "binary": pa.binary()}
 _DOCUMENT = pa.schema([(column.name, _ARROW[column.kind]) for column in DOCUMENT_COLUMNS])
-# Not `mimetypes`, whose answers depend on the machine.
-_MEDIA = {
-    ".md": "text/markdown", ".markdown": "text/markdown", ".csv": "text/csv", ".tsv": "text/tab-separated-values",
-    ".html": "text/html", ".htm": "text/html", ".json": "application/json", ".jsonl": "application/x-ndjson",
-    ".ndjson": "application/x-ndjson", ".xml": "application/xml", ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}  # fmt: skip
 _YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000  # microseconds; Python knows no other years
 _TAIL = 4096
 
@@ -51,23 +42,11 @@ _UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO}
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}  # ELOOP: a link by now, no file any more
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A regular file as it was when looked at. `path` is relative, with slashes, bytes that are no text escaped."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, path: str, status: os.stat_result) -> Self:
-        return cls(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-    def aged(self, now_ns: int) -> bool:
-        """Whether any later change must show in the times."""
-        return max(self.mtime_ns, self.ctime_ns) < now_ns - YOUNG
+def entry_of(path: str, status: os.stat_result) -> Entry:
+    """A regular file of this machine: any of size, times and inode another is another version."""
+    version = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    stamp = max(status.st_mtime_ns, status.st_ctime_ns)
+    return Entry(path, status.st_size, version, status.st_mtime_ns // 1000, stamp)
 
 
 def trouble(error: OSError, where: str) -> str:
@@ -114,26 +93,9 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def files(self, wanted: Callable[[str], bool], *, recursive: bool) -> Iterator[Found | str]:
-        """Every regular file whose path is wanted; as a plain string the path of a folder that may not be listed.
-
-        Folders, files and links that vanish meanwhile are left out, devices and pipes always.
-        """
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
-            try:
-                found, folders = self._list(folder)
-            except OSError as error:
-                if trouble(error, "path") == "unreadable":
-                    yield folder
-                continue
-            yield from (file for file in found if wanted(file.path))
-            if recursive:
-                waiting.extend(folders)
-
-    def _list(self, folder: str) -> tuple[list[Found], list[str]]:
-        files: list[Found] = []
+    def list(self, folder: str) -> tuple[list[Entry], list[str]]:
+        """Regular files and folders of one folder. Raises OSError. What vanishes meanwhile is left out."""
+        files: list[Entry] = []
         folders: list[str] = []
         opened = self._open(folder, _LISTED) if folder else os.open(".", _LISTED, dir_fd=self._root)
         try:
@@ -144,7 +106,7 @@ class Folder:
                         folders.append(path)
                     elif entry.is_file(follow_symlinks=False):
                         try:
-                            files.append(Found.of(path, entry.stat(follow_symlinks=False)))
+                            files.append(entry_of(path, entry.stat(follow_symlinks=False)))
                         except FileNotFoundError:
                             continue
         finally:
@@ -181,14 +143,12 @@ def shown(path: str) -> str:
     return f"{text}#{hashlib.blake2b(raw, digest_size=8).hexdigest()}" if "\ufffd" in text else text
 
 
-def document(file: Found, data: bytes, charset: str) -> tuple[Any, ...]:
-    """The file as a row of `DOCUMENT_COLUMNS`; `charset` is told where the bytes do not tell it."""
+def document(file: Entry, data: bytes, media_type: str, moved_from: str | None = None) -> tuple[Any, ...]:
+    """The file as a row of `DOCUMENT_COLUMNS`."""
     path = shown(file.path)
-    modified = file.mtime_ns // 1000
-    known = modified if _YEAR_1 <= modified < _YEAR_10000 else None
-    media_type = _MEDIA.get(PurePosixPath(file.path).suffix.lower(), "text/plain")
-    media_type += f"; charset={charset}" if charset else ""
-    return path, path.rpartition("/")[2], len(data), known, media_type, data
+    modified = file.modified
+    known = modified if modified is not None and _YEAR_1 <= modified < _YEAR_10000 else None
+    return path, path.rpartition("/")[2], len(data), known, media_type, moved_from, data
 
 
 def document_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
@@ -207,9 +167,12 @@ def digest(handle: BinaryIO) -> bytes:
 
 
 def tail(handle: BinaryIO, offset: int) -> str:
-    """A print of the bytes before a place."""
-    size = min(_TAIL, offset)
-    return hashlib.blake2b(os.pread(handle.fileno(), size, offset - size), digest_size=8).hexdigest()
+    """A print of the bytes before a place. The handle stays where it is."""
+    size, at = min(_TAIL, offset), handle.tell()
+    handle.seek(offset - size)
+    data = handle.read(size)
+    handle.seek(at)
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
@@ -256,63 +219,3 @@ def _expression(pattern: str) -> str:
         else:
             made.append({"folders": "(?:.*/)?", "all": ".*", "any": "[^/]*", "one": "[^/]"}[found.lastgroup or "any"])
     return "".join(made) + re.escape(pattern[at:])
-
-
-class Seen:
-    """Which version of which file was read, in 20 bytes a file (27 characters in a cursor).
-
-    A file is its path (48 bits of a hash), a version its size, times and inode (56 bits), a content its bytes
-    (56 bits). Names and contents cannot be read back from it. Prints of paths that meet only cause a file to be read
-    and sent again; `settings` says how contents are read, and other settings know nothing of what was seen.
-    """
-
-    def __init__(self, settings: str, stored: str = "") -> None:
-        self._key = hashlib.blake2b(settings.encode(), digest_size=16).digest()
-        self._kept: dict[bytes, bytes] = {}
-        self._listed: set[bytes] = set()
-        try:
-            raw = base64.b64decode(stored, validate=True)
-        except (binascii.Error, ValueError):
-            raw = b""  # reading everything again is the safe answer to a cursor that nobody understands
-        for at in range(0, len(raw) - len(raw) % 20, 20):
-            self._kept[raw[at : at + 6]] = raw[at + 6 : at + 20]
-
-    def path(self, path: str) -> bytes:
-        return self._print(6, b"path", os.fsencode(path))
-
-    def version(self, file: Found) -> bytes:
-        stamps = f"{file.size} {file.mtime_ns} {file.ctime_ns} {file.inode} ".encode()
-        return self._print(7, b"version", stamps + os.fsencode(file.path))
-
-    def content(self, path: str, digest: bytes) -> bytes:
-        return self._print(7, b"content", digest + os.fsencode(path))
-
-    def _print(self, size: int, kind: bytes, data: bytes) -> bytes:
-        return hashlib.blake2b(data, digest_size=size, key=self._key, person=kind).digest()
-
-    def list(self, path: str) -> None:
-        """The path is still there: what is known of it outlives this pass."""
-        self._listed.add(self.path(path))
-
-    def same_version(self, file: Found) -> bool:
-        return self._kept.get(self.path(file.path), b"")[:7] == self.version(file)
-
-    def same_content(self, path: str, content: bytes) -> bool:
-        return self._kept.get(self.path(path), b"")[7:] == content
-
-    def add(self, file: Found, content: bytes, now_ns: int) -> None:
-        """The file was read. A version as young as a clock's grain is not trusted: the bytes are compared next time."""
-        version = self.version(file) if file.aged(now_ns) else bytes(7)
-        self._kept[self.path(file.path)] = version + content
-
-    def mark(self, path: str, content: bytes) -> None:
-        """What is known of a path, but of no version: its bytes are compared next time."""
-        self._kept[self.path(path)] = bytes(7) + content
-
-    def forget(self, path: str) -> None:
-        self._kept.pop(self.path(path), None)
-
-    def stored(self, *, end: bool = False) -> str:
-        """For a cursor. At the end of a pass, files that were not listed in it are forgotten."""
-        kept = sorted(p + v for p, v in self._kept.items() if not end or p in self._listed)
-        return base64.b64encode(b"".join(kept)).decode()

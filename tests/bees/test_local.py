@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from bees.core import files as core_files
 from bees.core import tabular
 from bees.core.errors import GiveUp
-from bees.core.files import Seen, matcher, shown
+from bees.core.files import matcher, shown
+from bees.core.storage.memory import Memory
 from bees.core.tabular import PLACE
 from bees.local import LocalBee
 from nectar.extract import extract
@@ -70,7 +71,7 @@ def fingerprint(root: Path) -> list[tuple[str, int, int, bytes]]:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bee reads an hour after the files were written, so their times can be trusted."""
     now = time.time_ns
-    monkeypatch.setattr("bees.local.time.time_ns", lambda: now() + HOUR)
+    monkeypatch.setattr("bees.core.file_pass.time.time_ns", lambda: now() + HOUR)
 
 
 class LocalContract(BeeContract):
@@ -124,7 +125,8 @@ def test_a_document_tells_where_it_is_and_what_it_holds(tmp_path: Path) -> None:
 
     assert row["modified"].isoformat() == "2023-11-14T22:13:20.123456+00:00"
     assert {k: v for k, v in row.items() if k != "modified"} == {
-        "path": "in/a.md", "name": "a.md", "size": 5, "media_type": "text/markdown", "content": b"# Hi\n",
+        "path": "in/a.md", "name": "a.md", "size": 5, "media_type": "text/markdown", "moved_from": None,
+        "content": b"# Hi\n",
     }  # fmt: skip
     assert batch.complete
     assert extract(batch.table)[0].column("title").to_pylist() == ["Hi"]
@@ -172,7 +174,7 @@ def test_a_file_rewritten_with_its_old_times_and_size_comes(tmp_path: Path, late
 def test_a_change_within_the_grain_of_the_clock_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, a_txt="one")
     first = read(tmp_path)
-    monkeypatch.setattr(Seen, "version", lambda self, file: b"sameone")  # as if no time had passed
+    monkeypatch.setattr(Memory, "version", lambda self, file: b"sameone")  # as if no time had passed
 
     write(tmp_path, a_txt="eno")
 
@@ -187,7 +189,8 @@ def test_a_file_that_goes_back_to_old_bytes_in_one_pass_comes_each_time(tmp_path
     assert paths([middle]) == ["a.txt"]
     write(tmp_path, a_txt="old")
 
-    assert paths(read(tmp_path, cursor=middle.cursor)) == ["a.txt", "b.txt"]
+    rest = read(tmp_path, cursor=middle.cursor)
+    assert (paths(rest), paths(read(tmp_path, cursor=rest[-1].cursor))) == (["b.txt"], ["a.txt"])
 
 
 def test_a_renamed_file_and_a_moved_folder_come_under_their_new_names(tmp_path: Path, later: None) -> None:
@@ -197,7 +200,11 @@ def test_a_renamed_file_and_a_moved_folder_come_under_their_new_names(tmp_path: 
     (tmp_path / "root/c.txt").rename(tmp_path / "root/d.txt")
     (tmp_path / "old").rename(tmp_path / "root/old")
 
-    assert paths(read(tmp_path / "root", cursor=first[-1].cursor)) == ["d.txt", "old/d.txt"]
+    found, gone = read(tmp_path / "root", cursor=first[-1].cursor)
+
+    assert [(row["path"], row["moved_from"]) for row in rows([found])] == [("d.txt", "c.txt"), ("old/d.txt", None)]
+    assert rows([gone]) == [{"path": "c.txt", "_op": "delete"}]
+    assert read(tmp_path / "root", cursor=gone.cursor) == []
 
 
 def test_an_empty_folder_is_read_completely_and_once(tmp_path: Path) -> None:
@@ -276,7 +283,9 @@ def test_what_may_not_be_read_is_told_once_and_read_when_it_may(
     assert (rejects(batches), paths(batches)) == ([(name, "unreadable")], left)
     assert not batches[-1].complete
     assert again == []
-    assert {*left, *paths(read(tmp_path, cursor=batches[-1].cursor))} == {"a.txt", "b/c.txt"}
+    found = read(tmp_path, cursor=batches[-1].cursor)
+    assert {*left, *paths(found)} == {"a.txt", "b/c.txt"}
+    assert [row for row in rows(found) if "_op" in row] == []
 
 
 def test_a_file_without_rights_is_set_aside(tmp_path: Path) -> None:
@@ -570,7 +579,7 @@ def test_whatever_changes_and_wherever_reading_stops_the_jar_holds_what_the_file
     cursor = None
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         root, now = Path(folder), time.time_ns
-        patch.setattr("bees.local.time.time_ns", lambda: now() + HOUR * aged)
+        patch.setattr("bees.core.file_pass.time.time_ns", lambda: now() + HOUR * aged)
         for changes, stop in [*legs, ([], 10**6), ([], 10**6)]:
             for what in changes:
                 change(root, *what)
@@ -578,7 +587,12 @@ def test_whatever_changes_and_wherever_reading_stops_the_jar_holds_what_the_file
             for batch in read(root, stream, cursor, batch_rows=2, streams=how)[:stop]:
                 cursor = batch.cursor
                 for row in batch.table.to_pylist():
+                    if row.get("_op") == "delete":
+                        jar.pop(row["path"], None)
+                        continue
                     jar[row.get("path") or (row["source_file"], row["source_row"])] = row.get("content") or row["id"]
+        if stream == "documents":
+            assert jar.keys() == {path.name for path in root.iterdir()}
         for path in root.iterdir():
             if stream == "documents":
                 assert jar[path.name] == path.read_bytes()
@@ -613,8 +627,8 @@ def test_a_folder_with_too_many_files_is_refused(tmp_path: Path) -> None:
     assert error.value.code == "too_many_files"
 
 
-@pytest.mark.parametrize("cursor", [{"seen": "no base64!"}, {"seen": "AAAA"}, {"seen": ""}])
-def test_a_cursor_that_nobody_understands_reads_everything(tmp_path: Path, cursor: dict[str, str]) -> None:
+@pytest.mark.parametrize("cursor", [{"files": ["no base64!"]}, {"files": ["AAAA"]}, {"pos": "%"}, {"files": 7}])
+def test_a_cursor_that_nobody_understands_reads_everything(tmp_path: Path, cursor: dict[str, Any]) -> None:
     write(tmp_path, a_txt="a")
 
     assert paths(read(tmp_path, cursor=cursor)) == ["a.txt"]

@@ -26,6 +26,7 @@ PLANNED = frozenset(
 
 ALIASES = {
     "postgres": "postgresql",
+    "mariadb": "mysql",
     "database": "postgresql",
     "database_worker_bee": "postgresql",
     "api": "rest",
@@ -44,6 +45,12 @@ ALIASES = {
     "mssql": "sqlserver",
     "azureblob": "azure_blob",
     "googledrive": "google_drive",
+    "gdrive": "google_drive",
+    "ftps": "ftp",
+    "network_drive": "smb",
+    "samba": "smb",
+    "cifs": "smb",
+    "azure_blob_storage": "azure_blob",
     "pub_sub": "pubsub",
     "redis_stream": "redis_streams",
     "amazon_s3": "s3",

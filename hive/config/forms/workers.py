@@ -71,7 +71,7 @@ def _type_and_options(of: Writer) -> None:
         if isinstance(kind, str) and is_general(kind) and isinstance(inside.given.get("type"), str):
             of.put(("type",), connector_named(inside.take("type")), key, "type")
             kind = None
-        if connector_named(str(of.block.get("type", kind))) == "local":
+        if has_option(connector_named(str(of.block.get("type", kind))), "patterns"):  # whatever reads files
             inside.move("source_path", "source", "path")
         inside.options()
     if isinstance(kind, str):

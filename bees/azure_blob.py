@@ -1,0 +1,176 @@
+"""Blobs of an Azure Storage container: documents, CSV and JSON Lines.
+
+A version is an ETag: a second flight over an unchanged container lists it and reads no content. Reads ask for the
+listed ETag, so a file is never put together of two versions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr
+
+from bees.core.bee import BeeOptions, BeeType, Name
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.storage import dial
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+
+T = TypeVar("T")
+_ARCHIVED = "the blob is archived: rehydrate it, or leave it out by `patterns`"
+_PAGE = 5000
+
+
+class AzureAuth(BeeOptions):
+    """Who asks."""
+
+    method: Literal["account_key", "sas", "anonymous"] = "account_key"
+    account_key: SecretStr = SecretStr("")
+    sas: SecretStr = Field(SecretStr(""), description="a shared access signature with the rights to read and list")
+
+
+class AzureBlobOptions(RemoteOptions):
+    account: Name = Field(description="the storage account's name")
+    container: Name = Field(description="the container; `path` is the folder in it")
+    auth: AzureAuth = AzureAuth()
+    endpoint: str = Field(
+        "", pattern=r"^$|^https?://", description="unset: https://ACCOUNT.blob.core.windows.net; of other clouds, whole"
+    )
+
+
+class AzureBlobBee(FileBee):
+    bee_type: ClassVar[BeeType] = "file"
+    Options: ClassVar[type[BeeOptions]] = AzureBlobOptions
+    extra = "azure"
+
+    def connect(self) -> Storage:
+        return AzureBlobStorage(self.options)
+
+    def source_identity(self) -> str:
+        given = self.options
+        return f"azure_blob:{given.endpoint}/{given.account}/{given.container}/{given.path.strip('/')}"
+
+
+class AzureBlobStorage(Storage):
+    def __init__(self, options: AzureBlobOptions) -> None:
+        super().__init__(options.concurrency)
+        inside = options.path.strip("/")
+        self._prefix = f"{inside}/" if inside else ""
+        self._client, self._session = _client(options)
+
+    def check(self) -> None:
+        self._ask(lambda: next(self._client.list_blobs(self._prefix or None, results_per_page=1), None))
+
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        asked: dict[str, Any] = {"name_starts_with": self._prefix or None, "results_per_page": _PAGE}
+        if after:
+            asked["start_from"] = self._prefix + os.fsdecode(after)
+        list_ = self._client.list_blobs if recursive else self._client.walk_blobs
+        found = self._ask(lambda: iter(list_(**asked)))
+        while (blob := self._ask(lambda: next(found, None))) is not None:
+            path = blob.name[len(self._prefix) :]
+            if not path or path.endswith("/") or (blob.get("metadata") or {}).get("hdi_isfolder"):
+                continue
+            entry = Entry(path, blob.size, f"{blob.etag} {blob.size}", _time(blob), ref=blob.etag)
+            if entry.key > after:
+                yield entry
+
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        from azure.core import MatchConditions
+
+        if not size:
+            return b""
+        blob = self._client.get_blob_client(self._prefix + entry.path)
+        asked = {"etag": entry.ref, "match_condition": MatchConditions.IfNotModified, "max_concurrency": 1}
+        return bytes(self._ask(lambda: blob.download_blob(start, size, **asked).readall(), of_file=True))
+
+    def look(self, path: str) -> Entry | None:
+        try:
+            blob = self._ask(self._client.get_blob_client(self._prefix + path).get_blob_properties, of_file=True)
+        except Gone:
+            return None
+        return Entry(path, blob.size, f"{blob.etag} {blob.size}", _time(blob), ref=blob.etag)
+
+    def _ask(self, request: Callable[[], T], *, of_file: bool = False) -> T:
+        from azure.core.exceptions import AzureError, HttpResponseError
+
+        problem: Exception
+        try:
+            return request()
+        except HttpResponseError as error:
+            code = getattr(error, "error_code", None)
+            problem = _verdict(error.status_code or 0, str(getattr(code, "value", code)), of_file=of_file)
+        except (AzureError, OSError) as error:
+            problem = dial.cause(error) or _lost(error)
+        raise problem
+
+    def close(self) -> None:
+        super().close()
+        self._client.close()
+        self._session.close()
+
+
+def _time(blob: Any) -> int | None:
+    return int(blob.last_modified.timestamp() * 1_000_000) if blob.last_modified else None
+
+
+def _verdict(status: int, code: str, *, of_file: bool) -> SourceError | NotReadError:
+    if status in {429, 503}:
+        return RetryLater("the container asks for fewer requests", code="rate_limited", where="container", after=5.0)
+    if status >= 500 or status == 408:
+        return RetryLater("the server failed", code="server_error", where="container")
+    if status == 401 or code in {"AuthenticationFailed", "InvalidAuthenticationInfo"}:
+        return dial.denied()
+    if code == "BlobArchived":
+        return Unreadable("archived", _ARCHIVED)
+    if of_file:
+        return Unreadable() if status == 403 else Gone()
+    if status == 404:
+        return GiveUp("the container is not there", code="no_folder", where="container", advice="correct `container`")
+    return dial.denied()
+
+
+def _lost(error: Exception) -> SourceError:
+    text, inner = type(error).__name__, type(getattr(error, "inner_exception", None)).__name__
+    if "SSLError" in (text, inner):
+        advice = "install a certificate that this machine trusts, or correct `endpoint`"
+        return GiveUp(
+            "the server's certificate is not trusted", code="bad_certificate", where="endpoint", advice=advice
+        )
+    if "Timeout" in text + inner:
+        return RetryLater("the server does not answer in time", code="timeout", where="endpoint")
+    return dial.unreachable("account")
+
+
+def _client(options: AzureBlobOptions) -> tuple[Any, Any]:
+    from azure.core.pipeline.transport import RequestsTransport
+    from azure.storage.blob import ContainerClient
+
+    auth = options.auth
+    secret: Any = {"account_key": auth.account_key, "sas": auth.sas}.get(auth.method)
+    if secret is not None and not secret.get_secret_value():
+        advice = f"give `{auth.method}`, or `method: anonymous`"
+        raise GiveUp("the credentials are missing", code="no_credentials", where="auth", advice=advice)
+    given = secret.get_secret_value() if secret is not None else None
+    if auth.method == "account_key":
+        given = {"account_name": options.account, "account_key": given}
+    url = options.endpoint or f"https://{options.account}.blob.core.windows.net"
+    to = urlsplit(url)
+    port = to.port or (80 if to.scheme == "http" else 443)
+    policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
+    session = dial.session(policy, "endpoint", options.concurrency + 2)
+    transport = RequestsTransport(session=session, session_owner=False, use_env_settings=False)
+    try:
+        client = ContainerClient(
+            url, options.container, credential=given, transport=transport, retry_total=2, retry_connect=1,
+            initial_backoff=1, increment_base=2,
+            connection_timeout=min(options.timeout, 10), read_timeout=options.timeout,
+        )  # fmt: skip
+    except ValueError:
+        advice = "correct `account`, `endpoint` and `auth`"
+    else:
+        return client, session
+    raise GiveUp("the account cannot be named so", code="bad_request", where="account", advice=advice)

@@ -1,0 +1,411 @@
+"""One look at all files of a stream, perhaps the rest of one that was begun before.
+
+Cursor: what `Memory` holds, `at` the place in a file half read, `full` where the pass began from nothing and nothing
+was set aside, so that its end is the end of a complete read, `held` how many deletions wait for a person.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import BinaryIO, TypedDict
+
+import pyarrow as pa
+import structlog
+
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.file_rows import holds_others, is_document, judged, reading_of
+from bees.core.filebee import FileOptions, Plan
+from bees.core.files import digest, document, document_table, shown, tail, trouble
+from bees.core.formats import Place, TableBuffer, read_rows
+from bees.core.formats.members import members
+from bees.core.storage.base import Closed, Entry, Gone, Listed, NotReadError, Opened, Storage, Unreadable
+from bees.core.storage.memory import MISSING, NO_VERSION, SENT, Memory, Record
+from bees.core.tabular import RowBuffer
+from nectar.batch import Batch, Cursor, Reject
+from nectar.extract.text import HEAD
+
+SMALL = 4 << 20
+"""Bytes up to which a file is read at once and ahead of its turn, a larger one by ranges."""
+_WINDOW = 32 << 20
+_FEW = 20
+_IN_A_ROW = 3
+"""Files in a row that fail for a while, and it is the source that fails, not a file."""
+_DENIED = (Closed("").code, Closed("").reason)
+_log = structlog.get_logger()
+
+
+class _At(TypedDict):
+    """Where reading stopped within a file. `version` is empty where it was too young to be trusted, `content` where
+    the file had changed while it was read.
+    """
+
+    file: str
+    version: str
+    content: str
+    place: Place
+    tail: str
+
+
+@dataclass(frozen=True)
+class _Half:
+    """The file whose rows are being read. `content` is None once it changed under the reader: nothing is sure then."""
+
+    entry: Entry
+    content: bytes | None
+    handle: BinaryIO
+    place: Place
+
+
+@dataclass
+class _Item:
+    """A path in its turn: what is listed there now, and what is known of it."""
+
+    key: bytes
+    now: Listed | None
+    old: Record | None
+    job: Future[Opened] | None = None
+
+    @property
+    def flags(self) -> int:
+        return self.old.flags & SENT if self.old else 0
+
+
+class Pass:
+    def __init__(self, storage: Storage, plan: Plan, options: FileOptions, cursor: Cursor) -> None:
+        self._storage = storage
+        self._plan = plan
+        self._options = options
+        self._cursor = cursor
+        snapshot = options.mode == "bucket_snapshot"
+        self._memory = Memory(plan.settings, cursor, keep=not snapshot)
+        self._begun = self._memory.pos
+        self._at: _At | None = cursor.get("at")
+        self._at_key = base64.b64decode(self._at["file"]) if self._at else b""
+        self._full = not cursor or "full" in cursor or (snapshot and "pos" not in cursor)
+        self._closed: list[bytes] = []
+        self._half: _Half | None = None
+        self._documents = RowBuffer(options.batch_rows, options.batch_bytes)
+        self._tables = TableBuffer(options.batch_rows, options.batch_bytes)
+        self._buffer: RowBuffer | TableBuffer = self._documents if plan.document else self._tables
+        self._failures = 0
+
+    def batches(self) -> Iterator[Batch]:
+        ahead = self._ahead()
+        try:
+            for item in ahead:
+                yield from self._take(item)
+                if self._buffer.full():
+                    yield self._flush()
+        except SourceError:
+            # What was read before it failed is not read again.
+            if self._buffer.rows or self._buffer.rejects or self._memory.pos != self._begun:
+                yield self._flush()
+            raise
+        finally:
+            ahead.close()
+        yield from self._end()
+
+    def _items(self) -> Iterator[_Item]:
+        """What is listed now merged with what was known before, by path."""
+        old = self._memory.old()
+        known, count, last = next(old, None), 0, b""
+        for now in self._storage.entries(self._memory.pos, recursive=self._options.recursive):
+            key = now.key
+            if key <= last:
+                raise GiveUp(
+                    "the source lists its files in no order", code="unordered_listing", where="path",
+                    advice="a bucket of directories (S3 Express, a hierarchical namespace) cannot be read this way",
+                )  # fmt: skip
+            last = key
+            if isinstance(now, Entry) and not self._plan.wanted(now.path):
+                continue
+            while known is not None and known.key < key:
+                yield _Item(known.key, None, known)
+                known = next(old, None)
+            there = known if known is not None and known.key == key else None
+            known = next(old, None) if there else known
+            yield _Item(key, now, there)
+            count += 1
+            if count > self._options.max_files:
+                raise GiveUp(
+                    f"the stream {self._plan.name!r} has more than {self._options.max_files} files",
+                    code="too_many_files", where="path",
+                    advice="part the folder between bees by `patterns` or `path`, or raise `max_files`",
+                )  # fmt: skip
+        while known is not None:
+            yield _Item(known.key, None, known)
+            known = next(old, None)
+
+    def _ahead(self) -> Generator[_Item, None, None]:
+        """The items in their order, while small files among the next ones are being read."""
+        window: deque[_Item] = deque()
+        jobs = size = 0
+        try:
+            for item in self._items():
+                if isinstance(item.now, Entry) and self._is_fetched(item, item.now):
+                    item.job = self._storage.pool.submit(self._storage.fetch, item.now)
+                    jobs, size = jobs + 1, size + max(item.now.size, 0)
+                window.append(item)
+                while window and (window[0].job is None or jobs > 2 * self._storage.concurrency or size > _WINDOW):
+                    first = window.popleft()
+                    if first.job and isinstance(first.now, Entry):
+                        jobs, size = jobs - 1, size - max(first.now.size, 0)
+                    yield first
+            yield from window
+        finally:
+            for item in window:
+                if item.job:
+                    item.job.cancel()
+
+    def _is_fetched(self, item: _Item, entry: Entry) -> bool:
+        return self._storage.concurrency > 1 and entry.size <= SMALL and not self._same_version(item, entry)
+
+    def _take(self, item: _Item) -> Iterator[Batch]:
+        if self._at and item.key > self._at_key:
+            self._at = None
+        if self._at and item.key == self._at_key:
+            item.old = None  # what was known of it is no longer what was sent last
+        if item.now is None:
+            self._memory.keep(item.key, self._absent(item.old))
+        elif isinstance(item.now, Closed):
+            self._closed.append(item.now.key if item.now.path else b"")
+            self._unreadable(item, item.now.code, item.now.reason)
+        elif self._same_version(item, item.now) and item.old:
+            self._memory.keep(item.key, item.old)
+        else:
+            yield from self._read(item, item.now)
+
+    def _same_version(self, item: _Item, entry: Entry) -> bool:
+        half = self._at is not None and item.key == self._at_key
+        return not half and item.old is not None and item.old.version == self._memory.version(entry)
+
+    def _absent(self, old: Record | None) -> Record | None:
+        """What stays known of a path that was not listed: nothing counts as deleted in a folder that is closed."""
+        if old is None or any(old.key.startswith(prefix) for prefix in self._closed):
+            return old
+        return old._replace(flags=SENT | MISSING) if old.flags & SENT else None
+
+    def _read(self, item: _Item, entry: Entry) -> Iterator[Batch]:
+        try:
+            file = item.job.result() if item.job else self._storage.open(entry)
+            try:
+                if self._plan.document:
+                    yield from self._document(file, item)
+                else:
+                    yield from self._rows(file, item)
+            finally:
+                file.close()
+            self._failures = 0
+        except Gone:
+            # Known on as it was; the next pass finds out whether it is gone for good.
+            self._memory.keep(item.key, item.old and item.old._replace(version=NO_VERSION))
+        except Unreadable as error:
+            self._unreadable(item, error.code, error.reason)
+        except RetryLater as error:
+            self._failing(item, error)
+        except OSError as error:
+            if trouble(error, "path") == "unreadable":
+                self._unreadable(item, *_DENIED)
+            else:
+                self._memory.keep(item.key, item.old and item.old._replace(version=NO_VERSION))
+        self._half = self._at = None
+
+    def _failing(self, item: _Item, error: RetryLater) -> None:
+        """One file that fails is tried again by the next pass, and set aside if it fails there too."""
+        self._failures += 1
+        if self._half or self._failures >= _IN_A_ROW:
+            raise error
+        once = self._memory.content(b"failed once")
+        if item.old and item.old.content in {once, self._memory.content(b"unavailable")}:
+            self._unreadable(item, "unavailable", "the file could not be read; each flight tries it again")
+        else:
+            _log.warning("a file could not be read now", stream=self._plan.name, code=error.code)
+            self._full = False
+            self._memory.keep(item.key, Record(item.key, NO_VERSION, once, item.flags))
+
+    def _unreadable(self, item: _Item, code: str, reason: str) -> None:
+        mark = self._memory.content(code.encode())
+        self._full = False
+        if item.old is None or item.old.content != mark:
+            self._reject(Reject(shown(os.fsdecode(item.key.removesuffix(b"/"))), code, reason))
+        self._memory.keep(item.key, Record(item.key, NO_VERSION, mark, item.flags))
+
+    def _reject(self, reject: Reject) -> None:
+        self._full = False
+        self._buffer.rejects.append(reject)
+        self._buffer.size += len(reject.raw)
+
+    def _document(self, file: Opened, item: _Item) -> Iterator[Batch]:
+        memory, limit, declared = self._memory, self._options.max_file_bytes, self._options.encoding
+        data = file.handle.read(HEAD)
+        if not is_document(data, declared, file.entry.path):
+            self._keep(file, item, memory.content(b"binary"), item.flags)
+            return
+        large = file.entry.size > limit
+        if not large:
+            data += file.handle.read(max(limit + 1 - len(data), 0))
+            large = len(data) > limit
+        content = memory.content(b"too_large" if large else _print(data))
+        flags = item.flags
+        if item.old is None or item.old.content != content:
+            name = shown(file.entry.path)
+            if large:
+                reason = f"the file is larger than `max_file_bytes`, {limit} bytes"
+                self._reject(Reject(name, "too_large", reason))
+            elif holds_others(data, file.entry.path):
+                yield from self._members(file.entry, data)
+            elif self._judged(file.entry, name, data, self._moved_from(item, content)):
+                flags = SENT
+        self._keep(file, item, content, flags)
+
+    def _judged(self, entry: Entry, name: str, data: bytes, moved_from: str | None = None) -> bool:
+        """Whether a document's row was taken; else it is set aside or left out."""
+        found = judged(name, data, self._options.encoding)
+        if found.reject:
+            self._reject(found.reject)
+        elif found.data is not None:
+            self._documents.add(document(entry, found.data, found.media_type, moved_from), len(data))
+            return True
+        return False
+
+    def _members(self, entry: Entry, data: bytes) -> Iterator[Batch]:
+        """The documents within an archive. It is read from its beginning again if reading stops within it."""
+        for found in members(data, entry.path):
+            if isinstance(found, Reject):
+                self._reject(replace(found, position=shown(found.position)))
+            else:
+                self._judged(replace(entry, path=found.path), shown(found.path), found.data)
+            if self._buffer.full():
+                yield self._flush()
+
+    def _moved_from(self, item: _Item, content: bytes) -> str | None:
+        """The path of a document with this content that is there no more."""
+        if item.flags & SENT:
+            return None
+        for key in self._memory.same_content(content):
+            try:
+                if key != item.key and self._storage.look(os.fsdecode(key)) is None:
+                    return shown(os.fsdecode(key))
+            except (NotReadError, SourceError):
+                continue
+        return None
+
+    def _keep(self, file: Opened, item: _Item, content: bytes, flags: int = 0) -> None:
+        """The file was read. A version as young as a clock's grain is not trusted: it is read again next time."""
+        sure = self._trusted(file.entry) and file.same()
+        version = self._memory.version(file.entry) if sure else NO_VERSION
+        self._memory.keep(item.key, Record(item.key, version, content, flags))
+
+    def _trusted(self, entry: Entry) -> bool:
+        return entry.stamp is None or entry.stamp < time.time_ns() - self._storage.grain
+
+    def _rows(self, file: Opened, item: _Item) -> Iterator[Batch]:
+        place, content = self._resume(file)
+        if place is None and content and item.old and item.old.content == content:
+            self._keep(file, item, content)
+            return
+        yield from self._taken(_Half(file.entry, content, file.handle, place or {}), place)
+        self._half = None
+        if content and file.same():
+            self._keep(file, item, content)
+        else:
+            self._memory.keep(item.key, None)
+
+    def _resume(self, file: Opened) -> tuple[Place | None, bytes | None]:
+        """Where to go on in the file, if it was half read, and its content; None where it changed behind that place."""
+        at = self._at
+        place = (at["place"] or None) if at else None
+        if at and at["version"] == self._memory.version(file.entry).hex():
+            return place, bytes.fromhex(at["content"]) or None
+        content = self._content(file)
+        if at and place and (content is None or content.hex() != at["content"]):
+            # Grown, most likely: go on, lest a file that always grows is never read to its end, and read all next time.
+            grown = "offset" in place and tail(file.handle, place["offset"]) == at["tail"]
+            return (place, None) if grown else (None, content)
+        return place, content
+
+    def _content(self, file: Opened) -> bytes | None:
+        """What the file holds: a print of its bytes, or of its version where the bytes are far away; None: not sure."""
+        if self._storage.digests:
+            return self._memory.content(digest(file.handle))
+        return self._memory.version(file.entry) if self._trusted(file.entry) else None
+
+    def _taken(self, half: _Half, place: Place | None) -> Iterator[Batch]:
+        options = self._options
+        reading = reading_of(self._plan.stream, options.encoding, options.batch_rows, options.batch_bytes)
+        self._half = half
+        for part in read_rows(half.handle, shown(half.entry.path), reading, place):
+            if not self._tables.fits(part):
+                yield self._flush()
+            self._full = self._full and not part.rejects
+            self._tables.add(part)
+            self._half = replace(half, place=part.place)
+            if self._tables.full():
+                yield self._flush()
+
+    def _flush(self, cursor: Cursor | None = None, *, complete: bool = False) -> Batch:
+        buffer = self._buffer
+        table = document_table(self._documents.rows) if self._plan.document else self._tables.table()
+        batch = Batch(self._plan.name, table, cursor or self._here(), None, complete, tuple(buffer.rejects))
+        buffer.clear()
+        return batch
+
+    def _here(self) -> Cursor:
+        here = self._memory.stored()
+        if self._full:
+            here["full"] = True
+        at = self._place(self._half) if self._half else self._at
+        return here | ({"at": at} if at else {})
+
+    def _place(self, half: _Half) -> _At:
+        place = half.place
+        try:
+            before = tail(half.handle, place["offset"]) if "offset" in place else ""
+        except (NotReadError, SourceError):
+            before = ""
+        return {
+            "file": base64.b64encode(half.entry.key).decode(),
+            "version": self._memory.version(half.entry).hex() if self._trusted(half.entry) else "",
+            "content": (half.content or b"").hex(),
+            "place": place,
+            "tail": before,
+        }
+
+    def _end(self) -> Iterator[Batch]:
+        gone: list[str] = []
+        held = 0
+        if self._plan.document and self._options.mode == "file_monitor" and self._memory.missing:
+            documents, missing = self._memory.counted()
+            if missing > _FEW and missing > documents * self._options.max_deleted:
+                held = missing
+            else:
+                gone = [shown(os.fsdecode(key)) for key in self._memory.gone()]
+        if held and held != self._cursor.get("held"):
+            reason = f"{held} of {documents} documents are gone, more than `max_deleted`: none of them was deleted"
+            self._reject(Reject(self._plan.name, "too_many_gone", reason))
+        if gone and (self._buffer.rows or self._buffer.rejects):
+            yield self._flush()
+        most = self._options.batch_rows
+        for start in range(0, max(len(gone) - 1, 0) // most * most, most):
+            yield self._deletes(gone[start : start + most], self._here())
+        end = self._memory.ended(forget=not held) | ({"held": held} if held else {})
+        if gone:
+            left = (len(gone) - 1) // most * most
+            yield self._deletes(gone[left:], end, complete=self._full)
+        elif self._buffer.rows or self._buffer.rejects or end != self._cursor or "whole" in end:
+            yield self._flush(end, complete=self._full)
+
+    def _deletes(self, paths: list[str], cursor: Cursor, *, complete: bool = False) -> Batch:
+        table = pa.table({"path": pa.array(paths, pa.string()), "_op": pa.array(["delete"] * len(paths), pa.string())})
+        return Batch(self._plan.name, table, cursor, None, complete)
+
+
+def _print(data: bytes) -> bytes:
+    return hashlib.blake2b(data).digest()

@@ -1,0 +1,98 @@
+"""What a file's bytes are: a document, rows, or neither. The file bee's seam to the formats.
+
+`judged` decides over a document's bytes; how rows are read, `reading_of` tells `bees.core.formats.read_rows`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from bees.core.bee import BeeOptions, KeyColumns, Words
+from bees.core.files import checked_patterns
+from bees.core.formats import ROW_ENDINGS, Format, Reading
+from bees.core.formats.members import is_archive
+from bees.core.formats.names import endings_of
+from bees.core.formats.rows import found_encoding
+from bees.core.tabular import MAX_RAW
+from nectar.batch import Reject
+from nectar.extract.kinds import media_type
+from nectar.extract.read import needs_reader
+from nectar.extract.text import HEAD, decodes, encoding_of, looks_textual
+
+Patterns = Annotated[Words, Field(min_length=1), AfterValidator(checked_patterns)]
+
+
+class FileStream(BeeOptions):
+    """Some of the folder's files, read in one way."""
+
+    patterns: Patterns = Field((), description="globs of this stream's files; unset: those of the bee")
+    format: Literal["auto", "document"] | Format = Field(
+        "auto", description="auto: rows if every pattern ends as files of rows do (.csv, .jsonl.gz), else documents"
+    )
+    key: KeyColumns = Field((), description="fields that identify a row; unset: its file and line")
+    header: bool = Field(True, description="the first row of a CSV file or sheet names its columns; else column_1, ...")
+    delimiter: str = Field("", pattern=r'^[^"\r\n]?$', description="of CSV; unset: of , ; tab | the one that fits")
+
+
+def reading(stream: FileStream, *, built_in: bool) -> tuple[bool, tuple[str, ...]]:
+    """Whether files are documents, and the endings they must have: where no pattern was chosen for a stream of rows."""
+    if stream.format == "document":
+        return True, ()
+    if stream.format == "auto":
+        rows = built_in or (stream.patterns and all(p.lower().endswith(ROW_ENDINGS) for p in stream.patterns))
+        return (False, ROW_ENDINGS) if rows else (True, ())
+    return False, () if stream.patterns else endings_of(stream.format)
+
+
+def reading_of(stream: FileStream, encoding: str, batch_rows: int, batch_bytes: int) -> Reading:
+    """How the stream's files of rows are read."""
+    return Reading(
+        format=stream.format, key=stream.key, header=stream.header, delimiter=stream.delimiter, encoding=encoding,
+        batch_rows=batch_rows, batch_bytes=batch_bytes,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A document: its bytes, why it is set aside, or neither where it is left out. `media_type` has a charset where the
+    bytes do not tell it.
+    """
+
+    data: bytes | None = None
+    media_type: str = ""
+    reject: Reject | None = None
+
+
+def is_document(head: bytes, declared: str, name: str) -> bool:
+    """Whether a file that begins so is collected as a document at all."""
+    if media_type(head, name) is not None or is_archive(head, name):
+        return True
+    return looks_textual(head, encoding_of(head[:4], _encoding(declared, head)))
+
+
+def holds_others(data: bytes, name: str) -> bool:
+    """Whether a document is an archive, or compressed: what is within it is collected."""
+    return media_type(data, name) is None and is_archive(data[:512], name)
+
+
+def judged(name: str, data: bytes, declared: str) -> Judged:
+    """A whole document; `name` is its path as shown."""
+    declared = _encoding(declared, data)
+    encoding = encoding_of(data[:4], declared)
+    kind = media_type(data, name)
+    if kind is None and not looks_textual(data, encoding):
+        return Judged()  # its beginning looked like a document, and the whole of it is none
+    if kind is not None and needs_reader(kind):
+        return Judged(data, f"{kind}; charset={declared}" if declared and kind == "text/html" else kind)
+    if not decodes(data, declared):
+        reason = f"the text is not {encoding.name}: set `encoding` to what it is in"
+        return Judged(reject=Reject(name, "not_utf8", reason, data[:MAX_RAW]))
+    kind = kind or "text/plain"
+    return Judged(data, f"{kind}; charset={declared}" if declared and not encoding.bom else kind)
+
+
+def _encoding(declared: str, data: bytes) -> str:
+    return found_encoding(data[:HEAD]) if declared == "auto" else declared

@@ -1,0 +1,236 @@
+"""What a file system must be able to do. One adapter each stands in its connector's file, `bees/sftp.py` and others.
+
+Files are listed in the order of the bytes of their paths: so the memory of a pass is merged with the listing as both
+stream by, and a listing goes on in the middle from the path that was handled last.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, cast
+
+from bees.core.errors import GiveUp
+from bees.core.storage.ranges import RangeReader
+
+_SAME = "the server tells several files by the same name: one of them is read"
+DEEPEST = 64
+"""Folders within folders, above which a listing is taken for a loop of links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as it was when looked at.
+
+    path     relative to the root, with slashes; bytes that are no text are escaped as `os.fsdecode` does
+    size     bytes; -1 where the source does not say
+    version  whatever changes when the content does: an ETag, a generation, or size and times
+    modified microseconds since 1970 UTC
+    stamp    None where every change has another version; else the nanosecond of the latest time that the version is
+             made of: one too young may change again without showing it
+    ref      what the adapter needs to open it, where the path does not do
+    """
+
+    path: str
+    size: int
+    version: str
+    modified: int | None = None
+    stamp: int | None = None
+    ref: Any = field(default=None, compare=False)
+
+    @property
+    def key(self) -> bytes:
+        return os.fsencode(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A folder whose files are not known: it may not be listed, or is too deep. Nothing in it counts as deleted."""
+
+    path: str
+    code: str = "unreadable"
+    reason: str = "the file or folder may not be read: give the bee's user the right to"
+
+    @property
+    def key(self) -> bytes:
+        return os.fsencode(self.path) + b"/"
+
+
+Listed = Entry | Closed
+
+
+class NotReadError(Exception):
+    """One file cannot be read; the others can."""
+
+
+class Gone(NotReadError):
+    """It was listed and is no more, or is no regular file any more, or another version of it took its place."""
+
+
+class Unreadable(NotReadError):
+    """The source refuses it. `code` and `reason` go to quarantine."""
+
+    def __init__(self, code: str = "unreadable", reason: str = Closed("").reason) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass
+class Opened:
+    """An open file: `entry` as it was at that moment, `same` whether it still is (asked after reading)."""
+
+    handle: BinaryIO
+    entry: Entry
+    same: Callable[[], bool]
+
+    def close(self) -> None:
+        self.handle.close()
+
+
+class Storage(ABC):
+    """One root on one file system. `read` and `look` are called from several threads at once, the rest from one."""
+
+    digests = False
+    """Whether rows are compared by a print of all bytes: where reading is free, and times can be set at will."""
+    grain = 900 * 10**9
+    """Nanoseconds: younger times are not trusted. Ours and the server's clock may differ by a quarter hour."""
+    block = 4 << 20
+    """Bytes of one range of a large file."""
+
+    def __init__(self, concurrency: int = 1) -> None:
+        self.concurrency = concurrency
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="files")
+        return self._pool
+
+    @abstractmethod
+    def check(self) -> None:
+        """Prove that the root is there and can be listed. Raises SourceError."""
+
+    @abstractmethod
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        """Files beneath the root whose key is above `after`, in order. What is no regular file is left out."""
+
+    @abstractmethod
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        """Some bytes of this version of the file, fewer only at its end; all of them where `size` is -1.
+
+        Raises Gone, Unreadable or SourceError.
+        """
+
+    @abstractmethod
+    def look(self, path: str) -> Entry | None:
+        """The file as it is now, or None where there is none. Raises Unreadable or SourceError."""
+
+    def open(self, entry: Entry) -> Opened:
+        """The file for reading from any place on, by ranges side by side; at once where its size is unknown."""
+        if entry.size < 0:
+            return self.fetch(entry)
+        raw = RangeReader(lambda start, size: self.read(entry, start, size), entry.size, self.pool, self.block)
+        return Opened(cast("BinaryIO", io.BufferedReader(raw, 1 << 18)), entry, lambda: self.same(entry))
+
+    def fetch(self, entry: Entry) -> Opened:
+        """A small file, read at once. Called in threads of the pool."""
+        data = self.read(entry, 0, entry.size)
+        same = self.same(entry)
+        now = entry if entry.size >= 0 else replace(entry, size=len(data))
+        return Opened(cast("BinaryIO", io.BytesIO(data)), now, lambda: same)
+
+    def same(self, entry: Entry) -> bool:
+        """Whether the file is still this version."""
+        if entry.stamp is None:
+            return True  # `read` asked for this version
+        now = self.look(entry.path)
+        return now is not None and now.version == entry.version
+
+    def close(self) -> None:
+        """Give back what was opened. May be called twice."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def walk(folder: Callable[[str], tuple[list[Entry], list[str]]], after: bytes, *, recursive: bool) -> Iterator[Listed]:
+    """Folders listed one by one, their files in the order of whole paths, those up to `after` left out.
+
+    `folder` gives the files and the folders of one folder; it raises Unreadable, or Gone for one that vanished. For the
+    root that is GiveUp: a folder that is not there is no empty one.
+    """
+    root = rooted(folder)
+    stack = [iter(_sorted(*root, after, recursive=recursive))]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+        elif not isinstance(item, str):
+            yield item
+        elif len(stack) >= DEEPEST:
+            yield Closed(item, "too_deep", f"folders are more than {DEEPEST} deep: a loop of links, most likely")
+        else:
+            stack.append(iter(_listed(folder, item, after, recursive=recursive)))
+
+
+def rooted(folder: Callable[[str], tuple[list[Entry], list[str]]]) -> tuple[list[Entry], list[str]]:
+    """The root's files and folders. Raises GiveUp."""
+    problem: GiveUp
+    try:
+        return folder("")
+    except Gone:
+        problem = GiveUp("the folder is not there", code="no_folder", where="path", advice="correct `path`")
+    except Unreadable:
+        advice = "give the bee's user the right to list it"
+        problem = GiveUp("the folder may not be listed", code="unreadable", where="path", advice=advice)
+    raise problem
+
+
+def _listed(
+    folder: Callable[[str], tuple[list[Entry], list[str]]], path: str, after: bytes, *, recursive: bool
+) -> list[Listed | str]:
+    try:
+        files, folders = folder(path)
+    except Gone:
+        return []
+    except Unreadable as error:
+        return [Closed(path, error.code, error.reason)]
+    return _sorted(files, folders, after, recursive=recursive)
+
+
+def _sorted(files: list[Entry], folders: list[str], after: bytes, *, recursive: bool) -> list[Listed | str]:
+    keyed: list[tuple[bytes, Listed | str]] = [(e.key, e) for e in files if e.key > after]
+    if recursive:
+        keys = [(os.fsencode(name) + b"/", name) for name in folders]
+        keyed += [(key, name) for key, name in keys if key > after or after.startswith(key)]
+    keyed.sort(key=lambda pair: pair[0])
+    made: list[Listed | str] = []
+    for number, (key, item) in enumerate(keyed):
+        if number == 0 or keyed[number - 1][0] != key:
+            made.append(item)
+        elif isinstance(item, Entry) and isinstance(made[-1], Entry):
+            made.append(Closed(item.path, "same_name", _SAME))  # a server that writes bytes it cannot tell as `?`
+    return made
+
+
+def joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def safe_name(name: str) -> bool:
+    """Whether a server's name of an entry is one: not a way up, not a path."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def missing_driver(error: ImportError, extra: str) -> GiveUp:
+    """For an adapter whose library is not installed."""
+    return GiveUp(
+        f"the driver {(error.name or 'of this source').split('.')[0]!r} is not installed",
+        code="missing_driver", advice=f"pip install 'worker-bees[{extra}]'",
+    )  # fmt: skip

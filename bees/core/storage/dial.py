@@ -1,0 +1,110 @@
+"""Connections to file servers and object stores: each is dialled at an address that the guard has checked.
+
+`dial` gives a connected socket; libraries over urllib3 (botocore, requests) get connection classes that dial so.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bees.core.address import AddressPolicy, Origin, system_resolve
+from bees.core.errors import GiveUp, RetryLater, SourceError
+
+if TYPE_CHECKING:
+    import requests
+
+
+def policy_for(
+    scheme: str,
+    host: str,
+    port: int,
+    *,
+    allow_private: bool,
+    resolve: Callable[[str, int], Sequence[str]] = system_resolve,
+) -> AddressPolicy:
+    named: frozenset[Origin] = frozenset({(scheme, host, port)})
+    return AddressPolicy(named, allow_private, resolve)
+
+
+def addresses(policy: AddressPolicy, host: str, port: int, option: str) -> list[str]:
+    """Checked addresses of a host; `option` is the field that names it. Raises RetryLater or GiveUp."""
+    try:
+        return policy.addresses(host, port)
+    except RetryLater:
+        message = "the name of the server has no address"
+        raise RetryLater(message, code="unknown_host", where=option, advice=f"check `{option}`") from None
+
+
+def dial(policy: AddressPolicy, host: str, port: int, timeout: float, option: str = "host") -> socket.socket:
+    """A connection. Raises RetryLater (`unreachable`) or GiveUp (an address that is not allowed)."""
+    for address in addresses(policy, host, port, option):
+        try:
+            return socket.create_connection((address, port), timeout)
+        except OSError:
+            continue
+    raise unreachable(option)
+
+
+def unreachable(option: str) -> RetryLater:
+    advice = f"check `{option}`, and that the server runs"
+    return RetryLater("no connection to the server", code="unreachable", where=option, advice=advice)
+
+
+def denied(option: str = "auth") -> GiveUp:
+    advice = f"check `{option}` and the rights behind it"
+    return GiveUp("the credentials are refused", code="denied", where=option, advice=advice)
+
+
+def pool_classes(policy: AddressPolicy, base: dict[str, Any], option: str) -> dict[str, Any]:
+    """urllib3's pool classes by scheme, made to dial checked addresses only. `base` are those of the library."""
+    return {scheme: _guarded(pool, policy, option) for scheme, pool in base.items()}
+
+
+def _guarded(pool: Any, policy: AddressPolicy, option: str) -> Any:
+    from urllib3.exceptions import NewConnectionError
+    from urllib3.util import connection
+
+    class Connection(pool.ConnectionCls):  # type: ignore[misc]
+        def _new_conn(self) -> socket.socket:
+            failure: Exception | None = None
+            for address in addresses(policy, self._dns_host, self.port, option):
+                try:
+                    return connection.create_connection(
+                        (address, self.port), self.timeout, source_address=self.source_address,
+                        socket_options=self.socket_options,
+                    )  # fmt: skip
+                except OSError as error:
+                    failure = error
+            raise NewConnectionError(self, "no address of the server answers") from failure
+
+    return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": Connection})
+
+
+def session(policy: AddressPolicy, option: str, connections: int) -> requests.Session:
+    """A session of requests that dials so, reads nothing of the environment and uses no proxy."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.poolmanager import pool_classes_by_scheme
+
+    made = requests.Session()
+    made.trust_env = False
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, pool_block=True)
+    adapter.poolmanager.pool_classes_by_scheme = pool_classes(policy, pool_classes_by_scheme, option)
+    made.mount("http://", adapter)
+    made.mount("https://", adapter)
+    return made
+
+
+def cause(error: BaseException) -> SourceError | None:
+    """The guard's own refusal, where a library wrapped it in an error of its own."""
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in seen:
+        if isinstance(current, SourceError):
+            return current
+        seen.append(current)
+        inner = getattr(current, "kwargs", {}).get("error") if hasattr(current, "kwargs") else None
+        current = inner or current.__cause__ or current.__context__
+    return None

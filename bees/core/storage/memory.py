@@ -1,0 +1,192 @@
+"""What a pass over many files remembers, in the order of their paths.
+
+A record is a path, a print of the version that was read (6 bytes), one of its content (6 bytes) and flags. Some
+thousand records are one block: paths with what they share with the one before left out, packed; about 20 bytes a file
+in all, 27 characters in a cursor. The memory of an interrupted pass is what is done, then the old records from the
+place reached on. It holds paths, because who reports a deleted file must name it; cursors are sealed by the hive.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bees.core.storage.base import Entry
+
+SENT, MISSING = 1, 2
+NO_VERSION = bytes(6)
+_LEAST, _MOST = 1024, 8192
+"""Records of a block: above the least it ends where a print of the path says so, and most blocks stay the same."""
+_HEAD = struct.Struct("<II")
+_STEP = struct.Struct("<HH")
+
+
+class Record(NamedTuple):
+    """`flags`: SENT, a document of it is in the jar; MISSING, this pass did not find it."""
+
+    key: bytes
+    version: bytes
+    content: bytes
+    flags: int = 0
+
+
+def pack(records: Sequence[Record]) -> str:
+    paths, prints, before = bytearray(), bytearray(), b""
+    for record in records:
+        folder = before.rfind(b"/") + 1
+        shared = folder if record.key.startswith(before[:folder]) else 0
+        paths += _STEP.pack(shared, len(record.key) - shared) + record.key[shared:]
+        prints += record.version + record.content + bytes((record.flags,))
+        before = record.key
+    packed = zlib.compress(bytes(paths))
+    return base64.b64encode(_HEAD.pack(len(records), len(packed)) + packed + bytes(prints)).decode()
+
+
+def unpack(text: str) -> list[Record]:
+    """Raises ValueError, binascii.Error, struct.error or zlib.error for what is no block."""
+    raw = base64.b64decode(text, validate=True)
+    count, length = _HEAD.unpack_from(raw)
+    paths, prints = zlib.decompress(raw[_HEAD.size : _HEAD.size + length]), raw[_HEAD.size + length :]
+    if len(prints) != 13 * count:
+        raise ValueError("a block's prints are cut")
+    records, at, before = [], 0, b""
+    for number in range(count):
+        shared, size = _STEP.unpack_from(paths, at)
+        at += _STEP.size
+        before = before[:shared] + paths[at : at + size]
+        at += size
+        mark = prints[13 * number : 13 * number + 13]
+        records.append(Record(before, mark[:6], mark[6:12], mark[12]))
+    return records
+
+
+class Memory:
+    """`settings` is whatever changes what a file gives: under others, no version counts as read."""
+
+    def __init__(self, settings: str, cursor: Mapping[str, Any], *, keep: bool = True) -> None:
+        """Of a cursor that nobody understands nothing is known: to read everything again is safe."""
+        self._key = hashlib.blake2b(settings.encode(), digest_size=16).digest()
+        self._keep = keep
+        self._done: list[str] = []
+        self._old: list[str] = []
+        self._ends: list[bytes] = []
+        self._open: list[Record] = []
+        self.pos = b""
+        self.missing = 0
+        self._resumed = False
+        self._index: _Contents | None = None
+        try:
+            self._load(cursor)
+        except (ValueError, TypeError, KeyError, binascii.Error, struct.error, zlib.error):
+            self._done, self._old, self.pos, self.missing = [], [], b"", 0
+
+    def _load(self, cursor: Mapping[str, Any]) -> None:
+        self.pos = base64.b64decode(cursor.get("pos", ""), validate=True)
+        if not self._keep:
+            return
+        self._resumed = resumed = "pos" in cursor
+        files = list(cursor.get("files", ()))
+        self._old = list(cursor.get("old", ())) if resumed else files
+        self._done = files if resumed else []
+        self.missing = int(cursor.get("missing", 0)) if resumed else 0
+        for text in (*self._done[:1], *self._old[:1]):
+            unpack(text)
+
+    def version(self, entry: Entry) -> bytes:
+        return self._print(b"version", entry.version.encode("utf-8", "surrogateescape") + b" " + entry.key)
+
+    def content(self, digest: bytes) -> bytes:
+        return self._print(b"content", digest)
+
+    def path(self, key: bytes) -> str:
+        return self._print(b"path", key).hex()
+
+    def _print(self, kind: bytes, data: bytes) -> bytes:
+        return hashlib.blake2b(data, digest_size=6, key=self._key, person=kind).digest()
+
+    def old(self) -> Iterator[Record]:
+        """What was known before this pass, from the place reached on."""
+        for text in list(self._old):
+            records = unpack(text)
+            self._ends.append(records[-1].key if records else b"")
+            yield from (record for record in records if record.key > self.pos)
+
+    def keep(self, key: bytes, record: Record | None) -> None:
+        """The pass is done with `key`; `record` is what is known of it now, if anything."""
+        self.pos = key
+        if record is None or not self._keep:
+            return
+        self.missing += bool(record.flags & MISSING)
+        self._open.append(record)
+        full = len(self._open)
+        if full >= _MOST or (full >= _LEAST and zlib.crc32(key) % _LEAST == 0):
+            self._done.append(pack(self._open))
+            self._open = []
+
+    def stored(self) -> dict[str, Any]:
+        """For the cursor of an interrupted pass."""
+        left = {"pos": base64.b64encode(self.pos).decode()}
+        if not self._keep:
+            return left
+        passed = sum(1 for end in self._ends if end <= self.pos)
+        kept: dict[str, Any] = {"files": self._done + ([pack(self._open)] if self._open else [])}
+        kept |= {"old": self._old[passed:]} if self._old[passed:] else {}
+        return left | kept | ({"missing": self.missing} if self.missing else {})
+
+    def counted(self) -> tuple[int, int]:
+        """Documents in the jar before this pass's deletions, and those of them that the pass did not find."""
+        flags = [record.flags for record in self._records()]
+        return sum(f & SENT for f in flags), sum(bool(f & MISSING) for f in flags)
+
+    def gone(self) -> Iterator[bytes]:
+        yield from (record.key for record in self._records() if record.flags & MISSING)
+
+    def _records(self) -> Iterator[Record]:
+        for text in self._done:
+            yield from unpack(text)
+        yield from self._open
+
+    def ended(self, *, forget: bool) -> dict[str, Any]:
+        """For the cursor of a whole pass; files that were not found are forgotten, or known on."""
+        if not self._keep:
+            return {"whole": True}
+        if self.missing or self._resumed:  # packed anew, so that an unchanged folder gives the same cursor
+            found, self._done, self._open = list(self._records()), [], []
+            for record in found:
+                if not record.flags & MISSING or not forget:
+                    self.keep(record.key, record._replace(flags=record.flags & ~MISSING))
+        return {"files": self._done + ([pack(self._open)] if self._open else [])}
+
+    def same_content(self, content: bytes) -> Iterator[bytes]:
+        """Paths of other files that held this content before the pass."""
+        if self._index is None:
+            self._index = _Contents([*self._old, *(self._done if self.missing else ())])
+        return self._index.paths(content)
+
+
+class _Contents:
+    """Content -> paths, in 8 bytes a file."""
+
+    def __init__(self, blocks: list[str]) -> None:
+        self._blocks = blocks
+        prints: list[bytes] = []
+        counts: list[int] = []
+        for text in blocks:
+            records = unpack(text)
+            counts.append(len(records))
+            prints += [record.content if record.flags & SENT else bytes(6) for record in records]
+        self._prints = np.frombuffer(b"".join(p + b"\0\0" for p in prints), "<u8")
+        self._ends = np.cumsum(counts)
+
+    def paths(self, content: bytes) -> Iterator[bytes]:
+        for at in np.flatnonzero(self._prints == int.from_bytes(content, "little"))[:3]:
+            block = int(np.searchsorted(self._ends, at, side="right"))
+            start = int(self._ends[block - 1]) if block else 0
+            yield unpack(self._blocks[block])[int(at) - start].key

@@ -1,0 +1,122 @@
+"""Files behind HTTP: read by ranges through the guarded client, one client for each thread."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import threading
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import httpx
+from pydantic import Field, SecretStr
+
+from bees.core.bee import BeeOptions
+from bees.core.errors import GiveUp, SourceError
+from bees.core.file_pass import SMALL
+from bees.core.http import Answer, Credentials, HttpClient, Limits, basic
+from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable
+
+
+class WebAuth(BeeOptions):
+    """Who asks."""
+
+    method: Literal["none", "basic", "bearer"] = "none"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    token: SecretStr = Field(SecretStr(""), description="of bearer")
+
+
+def credentials(auth: WebAuth) -> Credentials:
+    if auth.method == "basic":
+        return Credentials({"Authorization": basic(auth.username, auth.password.get_secret_value())})
+    if auth.method == "bearer":
+        return Credentials({"Authorization": f"Bearer {auth.token.get_secret_value()}"})
+    return Credentials()
+
+
+class WebStorage(Storage):
+    """`make` gives a client; adapters ask through `ask`, for folders and for files."""
+
+    def __init__(self, make: Callable[[Limits], HttpClient], concurrency: int, timeout: float) -> None:
+        super().__init__(concurrency)
+        self._make = make
+        body = max(SMALL, self.block) + (1 << 16)
+        self._limits = Limits(connect=min(timeout, 10), read=timeout, total=timeout * 4, body=body)
+        self._clients: dict[int, HttpClient] = {}
+
+    def client(self) -> HttpClient:
+        """The client of the calling thread."""
+        me = threading.get_ident()
+        if me not in self._clients:
+            self._clients[me] = self._make(self._limits)
+        return self._clients[me]
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> Answer:
+        """Raises Gone for what is not there, Unreadable for what may not be read, and SourceError."""
+        problem: NotReadError | SourceError
+        try:
+            return self.client().request(method, url, where="path", headers=headers, content=content)
+        except GiveUp as error:
+            problem = _meant(error)
+        raise problem
+
+    def part(self, url: str, entry: Entry, start: int, size: int) -> bytes:
+        """Bytes of a file, of the listed version where `entry.ref` is its ETag."""
+        headers = {"Accept-Encoding": "identity"}
+        if isinstance(entry.ref, str) and entry.ref:
+            headers["If-Match"] = entry.ref
+        whole = size < 0 or (start == 0 and size >= entry.size)
+        if not whole:
+            headers["Range"] = f"bytes={start}-{start + size - 1}"
+        if size == 0:
+            return b""
+        answer = self.ask("GET", url, headers)
+        return answer.body if whole or answer.status == 206 else answer.body[start : start + size]
+
+    def close(self) -> None:
+        super().close()
+        while self._clients:
+            self._clients.popitem()[1].close()
+
+
+def _meant(error: GiveUp) -> NotReadError | SourceError:
+    """What a refusal means for one file or folder. Wrong credentials concern them all."""
+    text = str(error)
+    if error.code == "not_found" or "status 412" in text or "status 416" in text or "status 410" in text:
+        return Gone()
+    if error.code == "denied" and "403" in text:
+        return Unreadable()
+    if error.code == "body_too_large":
+        return Unreadable("no_ranges", "the file is large, and the server does not send parts of files")
+    return error
+
+
+def instant(text: str) -> int | None:
+    """Microseconds of an HTTP date."""
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return int(at.replace(tzinfo=at.tzinfo or dt.UTC).timestamp()) * 1_000_000
+
+
+def entry_of(path: str, size: str, etag: str, modified: str) -> Entry:
+    """By its ETag, if that is a strong one; else by size and time. Without either it is read each time."""
+    time = instant(modified)
+    length = int(size) if size.isdecimal() else -1
+    if etag and not etag.startswith("W/"):
+        return Entry(path, length, f"{etag} {length}", time, ref=etag)
+    stamp = time * 1000 if time is not None else 2**63
+    return Entry(path, length, f"{etag} {length} {time}", time, stamp)
+
+
+def folder_url(root: httpx.URL, path: str) -> httpx.URL:
+    """A folder or file below the root, each of its names quoted."""
+    import os
+    from urllib.parse import quote_from_bytes
+
+    raw = root.raw_path.decode().rstrip("/") + "/" + quote_from_bytes(os.fsencode(path), safe="/")
+    return root.copy_with(raw_path=raw.encode())

@@ -1,0 +1,262 @@
+"""Files of an FTP server, over TLS unless told otherwise: documents, CSV and JSON Lines.
+
+The server must list by MLSD (RFC 3659), which tells size and time of each file exactly. What is a link is the
+server's secret: it alone keeps its folders closed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ftplib
+import io
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, LifoQueue
+from typing import BinaryIO, ClassVar, Literal, TypeVar, cast
+
+from pydantic import Field, SecretStr
+
+from bees.core.bee import BeeOptions, BeeType, Name
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.storage import dial
+from bees.core.storage.base import (
+    Entry,
+    Gone,
+    Listed,
+    NotReadError,
+    Opened,
+    Storage,
+    Unreadable,
+    joined,
+    rooted,
+    safe_name,
+    walk,
+)
+
+T = TypeVar("T")
+
+
+class FtpAuth(BeeOptions):
+    """Who asks; unset: an anonymous guest."""
+
+    username: Name = "anonymous"
+    password: SecretStr = Field(SecretStr("guest"))
+
+
+class FtpOptions(RemoteOptions):
+    host: Name
+    port: int = Field(21, ge=1, le=65_535)
+    auth: FtpAuth = FtpAuth()
+    tls: Literal["explicit", "implicit", "none"] = Field("explicit", description="none: password and files go in clear")
+    ca: str = Field(
+        "", description="PEM text of the authority that signed the server's certificate; unset: the system's"
+    )
+
+
+class FtpBee(FileBee):
+    bee_type: ClassVar[BeeType] = "file"
+    Options: ClassVar[type[BeeOptions]] = FtpOptions
+
+    def connect(self) -> Storage:
+        return FtpStorage(self.options)
+
+    def source_identity(self) -> str:
+        given = self.options
+        return f"ftp://{given.auth.username}@{given.host}:{given.port}{given.path}"
+
+
+class _Tls(ftplib.FTP_TLS):
+    """Data connections resume the session of the control connection: many servers ask for it."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
+        data, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - who wants FTP has no better
+        session = cast("ssl.SSLSocket", self.sock).session
+        return self.context.wrap_socket(data, server_hostname=self.host, session=session), size
+
+
+class FtpStorage(Storage):
+    """A connection for each read at once. Names are bytes: they travel as Latin-1, which keeps them as they are."""
+
+    def __init__(self, options: FtpOptions) -> None:
+        super().__init__(options.concurrency)
+        self._options = options
+        self._idle: LifoQueue[ftplib.FTP] = LifoQueue()
+
+    def check(self) -> None:
+        rooted(self._list)
+
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        return walk(self._list, after, recursive=recursive)
+
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        return self._ask(entry.path, lambda ftp: self._part(ftp, entry, start, size))
+
+    def fetch(self, entry: Entry) -> Opened:
+        def ask(ftp: ftplib.FTP) -> tuple[bytes, bool]:
+            data = self._part(ftp, entry, 0, entry.size)
+            now = self._stat(ftp, entry.path)
+            return data, now is not None and now.version == entry.version
+
+        data, same = self._ask(entry.path, ask)
+        return Opened(cast("BinaryIO", io.BytesIO(data)), entry, lambda: same)
+
+    def look(self, path: str) -> Entry | None:
+        return self._ask(path, lambda ftp: self._stat(ftp, path))
+
+    def _list(self, path: str) -> tuple[list[Entry], list[str]]:
+        def ask(ftp: ftplib.FTP) -> list[tuple[str, dict[str, str]]]:
+            ftp.cwd(self._at(path))  # MLSD of a file is no error everywhere
+            return list(ftp.mlsd())
+
+        files, folders = [], []
+        for name, facts in self._ask(path, ask):
+            plain = _name(name)
+            if not safe_name(plain):
+                continue
+            kind, inner = facts.get("type", "").lower(), joined(path, plain)
+            if kind == "dir":
+                folders.append(inner)
+            elif kind == "file" and (entry := _entry(inner, facts)):
+                files.append(entry)
+        return files, folders
+
+    def _part(self, ftp: ftplib.FTP, entry: Entry, start: int, size: int) -> bytes:
+        if not size:
+            return b""
+        ftp.voidcmd("TYPE I")
+        data, made = ftp.transfercmd(f"RETR {self._at(entry.path)}", rest=start or None), bytearray()
+        with data:
+            while len(made) < size and (piece := data.recv(min(size - len(made), 1 << 18))):
+                made += piece
+            more = len(made) >= size and start + size < entry.size
+        with suppress(*((ftplib.error_temp, ftplib.error_perm) if more else ())):
+            ftp.voidresp()  # 226; 426 or 451 where we hung up in the middle
+        return bytes(made)
+
+    def _stat(self, ftp: ftplib.FTP, path: str) -> Entry | None:
+        try:
+            answer = ftp.sendcmd(f"MLST {self._at(path)}")
+        except ftplib.error_perm:
+            return None
+        line = next((line.strip() for line in answer.splitlines()[1:] if "=" in line), "")
+        facts = dict(fact.lower().split("=", 1) for fact in line.split(" ", 1)[0].split(";") if "=" in fact)
+        return _entry(path, facts) if facts.get("type") == "file" else None
+
+    def _at(self, path: str) -> str:
+        whole = f"{self._options.path.rstrip('/')}/{path}" if path else self._options.path
+        if "\n" in whole or "\r" in whole:
+            raise Unreadable("bad_name", "the name holds a line break, which FTP cannot ask for")
+        return os.fsencode(whole).decode("latin-1")
+
+    def _ask(self, path: str, request: Callable[[ftplib.FTP], T]) -> T:
+        problem: Exception
+        try:
+            with self._connection() as ftp:
+                return request(ftp)
+        except (SourceError, NotReadError):
+            raise
+        except ftplib.error_perm as error:
+            problem = self._refused(str(error)[:3], path)
+        except ftplib.error_temp as error:
+            busy = str(error)[:3] in ("421", "450", "452")
+            problem = RetryLater("the server is busy", code="rate_limited" if busy else "server_error", where="host")
+        except ssl.SSLCertVerificationError:
+            advice = "give `ca`, or name the server as its certificate does"
+            message = "the server's certificate is not trusted"
+            problem = GiveUp(message, code="bad_certificate", where="host", advice=advice)
+        except TimeoutError:
+            problem = RetryLater("the server does not answer in time", code="timeout", where="host")
+        except (OSError, EOFError, ftplib.Error):
+            problem = RetryLater("the connection broke", code="connection_lost", where="host")
+        raise problem
+
+    def _refused(self, status: str, path: str) -> Exception:
+        if status in ("530", "532"):
+            return dial.denied()
+        if status == "550":
+            # The one answer to what is not there and to what may not be read; who sees it listed knows which.
+            with suppress(Exception), self._connection() as ftp:
+                return Unreadable() if self._stat(ftp, path) else Gone()
+            return Gone()
+        if status in ("500", "502", "504"):
+            message = "the server knows no MLSD, by which files are listed"
+            return GiveUp(message, code="no_mlsd", where="host", advice="read it over SFTP or HTTP")
+        return Unreadable()
+
+    @contextmanager
+    def _connection(self) -> Iterator[ftplib.FTP]:
+        """An idle connection or a new one. One that failed is closed."""
+        try:
+            ftp = self._idle.get_nowait()
+        except Empty:
+            ftp = self._connect()
+        try:
+            yield ftp
+        except ftplib.error_perm:
+            self._idle.put(ftp)
+            raise
+        except BaseException:
+            ftp.close()
+            raise
+        else:
+            self._idle.put(ftp)
+
+    def _connect(self) -> ftplib.FTP:
+        given = self._options
+        policy = dial.policy_for("ftp", given.host, given.port, allow_private=given.allow_private)
+        context = ssl.create_default_context(cadata=given.ca or None)
+        sock = dial.dial(policy, given.host, given.port, given.timeout)
+        ftp = ftplib.FTP(encoding="latin-1") if given.tls == "none" else _Tls(context=context, encoding="latin-1")  # noqa: S321
+        try:
+            if given.tls == "implicit":
+                sock = context.wrap_socket(sock, server_hostname=given.host)
+            ftp.sock, ftp.af, ftp.host, ftp.timeout = sock, sock.family, given.host, given.timeout
+            ftp.file = sock.makefile("r", encoding="latin-1")
+            ftp.welcome = ftp.getresp()
+            if given.tls == "explicit":
+                _secured(cast("_Tls", ftp))
+            ftp.login(given.auth.username, given.auth.password.get_secret_value())
+            if isinstance(ftp, _Tls):
+                ftp.prot_p()
+        except BaseException:
+            ftp.close()
+            sock.close()
+            raise
+        return ftp
+
+    def close(self) -> None:
+        super().close()
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except Empty:
+                return
+
+
+def _secured(ftp: _Tls) -> None:
+    try:
+        ftp.auth()
+    except ftplib.error_perm:
+        advice = "set `tls: implicit` for a server that speaks TLS from the start, or `none` on a trusted network"
+        raise GiveUp("the server refuses TLS", code="no_tls", where="tls", advice=advice) from None
+
+
+def _name(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1"))
+
+
+def _entry(path: str, facts: dict[str, str]) -> Entry | None:
+    """None for a file whose size or time is not told."""
+    size, time = facts.get("size", ""), re.fullmatch(r"(\d{14})(?:\.(\d+))?", facts.get("modify", ""))
+    if not size.isdecimal() or time is None:
+        return None
+    with suppress(ValueError):
+        at = dt.datetime.strptime(time[1] + "+0000", "%Y%m%d%H%M%S%z")
+        modified = int(at.timestamp()) * 1_000_000 + int((time[2] or "0").ljust(6, "0")[:6])
+        return Entry(path, int(size), f"{size} {modified}", modified, modified * 1000)
+    return None

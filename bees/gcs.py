@@ -1,0 +1,194 @@
+"""Objects of a Google Cloud Storage bucket: documents, CSV and JSON Lines.
+
+A version is the object's checksum: a second flight over an unchanged bucket lists it and reads no content. Reads ask
+for the listed generation, so a file is never put together of two versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr
+
+from bees.core.bee import BeeOptions, BeeType, Name
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.storage import dial
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+
+T = TypeVar("T")
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+_FIELDS = "items(name,size,generation,updated,md5Hash,crc32c),nextPageToken"
+_PAGE = 1000
+
+
+class GcsAuth(BeeOptions):
+    """Who asks."""
+
+    method: Literal["service_account", "anonymous"] = "service_account"
+    key: SecretStr = Field(SecretStr(""), description="text of the service account's JSON key")
+
+
+class GcsOptions(RemoteOptions):
+    bucket: Name = Field(description="the bucket; `path` is the folder in it")
+    auth: GcsAuth = Field(GcsAuth(), description="a service account's key, or anonymous for a public bucket")
+    endpoint: str = Field("https://storage.googleapis.com", pattern=r"^https?://", description="the server's address")
+
+
+class GcsBee(FileBee):
+    bee_type: ClassVar[BeeType] = "file"
+    Options: ClassVar[type[BeeOptions]] = GcsOptions
+    extra = "gcs"
+
+    def connect(self) -> Storage:
+        return GcsStorage(self.options)
+
+    def source_identity(self) -> str:
+        given = self.options
+        return f"gcs:{given.endpoint}/{given.bucket}/{given.path.strip('/')}"
+
+
+class GcsStorage(Storage):
+    def __init__(self, options: GcsOptions) -> None:
+        super().__init__(options.concurrency)
+        inside = options.path.strip("/")
+        self._prefix = f"{inside}/" if inside else ""
+        self._timeout = options.timeout
+        self._client = _client(options)
+        self._retry = _retry(options.timeout)
+        self._bucket = self._client.bucket(options.bucket)
+
+    def check(self) -> None:
+        self._ask(lambda: next(iter(self._listing("", recursive=True, most=1)), None), "")
+
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        start = self._prefix + after.decode("utf-8", "surrogateescape") if after else ""
+        found = self._ask(lambda: self._listing(start, recursive=recursive), "")
+        while (blob := self._ask(lambda: next(found, None), "")) is not None:
+            path = blob.name[len(self._prefix) :]
+            entry = _entry(path, blob)
+            if path and not path.endswith("/") and entry.key > after:
+                yield entry
+
+    def _listing(self, start: str, *, recursive: bool, most: int | None = None) -> Iterator[Any]:
+        return iter(
+            self._client.list_blobs(
+                self._bucket, prefix=self._prefix or None, start_offset=start or None, fields=_FIELDS, max_results=most,
+                delimiter=None if recursive else "/", page_size=_PAGE, timeout=self._timeout, retry=self._retry,
+            )
+        )  # fmt: skip
+
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        if not size:
+            return b""
+        blob = self._bucket.blob(self._prefix + entry.path)
+        asked: dict[str, Any] = {
+            "if_generation_match": entry.ref,
+            "timeout": self._timeout,
+            "raw_download": True,
+            "retry": self._retry,
+        }
+        if start or size < entry.size:
+            asked |= {"start": start, "end": start + size - 1}
+        return bytes(self._ask(lambda: blob.download_as_bytes(**asked), entry.path))
+
+    def look(self, path: str) -> Entry | None:
+        blob = self._ask(
+            lambda: self._bucket.get_blob(self._prefix + path, timeout=self._timeout, retry=self._retry), path
+        )
+        return None if blob is None else _entry(path, blob)
+
+    def _ask(self, request: Callable[[], T], path: str) -> T:
+        from google.api_core.exceptions import GoogleAPICallError
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
+
+        problem: Exception
+        try:
+            return request()
+        except GoogleAPICallError as error:
+            problem = _verdict(int(error.code or 0), of_file=bool(path))
+        except GoogleAuthError as error:
+            problem = dial.cause(error) or dial.denied()
+        except (RequestException, OSError) as error:
+            problem = dial.cause(error) or _lost(error)
+        except Exception as error:  # noqa: BLE001 - the library wraps a retry's last failure in errors of its own
+            problem = dial.cause(error) or RetryLater("the server failed", code="server_error", where="endpoint")
+        raise problem
+
+    def close(self) -> None:
+        super().close()
+        self._client.close()
+
+
+def _entry(path: str, blob: Any) -> Entry:
+    modified = int(blob.updated.timestamp() * 1_000_000) if blob.updated else None
+    version = blob.md5_hash or blob.crc32c or blob.generation
+    return Entry(path, int(blob.size), f"{version} {blob.size}", modified, ref=int(blob.generation))
+
+
+def _verdict(status: int, *, of_file: bool) -> SourceError | NotReadError:
+    if status in {429, 503}:
+        return RetryLater("the bucket asks for fewer requests", code="rate_limited", where="bucket", after=5.0)
+    if status >= 500 or status == 408:
+        return RetryLater("the server failed", code="server_error", where="bucket")
+    if status == 401:
+        return dial.denied()
+    if of_file:
+        return Unreadable() if status == 403 else Gone()
+    if status == 404:
+        return GiveUp("the bucket is not there", code="no_folder", where="bucket", advice="correct `bucket`")
+    return dial.denied()
+
+
+def _lost(error: Exception) -> SourceError:
+    name = type(error).__name__
+    if name == "SSLError":
+        advice = "install a certificate that this machine trusts, or correct `endpoint`"
+        return GiveUp(
+            "the server's certificate is not trusted", code="bad_certificate", where="endpoint", advice=advice
+        )
+    if "Timeout" in name:
+        return RetryLater("the server does not answer in time", code="timeout", where="endpoint")
+    return dial.unreachable("endpoint")
+
+
+def _retry(seconds: float) -> Any:
+    """Short: what fails longer than one request may take is tried again by a later leg."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(seconds)
+
+
+def _client(options: GcsOptions) -> Any:
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.transport.requests import AuthorizedSession, Request
+    from google.cloud import storage
+
+    to = urlsplit(options.endpoint)
+    port = to.port or (80 if to.scheme == "http" else 443)
+    policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
+    plain = dial.session(policy, "endpoint", options.concurrency + 2)
+    where = ClientOptions(api_endpoint=options.endpoint)
+    if options.auth.method == "anonymous":
+        return storage.Client("none", AnonymousCredentials(), _http=plain, client_options=where)
+    made = _credentials(options.auth.key.get_secret_value())
+    session = AuthorizedSession(made, auth_request=Request(plain))
+    session.trust_env = False
+    for scheme, adapter in plain.adapters.items():
+        session.mount(scheme, adapter)
+    return storage.Client(made.project_id or "none", made, _http=session, client_options=where)
+
+
+def _credentials(key: str) -> Any:
+    from google.oauth2.service_account import Credentials
+
+    try:
+        return Credentials.from_service_account_info(json.loads(key), scopes=[_SCOPE])
+    except (ValueError, AttributeError, TypeError):
+        advice = "give the text of a service account's JSON key as `key`, or `method: anonymous`"
+    raise GiveUp("the key cannot be read", code="bad_key", where="auth.key", advice=advice)

@@ -1,0 +1,207 @@
+"""Objects of an S3 bucket, of Amazon or of any server that speaks the protocol: documents, CSV and JSON Lines.
+
+A version is an ETag: a second flight over an unchanged bucket lists it and reads no content. Reads ask for the listed
+ETag, so a file is never put together of two versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr
+
+from bees.core.bee import BeeOptions, BeeType, Name
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.storage import dial
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+
+_BUSY = {
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "ServiceUnavailable",
+}
+_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+_ARCHIVED = "the object is archived (Glacier): restore it, or leave it out by `patterns`"
+
+
+class S3Auth(BeeOptions):
+    """Who asks."""
+
+    method: Literal["keys", "anonymous", "ambient"] = Field(
+        "keys", description="ambient: environment, profile or instance role of the worker, as boto3 finds them"
+    )
+    access_key_id: SecretStr = Field(SecretStr(""), description="with `secret_access_key`")
+    secret_access_key: SecretStr = Field(SecretStr(""))
+    session_token: SecretStr = Field(SecretStr(""), description="of temporary credentials")
+
+
+class S3Options(RemoteOptions):
+    bucket: Name = Field(description="the bucket; `path` is the folder in it")
+    endpoint: str = Field("", pattern=r"^$|^https?://", description="of a server that is not Amazon's")
+    region: str = Field("us-east-1", description="the bucket's region")
+    path_style: bool = Field(False, description="the bucket's name in the path, not in the host; true with `endpoint`")
+    auth: S3Auth = Field(S3Auth(method="ambient"), description="keys, anonymous, or ambient where it is unset")
+
+
+class S3Bee(FileBee):
+    bee_type: ClassVar[BeeType] = "file"
+    Options: ClassVar[type[BeeOptions]] = S3Options
+
+    def connect(self) -> Storage:
+        return S3Storage(self.options)
+
+    def source_identity(self) -> str:
+        given = self.options
+        return f"s3:{given.endpoint}/{given.bucket}/{given.path.strip('/')}"
+
+
+class S3Storage(Storage):
+    def __init__(self, options: S3Options) -> None:
+        super().__init__(options.concurrency)
+        self._bucket = options.bucket
+        inside = options.path.strip("/")
+        self._prefix = f"{inside}/" if inside else ""
+        self._client = _client(options)
+
+    def check(self) -> None:
+        self._ask(lambda: self._page(b"", "/", ""))
+
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        start, token = after.decode("utf-8", "surrogateescape"), ""
+        while True:
+            page = self._ask(lambda at=token: self._page(start.encode(), "" if recursive else "/", at))
+            for item in page.get("Contents", ()):
+                key = item["Key"]
+                path = key[len(self._prefix) :]
+                if path and not path.endswith("/"):
+                    modified = int(item["LastModified"].timestamp() * 1_000_000)
+                    etag = item["ETag"]
+                    yield Entry(path, item["Size"], f"{etag} {item['Size']}", modified, ref=(key, etag))
+            token = page.get("NextContinuationToken", "")
+            if not page.get("IsTruncated") or not token:
+                return
+
+    def _page(self, after: bytes, delimiter: str, token: str) -> Any:
+        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix}
+        if delimiter:
+            asked["Delimiter"] = delimiter
+        if token:
+            asked["ContinuationToken"] = token
+        elif after:
+            asked["StartAfter"] = self._prefix + after.decode()
+        return self._client.list_objects_v2(**asked)
+
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        key, etag = entry.ref
+        asked = {"Bucket": self._bucket, "Key": key, "IfMatch": etag}
+        if start or size < entry.size:
+            asked["Range"] = f"bytes={start}-{start + size - 1}"
+
+        def request() -> bytes:
+            with self._client.get_object(**asked)["Body"] as body:
+                return bytes(body.read())
+
+        return bytes(self._ask(request, of_file=True))
+
+    def look(self, path: str) -> Entry | None:
+        try:
+            found = self._ask(
+                lambda: self._client.head_object(Bucket=self._bucket, Key=self._prefix + path), of_file=True
+            )
+        except Gone:
+            return None
+        return Entry(path, found["ContentLength"], f"{found['ETag']} {found['ContentLength']}")
+
+    def _ask(self, request: Any, *, of_file: bool = False) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        problem: Exception
+        try:
+            return request()
+        except ClientError as error:
+            problem = _verdict(error, of_file=of_file)
+        except (BotoCoreError, OSError) as error:
+            problem = dial.cause(error) or _lost(error)
+        raise problem
+
+    def close(self) -> None:
+        super().close()
+        self._client.close()
+
+
+def _verdict(error: Any, *, of_file: bool) -> SourceError | NotReadError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _BUSY or status in (429, 503):
+        return RetryLater("the bucket asks for fewer requests", code="rate_limited", where="bucket", after=5.0)
+    if status >= 500 or code in {"RequestTimeout", "InternalError"}:
+        return RetryLater("the server failed", code="server_error", where="bucket")
+    if code in _KEYS or status == 401:
+        return dial.denied()
+    if code == "InvalidObjectState":
+        return Unreadable("archived", _ARCHIVED)
+    if of_file and status in (404, 412, 416):
+        return Gone()
+    if of_file and status == 403:
+        return Unreadable()
+    if status == 404:
+        return GiveUp("the bucket is not there", code="no_folder", where="bucket", advice="correct `bucket`")
+    if status in (301, 307, 400):
+        advice = "check `region`, `endpoint` and `auth`"
+        return GiveUp("the server refuses the request", code="bad_request", where="bucket", advice=advice)
+    return dial.denied()
+
+
+def _lost(error: Exception) -> SourceError:
+    name = type(error).__name__
+    if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}:
+        advice = "give `auth`, or the worker a role"
+        return GiveUp("there are no credentials", code="no_credentials", where="auth", advice=advice)
+    if name == "SSLError":
+        advice = "install a certificate that this machine trusts, or correct `endpoint`"
+        return GiveUp(
+            "the server's certificate is not trusted", code="bad_certificate", where="endpoint", advice=advice
+        )
+    if "Timeout" in name:
+        return RetryLater("the server does not answer in time", code="timeout", where="endpoint")
+    if name in {"EndpointConnectionError", "ConnectionError"}:
+        return dial.unreachable("endpoint")
+    return RetryLater("the connection broke", code="connection_lost", where="endpoint")
+
+
+def _client(options: S3Options) -> Any:
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    auth, keys = options.auth, {}
+    if auth.method == "keys":
+        secrets = (auth.access_key_id, auth.secret_access_key, auth.session_token)
+        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        keys = {name: secret.get_secret_value() or None for name, secret in zip(names, secrets, strict=True)}
+        if not keys[names[0]] or not keys[names[1]]:
+            advice = "give `access_key_id` and `secret_access_key`, or `method: anonymous`"
+            raise GiveUp("the keys are missing", code="no_credentials", where="auth", advice=advice)
+    config = Config(
+        connect_timeout=min(options.timeout, 10), read_timeout=options.timeout, proxies={},
+        retries={"mode": "standard", "total_max_attempts": 4}, max_pool_connections=options.concurrency + 2,
+        s3={"addressing_style": "path" if options.path_style or options.endpoint else "auto"},
+        **({"signature_version": UNSIGNED} if auth.method == "anonymous" else {}),
+    )  # fmt: skip
+    client = boto3.session.Session().client(
+        "s3", region_name=options.region, endpoint_url=options.endpoint or None, config=config, **keys
+    )
+    to = urlsplit(client.meta.endpoint_url)
+    port = to.port or (80 if to.scheme == "http" else 443)
+    policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
+    # The one place of botocore where connections are made; it has no public name.
+    http = client._endpoint.http_session  # noqa: SLF001
+    http._pool_classes_by_scheme = dial.pool_classes(policy, http._pool_classes_by_scheme, "endpoint")  # noqa: SLF001
+    http._manager.pool_classes_by_scheme = http._pool_classes_by_scheme  # noqa: SLF001
+    return client

@@ -1,0 +1,292 @@
+"""Files of a server that speaks SFTP: documents, CSV and JSON Lines.
+
+The server is known by its host key, which the options hold; another one is refused. Nothing of this machine's SSH
+settings, keys or agent is used. No link is followed: each path is resolved by the server and must be what it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
+from typing import Any, BinaryIO, ClassVar, TypeVar, cast
+
+from pydantic import Field, SecretStr, model_validator
+
+from bees.core.bee import BeeOptions, BeeType, Name, Words
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.storage import dial
+from bees.core.storage.base import (
+    Entry,
+    Gone,
+    Listed,
+    NotReadError,
+    Opened,
+    Storage,
+    Unreadable,
+    rooted,
+    safe_name,
+    walk,
+)
+
+T = TypeVar("T")
+_BLOCK = 1 << 20
+
+
+class SftpAuth(BeeOptions):
+    """Who asks: a password, a private key, or both."""
+
+    username: Name
+    password: SecretStr = Field(SecretStr(""))
+    private_key: SecretStr = Field(SecretStr(""), description="text of an OpenSSH or PEM key")
+    passphrase: SecretStr = Field(SecretStr(""), description="of the private key")
+
+    @model_validator(mode="after")
+    def _proves(self) -> SftpAuth:
+        if not self.password.get_secret_value() and not self.private_key.get_secret_value():
+            raise ValueError("give a `password` or a `private_key`")
+        return self
+
+
+class SftpOptions(RemoteOptions):
+    host: Name
+    port: int = Field(22, ge=1, le=65_535)
+    auth: SftpAuth
+    host_key: Words = Field(
+        (), description="of the server: `ssh-ed25519 AAAA...` as ssh-keyscan prints it, or `SHA256:...`; any of several"
+    )
+
+
+class SftpBee(FileBee):
+    bee_type: ClassVar[BeeType] = "file"
+    Options: ClassVar[type[BeeOptions]] = SftpOptions
+    extra = "sftp"
+
+    def connect(self) -> Storage:
+        return SftpStorage(self.options)
+
+    def source_identity(self) -> str:
+        given = self.options
+        return f"sftp://{given.auth.username}@{given.host}:{given.port}{given.path}"
+
+
+class SftpStorage(Storage):
+    """One connection, on an event loop in a thread of its own; threads of the pool wait for their answers."""
+
+    block = _BLOCK
+
+    def __init__(self, options: SftpOptions) -> None:
+        import asyncssh  # noqa: F401  - a missing driver is told when the bee is opened
+
+        super().__init__(options.concurrency)
+        self._options = options
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True)
+        self._thread.start()
+        self._lock: asyncio.Lock | None = None
+        self._connection: Any = None
+        self._sftp: Any = None
+        self._root = b""
+
+    def check(self) -> None:
+        rooted(self._folder)
+
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        return walk(self._folder, after, recursive=recursive)
+
+    def _folder(self, path: str) -> tuple[list[Entry], list[str]]:
+        return self._run(self._list(path))
+
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        return self._run(self._part(entry, start, size))[0]
+
+    def fetch(self, entry: Entry) -> Opened:
+        import io
+
+        data, same = self._run(self._part(entry, 0, entry.size))
+        return Opened(cast("BinaryIO", io.BytesIO(data)), entry, lambda: same)
+
+    def look(self, path: str) -> Entry | None:
+        try:
+            return self._run(self._stat(path))
+        except Gone:
+            return None
+
+    async def _list(self, path: str) -> tuple[list[Entry], list[str]]:
+        sftp = await self._opened()
+        folder = self._at(path)
+        if path and await sftp.realpath(folder) != folder:
+            raise Gone  # a link by now
+        files, folders = [], []
+        async for item in sftp.scandir(folder):
+            name = os.fsdecode(item.filename)
+            if not safe_name(name):
+                continue
+            inner = f"{path}/{name}" if path else name
+            if item.attrs.type == 2:
+                folders.append(inner)
+            elif item.attrs.type == 1:
+                files.append(_entry(inner, item.attrs))
+        return files, folders
+
+    async def _part(self, entry: Entry, start: int, size: int) -> tuple[bytes, bool]:
+        """Bytes of the file, and whether it is the listed version still, looked at after reading."""
+        sftp = await self._opened()
+        path = self._at(entry.path)
+        asked: Any = await asyncio.gather(sftp.realpath(path), sftp.open(path, "rb"), return_exceptions=True)
+        real, handle = asked
+        if isinstance(handle, BaseException):
+            raise handle
+        try:
+            if real != path:
+                raise Gone
+            data = await handle.read(size, start) if size else b""
+            now = _entry(entry.path, await handle.stat())
+        finally:
+            await handle.close()
+        return data, now.version == entry.version
+
+    async def _stat(self, path: str) -> Entry:
+        sftp = await self._opened()
+        found = await sftp.lstat(self._at(path))
+        if found.type != 1:
+            raise Gone
+        return _entry(path, found)
+
+    def _at(self, path: str) -> bytes:
+        return self._root.rstrip(b"/") + b"/" + os.fsencode(path) if path else self._root
+
+    async def _opened(self) -> Any:
+        self._lock = self._lock or asyncio.Lock()
+        async with self._lock:
+            if self._sftp is None:
+                self._connection = await self._connect()
+                self._sftp = await self._connection.start_sftp_client()
+                self._root = await self._sftp.realpath(os.fsencode(self._options.path))
+        return self._sftp
+
+    async def _connect(self) -> Any:
+        import asyncssh
+
+        given, auth = self._options, self._options.auth
+        policy = dial.policy_for("sftp", given.host, given.port, allow_private=given.allow_private)
+        sock = await asyncio.to_thread(dial.dial, policy, given.host, given.port, given.timeout)
+        seen: list[str] = []
+        keys, secret = None, auth.private_key.get_secret_value()
+        try:
+            if secret:
+                keys = [asyncssh.import_private_key(secret, auth.passphrase.get_secret_value() or None)]
+            chosen = _algorithms(given.host_key)
+            return await asyncssh.connect(
+                given.host, given.port, sock=sock, config=None, username=auth.username, client_keys=keys,
+                password=auth.password.get_secret_value() or None, known_hosts=([], [], []), agent_path=None,
+                client_factory=lambda: _known(given.host_key, seen), login_timeout=given.timeout,
+                connect_timeout=given.timeout, keepalive_interval=given.timeout / 2, gss_host=None,
+                x509_trusted_certs=None,
+                **({"server_host_key_algs": chosen} if chosen else {}),
+            )  # fmt: skip
+        except asyncssh.HostKeyNotVerifiable:
+            sock.close()
+            raise _other_key(seen, known=bool(given.host_key)) from None
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
+            sock.close()
+            message = "the private key cannot be read"
+            raise GiveUp(
+                message, code="bad_key", where="auth.private_key", advice="check it and `passphrase`"
+            ) from None
+        except BaseException:
+            sock.close()
+            raise
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        import asyncssh
+
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        problem: Exception
+        try:
+            return future.result(self._options.timeout * 2)
+        except (SourceError, NotReadError):
+            raise
+        except Late:
+            future.cancel()
+            problem = RetryLater("the server does not answer in time", code="timeout", where="host")
+        except asyncssh.PermissionDenied:
+            problem = dial.denied()
+        except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost, asyncssh.DisconnectError, OSError):
+            problem = RetryLater("the connection broke", code="connection_lost", where="host")
+        except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+            problem = Gone()
+        except asyncssh.SFTPPermissionDenied:
+            problem = Unreadable()
+        except (asyncssh.SFTPError, asyncssh.Error):
+            problem = RetryLater("the server could not do what was asked", code="server_error", where="host")
+        if isinstance(problem, RetryLater):
+            self._drop()
+        raise problem
+
+    def _drop(self) -> None:
+        """The next request connects anew."""
+        connection, self._connection, self._sftp = self._connection, None, None
+        if connection is not None:
+            self._loop.call_soon_threadsafe(connection.abort)
+
+    def close(self) -> None:
+        super().close()
+        if not self._loop.is_closed():
+            connection = self._connection
+            self._drop()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.run_until_complete(_ended(asyncio.all_tasks(self._loop), connection))
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]], connection: Any) -> None:
+    if connection is not None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(connection.wait_closed(), 1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _entry(path: str, attrs: Any) -> Entry:
+    stamp = (attrs.mtime or 0) * 10**9 + (attrs.mtime_ns or 0)
+    return Entry(path, attrs.size or 0, f"{attrs.size} {stamp}", stamp // 1000, stamp)
+
+
+def _algorithms(keys: tuple[str, ...]) -> list[str]:
+    """The kinds of host keys to ask for: those that are known, where all are known in full."""
+    kinds = [key.split()[-2] if len(key.split()) > 1 else "" for key in keys]
+    if not all(kinds):
+        return []
+    return [name for kind in kinds for name in (("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,))]
+
+
+def _known(keys: tuple[str, ...], seen: list[str]) -> Any:
+    import asyncssh
+
+    class Client(asyncssh.SSHClient):
+        def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
+            print_, line = key.get_fingerprint(), key.export_public_key().decode().split()
+            seen.append(print_)
+            return any(
+                known == print_ or known.split()[-2:] == line[:2] or known.split()[:2] == line[:2] for known in keys
+            )
+
+    return Client()
+
+
+def _other_key(seen: list[str], *, known: bool) -> GiveUp:
+    found = seen[0] if seen else "of an unknown kind"
+    if known:
+        message = "the server shows another host key than `host_key`: another server may answer in its place"
+        advice = f"ask its administrator whether its key is now {found}; if so, write that into `host_key`"
+        return GiveUp(message, code="host_key_changed", where="host_key", advice=advice)
+    advice = f"the server shows {found}: compare it with what its administrator says, and write it into `host_key`"
+    return GiveUp("the server's host key is not known", code="host_key_unknown", where="host_key", advice=advice)

@@ -1,0 +1,137 @@
+"""Files of a WebDAV server, such as Nextcloud, SharePoint on premises or a NAS: documents, CSV and JSON Lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import ClassVar
+from urllib.parse import unquote_to_bytes, urlsplit
+from xml.etree import ElementTree as ET
+from xml.parsers import expat
+
+import httpx
+from pydantic import Field
+
+from bees.core.bee import BeeOptions, BeeType, Name
+from bees.core.errors import GiveUp
+from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.http import HttpClient, Limits, checked_url
+from bees.core.storage.base import Entry, Gone, Listed, Storage, joined, rooted, safe_name, walk
+from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, folder_url
+
+_ASKED = (
+    b'<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop>'
+    b"<resourcetype/><getcontentlength/><getetag/><getlastmodified/></prop></propfind>"
+)
+_LISTING = 64 << 20
+
+
+class WebdavOptions(RemoteOptions):
+    url: Name = Field(description="where the server's files begin; `path` is the folder below it")
+    auth: WebAuth = WebAuth()
+
+
+class WebdavBee(FileBee):
+    bee_type: ClassVar[BeeType] = "file"
+    Options: ClassVar[type[BeeOptions]] = WebdavOptions
+
+    def connect(self) -> Storage:
+        return WebdavStorage(self.options)
+
+    def source_identity(self) -> str:
+        return f"webdav:{self.options.url.rstrip('/')}/{self.options.path.strip('/')}"
+
+
+class WebdavStorage(WebStorage):
+    def __init__(self, options: WebdavOptions) -> None:
+        def make(limits: Limits) -> HttpClient:
+            wide = Limits(limits.connect, limits.read, limits.total, max(limits.body, _LISTING), limits.redirects)
+            return HttpClient(
+                options.url, credentials=credentials(options.auth), allow_private=options.allow_private, limits=wide
+            )
+
+        super().__init__(make, options.concurrency, options.timeout)
+        self._root = folder_url(checked_url(options.url), options.path.strip("/"))
+
+    def check(self) -> None:
+        rooted(self._list)
+
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        return walk(self._list, after, recursive=recursive)
+
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        return self.part(str(self._at(entry.path)), entry, start, size)
+
+    def look(self, path: str) -> Entry | None:
+        try:
+            found = self._properties(path, "0", "")
+        except Gone:
+            return None
+        files = [entry_of(path, *facts) for _, facts in found if facts is not None]
+        return files[0] if files else None
+
+    def _at(self, path: str) -> httpx.URL:
+        return folder_url(self._root, path)
+
+    def _list(self, path: str) -> tuple[list[Entry], list[str]]:
+        files, folders = [], []
+        for name, facts in self._properties(path, "1", "/"):
+            if not safe_name(name):
+                continue
+            if facts is None:
+                folders.append(joined(path, name))
+            else:
+                files.append(entry_of(joined(path, name), *facts))
+        return files, folders
+
+    def _properties(self, path: str, depth: str, end: str) -> list[tuple[str, tuple[str, str, str] | None]]:
+        """Name and (size, ETag, time) of what stands in a folder, None for folders; a name is empty for itself."""
+        url = str(self._at(path)).rstrip("/") + end
+        answer = self.ask("PROPFIND", url, {"Depth": depth, "Content-Type": "application/xml"}, _ASKED)
+        if answer.status != 207:
+            message = "the server does not answer as WebDAV"
+            raise GiveUp(message, code="no_webdav", where="url", advice="correct `url`")
+        own = unquote_to_bytes(urlsplit(url).path).rstrip(b"/")
+        found = []
+        for response in _tree(answer.body).iterfind("{DAV:}response"):
+            href = unquote_to_bytes(urlsplit((response.findtext("{DAV:}href") or "").strip()).path).rstrip(b"/")
+            inner = b"" if href == own else href[len(own) + 1 :]
+            if href == own or (href.startswith(own + b"/") and b"/" not in inner):
+                found.append((os.fsdecode(inner), _facts(response)))
+        return found
+
+
+def _facts(response: ET.Element) -> tuple[str, str, str] | None:
+    props = [stat.find("{DAV:}prop") for stat in response.iterfind("{DAV:}propstat")]
+    told = [prop for prop in props if prop is not None]
+    if any(prop.find("{DAV:}resourcetype/{DAV:}collection") is not None for prop in told):
+        return None
+    texts = [
+        next((text for prop in told if (text := prop.findtext(f"{{DAV:}}{name}"))), "")
+        for name in ("getcontentlength", "getetag", "getlastmodified")
+    ]
+    return texts[0].strip(), texts[1].strip(), texts[2].strip()
+
+
+def _tree(body: bytes) -> ET.Element:
+    """The document, which may declare no entities. Raises GiveUp."""
+    made = ET.TreeBuilder()
+    parser = expat.ParserCreate(namespace_separator="}")
+
+    def refuse(*_: object) -> None:
+        raise ValueError
+
+    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = lambda name, _: made.start(_qualified(name), {})
+    parser.EndElementHandler = lambda name: made.end(_qualified(name))
+    parser.CharacterDataHandler = made.data
+    try:
+        parser.Parse(body, True)
+        return made.close()
+    except (expat.ExpatError, ValueError, AssertionError):
+        message = "the server's listing is no XML, or declares entities"
+    raise GiveUp(message, code="no_webdav", where="url", advice="correct `url`")
+
+
+def _qualified(name: str) -> str:
+    return "{" + name if "}" in name else name

@@ -1,0 +1,235 @@
+"""A pass over a made-up file system: what fails, what is gone, and what is remembered of very many files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bees.core.errors import GiveUp, RetryLater
+from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.storage.base import Closed, Entry, Gone, Listed, Storage, Unreadable, walk
+from bees.core.storage.memory import SENT, Memory, Record, pack, unpack
+from nectar.batch import Batch
+from tests.bees.contract import rows
+
+
+class MadeStorage(Storage):
+    """`files` by path; `broken` raises when a file is read; `refused` folders may not be listed."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        super().__init__(1)
+        self.files = files
+        self.broken: dict[str, Exception] = {}
+        self.listed: list[Listed] = []
+        self.reads: list[str] = []
+
+    def check(self) -> None: ...
+
+    def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+        found: list[Listed] = [Entry(p, len(t), f"v {t}", 0) for p, t in self.files.items()]
+        for item in sorted([*found, *self.listed], key=lambda item: item.key):
+            if item.key > after:
+                yield item
+        if "end of listing" in self.broken:
+            raise self.broken["end of listing"]
+
+    def read(self, entry: Entry, start: int, size: int) -> bytes:
+        self.reads.append(entry.path)
+        if entry.path in self.broken:
+            raise self.broken[entry.path]
+        return self.files[entry.path].encode()[start : start + size]
+
+    def look(self, path: str) -> Entry | None:
+        return Entry(path, 0, "") if path in self.files else None
+
+
+class MadeBee(FileBee):
+    Options: ClassVar[type[RemoteOptions]] = RemoteOptions
+    storage: MadeStorage
+
+    def connect(self) -> Storage:
+        return self.storage
+
+    def source_identity(self) -> str:
+        return "made"
+
+
+def read(storage: MadeStorage, cursor: Any = None, **options: Any) -> tuple[list[Batch], Exception | None]:
+    bee = MadeBee.from_options(options)
+    bee.storage = storage
+    got: list[Batch] = []
+    try:
+        got.extend(bee.collect_nectar("documents", json.loads(json.dumps(cursor)) if cursor else None))
+    except (GiveUp, RetryLater) as error:
+        return got, error
+    return got, None
+
+
+def deleted(batches: list[Batch]) -> list[str]:
+    return [row["path"] for row in rows(batches) if row.get("_op") == "delete"]
+
+
+def coded(batches: list[Batch]) -> list[tuple[str, str]]:
+    return [(r.position, r.code) for b in batches for r in b.rejects]
+
+
+def texts(number: int) -> dict[str, str]:
+    return {f"{n:03}.txt": f"text {n}" for n in range(number)}
+
+
+def test_when_very_many_are_gone_a_person_is_asked_and_everything_else_goes_on() -> None:
+    storage = MadeStorage(texts(100))
+    end = read(storage)[0][-1].cursor
+    storage.files = {p: t for p, t in storage.files.items() if p < "060"} | {"new.txt": "new"}
+
+    held, _ = read(storage, end)
+    again, _ = read(storage, held[-1].cursor)
+    allowed, _ = read(storage, held[-1].cursor, max_deleted=1)
+
+    assert (deleted(held), coded(held)) == ([], [("documents", "too_many_gone")])
+    assert [r["path"] for r in rows(held)] == ["new.txt"]
+    assert again == [], "it is told once"
+    assert len(deleted(allowed)) == 40
+
+
+def test_what_comes_back_is_not_deleted() -> None:
+    storage = MadeStorage(texts(100))
+    end = read(storage)[0][-1].cursor
+    whole, storage.files = storage.files, {}
+    held, _ = read(storage, end)
+    storage.files = whole
+
+    batches, _ = read(storage, held[-1].cursor)
+
+    assert (rows(batches), coded(batches)) == ([], [])
+
+
+def test_a_listing_that_breaks_off_deletes_nothing_and_goes_on_where_it_was() -> None:
+    storage = MadeStorage(texts(9))
+    end = read(storage)[0][-1].cursor
+    del storage.files["002.txt"]
+    storage.files["007.txt"] = "changed"
+    storage.broken["end of listing"] = RetryLater("the token expired", code="denied")
+
+    first, error = read(storage, end)
+    storage.broken.clear()
+    storage.reads.clear()
+    rest, _ = read(storage, first[-1].cursor)
+
+    assert isinstance(error, RetryLater)
+    assert (deleted(first), [r["path"] for r in rows(first)]) == ([], ["007.txt"])
+    assert (deleted(rest), storage.reads) == (["002.txt"], [])
+
+
+def test_nothing_counts_as_gone_in_a_folder_that_is_closed() -> None:
+    storage = MadeStorage({"a/1.txt": "1", "a/b/2.txt": "2", "c.txt": "3"})
+    end = read(storage)[0][-1].cursor
+    storage.files = {}
+    storage.listed = [Closed("a")]
+
+    closed, _ = read(storage, end)
+    storage.listed = []
+    opened, _ = read(storage, closed[-1].cursor)
+
+    assert (deleted(closed), coded(closed)) == (["c.txt"], [("a", "unreadable")])
+    assert deleted(opened) == ["a/1.txt", "a/b/2.txt"]
+
+
+def test_one_file_that_fails_is_tried_again_and_then_told_and_the_rest_comes() -> None:
+    storage = MadeStorage(texts(4))
+    storage.broken["001.txt"] = RetryLater("no answer", code="timeout")
+
+    first, error = read(storage)
+    second, _ = read(storage, first[-1].cursor)
+    third, _ = read(storage, second[-1].cursor)
+    storage.broken.clear()
+    last, _ = read(storage, second[-1].cursor)
+
+    assert error is None
+    assert [r["path"] for r in rows(first)] == ["000.txt", "002.txt", "003.txt"]
+    assert not first[-1].complete
+    assert (coded(first), coded(second), coded(third)) == ([], [("001.txt", "unavailable")], [])
+    assert [r["path"] for r in rows(last)] == ["001.txt"]
+
+
+def test_a_source_that_fails_keeps_what_was_read() -> None:
+    storage = MadeStorage(texts(9))
+    storage.broken = {f"{n:03}.txt": RetryLater("slow down", code="rate_limited") for n in range(4, 9)}
+
+    first, error = read(storage)
+    storage.broken.clear()
+    rest, _ = read(storage, first[-1].cursor)
+    last, _ = read(storage, rest[-1].cursor)
+
+    assert isinstance(error, RetryLater)
+    assert [r["path"] for r in rows(first)] == [f"{n:03}.txt" for n in range(4)]
+    assert {r["path"] for r in rows(rest) + rows(last)} == {f"{n:03}.txt" for n in range(4, 9)}
+
+
+@pytest.mark.parametrize(("error", "told"), [(Gone(), []), (Unreadable(), [("001.txt", "unreadable")])])
+def test_one_file_that_is_gone_or_refused_hurts_nobody_else(error: Exception, told: list[Any]) -> None:
+    storage = MadeStorage(texts(3))
+    storage.broken["001.txt"] = error
+
+    batches, failed = read(storage)
+
+    assert failed is None
+    assert ([r["path"] for r in rows(batches)], coded(batches)) == (["000.txt", "002.txt"], told)
+
+
+def test_a_listing_in_no_order_is_refused() -> None:
+    class Shuffled(MadeStorage):
+        def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+            yield from (Entry(path, 1, "v") for path in ("b.txt", "a.txt"))
+
+    _, error = read(Shuffled({"a.txt": "a", "b.txt": "b"}))
+
+    assert isinstance(error, GiveUp)
+    assert error.code == "unordered_listing"
+
+
+def test_a_loop_of_folders_ends() -> None:
+    found = list(walk(lambda path: ([], [f"{path}/x" if path else "x"]), b"", recursive=True))
+
+    assert [(item.code, item.path.count("/")) for item in found if isinstance(item, Closed)] == [("too_deep", 63)]
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(NAMES, min_size=1, max_size=4).map("/".join), unique=True, max_size=40))
+def test_a_block_gives_back_what_it_was_made_of(paths: list[str]) -> None:
+    keys = sorted(path.encode("utf-8", "surrogateescape") for path in paths)
+    records = [Record(key, b"version", b"content", SENT)._replace(version=b"v" * 6, content=b"c" * 6) for key in keys]
+
+    assert unpack(pack(records)) == records
+
+
+def test_a_hundred_thousand_files_are_remembered_in_little_and_found_by_content() -> None:
+    memory = Memory("", {})
+    for number in range(100_000):
+        key = b"docs/%03d/report-%07d.txt" % (number // 1000, number)
+        print_ = memory.content(b"%d" % number)
+        memory.keep(key, Record(key, print_, print_, SENT))
+    end = memory.ended(forget=True)
+    again = Memory("", json.loads(json.dumps(end)))
+
+    assert len(json.dumps(end)) < 25 * 100_000
+    assert sum(1 for _ in again.old()) == 100_000
+    assert list(again.same_content(again.content(b"77777"))) == [b"docs/077/report-0077777.txt"]
+    assert b"report" not in json.dumps(end).encode()
+
+
+def test_an_unchanged_bucket_of_many_keys_is_not_read() -> None:
+    storage = MadeStorage({f"{n:06}.txt": "same" for n in range(10_000)})
+    end = read(storage)[0][-1].cursor
+    storage.reads.clear()
+
+    assert read(storage, end) == ([], None)
+    assert storage.reads == []

@@ -1,0 +1,102 @@
+"""Files of a real FTP server, plain and over TLS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bees.core.errors import GiveUp
+from bees.ftp import FtpBee
+from hive.embedded.places import free_port
+from tests.bees.contract import rows
+from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
+from tests.servers.ftp import PASSWORD, FTPHandler, ftp_folder, ftps_server, serving
+
+pytestmark = pytest.mark.servers
+__all__ = ["ftp_folder", "ftps_server"]
+
+
+def made(folder: Path, port: int, **more: Any) -> FolderDisk:
+    disk = FolderDisk(folder)
+    auth = {"username": "bee", "password": PASSWORD}
+    disk.options = {"host": "127.0.0.1", "port": port, "allow_private": True, "tls": "none", "auth": auth, **more}
+    disk.unreachable = disk.options | {"port": free_port()}
+    disk.denied = disk.options | {"auth": {"username": "bee", "password": "wrong-secret"}}
+    disk.secrets = (PASSWORD, "wrong-secret")
+    return disk
+
+
+@pytest.fixture
+def disk(ftp_folder: Path) -> Iterator[Disk]:
+    with serving(ftp_folder) as port:
+        yield made(ftp_folder, port)
+
+
+class TestFtp(FileSystemContract):
+    connector = "ftp"
+
+    @pytest.fixture
+    def disk(self, disk: Disk) -> Disk:
+        return disk
+
+
+class TestFtps(FileSystemContract):
+    connector = "ftp"
+
+    @pytest.fixture
+    def disk(self, ftps_server: tuple[Path, int]) -> Iterator[Disk]:
+        folder, port = ftps_server
+        yield made(folder, port, tls="explicit", ca=(folder.parent / "ca.pem").read_text(), path=str(folder))
+        for inner in folder.iterdir():
+            shutil.rmtree(inner) if inner.is_dir() and not inner.is_symlink() else inner.unlink()
+
+    def test_a_certificate_that_nobody_trusts_is_refused(self, disk: Disk) -> None:
+        with FtpBee.from_options(disk.options | {"ca": ""}) as bee, pytest.raises(GiveUp) as error:
+            bee.validate_flight_path()
+        assert error.value.code == "bad_certificate"
+
+    def test_links_and_files_without_rights(self, disk: FolderDisk) -> None:
+        disk.put("a.txt", b"inside")
+        disk.put("b.txt", b"closed")
+        outside = disk.folder.parent / "outside.txt"
+        outside.write_text("outside")
+        (disk.folder / "link.txt").symlink_to(outside)
+        (disk.folder / "loop").symlink_to(disk.folder)
+        (disk.folder / "b.txt").chmod(0)
+        if os.geteuid() == 0:
+            os.chown(disk.folder / "b.txt", 0, 0)
+
+        batches = read("ftp", disk.options)
+
+        assert [r["path"] for r in rows(batches)] == ["a.txt"]
+        assert [(r.position, r.code) for b in batches for r in b.rejects] == [("b.txt", "unreadable")]
+
+
+def test_a_server_without_tls_is_not_spoken_to_in_clear(disk: Disk) -> None:
+    with FtpBee.from_options(disk.options | {"tls": "explicit"}) as bee, pytest.raises(GiveUp) as error:
+        bee.validate_flight_path()
+    assert (error.value.code, error.value.where) == ("no_tls", "tls")
+
+
+def test_a_server_that_cannot_list_exactly_is_named(ftp_folder: Path) -> None:
+    commands = {name: what for name, what in FTPHandler.proto_cmds.items() if name not in ("MLSD", "MLST")}
+    with serving(ftp_folder, type("Old", (FTPHandler,), {"proto_cmds": commands})) as port:
+        disk = made(ftp_folder, port)
+        with FtpBee.from_options(disk.options) as bee, pytest.raises(GiveUp) as error:
+            bee.validate_flight_path()
+    assert error.value.code == "no_mlsd"
+
+
+def test_two_files_that_the_server_calls_the_same_are_told(disk: FolderDisk) -> None:
+    for name in (b"caf\xe9.txt", b"caf\xe8.txt"):
+        (disk.folder / os.fsdecode(name)).write_bytes(name)
+
+    batches = read("ftp", disk.options)
+
+    assert [r["path"] for r in rows(batches)] == []
+    assert [(r.position, r.code) for b in batches for r in b.rejects] == [("caf?.txt", "same_name")]

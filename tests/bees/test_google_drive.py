@@ -1,0 +1,146 @@
+"""Google Drive, against google-drive-mock (no server of Google's) and a stub that gives tokens."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from bees.core.errors import GiveUp
+from bees.google_drive import _FOLDER, GoogleDriveBee
+from hive.embedded.places import free_port
+from tests.bees.contract import rows
+from tests.bees.file_systems import Disk, FileSystemContract, read
+from tests.servers.drive import VALID, DriveMock, drive_mock, exporting, tokens
+
+pytestmark = pytest.mark.servers
+__all__ = ["drive_mock"]
+_number = itertools.count(1)
+SECRETS = {"client_id": "the-client-id", "client_secret": "the-client-secret", "refresh_token": "the-refresh-token"}
+
+
+class DriveDisk(Disk):
+    def __init__(self, server: DriveMock, token_url: str) -> None:
+        self.server = server
+        self.root = f"top {next(_number)}"
+        self.ids = {"": server.make(self.root, "root", _FOLDER)}
+        auth = {"method": "oauth2", **SECRETS}
+        self.options = {
+            "endpoint": server.url, "token_url": token_url, "allow_private": True, "auth": auth, "path": f"/{self.root}"
+        }  # fmt: skip
+        self.unreachable = self.options | {"endpoint": f"http://127.0.0.1:{free_port()}"}
+        self.denied = self.options | {"auth": auth | {"refresh_token": "wrong-secret"}}
+        self.secrets = (SECRETS["client_secret"], SECRETS["refresh_token"], "wrong-secret", VALID)
+
+    def put(self, path: str, data: bytes) -> None:
+        folder, _, name = path.rpartition("/")
+        if path in self.ids:
+            self.server.ask("PATCH", f"/drive/v3/files/{self.ids[path]}", {"content": data.decode()})
+            return
+        if folder not in self.ids:
+            above, _, last = folder.rpartition("/")
+            self.ids[folder] = self.server.make(last, self.ids[above], _FOLDER)
+        self.ids[path] = self.server.make(name, self.ids[folder], "text/plain", data.decode())
+
+    def remove(self, path: str) -> None:
+        self.server.ask("DELETE", f"/drive/v3/files/{self.ids.pop(path)}")
+
+    def files(self) -> dict[str, bytes]:
+        return {
+            path: json.dumps(self.server.ask("GET", f"/drive/v3/files/{id_}")).encode()
+            for path, id_ in self.ids.items()
+        }
+
+
+@pytest.fixture
+def disk(drive_mock: DriveMock) -> Iterator[DriveDisk]:
+    with tokens(VALID) as (url, _):
+        yield DriveDisk(drive_mock, url)
+
+
+class TestGoogleDrive(FileSystemContract):
+    connector = "google_drive"
+    row_bytes = 30  # the mock takes no more than 100 KB
+    odd_names = ("sp ace & per%cent+plus#hash?.txt", "ümläut.txt", "it's \\ quoted.txt", "new\nline.txt")
+
+    @pytest.fixture
+    def disk(self, disk: Disk) -> Disk:
+        return disk
+
+
+def test_an_expired_token_is_renewed_in_the_middle_of_a_listing(drive_mock: DriveMock) -> None:
+    with tokens("an-expired-token", VALID) as (url, asked):
+        disk = DriveDisk(drive_mock, url)
+        disk.put("a/b.txt", b"text")
+
+        assert [r["path"] for r in rows(read("google_drive", disk.options))] == ["a/b.txt"]
+
+    assert {form["refresh_token"] for form in asked} == {SECRETS["refresh_token"]}
+    assert len(asked) == 2
+
+
+def test_a_service_account_signs_for_itself(drive_mock: DriveMock) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    with tokens(VALID) as (url, asked):
+        disk = DriveDisk(drive_mock, url)
+        disk.put("a.txt", b"text")
+        auth = {
+            "method": "service_account",
+            "key": json.dumps({"client_email": "bee@x.test", "private_key": pem}),
+            "subject": "ann@x.test",
+        }
+        assert [r["path"] for r in rows(read("google_drive", disk.options | {"auth": auth}))] == ["a.txt"]
+
+    head, claims, signature = asked[0]["assertion"].split(".")
+    padded = [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in (claims, signature)]
+    key.public_key().verify(padded[1], f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
+    told: dict[str, Any] = json.loads(padded[0])
+    assert (told["iss"], told["sub"], told["aud"]) == ("bee@x.test", "ann@x.test", url)
+    assert told["scope"].endswith("drive.readonly")
+
+
+def test_googles_documents_are_exported_and_what_has_no_content_is_left_out(disk: DriveDisk) -> None:
+    for name, kind in (("Report", "document"), ("Talk", "presentation"), ("Form", "form"), ("Link", "shortcut")):
+        disk.server.make(name, disk.ids[""], f"application/vnd.google-apps.{kind}", f"text of {name}")
+    disk.server.make("Sheet", disk.ids[""], "application/vnd.google-apps.spreadsheet", "id,name\n1,Ann\n")
+
+    with exporting(disk.server) as url:
+        options = disk.options | {"endpoint": url}
+        documents, records = (rows(read("google_drive", options, stream)) for stream in ("documents", "records"))
+
+    assert {r["path"]: r["content"] for r in documents} == {
+        "Report.md": b"text of Report as text/markdown", "Talk.txt": b"text of Talk as text/plain"
+    }  # fmt: skip
+    assert [(r["source_file"], r["name"]) for r in records] == [("Sheet.csv", "Ann")]
+
+
+def test_files_of_the_same_name_carry_their_id(disk: DriveDisk) -> None:
+    ids = [disk.server.make("a.txt", disk.ids[""], "text/plain", text) for text in ("one", "two")]
+    disk.server.make("b/c.txt", disk.ids[""], "text/plain", "three")
+
+    found = {r["path"]: r["content"] for r in rows(read("google_drive", disk.options))}
+
+    assert found == {f"a~{ids[0]}.txt": b"one", f"a~{ids[1]}.txt": b"two", "b_c.txt": b"three"}
+
+
+@pytest.mark.parametrize(
+    ("auth", "code"),
+    [
+        ({"client_id": "x", "client_secret": "y"}, "no_credentials"),
+        ({"method": "service_account", "key": "{}"}, "bad_key"),
+    ],
+)
+def test_credentials_that_are_missing_are_named(auth: dict[str, str], code: str) -> None:
+    with GoogleDriveBee.from_options({"auth": auth}) as bee, pytest.raises(GiveUp) as error:
+        bee.validate_flight_path()
+    assert error.value.code == code
+    assert error.value.where.startswith("auth.")

@@ -1,0 +1,87 @@
+"""Files of a real Samba server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bees.core.errors import GiveUp, RetryLater
+from bees.smb import SmbBee
+from hive.embedded.places import free_port
+from tests.bees.contract import rows
+from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
+from tests.servers.smb import PASSWORD, SmbServer, smb_server
+
+pytestmark = pytest.mark.servers
+__all__ = ["smb_server"]
+
+
+@pytest.fixture
+def disk(smb_server: SmbServer) -> Iterator[FolderDisk]:
+    made = FolderDisk(smb_server.root)
+    made.options = smb_server.options()
+    made.unreachable = made.options | {"port": free_port()}
+    made.denied = made.options | {"auth": {"username": "bee", "password": "wrong-secret"}}
+    made.secrets = (PASSWORD, "wrong-secret")
+    yield made
+    for inner in made.folder.iterdir():
+        shutil.rmtree(inner) if inner.is_dir() and not inner.is_symlink() else inner.unlink()
+
+
+class TestSmb(FileSystemContract):
+    connector = "smb"
+    odd_names = ("sp ace & per%cent+plus#hash.txt", "ümläut.txt", "x" * 250 + ".txt")
+
+    @pytest.fixture
+    def disk(self, disk: Disk) -> Disk:
+        return disk
+
+
+def test_no_link_leads_outside(disk: FolderDisk) -> None:
+    disk.put("a.txt", b"inside")
+    outside = disk.folder.parent / "outside.txt"
+    outside.write_text("outside")
+    (disk.folder / "file").symlink_to(outside)
+    (disk.folder / "loop").symlink_to(disk.folder)
+    os.mkfifo(disk.folder / "pipe")
+
+    found = read("smb", disk.options)
+
+    assert "outside" not in str(rows(found))
+    assert "a.txt" in [r["path"] for r in rows(found)]
+
+
+def test_one_file_without_rights_is_set_aside_and_the_rest_comes(disk: FolderDisk) -> None:
+    for name in ("a.txt", "b.txt", "in/c.txt"):
+        disk.put(name, name.encode())
+    (disk.folder / "a.txt").chmod(0)
+    (disk.folder / "in").chmod(0)
+
+    batches = read("smb", disk.options)
+
+    assert [r["path"] for r in rows(batches)] == ["b.txt"]
+    assert [(r.position, r.code) for b in batches for r in b.rejects] == [("a.txt", "unreadable"), ("in", "unreadable")]
+    (disk.folder / "in").chmod(0o755)
+
+
+def test_a_share_that_is_not_there_is_named(disk: FolderDisk) -> None:
+    with SmbBee.from_options(disk.options | {"share": "nothing"}) as bee, pytest.raises(GiveUp) as error:
+        bee.validate_flight_path()
+    assert (error.value.code, error.value.where) == ("no_folder", "share")
+
+
+def test_a_share_that_hangs_ends_in_time(disk: FolderDisk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        held: list[Any] = []
+        threading.Thread(target=lambda: held.append(silent.accept()), daemon=True).start()
+        options = disk.options | {"port": silent.getsockname()[1], "timeout": 0.5}
+        with SmbBee.from_options(options) as bee, pytest.raises(RetryLater):
+            bee.validate_flight_path()
+        for connection, _ in held:
+            connection.close()
