@@ -41,9 +41,9 @@ test: $(READY) ## everything; starts its own servers, and says at the end what w
 bench: $(READY) ## measurements, held against their bounds; ONLY=name asks one question
 	@$(BIN)/python tests/bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-faults: $(READY) ## kill, freeze and cut everything there is, and count what got lost; ONLY=name SEEDS=n FRESH=1
+faults: $(READY) ## kill, freeze and cut everything there is, and count what got lost; ONLY=name SEEDS=n FRESH=1 FULL=1
 	@$(BIN)/python -m tests.faults.run $(if $(ONLY),--only "$(ONLY)") $(if $(SEEDS),--seeds $(SEEDS)) \
-	  $(if $(SCALE),--scale $(SCALE)) $(if $(FRESH),--fresh) $(if $(PLAIN),--plain)
+	  $(if $(SCALE),--scale $(SCALE)) $(if $(FRESH),--fresh) $(if $(PLAIN),--plain) $(if $(FULL),--full)
 
 demo: $(READY) ## the main job from end to end, on servers and sources of its own
 	@$(BIN)/python -m hive demo

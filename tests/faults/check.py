@@ -96,10 +96,11 @@ class Checker:
 
     def _texts(self) -> Iterator[tuple[str, bytes]]:
         """Logs, what the gateway tells, all that the broker holds, and all that it ever wrote down."""
-        for path in sorted(self._fleet.home.glob("*.log")):
+        for path in self._fleet.log_files():
             yield path.name, path.read_bytes()
         for path in ("healthz", "status", "metrics"):
             yield f"gateway /{path}", self._fleet.ask_gateway(path)[1]
+        yield from self._fleet.told.items()
         for path in self._fleet.valkey.data_path.rglob("*.aof"):
             yield f"redis {path.name}", path.read_bytes()
         with self._fleet.redis() as client:

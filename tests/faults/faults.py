@@ -11,57 +11,18 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
 from tests.faults import clock
 from tests.faults.fleet import EVERY, Fleet, wait
+from tests.faults.registry import FAULTS, Broken, Fault, Inject, fault, for_a_while, soon
 from tests.faults.source import MOODS
 
-Inject = Callable[[Fleet, random.Random], None]
 FLY = "import sys; from hive.manager import HiveManager; HiveManager().fly(sys.argv[1])"
 STOP_LIMIT = 10.0
 """Seconds that a graceful stop may take."""
-
-
-class Broken(AssertionError):
-    """The fault's own rule does not hold."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    name: str
-    group: str
-    inject: Inject
-    within: float
-    """Seconds from its end to the first landing, at the 95th percentile."""
-
-
-FAULTS: dict[str, Fault] = {}
-
-
-def fault(name: str, group: str, within: float) -> Callable[[Inject], Inject]:
-    def note(inject: Inject) -> Inject:
-        FAULTS[name] = Fault(name, group, inject, within)
-        return inject
-
-    return note
-
-
-def for_a_while(chance: random.Random, fleet: Fleet, full: float) -> float:
-    """Seconds that a fault of `full` seconds lasts at the fleet's scale, a little more or less."""
-    return full * fleet.scale * chance.uniform(0.8, 1.2)
-
-
-def soon(chance: random.Random) -> None:
-    """A moment that nobody chose."""
-    time.sleep(chance.uniform(0.0, 0.8))
 
 
 # Processes that die
@@ -388,6 +349,15 @@ def postgres_vanished(fleet: Fleet, chance: random.Random) -> None:
     fleet.to_postgres.tell()
 
 
+@fault("postgres says nothing any more", "postgres", 20)
+def postgres_silent(fleet: Fleet, chance: random.Random) -> None:
+    """The network answers and the database does not, on any connection that was open: HIVE_ANSWER_LIMIT ends them."""
+    soon(chance)
+    fleet.to_postgres.tell("vanish")
+    time.sleep(for_a_while(chance, fleet, 60))
+    fleet.to_postgres.tell()
+
+
 @fault("connection cut after COMMIT was sent", "postgres", 10)
 def commit_unknown(fleet: Fleet, chance: random.Random) -> None:
     """The server does it and nobody hears of it: every other COMMIT ends like this."""
@@ -460,40 +430,6 @@ def no_beat(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
     with fleet.held_down("beat", "janitor"):
         time.sleep(max(3.0 * EVERY, for_a_while(chance, fleet, 120)))
-
-
-# Poison
-
-
-def _poison(how: str, most: int = 5) -> Inject:
-    """A bee that hurts its process: dead after five runs at most, in a minute, while the others fly on."""
-
-    def inject(fleet: Fleet, chance: random.Random) -> None:
-        name = f"poison-{how}-{chance.getrandbits(24):06x}"
-        place = fleet.home / name
-        place.mkdir()
-        fleet.hive.register_worker("poison", {"name": name, "source": {"how": how, "place": str(place)}})
-        began = time.monotonic()
-        flight = fleet.hive.fly(name).id
-        try:
-            wait("its end", lambda: fleet.hive.flight(flight).state not in ("queued", "running"), limit=60)
-        except TimeoutError:
-            fleet.hive.cancel(flight)
-            raise Broken(f"after 60 s it is {fleet.hive.flight(flight).state}, with {_runs(place)} runs") from None
-        state = fleet.hive.flight(flight).state
-        fleet.say(f"{state} after {time.monotonic() - began:.1f} s and {_runs(place)} runs")
-        if state != "failed" or not 1 <= _runs(place) <= most:
-            raise Broken(f"{state} after {_runs(place)} runs")
-
-    return inject
-
-
-def _runs(place: Path) -> int:
-    return len(list(place.iterdir()))
-
-
-for _how in ("kill", "abort", "allocate", "recurse", "unspeakable", "leave", "interrupt"):
-    fault(f"poison: {_how}", "poison", 15)(_poison(_how))
 
 
 # Configurations and credentials
@@ -576,42 +512,3 @@ def wrong_clock(fleet: Fleet, chance: random.Random) -> None:
     with fleet.extra("shifted", *every, **more), fleet.extra("shifted-beat", "beat", **more):
         wait("the shifted ones", lambda: len(fleet.living()) >= 9, limit=60)
         time.sleep(max(4.0 * EVERY, for_a_while(chance, fleet, 60)))
-
-
-# Views
-
-
-@fault("gateway flooded", "views", 15)
-def flooded(fleet: Fleet, chance: random.Random) -> None:
-    """Four clients that ask for its status as fast as they can."""
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{fleet.gateway}/status", timeout=5).close()
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    time.sleep(max(5.0, for_a_while(chance, fleet, 60)))
-    stop.set()
-    for thread in threads:
-        thread.join()
-
-
-# All of them
-
-
-NEMESIS = ("kill", "redis", "postgres", "messages", "schedulers", "zombie")
-
-
-@fault("nemesis", "nemesis", 20)
-def nemesis(fleet: Fleet, chance: random.Random) -> None:
-    """A seeded mix, one after the other, for ten minutes at full length; each is written down."""
-    names = [name for name, one in FAULTS.items() if one.group in NEMESIS]
-    end = time.monotonic() + max(20.0, 600 * fleet.scale)
-    while time.monotonic() < end:
-        name = chance.choice(names)
-        fleet.say(f"nemesis: {name}")
-        FAULTS[name].inject(fleet, chance)

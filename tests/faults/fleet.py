@@ -27,6 +27,7 @@ import yaml
 
 from hive.child import Child, Command, Ends
 from hive.embedded import EmbeddedPostgres, EmbeddedValkey, places, process
+from tests.faults.root import MOUNTS, Disk, Skipped
 from tests.faults.source import Sources
 from tests.servers import short_folder
 
@@ -49,6 +50,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "janitor": ("janitor",),
     "gateway": ("gateway",),
 }
+CHILD_MEMORY = 1 << 30
+POSTGRES_DISK = 2 << 30
+LOG_DISK = 64 << 20
 SHORTEST_LEASE = 2.0
 """Below it a busy machine, and no fault, would take workers for dead."""
 
@@ -56,7 +60,10 @@ SHORTEST_LEASE = 2.0
 def times(scale: float) -> dict[str, str]:
     """The settings of time that shrink with the faults' length."""
     lease = max(SHORTEST_LEASE, 10 * scale)
-    return {"HIVE_LEASE": f"{lease:g}", "HIVE_HEARTBEAT": f"{lease / 4:g}", "HIVE_LEG": f"{max(2.0, 60 * scale):g}"}
+    return {
+        "HIVE_LEASE": f"{lease:g}", "HIVE_HEARTBEAT": f"{lease / 4:g}", "HIVE_LEG": f"{max(2.0, 60 * scale):g}",
+        "HIVE_STALL": f"{max(8.0, 60 * scale):g}", "HIVE_ANSWER_LIMIT": f"{max(6.0, 60 * scale):g}",
+    }  # fmt: skip
 
 
 def wait(what: str, ask: Callable[[], Any], limit: float = START_LIMIT, pause: float = 0.05) -> Any:
@@ -117,6 +124,8 @@ class Fleet:
         self.chance = random.Random(seed)
         self.postgres, self.valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
         self.environment: dict[str, str] = {}
+        self.log_folder = home / "logs"
+        self._disks: dict[str, Disk] = {}
         self.logs_to: Path | None = None
         self.history: list[tuple[float, str]] = []
         self._parts: dict[str, Child] = {}
@@ -128,6 +137,10 @@ class Fleet:
         self._threads: list[threading.Thread] = []
         self.flown: list[str] = []
         """Flights by hand that were promised."""
+        self.told: dict[str, bytes] = {}
+        """What views told of the work, by where: it is searched for leaks."""
+        self.actions: list[tuple[str, int]] = []
+        """What a mix of faults did, so that it can be done again."""
         self.undue: list[dict[str, Any]] = []
         """Times in which a bee was not in the configuration: {bee, since, until}."""
         self.broken_load: list[str] = []
@@ -139,6 +152,8 @@ class Fleet:
     def start(self) -> None:
         from hive.ledger.migrate import migrate
 
+        self.log_folder.mkdir()
+        self._make_disks()
         self.postgres.start()
         self.valkey.start()
         self.sources = Sources(self.home, self.postgres.create_database("meadow"), self.chance.randrange(10**6))
@@ -154,6 +169,7 @@ class Fleet:
             "HIVE_DATA_DIR": str(self.home / "data"),
             "HIVE_GATEWAY_PORT": str(self.gateway),
             "HIVE_BATCH_ROWS": "40",
+            "HIVE_CHILD_MEMORY": str(CHILD_MEMORY),
             "PYTHONPATH": f"{ROOT}:{self._add_ons()}",
             **times(self.scale),
         }
@@ -174,6 +190,21 @@ class Fleet:
         self._run(self._load)
         self._run(self._fly)
 
+    def _make_disks(self) -> None:
+        """Small ones under the database and the logs, where we are root in a mount namespace of our own."""
+        if os.environ.get(MOUNTS):
+            self.postgres.start()
+            self.postgres.stop()
+            sizes = {self.postgres.data_path: POSTGRES_DISK, self.log_folder: LOG_DISK}
+            names = ("postgres", "logs")
+            self._disks = {name: Disk(folder, size) for name, (folder, size) in zip(names, sizes.items(), strict=True)}
+
+    def disk(self, name: str) -> Disk:
+        """The disk under the database (`postgres`) or the `logs`. Raises Skipped."""
+        if name not in self._disks:
+            raise Skipped("it takes a mount, which only root may make")
+        return self._disks[name]
+
     def _add_ons(self) -> Path:
         """A package that brings the connector `poison`, as a stranger's would."""
         folder = self.home / "add-ons"
@@ -192,7 +223,7 @@ class Fleet:
     def _child(self, name: str) -> Child:
         listens = (places.LOOPBACK, self.gateway) if name == "gateway" else None
         command = Command(name, PARTS[name], Ends.FIRST, listens)
-        return Child(command, [*HIVE, *PARTS[name]], self.environment, self.home / f"{name}.log")
+        return Child(command, [*HIVE, *PARTS[name]], self.environment, self.log_folder / f"{name}.log")
 
     def bees(self) -> dict[str, Any]:
         """The three bees, as their file has them."""
@@ -272,8 +303,11 @@ class Fleet:
 
     def pool(self, name: str) -> list[int]:
         """The children of a worker, which do the work."""
+        return self.children(self.pid(name))
+
+    def children(self, pid: int) -> list[int]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            return [child.pid for child in psutil.Process(self.pid(name)).children()]
+            return [child.pid for child in psutil.Process(pid).children()]
         return []
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
@@ -284,6 +318,13 @@ class Fleet:
         """A part with all its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, number)
+
+    def move_to(self, name: str, code: Path) -> None:
+        """From its next start on, the part runs the packages of this folder; it goes on as it is until it ends."""
+        child = self._parts[name]
+        with self._lock:
+            child._argv = ["env", "-C", str(code), *HIVE, *PARTS[name]]
+            child._environment = {**child._environment, "PYTHONPATH": f"{code}:{self._add_ons()}"}
 
     @contextlib.contextmanager
     def held_down(self, *names: str) -> Iterator[None]:
@@ -302,7 +343,7 @@ class Fleet:
     def extra(self, name: str, *arguments: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
         """One process more, not looked after; at the end killed with all that it started."""
         argv = [sys.executable, "-m", "celery", "-A", "hive", *arguments]
-        with process.open_log(self.home / f"{name}.log") as log, process.undisturbed():
+        with process.open_log(self.log_folder / f"{name}.log") as log, process.undisturbed():
             started = process.spawn(argv, log=log, env=self.environment | more, death_signal=signal.SIGTERM)
         self._extras.append(started)
         try:
@@ -345,8 +386,9 @@ class Fleet:
         except OSError:
             return 0, b""
 
-    def logs(self) -> dict[str, str]:
-        return {path.name: path.read_text(errors="replace") for path in sorted(self.home.glob("*.log"))}
+    def log_files(self) -> list[Path]:
+        """Of the hive's processes, and of the servers."""
+        return sorted([*self.home.glob("*.log"), *self.log_folder.glob("*.log")])
 
     def close(self) -> None:
         """End everything that was started here, each by its own pid."""
@@ -365,6 +407,9 @@ class Fleet:
             if hasattr(self, name):
                 getattr(self, name).close()
         self.valkey.destroy()
+        self.postgres.stop()
+        for disk in self._disks.values():
+            disk.close()
         self.postgres.destroy()
 
 
@@ -381,5 +426,5 @@ def fleet(seed: int, scale: float) -> Iterator[Fleet]:
             if (to := made.logs_to) is not None:
                 shutil.rmtree(to, ignore_errors=True)
                 to.mkdir(parents=True)
-                for path in home.glob("*.log"):
+                for path in made.log_files():
                     shutil.copy(path, to / path.name)

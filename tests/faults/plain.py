@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from hive.child import Child, Command, Ends
-from tests.faults.faults import FAULTS
+from tests.faults.every import FAULTS
 from tests.faults.fleet import ROOT, ROWS, STEP, Fleet, Proxy, through, wait
 
 FAULTS_FOR_BOTH = tuple(name for name, one in FAULTS.items() if one.group in ("kill", "redis", "postgres", "zombie"))

@@ -1,13 +1,16 @@
 """A connector that hurts the process which reads with it, for `tests/faults`: `source: {how: ..., place: FOLDER}`.
 
-Each reading leaves a file in `place`, so that the runs can be counted.
+Each reading leaves a file in `place`, so that the runs can be counted. With `how: serve` it is harmless, and gives the
+records that the step `touchy` stumbles over.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +24,9 @@ from nectar.batch import Batch
 from nectar.pollen import Stream
 
 SPACE = 1 << 30
+PIECE = 32 << 20
+SERVED = 40
+TOUCHY = 27
 
 
 class PoisonOptions(BeeOptions):
@@ -77,7 +83,39 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-HURTS = {hurt.__name__: hurt for hurt in (kill, abort, allocate, recurse, unspeakable, leave, interrupt)}
+def loop() -> None:
+    while True:
+        pass
+
+
+def loop_in_c() -> None:
+    """A search that takes longer than anybody lives, and never gives the interpreter to another thread."""
+    re.match(r"(a+)+$", "a" * 64 + "b")
+
+
+def sleep() -> None:
+    threading.Event().wait()
+
+
+def hoard() -> None:
+    """Memory that is used, piece by piece, without an end."""
+    held = []
+    while True:
+        held.append(b"x" * PIECE)
+        time.sleep(0.02)
+
+
+def touchy(table: pa.Table) -> pa.Table:
+    """A step that kills its process where a batch holds one certain record."""
+    if TOUCHY in table.column("id").to_pylist():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return table
+
+
+HURTS = {
+    hurt.__name__: hurt
+    for hurt in (kill, abort, allocate, recurse, unspeakable, leave, interrupt, loop, loop_in_c, sleep, hoard)
+}
 
 
 class PoisonBee(WorkerBee):
@@ -92,5 +130,6 @@ class PoisonBee(WorkerBee):
 
     def collect_nectar(self, stream: str, cursor: Any, slice: Any = None, query: Any = None) -> Any:  # noqa: A002
         (Path(self.options.place) / f"{time.time_ns()}").touch()
-        HURTS[self.options.how]()
-        yield Batch(stream, pa.table({"id": [1]}), cursor={})
+        if self.options.how != "serve":
+            HURTS[self.options.how]()
+        yield Batch(stream, pa.table({"id": list(range(SERVED))}), cursor={})

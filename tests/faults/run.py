@@ -11,26 +11,32 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.faults import plain
+from tests.faults import nemesis, plain
 from tests.faults.check import KINDS, Checker
-from tests.faults.faults import FAULTS, Broken, Fault
+from tests.faults.every import FAULTS, FULL_LENGTH
 from tests.faults.fleet import ROOT, Fleet, fleet, wait
+from tests.faults.registry import Broken, Fault
+from tests.faults.root import MOUNTS, NAMESPACE, Skipped, may_mount
 from tests.servers import short_folder
 
 RESULTS = Path(__file__).parent / "results"
 SCALE = 0.1
 DRAIN = 60.0
 """Seconds after which what is not there will not come."""
+SHRINKING = 12
+"""Fleets that may be spent on finding out which actions of a mix it takes."""
 ANEW = 3
 """Exit code of a fleet that must not be used any more."""
 GROUPS = {"kill": 3, "redis": 3, "postgres": 3}
@@ -42,14 +48,17 @@ def run(one: Fault, seed: int, alive: Fleet, checker: Checker) -> dict[str, Any]
     chance = random.Random(f"{one.name} {seed}")
     alive.history.clear()
     alive.broken_load.clear()
+    alive.actions = []
     alive.wait_ready()
     alive.begin_load()
     time.sleep(chance.uniform(0.5, 1.5))
-    since, rule = time.time(), ""
+    since, rule, skipped = time.time(), "", ""
     try:
         one.inject(alive, chance)
     except Broken as error:
         rule = str(error)
+    except Skipped as error:
+        skipped = str(error)
     ended = time.time()
     time.sleep(1.0)
     alive.end_load()
@@ -68,9 +77,13 @@ def run(one: Fault, seed: int, alive: Fleet, checker: Checker) -> dict[str, Any]
         "lasted": round(ended - since, 2), "first": checker.first_landing(ended),
         "all": round(all_there - before, 2) if drained else None, "offered": len(alive.sources.log),
     }  # fmt: skip
+    if skipped:
+        result["skipped"] = skipped
     result["good"] = not (rule or any(found[kind] for kind in KINDS))
+    if alive.actions:
+        result["actions"] = alive.actions
+    result["history"] = [[round(at - since, 2), what] for at, what in alive.history]
     if not result["good"]:
-        result["history"] = [[round(at - since, 2), what] for at, what in alive.history]
         result["leaks"] = checker.leaks()
         result["which"] = [list(map(str, row)) for row in checker.rows("which")]
         result["open"] = [
@@ -109,6 +122,8 @@ def serve(wanted: list[tuple[str, int]], scale: float, results: Path) -> int:
             if not result["good"]:
                 alive.logs_to = place(name, number, results).with_suffix(".logs")
                 return ANEW
+            if FAULTS[name].spoils:
+                break
         alive.logs_to = None
     return 0
 
@@ -125,6 +140,8 @@ def _serve_plain(wanted: list[tuple[str, int]], scale: float, results: Path) -> 
 def line(result: dict[str, Any]) -> str:
     wrong = " ".join(f"{kind}={result[kind]}" for kind in KINDS if result.get(kind))
     times = f"lasted {result.get('lasted')} s, first {result.get('first')}, all {result.get('all')}"
+    if result.get("skipped"):
+        return f"{time.strftime('%H:%M:%S')} {result['fault']} [{result['seed']}]: skipped, {result['skipped']}"
     said = "ok" if result["good"] else f"WRONG {wrong} {result['rule']}"
     return f"{time.strftime('%H:%M:%S')} {result['fault']} [{result['seed']}]: {said} ({times})"
 
@@ -140,7 +157,11 @@ def keep(result: dict[str, Any], results: Path) -> None:
 
 
 def main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started this in its background
+        signal.signal(number, signal.default_int_handler)
     asked = _arguments()
+    if asked.full:
+        asked.scale, asked.seeds = 1.0, asked.seeds or 1
     results = Path(asked.results) if asked.results else RESULTS / f"x{asked.scale:g}"
     if asked.inner and asked.plain:
         return _serve_plain([tuple(pair) for pair in json.loads(asked.inner)], asked.scale, results)
@@ -149,13 +170,12 @@ def main() -> int:
     if asked.plain:
         results = results / "plain"
     names = [name for name in (plain.names() if asked.plain else FAULTS) if _is_wanted(name, asked.only)]
-    names = json.loads(asked.exactly) if asked.exactly else names
+    names = json.loads(asked.exactly) if asked.exactly else list(FULL_LENGTH) if asked.full else names
     if not names:
         print(f"no fault is named {asked.only!r}; there are: {', '.join(FAULTS)}", file=sys.stderr)
         return 2
     seeds = {name: 1 if asked.exactly else asked.seeds or GROUPS.get(FAULTS[name].group, 1) for name in names}
     wanted = [(name, seed) for seed in range(1, max(seeds.values()) + 1) for name in names if seed <= seeds[name]]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _go_through(wanted, asked, results)
     except KeyboardInterrupt:
@@ -177,13 +197,38 @@ def _go_through(wanted: list[tuple[str, int]], asked: argparse.Namespace, result
         for pair in todo if len(todo) == len(wanted) else []:
             place(*pair, results).unlink(missing_ok=True)
         _fleet(rest, asked, results)
+        for pair in rest:
+            _shrink(pair, asked, results)
 
 
-def _fleet(todo: list[tuple[str, int]], asked: argparse.Namespace, results: Path) -> None:
+def _shrink(pair: tuple[str, int], asked: argparse.Namespace, results: Path) -> None:
+    """Of a mix that went wrong, the few actions that suffice; each try has a fleet and a folder of its own."""
+    path = place(*pair, results)
+    result = json.loads(path.read_text()) if path.exists() else {}
+    if result.get("good", True) or len(result.get("actions", ())) < 2 or "shrunk" in result:
+        return
+
+    def fails(actions: list[nemesis.Action]) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            _fleet([pair], asked, Path(folder), json.dumps(actions))
+            told = json.loads(place(*pair, Path(folder)).read_text())
+        return not told["good"]
+
+    print(f"{pair[0]} [{pair[1]}] went wrong, with {len(result['actions'])} actions: which of them does it take?")
+    result["shrunk"] = nemesis.shrink(result["actions"], fails, SHRINKING)
+    keep(result, results)
+    print(f"{pair[0]} [{pair[1]}]: {result['shrunk']}")
+
+
+def _fleet(todo: list[tuple[str, int]], asked: argparse.Namespace, results: Path, actions: str = "") -> None:
     """A process of its own for each fleet: what it set and opened ends with it."""
     argv = [sys.executable, "-m", "tests.faults.run", "--scale", str(asked.scale), "--results", str(results)]
     argv += ["--plain"] if asked.plain else []
-    inner = subprocess.Popen([*argv, "--inner", json.dumps(todo)], cwd=ROOT)
+    environment = {**os.environ, nemesis.ACTIONS: actions}
+    if may_mount():
+        argv = [*NAMESPACE, *argv]
+        environment[MOUNTS] = "1"
+    inner = subprocess.Popen([*argv, "--inner", json.dumps(todo)], cwd=ROOT, env=environment)
     try:
         inner.wait()
     except KeyboardInterrupt:
@@ -210,6 +255,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="names, parts of names or groups, with commas between")
     parser.add_argument("--seeds", type=int, default=0, help="seeds of each fault")
     parser.add_argument("--scale", type=float, default=SCALE, help="1 is full length")
+    parser.add_argument("--full", action="store_true", help=f"at full length, and only: {', '.join(FULL_LENGTH)}")
     parser.add_argument("--limit", type=float, default=0, help="begin no new fleet after so many seconds")
     parser.add_argument("--plain", action="store_true", help="the same faults on plain Celery chains")
     parser.add_argument("--fresh", action="store_true", help="run again what was run")

@@ -85,9 +85,9 @@ class Sources:
     def offer(self, count: int) -> None:
         """New records in each source, and a newer version of some that it has."""
         for stream, give in (("api", self.api.give), ("files", self._write), ("table", self._insert)):
-            rows = [self._row(stream) for _ in range(count)]
             known = [number for name, number in self._notes if name == stream]
-            rows += [self._row(stream, self.chance.choice(known)) for _ in range(count // 8) if known]
+            rows = [self._row(stream) for _ in range(count)]
+            rows += [self._row(stream, self.chance.choice(known)) for _ in range(-(-count // 8)) if known]
             give(list({row["id"]: row for row in rows}.values()))
 
     def settle(self, patience: float) -> bool:
@@ -233,7 +233,7 @@ class Api:
             send(request, {"error": f"who is {request.headers.get('Authorization')}?"}, 401)
             return
         query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
-        since, after = int(query.get("since", 0)), int(query.get("after", 0))
+        since, after = int(query.get("since", 0)), int(query.get("after", "0").partition(".")[0])
         rows, following = self.page(since, after)
         body = {"rows": rows, "next": following}
         if self.mood == "well":
@@ -292,8 +292,9 @@ def bomb(request: BaseHTTPRequestHandler, _body: Any, _after: int) -> None:
 
 
 def endless(request: BaseHTTPRequestHandler, body: Any, after: int) -> None:
-    """Always one more page, with nothing new."""
-    send(request, {**body, "next": body["next"] or after + 1})
+    """Always one more page, with nothing new: the mark stays where it is, and is written in another way each time."""
+    turn = body["rows"][-1]["turn"] if body["rows"] else after
+    send(request, {**body, "next": body["next"] or f"{turn}.{random.getrandbits(32)}"})
 
 
 def cyclic(request: BaseHTTPRequestHandler, body: Any, after: int) -> None:

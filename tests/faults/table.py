@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.check import KINDS
-from tests.faults.faults import FAULTS
+from tests.faults.every import FAULTS
 from tests.faults.fleet import times
 
 
@@ -39,6 +39,9 @@ def show(paths: list[Path], scale: float, baseline: Path) -> int:
         every = percentiles([result.get("all") for result in results])
         within = FAULTS[name].within
         late = first[1] is None or first[1] > within
+        if any(result.get("skipped") for result in results):
+            print(f"{name:{widest}} skipped: {results[0].get('skipped')}")
+            continue
         verdict = "WRONG" if not good else "late" if late else "ok"
         wrong += verdict != "ok"
         seconds = f"{words(first):>15} {within:>6g}  {words(every):>15}"

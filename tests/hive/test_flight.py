@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from bees.core import file_rows
+from bees.core.formats import json_blocks
 from bees.core.tabular import JsonRows
 from hive.flight.close import close_if_done
 from tests.hive.nest import Nest, make_nest, nest, rows_of, write
@@ -114,7 +114,7 @@ class TestQuarantine:
     def test_a_row_whose_key_is_null_is_put_aside_with_that_reason(self, nest, monkeypatch, who):
         write(nest.register() / "a.jsonl", [*people(0, 5), {"id": None, "name": "nobody", "age": 3}])
         if who == "the hive":
-            monkeypatch.setattr(file_rows, "JsonRows", lambda lines, file, key: JsonRows(lines, file, ()))
+            monkeypatch.setattr(json_blocks, "JsonRows", lambda lines, file, key: JsonRows(lines, file, ()))
 
         result = nest.land()
 
