@@ -38,10 +38,13 @@ def test_its_configuration_loads(tmp_path):
     for number, example in enumerate(blocks("yaml")):
         (tmp_path / f"{number}.yaml").write_text(example)
 
-    made_up = dict.fromkeys(("SHOP_PASSWORD", "HOOK_SECRET", "DESK_TOKEN"), "made-up-and-long-enough")
+    asked = set(re.findall(r"\$\{([A-Z_]+)\}", "".join(blocks("yaml"))))
+    made_up = dict.fromkeys(asked, "made-up-and-long-enough")
     fleet = load(tmp_path, environ=made_up)
 
-    assert sorted(fleet.bees) == ["desk", "orders-hook", "shop"]
+    named = re.findall(r"^  ([a-z-]+):(?= *(?:#.*)?\n    type:)", "".join(blocks("yaml")), flags=re.MULTILINE)
+    assert sorted(fleet.bees) == sorted(named)
+    assert {"shop", "orders-hook", "help-desk", "reports"} <= fleet.bees.keys()
     assert not any(bee.missing for bee in fleet.bees.values())
     assert list(fleet.scrubbing_profiles) == ["support"]
     config = {"profile": "support", "profiles": fleet.scrubbing_profiles}

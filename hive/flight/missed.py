@@ -16,7 +16,6 @@ from psycopg import sql
 
 from hive.jars import index
 from hive.jars.jar import partition
-from hive.jars.land import Place, Written
 from hive.ledger.db import Database, Transaction
 
 MOST = 0.3
@@ -39,7 +38,7 @@ _MISSED = sql.SQL(
     "                  WHERE q.stream = h.stream AND q.key_hash = h.key_hash AND q.state = 'open')"
 )
 _RETIRE = sql.SQL(
-    'UPDATE {honey} h SET deleted_at = clock_timestamp(), data = NULL, marks = NULL, epoch = %(epoch)s, seq = %(high)s,'
+    "UPDATE {honey} h SET deleted_at = clock_timestamp(), data = NULL, marks = NULL, epoch = %(epoch)s, seq = %(high)s,"
     ' "row" = 2147483647, written_seq = %(high)s, flight = %(flight)s'
     " FROM unnest(%(keys)s::text[]) AS k WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
     " AND h.stream = %(stream)s AND h.key_hash = decode(k, 'hex')"
@@ -75,8 +74,7 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
         return 0
     if keys:
         tx.psycopg.execute(_RETIRE.format(honey=partition("honey", read.part)), {**where, "keys": keys})
-        place = Place(read.part, read.jar, read.bee, read.stream, read.epoch, read.whole_to, flight, 0, "")
-        index.note(tx, place, Written(set(keys), fresh=False), (), document=False)
+        index.forget(tx, where, keys)
         tx.run("deletes_receipt", **where, day=day, seq=read.whole_to, deleted=len(keys))
     tx.run("end_whole", **where, held=0)
     return len(keys)

@@ -8,10 +8,10 @@ janitor takes it up, and `hive search` takes up first what its jar still waits f
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from psycopg import sql
@@ -19,9 +19,11 @@ from psycopg.rows import namedtuple_row
 
 from hive.errors import trail
 from hive.jars.jar import partition
-from hive.jars.land import Place, Written
 from hive.ledger.db import UNREACHABLE, Database, Transaction
 from nectar.chunk import chunks
+
+if TYPE_CHECKING:
+    from hive.jars.land import Place, Written  # it carries polars, which schedulers and readers do without
 
 ONE_CHUNK = 64_000
 """Characters that surely fit into one chunk's 256 KiB of UTF-8."""
@@ -42,17 +44,26 @@ log = structlog.get_logger()
 
 def note(tx: Transaction, place: Place, written: Written, fields: Sequence[str], *, document: bool) -> None:
     """Write down, with the landing, what it wrote: the texts in `fields` wait for their index."""
-    few = len(written.keys) < MANY
+    values = {
+        "part": place.part, "jar": place.jar, "bee": place.bee, "stream": place.stream, "seq": place.seq,
+        "fields": list(fields), "document": document, "fresh": written.fresh,
+    }  # fmt: skip
+    _note(tx, values, written.keys)
+
+
+def forget(tx: Transaction, place: Mapping[str, Any], keys: Collection[str]) -> None:
+    """Write down that records (keys in hex) became tombstones in the seq `high`: their words wait to be taken out."""
+    _note(tx, {**place, "seq": place["high"], "fields": [], "document": False, "fresh": False}, keys)
+
+
+def _note(tx: Transaction, values: Mapping[str, Any], keys: Collection[str]) -> None:
+    few = [bytes.fromhex(key) for key in keys] if len(keys) < MANY else None
     tx.psycopg.execute(
         "INSERT INTO hive.unindexed (part, jar, bee, stream, seq, fields, document, fresh, keys, records)"
         " VALUES (%(part)s, %(jar)s, %(bee)s, %(stream)s, %(seq)s, %(fields)s, %(document)s, %(fresh)s, %(keys)s,"
         " %(records)s)",
-        {
-            "part": place.part, "jar": place.jar, "bee": place.bee, "stream": place.stream, "seq": place.seq,
-            "fields": list(fields), "document": document, "fresh": written.fresh, "records": len(written.keys),
-            "keys": [bytes.fromhex(key) for key in written.keys] if few else None,
-        },
-    )  # fmt: skip
+        {**values, "keys": few, "records": len(keys)},
+    )
 
 
 def catch_up(db: Database, jar: str | None = None) -> int:

@@ -493,5 +493,5 @@ def test_suggestions_ignore_case_and_stay_silent_when_nothing_is_near():
     def test_mistakes_in_them_are_told_in_the_words_that_were_written(self):
         with pytest.raises(ConfigProblems, match="field 'source_pth': is no known option"):
             from_mapping("a", {"source_pth": "/in"}, connector="file_worker")
-        with pytest.raises(ConfigProblems, match="cannot fly: connector 'google_drive' is not built"):
-            from_mapping("a", {"type": "google_drive"}, connector="file_worker")
+        with pytest.raises(ConfigProblems, match="cannot fly: connector 'dropbox' is not built"):
+            from_mapping("a", {"type": "dropbox"}, connector="file_worker")

@@ -330,7 +330,7 @@ workers = st.fixed_dictionaries(
     },
 )
 polled = st.fixed_dictionaries(
-    {"type": st.sampled_from(["NOAA_WEATHER", "KAFKA", "rest"]), "pollIntervalMs": st.integers(1000, 31_536_000_000)},
+    {"type": st.sampled_from(["DATADOG", "KAFKA", "rest"]), "pollIntervalMs": st.integers(1000, 31_536_000_000)},
     optional={
         "requestTimeoutMs": st.integers(1, 86_400_000), "maxRetries": st.integers(0, 9), "outputStream": texts,
         "enabled": st.booleans(), "retryConfig": st.fixed_dictionaries({"baseDelayMs": millis}),
@@ -338,7 +338,7 @@ polled = st.fixed_dictionaries(
     },
 )  # fmt: skip
 built = st.fixed_dictionaries(
-    {"connector_type": st.sampled_from(["rest", "mysql"])},
+    {"connector_type": st.sampled_from(["rest", "oracle"])},
     optional={
         "timeout_ms": st.integers(1, 86_400_000), "circuit_breaker": st.fixed_dictionaries({"threshold": millis}),
         "config_data": st.fixed_dictionaries({"base_url": st.just("https://x.example")}),

@@ -86,7 +86,7 @@ class TestRefused:
 class TestCannotFly:
     @pytest.fixture
     def fleet(self, nest, file):
-        write(file, a={}, later={"type": "mysql", "source": {}})
+        write(file, a={}, later={"type": "oracle", "source": {}})
         nest.hive.reload(file, secrets=False)
         return nest
 
@@ -95,19 +95,19 @@ class TestCannotFly:
         status = {bee["name"]: bee["cannot_fly"] for bee in hive("status", "--json").json["bees"]}
 
         assert found["a"]["cannot_fly"] is None
-        assert found["later"]["cannot_fly"] == status["later"] == "connector 'mysql' is not built"
-        assert "connector 'mysql' is not built" in hive("bees").out
+        assert found["later"]["cannot_fly"] == status["later"] == "connector 'oracle' is not built"
+        assert "connector 'oracle' is not built" in hive("bees").out
         assert "cannot fly" in hive("status").out
         finding = next(f for f in hive("doctor", "--json").json["findings"] if "cannot fly" in f["what"])
         assert (finding["level"], finding["where"]) == ("waiting", "bee later")
 
     def test_one_that_flew_before_keeps_its_row(self, fleet, hive, file):
-        write(file, a={"type": "mysql", "source": {}}, later={})
+        write(file, a={"type": "oracle", "source": {}}, later={})
         fleet.hive.reload(file, secrets=False)
 
         found = {bee["name"]: bee for bee in hive("bees", "--json").json}
 
-        assert (found["a"]["enabled"], found["a"]["cannot_fly"]) == (False, "connector 'mysql' is not built")
+        assert (found["a"]["enabled"], found["a"]["cannot_fly"]) == (False, "connector 'oracle' is not built")
         assert found["later"]["cannot_fly"] is None
 
     def test_the_same_again_makes_no_version(self, fleet, file):

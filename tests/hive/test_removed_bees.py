@@ -112,24 +112,24 @@ class TestDisabled:
 class TestCannotFlyYet:
     @pytest.mark.parametrize("command", ["check", "schema", "fly"])
     def test_a_command_says_what_is_missing(self, reload, hive, command):
-        reload(later={"type": "mysql", "source": {}})
+        reload(later={"type": "oracle", "source": {}})
 
         said = hive(command, "later")
 
         assert said.code == 2
-        assert "bee 'later' cannot fly yet: connector 'mysql' is not built" in said.err
+        assert "bee 'later' cannot fly yet: connector 'oracle' is not built" in said.err
 
     def test_one_that_flew_before_says_so_too(self, nest, reload):
         reload(a={}, b={})
-        reload(a={"type": "mysql", "source": {}}, b={})
+        reload(a={"type": "oracle", "source": {}}, b={})
 
-        with pytest.raises(GroundedBee, match="connector 'mysql' is not built"):
+        with pytest.raises(GroundedBee, match="connector 'oracle' is not built"):
             nest.hive.fly("a")
 
     def test_the_doctor_leads_to_where_it_can_be_mended(self, nest, hive, tmp_path):
         file = tmp_path / "hive.yaml"
         block = {"type": "postgresql", "draft": True, "source": {"host": "h", "database": "d"}}
-        file.write_text(yaml.safe_dump({"bees": {"later": {"type": "mysql", "source": {}}, "half": block}}))
+        file.write_text(yaml.safe_dump({"bees": {"later": {"type": "oracle", "source": {}}, "half": block}}))
         nest.hive.reload(file, secrets=False)
 
         found = {f["where"]: f["next"] for f in hive("doctor", "--json").json["findings"] if "cannot fly" in f["what"]}

@@ -80,7 +80,7 @@ def comb_draft(comb: Any, document: Document, place: Place) -> Draft:
     if not isinstance(kind, str):
         of.report("subtype", "is missing", expected="the kind of source, such as postgresql or rest")
     of.put(("type",), connector_named(str(kind)), "subtype")
-    of.keep("access_control", "hive_config", "version", "created_by", "tags", "parameters")
+    of.keep("access_control", "hive_config", "version", "created_by", "tags", "parameters", "documentation", "verified")
     _jar(of)
     stream = _extraction(of)
     _connection(of)
@@ -134,18 +134,25 @@ def _connection(of: Writer) -> None:
         return
     of.put(("extras", "connection", "vault_path"), folder, "connection", "vault_path")
     source = of.block.setdefault("source", {})
-    for option in _from_vault(str(of.block["type"])):
+    for option in _from_vault(str(of.block["type"]), source):
         if option not in source:
             of.put(("source", option), f"{{{{ vault:{folder}/{option} }}}}", "connection", "vault_path")
 
 
-def _from_vault(kind: str) -> list[str]:
-    """Options that a comb leaves to the vault: what the connector cannot be without, and its secrets."""
+def _from_vault(kind: str, given: Mapping[str, Any]) -> list[str]:
+    """Options that a comb leaves to the vault: what the connector cannot be without, and its secrets.
+
+    A secret that belongs to another option (`ssl_key_password` to `ssl_key`) is asked for only where that is given.
+    """
     model = _options(kind)
     if model is None:
         return list(_DATABASES)
     found = fields_of(model)
-    return [name for name, field in found.items() if field.is_required() or _is_secret(field.annotation)]
+    idle = {name for name in found if name.rpartition("_")[0] in found.keys() - given.keys()}
+    return [
+        name for name, field in found.items()
+        if field.is_required() or (_is_secret(field.annotation) and name not in idle)
+    ]  # fmt: skip
 
 
 def _is_secret(annotation: Any) -> bool:
