@@ -21,6 +21,8 @@ _log = structlog.get_logger("hive.supervisor")
 
 SHORTEST_WAIT = 0.2
 LONGEST_WAIT = 5.0
+LONGEST_START = 10.0
+"""Seconds for which a process that does not answer yet counts as starting."""
 _STEADY = 30.0
 """Seconds of life after which earlier deaths are forgotten."""
 
@@ -70,12 +72,19 @@ class Child:
         with process.open_log(self.log_path) as log, process.undisturbed():
             self._process = process.spawn(self._argv, log=log, env=self._environment, death_signal=signal.SIGTERM)
 
-    def tend(self, now: float) -> None:
-        """Start the process again if it died and its wait is over: 0.2 s at first, doubled up to 5 s."""
+    def tend(self, now: float, *, room: bool = True) -> None:
+        """Start the process again if it died and its wait is over: 0.2 s at first, doubled up to 5 s.
+
+        Without `room` it waits on: others that are wanted first are starting.
+        """
         if self._process is not None and process.exited(self._process):
             self._mourn(now, self._process.returncode)
-        if self._again_at is not None and now >= self._again_at:
+        if room and self._again_at is not None and now >= self._again_at:
             self.start(now)
+
+    def is_starting(self, now: float) -> bool:
+        """Whether it was started a moment ago and does not work yet."""
+        return self._process is not None and now - self._since < LONGEST_START and not self.answers()
 
     def answers(self) -> bool:
         """Whether it works: it listens where it should, or has said that it does."""

@@ -45,6 +45,8 @@ QUEUES = ("bees.database", "bees.file", "bees.api", "bees.stream", "bees.directo
 _log = structlog.get_logger("hive.supervisor")
 _TICK = 0.05
 _STAGGER = 0.4
+_AT_ONCE = 3
+"""Processes that start again at a time."""
 """Seconds between two starts of processes that nobody waits for: a small machine starts a few at a time."""
 _START_LIMIT = 60.0
 _START_DEATHS = 3
@@ -250,16 +252,19 @@ class Supervisor:
             variables["HIVE_CONFIG"] = absolute(self._config)
         variables.pop("HIVE_WATCH", None)  # this process does
         listens = (_reachable(self._settings.gateway_host), gateway)
+        # What a landing needs, the slowest to start first; then those who look at it, and the other pools.
+        urgent = sorted(self._urgent.intersection(QUEUES), key=lambda queue: queue != "nectar")
         commands = [
-            Command("gateway", ("gateway",), Ends.LAST, listens),
             Command("beat", ("beat",), Ends.FIRST),
-            *(self._worker(queue) for queue in sorted(QUEUES, key=lambda queue: queue not in self._urgent)),
+            *(self._worker(queue) for queue in urgent),
+            Command("gateway", ("gateway",), Ends.LAST, listens),
+            *(self._worker(queue) for queue in QUEUES if queue not in urgent),
             Command("flower", ("flower",), Ends.LAST),
         ]
         for command in commands:
             child = Child(command, self._command(command.arguments), variables, logs / f"{command.name}.log")
-            urgent = command.name in {"gateway", "beat"} or command.name.removeprefix("worker-") in self._urgent
-            (self._children if urgent else self._waiting).append(child)
+            first = command.name in {"gateway", "beat"} or command.name.removeprefix("worker-") in urgent
+            (self._children if first else self._waiting).append(child)
 
     def _worker(self, queue: str) -> Command:
         concurrency = {**_default_concurrency(self._urgent), **self._concurrency}
@@ -293,13 +298,19 @@ class Supervisor:
             if self._reloader is not None and now >= next_look:
                 self._reloader.look()
                 next_look = now + _LOOK
-            for child in self._children:
-                child.tend(now)
+            self._tend_children(now)
             if self._waiting and now >= next_start:
                 self._waiting[0].start(now)
                 self._children.append(self._waiting.pop(0))
                 next_start = now + _STAGGER
             time.sleep(_TICK)
+
+    def _tend_children(self, now: float) -> None:
+        """Where many died at once, those that the first landing needs start first: so many, no more, at a time."""
+        starting = 0
+        for child in self._children:
+            child.tend(now, room=starting < _AT_ONCE)
+            starting += starting < _AT_ONCE and child.is_starting(now)
 
     def _tend_servers(self) -> None:
         """Start a server that died again, on its old port if that is free: the processes know it by that."""
