@@ -101,7 +101,7 @@ class MySQLWorkerBee(WorkerBee):
             None, ge=1, description="most rows of a stream in one flight; the next one goes on behind them"
         )
         batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
-        batch_rows: int = Field(50_000, ge=1, description="rows at which a batch is closed")
+        batch_rows: int = Field(20_000, ge=1, description="rows at which a batch is closed")
         streams: dict[StreamName, StreamOptions] = Field(
             default_factory=dict, description="what to read, by name; unset: each table with a primary key"
         )

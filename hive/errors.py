@@ -33,6 +33,12 @@ class LeaseHeld(HiveError):
     code = "lease_held"
 
 
+class TooEarly(HiveError):
+    """An earlier batch of the stream has not landed, and this one says what becomes of its records."""
+
+    code = "too_early"
+
+
 class Superseded(HiveError):
     code = "superseded"
 

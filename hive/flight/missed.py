@@ -1,4 +1,4 @@
-"""Deletes on full knowledge only: what a complete read of a stream did not meet is gone at the source.
+"""Deletes on full knowledge only: what a complete read of a stream did not meet, or what its source emptied.
 
 Each batch of such a reading writes its keys down as it lands. When all of it has landed, the records of the jar that
 are older than the reading and whose keys it did not meet become tombstones. A batch that was set aside, or a record
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from psycopg import sql
@@ -17,6 +17,9 @@ from psycopg import sql
 from hive.jars import index
 from hive.jars.jar import partition
 from hive.ledger.db import Database, Transaction
+
+if TYPE_CHECKING:
+    from hive.jars.land import Place
 
 MOST = 0.3
 """Share of a stream's records that may be deleted unasked, where the bee does not say otherwise."""
@@ -43,6 +46,13 @@ _RETIRE = sql.SQL(
     " FROM unnest(%(keys)s::text[]) AS k WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
     " AND h.stream = %(stream)s AND h.key_hash = decode(k, 'hex')"
 )
+_EMPTY = sql.SQL(
+    "UPDATE {honey} h SET deleted_at = clock_timestamp(), data = NULL, marks = NULL, epoch = %(epoch)s, seq = %(seq)s,"
+    ' "row" = %(row)s, written_seq = %(seq)s, flight = %(flight)s'
+    " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
+    ' AND h.deleted_at IS NULL AND (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, %(row)s)'
+    " RETURNING encode(h.key_hash, 'hex')"
+)
 
 
 def retire_missed(db: Database, flight: uuid.UUID, day: dt.date) -> int:
@@ -55,6 +65,17 @@ def retire_missed(db: Database, flight: uuid.UUID, day: dt.date) -> int:
         for read in tx.run("lock_whole", flight=flight, most=MOST).fetchall():
             deleted += _compare(tx, read, flight, day)
     return deleted
+
+
+def empty(tx: Transaction, place: Place, row: int, checkpoint: int, day: dt.date) -> int:
+    """The source emptied the stream in this record of the batch: whatever of it is older goes. Gives how many."""
+    where = {**place.__dict__, "row": row, "high": place.seq}
+    found = tx.psycopg.execute(_EMPTY.format(honey=partition("honey", place.part)), where)
+    keys = [key for (key,) in found]
+    if keys:
+        index.forget(tx, where, keys)
+        tx.run("deletes_receipt", day=day, checkpoint=checkpoint, seq=place.seq, flight=place.flight, deleted=len(keys))
+    return len(keys)
 
 
 def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int:

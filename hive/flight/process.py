@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hive import crash
-from hive.errors import HiveError, StaleFence
+from hive.errors import HiveError, StaleFence, TooEarly
 from hive.flight.counted import Line, as_json, counted
+from hive.flight.missed import empty
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.task import Left, Task
 from hive.jars import index, land
@@ -68,6 +69,8 @@ class Work:
     checkpoint: int
     in_order: bool
     """Every earlier batch of the stream has landed, and this part is its whole batch."""
+    first_left: bool
+    """Every earlier batch of the stream has landed."""
     table: pa.Table
     first: int
     meta: Meta
@@ -78,6 +81,9 @@ class Work:
     unchanged: int = 0
     gone: set[str] = field(default_factory=set)
     """Keys of the deletes."""
+    emptied: int | None = None
+    """Place of the last record that says that the source emptied the stream: whatever is older goes."""
+    emptyings: int = 0
     raised: pl.DataFrame = field(default_factory=pl.DataFrame)
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String)))
     fields: tuple[str, ...] = ()
@@ -125,8 +131,9 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
         task.part, task.jar, task.bee, row.stream, row.epoch, row.seq, task.flight,
         scrub_version, meta.collected_at,
     )  # fmt: skip
+    first_left = row.landed_seq >= row.seq - 1
     in_order = whole and row.landed_seq == row.seq - 1
-    return Work(task, rt, spot, row.checkpoint, in_order, cut, low, meta, numbered)
+    return Work(task, rt, spot, row.checkpoint, in_order, first_left, cut, low, meta, numbered)
 
 
 def prepare(work: Work, forced: Container[str], *, ask_all: bool = True) -> None:
@@ -137,16 +144,32 @@ def prepare(work: Work, forced: Container[str], *, ask_all: bool = True) -> None
     work.bad = [Bad(row, r.code, r.reason, r.raw, r.position) for row, r in work.rejects]
     if work.table.num_rows == 0:
         return
+    _find_emptying(work)
     work.ids = _identify(work)
     newest = work.ids
+    if work.emptied is not None:
+        newest = newest.filter(pl.col("at") > work.emptied)
+        ask_all, forced = True, set(newest["key_hash"])
     if newest.height > 1:
         newest = newest.unique(subset="key_hash", keep="last", maintain_order=True)
-    work.superseded = work.ids.height - newest.height
+    work.superseded = work.ids.height - newest.height  # also what came before the source emptied the stream
     if not ask_all and newest.height >= land.MANY and not newest["deleted"].any():
         work.fresh = not _known(work, newest["key_hash"].gather_every(newest.height // SAMPLE))
     todo = newest if work.fresh else _leave_unchanged(work, newest, forced)
     if not todo.is_empty():
         _refine(work, todo)
+
+
+def _find_emptying(work: Work) -> None:
+    """Raises TooEarly where the stream was emptied and older records of it have not landed: they would come after."""
+    if "_op" not in work.table.column_names:
+        return
+    at = pc.indices_nonzero(pc.fill_null(pc.equal(work.table["_op"], "truncate"), fill_value=False))
+    if not len(at):
+        return
+    if not work.first_left:
+        raise TooEarly("the source emptied this stream, and earlier batches of it have not landed")
+    work.emptied, work.emptyings = at[-1].as_py(), len(at)
 
 
 def _identify(work: Work) -> pl.DataFrame:
@@ -159,8 +182,10 @@ def _identify(work: Work) -> pl.DataFrame:
     else:
         hashes = pl.Series([None] * table.num_rows, dtype=pl.String)
     deleted = pl.Series([False] * table.num_rows)
+    emptying = deleted
     if "_op" in table.column_names:
-        deleted = pl.Series([op == "delete" for op in table["_op"].to_pylist()])
+        ops = table["_op"].to_pylist()
+        deleted, emptying = pl.Series([op == "delete" for op in ops]), pl.Series([op == "truncate" for op in ops])
     ids = pl.DataFrame(
         {
             "at": pl.Series(range(table.num_rows), dtype=pl.Int32),
@@ -169,6 +194,8 @@ def _identify(work: Work) -> pl.DataFrame:
             "deleted": deleted,
         }
     )
+    if work.emptied is not None:
+        ids, hashes = ids.filter(~emptying), hashes.filter(~emptying)
     if not hashes.null_count():
         return ids
     for at in ids.filter(pl.col("key_hash").is_null())["at"]:
@@ -365,6 +392,8 @@ def _land(work: Work) -> bool:
     work.rt.moved()
     with _in_time(limit), work.rt.db.transaction(limit=limit + LANDING_GRACE) as tx:
         hold_landing(tx, task, limit)
+        if work.emptied is not None:
+            empty(tx, work.place, work.first + work.emptied, work.checkpoint, task.day)
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
         if work.bad:
@@ -375,7 +404,7 @@ def _land(work: Work) -> bool:
             "landed": len(written) - deleted,
             "unchanged": work.unchanged + raised - (superseded - work.superseded),
             "superseded": superseded + work.frame.height - len(written),
-            "deleted": deleted,
+            "deleted": deleted + work.emptyings,
             "quarantined": sum(b.records for b in work.bad),
         }
         if work.meta.whole and not work.ids.is_empty():

@@ -112,4 +112,15 @@ def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
     place = Place(
         row.part, row.jar, row.bee, row.stream, row.epoch, row.seq, row.flight, scrubber.number, meta.collected_at
     )
-    return Work(task, rt, place, row.checkpoint, in_order=False, table=table, first=row.row, meta=meta, rejects=[])
+    return Work(
+        task,
+        rt,
+        place,
+        row.checkpoint,
+        in_order=False,
+        first_left=True,
+        table=table,
+        first=row.row,
+        meta=meta,
+        rejects=[],
+    )
