@@ -100,7 +100,7 @@ class PostgreSQLWorkerBee(WorkerBee):
             None, ge=1, description="most rows of a stream in one flight; the next one goes on behind them"
         )
         batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
-        batch_rows: int = Field(50_000, ge=1, description="rows at which a batch is closed")
+        batch_rows: int = Field(20_000, ge=1, description="rows at which a batch is closed")
         cdc: CdcOptions | None = Field(
             None,
             description="follow tables that have no `cursor` through the server's log: each change, deletes included",

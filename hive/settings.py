@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="seconds after which a transaction of a process ends whose database says nothing"
     )
     batch_bytes: int = Field(16 << 20, ge=1, description="a batch is closed at this size, uncompressed")
-    batch_rows: int = Field(50_000, ge=1, description="a batch is closed at this number of records")
+    batch_rows: int = Field(20_000, ge=1, description="a batch is closed at this number of records")
     batch_wait: Seconds = Field(0.5, ge=0, description="a batch is closed when its first record has waited this long")
     value_limit: int = Field(64 << 20, ge=1, description="a value above this size is quarantined")
     hints_per_queue: int = Field(32, ge=1, description="hints outstanding on one queue; the rest waits in the ledger")
