@@ -7,13 +7,11 @@ before anything is written, so a worker that was taken for dead changes nothing.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import polars as pl
 import psycopg
@@ -23,6 +21,7 @@ import pyarrow.compute as pc
 from hive import crash
 from hive.errors import HiveError, StaleFence, TooEarly
 from hive.flight.counted import Line, as_json, counted
+from hive.flight.frame import frame_of, searched, tombstones
 from hive.flight.missed import empty
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.task import Left, Task
@@ -32,12 +31,10 @@ from hive.jars.views import kinds_of, learn
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.runtime import Runtime
 from hive.settings import Settings
-from nectar.batch import FEW, Reject
-from nectar.canonical import to_polars
+from nectar.batch import Reject
 from nectar.deadline import Deadline
-from nectar.encode import Marks, encode, texts
 from nectar.identity import content_hashes, key_hashes
-from nectar.pipeline import Refined, refine
+from nectar.pipeline import refine
 
 LANDING_GRACE = 15.0
 """Seconds after a landing's limit at which a server counts as silent that did not end it by itself."""
@@ -263,110 +260,15 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
         hashes = pl.Series([_left_out(content) for content in dropped["content_hash"]], dtype=pl.String)
         gone = pl.concat([gone, dropped.with_columns(content_hash=hashes, deleted=pl.lit(value=True))])
     kept = todo[refined.rows] if refined.failed or scrubber.transform is not None else todo
-    frame = _frame(work, refined, kept)
+    frame = frame_of(refined, kept, work.meta.key, work.first)
     if not gone.is_empty():
-        frame = pl.concat([frame, _tombstones(work, gone)])
+        frame = pl.concat([frame, tombstones(gone, work.first)])
         work.gone = set(gone["key_hash"])
     work.frame = frame
     if work.rt.settings.search:
-        work.fields = _searched(refined.table, document=work.meta.document)
+        work.fields = searched(refined.table, document=work.meta.document)
     work.taken_out = partial(counted, refined.removed, kept["key_hash"], action_of=scrubber.scrubber.action_of)
     _learn(work, refined.table, transformed=scrubber.transform is not None)
-
-
-def _searched(table: pa.Table, *, document: bool) -> tuple[str, ...]:
-    """A document's text; of other records all that is plain text."""
-    names = tuple(name for name, _ in texts(table))
-    return ("text",) if document and "text" in names else names
-
-
-def _frame(work: Work, refined: Refined, kept: pl.DataFrame) -> pl.DataFrame:
-    objects, inexact = encode(refined.table)
-    keys = _record_keys(refined.table, work.meta.key, kept["key_hash"])
-    return pl.DataFrame(
-        {
-            "key_hash": kept["key_hash"],
-            "content_hash": kept["content_hash"],
-            "record_key": keys,
-            "row": kept["at"] + work.first,
-            "data": objects,
-            "marks": _marks(refined.removed, inexact, refined.table.num_rows),
-            "deleted": pl.Series([False] * kept.height, dtype=pl.Boolean),
-        }
-    )
-
-
-def _tombstones(work: Work, gone: pl.DataFrame) -> pl.DataFrame:
-    """A delete of a record that was never seen is written too: an older version that comes later must not land."""
-    nothing = pl.Series([None] * gone.height, dtype=pl.String)
-    return pl.DataFrame(
-        {
-            "key_hash": gone["key_hash"],
-            "content_hash": gone["content_hash"],
-            "record_key": gone["key_hash"],
-            "row": gone["at"] + work.first,
-            "data": nothing,
-            "marks": nothing,
-            "deleted": gone["deleted"],
-        }
-    )
-
-
-def _record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.Series:
-    """The scrubbed key as text, for people: a JSON array if it has several columns, the hash where it was removed."""
-    columns = [c for c in key if c in table.column_names]
-    if len(columns) == 1 and _reads_alike(table[columns[0]].type):
-        told = to_polars(table[columns[0]]).cast(pl.String).str.replace_all("\x00", "\ufffd", literal=True)
-        return told.zip_with(told.is_not_null(), hashes.cast(pl.String))
-    words: list[str] = []
-    for values, fallback in zip(zip(*[table[c].to_pylist() for c in columns], strict=True), hashes, strict=False):
-        if any(v is None for v in values):
-            words.append(fallback)
-        else:
-            parts = [v if isinstance(v, str) else str(v) for v in values]
-            words.append(parts[0] if len(parts) == 1 else json.dumps(parts, ensure_ascii=False))
-    return pl.Series([w.replace("\x00", "\ufffd") for w in words] or hashes.to_list(), dtype=pl.String)
-
-
-def _reads_alike(kind: pa.DataType) -> bool:
-    """Whether polars writes its values as Python does."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
-    """Per record: what was removed from which field (kinds and counts), and which fields could not be held exactly."""
-    if removed.num_rows <= FEW:
-        return pl.Series(_marks_of(removed, inexact, rows), dtype=pl.String)
-    lines = pl.DataFrame(pl.from_arrow(removed.select(["row", "field", "kind", "count"])))
-    kinds = pl.concat_str(_as_json(lines["kind"]), pl.lit(": "), pl.col("count"))
-    fields = lines.select("row", pl.col("field"), kinds=kinds).group_by("row", "field", maintain_order=True)
-    told = fields.agg(pl.col("kinds").str.join(", "))
-    told = told.select("row", line=pl.concat_str(_as_json(told["field"]), pl.lit(": {"), "kinds", pl.lit("}")))
-    whole = pl.concat_str(pl.lit('{"removed": {'), pl.col("line").str.join(", "), pl.lit("}}"))
-    told = told.group_by("row").agg(whole.first().alias("marks"))
-    marks = pl.repeat(None, rows, dtype=pl.String, eager=True).scatter(told["row"].to_list(), told["marks"].to_list())
-    if inexact:
-        odd = list(inexact)
-        both = _marks_of(removed.filter(pc.is_in(removed["row"], pa.array(odd, removed["row"].type))), inexact, rows)
-        marks = marks.scatter(odd, [both[n] for n in odd])
-    return marks
-
-
-def _as_json(names: pl.Series) -> pl.Series:
-    """Texts of which few are distinct, as JSON."""
-    distinct = names.unique().to_list()
-    return names.replace_strict(distinct, [json.dumps(name, ensure_ascii=False) for name in distinct])
-
-
-def _marks_of(removed: pa.Table, inexact: Marks, rows: int) -> list[str | None]:
-    """The same, record by record."""
-    found: dict[int, dict[str, dict[str, Any]]] = {}
-    lines = zip(*[removed[c].to_pylist() for c in ("row", "field", "kind", "count")], strict=True)
-    for row, name, kind, count in lines:
-        found.setdefault(row, {}).setdefault("removed", {}).setdefault(name, {})[kind] = count
-    for row, marks in inexact.items():
-        found.setdefault(row, {})["inexact"] = dict(marks)
-    return [json.dumps(found[n], ensure_ascii=False) if n in found else None for n in range(rows)]
 
 
 def _learn(work: Work, table: pa.Table, *, transformed: bool) -> None:

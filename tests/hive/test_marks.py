@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hive.flight import process
+from hive.flight import frame
 from nectar.batch import FEW
 
 names = st.sampled_from(["note", 'a"b', "ü.x", "{}", "a\\b"])
@@ -26,8 +26,8 @@ def test_many_marks_read_as_few_do(found, inexact):
     schema = pa.schema([("row", pa.int32()), ("field", pa.string()), ("kind", pa.string()), ("count", pa.int32())])
     removed = pa.table([list(column) for column in zip(*lines, strict=True)], schema=schema)
 
-    marks = process._marks(removed, inexact, 41)
-    one_by_one = process._marks_of(removed, inexact, 41)
+    marks = frame.marks(removed, inexact, 41)
+    one_by_one = frame.marks_of(removed, inexact, 41)
 
     assert len(marks) == 41
     assert [m and json.loads(m) for m in marks] == [m and json.loads(m) for m in one_by_one]
@@ -37,8 +37,8 @@ def test_a_key_of_one_column_reads_as_python_writes_it():
     hashes = pl.Series(["aa", "bb", "cc"])
     table = pa.table({"n": pa.array([1, None, -3]), "t": ["x\0y", None, ""], "f": [1.5, 2.0, None]})
 
-    assert process._record_keys(table, ["n"], hashes).to_list() == ["1", "bb", "-3"]
-    assert process._record_keys(table, ["t"], hashes).to_list() == ["x\ufffdy", "bb", ""]
-    assert process._record_keys(table, ["f"], hashes).to_list() == ["1.5", "2.0", "cc"]
-    assert process._record_keys(table, ["n", "t"], hashes).to_list() == [r'["1", "x\u0000y"]', "bb", '["-3", ""]']
-    assert process._record_keys(table, ["gone"], hashes).to_list() == ["aa", "bb", "cc"]
+    assert frame.record_keys(table, ["n"], hashes).to_list() == ["1", "bb", "-3"]
+    assert frame.record_keys(table, ["t"], hashes).to_list() == ["x\ufffdy", "bb", ""]
+    assert frame.record_keys(table, ["f"], hashes).to_list() == ["1.5", "2.0", "cc"]
+    assert frame.record_keys(table, ["n", "t"], hashes).to_list() == [r'["1", "x\u0000y"]', "bb", '["-3", ""]']
+    assert frame.record_keys(table, ["gone"], hashes).to_list() == ["aa", "bb", "cc"]
