@@ -407,6 +407,18 @@ def _keyless(tx: Transaction) -> list[Finding]:
     ]  # fmt: skip
 
 
+def _unindexed(tx: Transaction) -> list[Finding]:
+    """Landed text that nobody takes up into the full-text index."""
+    return [
+        _waiting(
+            "landed records wait for the full-text index", "beat",
+            f"{row.records} records since {_at(row.since)}: each beat and `hive janitor` index beside their work",
+            "hive beat",
+        )
+        for row in _all(tx, "look_unindexed", late=UNREAD)
+    ]  # fmt: skip
+
+
 def _held_deletes(tx: Transaction) -> list[Finding]:
     """Complete reads that missed more records than may be deleted unasked."""
     return [
@@ -487,8 +499,8 @@ def _backpressure(tx: Transaction, chosen: Settings) -> list[Finding]:
 
 
 LOOKS: tuple[Callable[[Transaction], list[Finding]], ...] = (
-    _refused, _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _keyless, _held_deletes, _quarantine,
-    _inbox, _schedules, _long_flights, _connections,
+    _refused, _bees, _queues, _keepers, _orphans, _leases, _retries, _failed, _keyless, _unindexed, _held_deletes,
+    _quarantine, _inbox, _schedules, _long_flights, _connections,
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from hive.doctor import _unindexed
 from hive.flight import process
 from hive.jars import index, land
 from hive.jars.index import Indexer, catch_up
@@ -207,3 +208,15 @@ class TestFresh:
 
         assert (result.records_landed, result.records_superseded) == (2, 2)
         assert nest.jar()["1"]["note"] == "newer"
+
+
+def test_the_doctor_tells_of_text_that_nobody_indexes(nest):
+    write(nest.register() / "a.jsonl", rows(3))
+    nest.land()
+    nest.rows("UPDATE hive.unindexed SET landed_at = landed_at - interval '1 hour' RETURNING 1")
+    with nest.rt.db.transaction() as tx:
+        (finding,) = _unindexed(tx)
+        assert "3 records" in finding.why
+    catch_up(nest.rt.db)
+    with nest.rt.db.transaction() as tx:
+        assert _unindexed(tx) == []

@@ -56,6 +56,10 @@ SELECT b.name AS bee, f.id::text AS flight, f.error, f.finished_at, q.dead
                                           AND t.kind IN ('plan', 'collect') AND t.state = 'dead'))
  ORDER BY b.name;
 
+-- look_unindexed --
+SELECT sum(records)::bigint AS records, min(landed_at) AS since FROM hive.unindexed
+HAVING min(landed_at) < clock_timestamp() - make_interval(secs => %(late)s);
+
 -- look_held_deletes --
 SELECT b.name AS bee, s.name AS stream, c.held_deletes
   FROM hive.checkpoint c JOIN hive.bee b ON b.id = c.bee JOIN hive.stream s ON s.id = c.stream
