@@ -30,22 +30,22 @@ is heeded where the answer says it in the form of GitHub (`rateLimit { cost rema
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, JsonValue, SecretStr, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from bees.core.bee import BeeOptions, KeyColumns, Name, Seconds, StreamName, WorkerBee
+from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.graphql import Asked, BadQuery, parse
 from bees.core.graphql import Field as AskedField
 from bees.core.graphql_answer import Page, errors_of, page_of, truncated, wait_of
-from bees.core.http import SHORTEST_WAIT, Answer, HttpClient, Limits, checked_url
-from bees.core.paging import Reading, circle, highest, less
-from bees.rest import Auth, HeaderName
+from bees.core.http import SHORTEST_WAIT, Answer, HttpClient, checked_url
+from bees.core.paging import MOST_EMPTY, Reading, circle, highest, less
+from bees.core.resilience.gate import GatedBee
+from bees.core.rest.client import LONGEST_PAUSE, HttpOptions, named_stream, open_client, patiently
 from nectar.batch import Batch, Cursor, Reject
 from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, sift, table, text
@@ -55,8 +55,8 @@ from nectar.pollen import Column, Kind, Stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_LONGEST_PAUSE = 5.0  # seconds of sleep for one page: a bee that is told to stop does so within seconds
-_MOST_EMPTY = 100
+    from bees.core.http import Gate
+
 _MOST_NESTED = 10_000
 _KINDS: dict[str, Kind] = {
     "Int": "integer",
@@ -160,18 +160,8 @@ class StreamOptions(Connected):
         return self
 
 
-class GraphqlOptions(BeeOptions):
+class GraphqlOptions(HttpOptions):
     url: str = Field(description="address that takes the queries, such as https://api.example.com/graphql")
-    auth: Auth = Field(default_factory=Auth, description="how the bee proves who it is")
-    headers: dict[HeaderName, SecretStr] = Field(
-        default_factory=dict, description="headers of each request, kept secret"
-    )
-    timeout: Seconds = Field(60.0, description="seconds that one request may take in all")
-    max_body_bytes: int = Field(16 * 2**20, gt=0, description="largest page, decoded")
-    allow_private: bool = Field(False, description="the source is meant to be on a private network or this machine")
-    rate_limit_wait: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="seconds to sit out a rate limit before one page, 5 at most"
-    )
     introspect: bool = Field(True, description="ask the API for the types of what the queries read")
     streams: dict[StreamName, StreamOptions] = Field(min_length=1, description="what to read, by name")
 
@@ -185,18 +175,24 @@ class GraphqlOptions(BeeOptions):
         return value
 
 
-class GraphqlBee(WorkerBee):
+class GraphqlBee(GatedBee):
     """Reads connections of one GraphQL API."""
 
     bee_type = "api"
     Options = GraphqlOptions
 
-    def __init__(self, options: GraphqlOptions, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, options: GraphqlOptions, *, sleep: Callable[[float], None] = time.sleep, gate: Gate | None = None
+    ) -> None:
         super().__init__(options)
         self._options = options
         self._sleep = sleep
+        self._gate = gate
         self._open: HttpClient | None = None
         self._columns: dict[str, tuple[Column, ...]] = {}
+
+    def through(self, gate: Gate) -> None:
+        self._gate = gate
 
     def validate_flight_path(self) -> None:
         """Read each stream's first page."""
@@ -227,7 +223,7 @@ class GraphqlBee(WorkerBee):
         query: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:
         """One batch a page. `query` holds variables of this read alone; they win over the stream's own."""
-        chosen = self._stream(stream)
+        chosen = named_stream(self._options.streams, stream)
         reading = Reading.of(cursor)
         empty = 0
         following: str | None = ""
@@ -241,8 +237,8 @@ class GraphqlBee(WorkerBee):
             if following is None:
                 reading.high = reading.high if reading.whole else None  # what an error hid is asked for again
                 reading.finish()
-            elif empty >= _MOST_EMPTY:
-                raise circle(f"{_MOST_EMPTY} pages without a record come one after another", where)
+            elif empty >= MOST_EMPTY:
+                raise circle(f"{MOST_EMPTY} pages without a record come one after another", where)
             else:
                 reading.advance(following, where)
             yield Batch(stream, table(rows), reading.cursor(), None, complete, tuple(rejects))
@@ -257,7 +253,7 @@ class GraphqlBee(WorkerBee):
 
     def stream_identity(self, stream: str) -> str:
         """A hash of query, variables and nested queries."""
-        chosen = self._stream(stream)
+        chosen = named_stream(self._options.streams, stream)
         parts = [chosen.query, chosen.connection, chosen.variables]
         parts += [[path, one.query, one.connection] for path, one in sorted(chosen.nested.items())]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
@@ -334,17 +330,11 @@ class GraphqlBee(WorkerBee):
     def _send(self, query: str, values: Mapping[str, Any], where: str) -> tuple[Answer, dict[str, Any]]:
         content = text({"query": query, "variables": dict(values)}).encode()
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        waited = 0.0
-        while True:
-            try:
-                answer = self._client.request("POST", self._options.url, where=where, headers=headers, content=content)
-                break
-            except RetryLater as error:
-                waited += max(error.after or 0.0, SHORTEST_WAIT)
-                if error.code != "rate_limited" or waited > min(self._options.rate_limit_wait, _LONGEST_PAUSE):
-                    raise
-                pause = max(error.after or 0.0, SHORTEST_WAIT)
-            self._sleep(pause)
+        wait, sleep = self._options.rate_limit_wait, self._sleep
+        url = self._options.url
+        answer = patiently(
+            self._client, "POST", url, where=where, headers=headers, content=content, wait=wait, sleep=sleep
+        )
         advice = "check url: is this the API, or a page for people?"
         try:
             told = parse_json(answer.body)
@@ -356,7 +346,7 @@ class GraphqlBee(WorkerBee):
 
     def _pause(self, seconds: float, where: str) -> None:
         """Before a page that the budget does not allow yet."""
-        if seconds > min(self._options.rate_limit_wait, _LONGEST_PAUSE):
+        if seconds > min(self._options.rate_limit_wait, LONGEST_PAUSE):
             message = "what the source allows is used up"
             raise RetryLater(message, after=seconds, code="rate_limited", where=where)
         self._sleep(max(seconds, SHORTEST_WAIT))
@@ -394,25 +384,10 @@ class GraphqlBee(WorkerBee):
         wanted = [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
         return {str(one.get("name")): one["type"] for one in wanted if isinstance(one.get("type"), dict)}
 
-    def _stream(self, stream: str) -> StreamOptions:
-        known = self._options.streams
-        if stream in known:
-            return known[stream]
-        near = difflib.get_close_matches(stream, known, 1)
-        advice = f"did you mean '{near[0]}'?" if near else "the streams are " + ", ".join(sorted(known))
-        raise GiveUp(f"no stream is named '{stream}'", code="unknown_stream", advice=advice)
-
     @property
     def _client(self) -> HttpClient:
         if self._open is None:
-            given = self._options
-            seconds = given.timeout
-            self._open = HttpClient(
-                given.url,
-                credentials=given.auth.credentials(given.headers),
-                allow_private=given.allow_private,
-                limits=Limits(min(10.0, seconds), min(30.0, seconds), seconds, given.max_body_bytes),
-            )
+            self._open = open_client(self._options, self._options.url, gate=self._gate)
         return self._open
 
 

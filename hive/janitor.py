@@ -125,6 +125,8 @@ class Janitor:
             tx.run("forget_flights", days=self._rt.settings.history_days)
             tx.run("forget_slots", days=self._rt.settings.history_days)
             tx.run("forget_seen")
+            tx.run("forget_rates")
+            tx.run("forget_breakers")
         assert clock is not None
         with self._rt.db.engine.begin() as connection:
             partitions.ensure_days(connection, clock.today, days=8)

@@ -260,10 +260,12 @@ class HiveManager:
         """Every bee with its last flight and its next slot; with `removed` also those that nothing names any more.
 
         `cannot_fly` says why, also of bees that the configuration names and the hive has left out (`queue` is None).
+        `retry_at` is when the source is asked again, None for now; `breaker` is None, or its state, failures (in a
+        row), until, last_failure (a code) and failed_at.
         """
         found = self._rows(
-            "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.origin = 'gone' AS removed, b.retry_at,"
-            " b.paused_at, b.last_error,"
+            "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.origin = 'gone' AS removed,"
+            " CASE WHEN b.retry_at > clock_timestamp() THEN b.retry_at END AS retry_at, b.paused_at, b.last_error,"
             " (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL)"
             " AS next_slot,"
             " (SELECT coalesce(sum(missed), 0)::int FROM hive.schedule s WHERE s.bee = b.id) AS missed,"
@@ -274,6 +276,7 @@ class HiveManager:
         )
         with self._rt.db.single() as tx:
             grounded = versions.grounded_bees(tx)
+            status.add_breakers(tx, found)
         rows = status.with_grounded(found, grounded)
         return [row for row in rows if removed or not row["removed"]]
 
@@ -284,6 +287,7 @@ class HiveManager:
         made = make_bee(name, about["connector"], about["config"], self._rt.vault(bee.tenant).text)
         if isinstance(made, InboxBee):
             made.inbox = self._rt.inbox(bee.id)
+        self._rt.limits.attach(bee.id, bee.tenant, made, about["config"])
         return made
 
     def block(self, name: str) -> dict[str, Any]:

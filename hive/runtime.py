@@ -15,6 +15,7 @@ from hive.inbox import LedgerInbox
 from hive.ledger.db import Database
 from hive.ledger.hints import Hint, Send
 from hive.ledger.migrate import ensure_migrated
+from hive.limits.fleet import FleetLimits
 from hive.settings import Settings, settings
 from hive.vault.key import HiveKey, hive_key
 from hive.vault.keyring import Keyring
@@ -36,6 +37,7 @@ class Runtime:
     owner: str = ""
     stopping: threading.Event = field(default_factory=threading.Event)
     bees: OpenBees = field(init=False)
+    limits: FleetLimits = field(init=False)
     scrubbers: Scrubbers = field(default_factory=Scrubbers)
     extractor: Extractor = field(default_factory=Extractor)
     """Reads documents in a child of its own, which starts with the first one that needs it."""
@@ -48,7 +50,8 @@ class Runtime:
     _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.bees = OpenBees(self.vault, self.inbox)
+        self.limits = FleetLimits(self.db, lambda tenant: self.keyring(tenant).key("limits")[1])
+        self.bees = OpenBees(self.vault, self.inbox, self.limits.attach)
 
     def vault(self, tenant: str = "default") -> Vault:
         return Vault(self.db.engine, self.key, tenant)

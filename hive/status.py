@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from psycopg.rows import dict_row
 
 from hive.health import is_healthy_worker
-from hive.ledger.db import Database
+from hive.ledger.db import Database, Transaction
 from hive.metrics.figures import NEWEST
 from hive.registry import connectors
 
@@ -24,7 +24,7 @@ SELECT b.name, b.connector, b.enabled, b.paused_at, f.state AS last_state, f.fin
 """
 _SHOWN = (
     "queue", "origin", "retry_at", "paused_at", "last_state", "last_finished", "last_flight", "next_slot", "missed",
-    "last_error", "error", "message", "advice",
+    "last_error", "error", "message", "advice", "breaker",
 )  # fmt: skip
 _WORKERS = """
 WITH hand AS (
@@ -71,6 +71,25 @@ def with_grounded(bees: list[dict[str, Any]], grounded: Mapping[str, Mapping[str
     return sorted(rows.values(), key=lambda row: str(row["name"]))
 
 
+def add_breakers(tx: Transaction, bees: Iterable[dict[str, Any]]) -> None:
+    """Put `breaker` into rows of bees: {state, failures, until, last_failure, failed_at}.
+
+    None: the source has no breaker, or has never failed.
+    """
+    found = {row.bee: {key: value for key, value in row._asdict().items() if key != "bee"}
+             for row in tx.run("breakers").fetchall()}  # fmt: skip
+    for bee in bees:
+        bee["breaker"] = found.get(bee["name"])
+
+
+def left_alone(bee: Mapping[str, Any]) -> str | None:
+    """Why a bee's source is not asked just now; None: nothing keeps it."""
+    if not bee.get("retry_at"):
+        return None
+    breaker = bee.get("breaker") or {}
+    return "breaker open" if breaker.get("state") == "open" else "rate-limited"
+
+
 def _reason(known: Mapping[str, Any], connector: str) -> str | None:
     if connector not in known:
         return "its connector is not installed"
@@ -104,6 +123,7 @@ def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
         bees, processes = [rows.execute(query).fetchall() for query in (_BEES, _WORKERS)]
         queues = [row._asdict() for row in tx.run("queue_figures").fetchall()]
         done = {row.id: row for row in tx.run("worker_figures", newest=NEWEST, worker=None).fetchall()}
+        add_breakers(tx, bees)
         configured = rows.execute("SELECT max(id) AS version FROM hive.config_version").fetchone()
     for process in processes:
         row = done.get(process["id"])

@@ -4,12 +4,13 @@ A name is resolved once, every address it has is checked, and the checked addres
 answers differently a moment later (DNS rebinding) changes nothing. Host and SNI stay those of the name.
 
   public       always
-  private      only hosts that the operator named, and only with `allow_private: true`
+  private      only hosts that the operator named, and only with `allow_private: true` or in `allow_networks`
   never        link-local and cloud metadata, multicast, reserved: nothing that a bee reads lives there
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ _NEVER = tuple(
             "192.0.0.192/32",  # Oracle's older one
             "0.0.0.0/8",  # "this host": Linux takes it for loopback
             "::/128",
+            "64:ff9b:1::/48",  # NAT64 of somebody's own network: which IPv4 address is meant, only they know
         ),
     )
 )
@@ -60,6 +62,37 @@ _PRIVATE = tuple(
     )
 )
 _NAT64 = ip_network("64:ff9b::/96")
+_COMPATIBLE = ip_network("::/96")  # IPv4 addresses as they were written in IPv6 before 2006
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Private addresses that a source may have: those of a network, at one port or at any."""
+
+    network: IPv4Network | IPv6Network
+    port: int | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Allowed:
+        """`10.20.0.0/16`, `10.20.0.5:8443`, `[fd12::/16]:443`. Raises ValueError that says how it is written."""
+        found = _ALLOWED.fullmatch(text.strip())
+        try:
+            network = ip_network((found["six"] or found["four"] or found["plain"]) if found else "")
+        except ValueError:
+            network = None
+        port = int(found["port"]) if found and found["port"] else None
+        if network is None or (port is not None and not 0 < port < 65_536):
+            raise ValueError("a network is written as 10.20.0.0/16, 10.20.0.5:8443 or [fd12::/16]:443")
+        return cls(network, port)
+
+    def holds(self, address: Address, port: int) -> bool:
+        return _within(address, (self.network,)) and self.port in (None, port)
+
+
+_ALLOWED = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?)\]|(?P<four>[0-9.]+(?:/[0-9]{1,2})?))(?::(?P<port>[0-9]{1,5}))?"
+    r"|(?P<plain>[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?)"
+)
 
 
 def system_resolve(host: str, port: int) -> list[str]:
@@ -70,11 +103,15 @@ def system_resolve(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """What may be dialled for one source. `named` are the origins that the operator wrote down."""
+    """What may be dialled for one source. `named` are the origins that the operator wrote down.
+
+    With `networks` a private address must lie in one of them, whether `allow_private` is set or not.
+    """
 
     named: frozenset[Origin] = frozenset()
     allow_private: bool = False
     resolve: Callable[[str, int], Sequence[str]] = system_resolve
+    networks: tuple[Allowed, ...] = ()
 
     def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of a host, all of them allowed; otherwise GiveUp says which option would allow it."""
@@ -97,16 +134,19 @@ class AddressPolicy:
             if _within(inner, _NEVER):
                 raise self._never(host)
             if _within(inner, _PRIVATE):
-                self._check_private(host, port)
+                self._check_private(inner, host, port)
             elif not inner.is_global or inner.is_multicast:
                 raise self._never(host)
 
-    def _check_private(self, host: str, port: int) -> None:
+    def _check_private(self, address: Address, host: str, port: int) -> None:
         # A server may send us from http to https of itself, not to whatever else listens beside it.
         named = any(host == known and port in (number, 80, 443) for _, known, number in self.named)
-        if self.allow_private and named:
+        listed = any(allowed.holds(address, port) for allowed in self.networks)
+        if named and (listed or (self.allow_private and not self.networks)):
             return
         advice = "set allow_private: true if this source is meant to be on a private network"
+        if self.networks:
+            advice = "list its network, and its port if ports are given, in allow_networks"
         if not named:
             advice = "list its origin in allow_origins and set allow_private: true if the source may lead there"
         raise GiveUp(
@@ -133,6 +173,8 @@ def _embedded(address: Address) -> list[Address]:
         return []
     if address in _NAT64:
         return [IPv4Address(int(address) & 0xFFFFFFFF)]
+    if address in _COMPATIBLE and int(address) > 1:
+        return [IPv4Address(int(address))]
     found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     return [inner for inner in found if inner is not None]
 

@@ -117,6 +117,14 @@ class WorkerBee(ABC):
         )
 
     @classmethod
+    def begin_flight(cls, cursor: Cursor) -> Cursor:
+        """Where a new flight begins, if `cursor` is the place at which an earlier one stopped. By default just there.
+
+        A connector that reads in a fixed order, and may have passed what came meanwhile, begins its order anew here.
+        """
+        return cursor
+
+    @classmethod
     def migrate_cursor(cls, cursor: Cursor, from_version: int | str) -> Cursor:  # noqa: ARG003
         """A cursor that `from_version` gave, as `collect_nectar` takes it now. Raises GiveUp."""
         raise GiveUp(

@@ -32,6 +32,7 @@ from bees.core.file_rows import FileStream, Patterns, reading
 from bees.core.files import DOCUMENT_COLUMNS, matcher
 from bees.core.formats import ROW_ENDINGS
 from bees.core.storage.base import Storage, missing_driver
+from bees.core.storage.memory import begun_anew
 from bees.core.tabular import PLACE
 from nectar import jsonrows
 from nectar.batch import Batch, Cursor
@@ -127,6 +128,14 @@ class FileBee(WorkerBee):
 
     def validate_flight_path(self) -> None:
         self._opened().check()
+
+    @classmethod
+    def begin_flight(cls, cursor: Cursor) -> Cursor:
+        """A pass that another flight left half done is begun anew: files may have come where it had passed already.
+
+        What it read is not read again.
+        """
+        return begun_anew(cursor)
 
     def get_pollen_schema(self) -> Sequence[Stream]:
         return [self._offer(self._plan(name)) for name in self._streams()]

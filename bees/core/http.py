@@ -8,6 +8,7 @@ the API keys in them, to its log, and cannot be told which address to dial. Noth
   how much    a limit on the decoded body, counted while it is decoded
   redirects   followed by hand, each hop checked; credentials never reach an origin that the operator did not name
   verdicts    401, 403, 404 and other 4xx give up; 429, 5xx, time-outs and lost connections try again later
+  login       credentials that expire are renewed once when the server refuses them, and then it gives up
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import time
 import zlib
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import httpcore
 import httpx
 
-from bees.core.address import AddressPolicy, Deadline, GuardedBackend, Origin, system_resolve
+from bees.core.address import AddressPolicy, Allowed, Deadline, GuardedBackend, Origin, system_resolve
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.resilience.spent import reset, spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +39,7 @@ logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
+_REFUSED = {"denied", "unexpected_status"}
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
 _STEP = 64 * 1024
 _LONGEST_WAIT = 86_400.0  # a server does not put a bee to sleep for years
@@ -62,6 +65,29 @@ class Credentials:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     option: str = "auth"
+
+
+class Login(Protocol):
+    """Credentials that are fetched, renewed or computed for each request."""
+
+    def current(self) -> Credentials:
+        """What is sent with the next request; may ask another server for it. Raises SourceError."""
+
+    def renew(self, status: int, skew: float) -> bool:
+        """Told of a refusal: whether `current` has something better now. `skew`: the server's clock less ours, s."""
+
+    def signed(self, method: str, url: httpx.URL, content: bytes | None) -> Mapping[str, str]:
+        """Headers that sign this one request; none where nothing is signed."""
+
+
+class Gate(Protocol):
+    """Stands before every request: a budget, a breaker."""
+
+    def enter(self, where: str) -> None:
+        """Returns when the request may go out; raises RetryLater where that is not now."""
+
+    def leave(self, status: int, headers: Mapping[str, str]) -> None:
+        """What came of it; status 0: no answer."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +135,38 @@ class HttpClient:
         base_url: str,
         *,
         credentials: Credentials | None = None,
+        login: Login | None = None,
         origins: Iterable[str] = (),
         allow_private: bool = False,
+        networks: Iterable[Allowed] = (),
         limits: Limits | None = None,
         resolve: Callable[[str, int], Sequence[str]] = system_resolve,
         tls: ssl.SSLContext | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._credentials = credentials or Credentials()
         _check_credentials(self._credentials)
+        self._login = login
+        self._gate = gate
+        self._heard: tuple[int, float] = (0, 0.0)
+        self._headers = httpx.Headers()
+        self._also: tuple[int, ...] = ()
         self._named = frozenset(origin(checked_url(url)) for url in (base_url, *origins))
         self._limits = limits or Limits()
         self._deadline = Deadline()
-        policy = AddressPolicy(self._named, allow_private, resolve)
+        policy = AddressPolicy(self._named, allow_private, resolve, tuple(networks))
         backend = GuardedBackend(policy, self._deadline)
         self._pool = httpcore.ConnectionPool(tls or _tls(), max_connections=4, network_backend=backend)
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which the server's clock is ahead of ours, by its last answer."""
+        return self._heard[1]
+
+    @property
+    def status(self) -> int:
+        """Of the last answer; 0 without one."""
+        return self._heard[0]
 
     def is_named(self, url: httpx.URL) -> bool:
         """Whether the operator wrote this URL's origin down: links may lead there, with credentials."""
@@ -146,11 +190,27 @@ class HttpClient:
         where: str,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
+        also: tuple[int, ...] = (),
     ) -> Answer:
         """Send it and read the whole answer, 2xx or 304; anything else is a SourceError with its verdict.
 
-        `where` names the request in errors, in the words of the options: a URL may hold values of records.
+        `where` names the request in errors, in the words of the options: a URL may hold values of records. `also`:
+        further statuses that are answers here.
         """
+        self._also = also
+        try:
+            return self._sent(method, url, where, headers, content)
+        except GiveUp as error:
+            if self._login is None or error.code not in _REFUSED or not self._login.renew(*self._heard):
+                raise
+        return self._sent(method, url, where, headers, content)
+
+    def _sent(
+        self, method: str, url: str | httpx.URL, where: str, headers: Mapping[str, str] | None, content: bytes | None
+    ) -> Answer:
+        if self._login is not None:
+            self._credentials = self._login.current()
+            _check_credentials(self._credentials)
         self._deadline.start(self._limits.total)
         target = checked_url(str(url))
         trusted = True
@@ -193,8 +253,18 @@ class HttpClient:
         trusted: bool,
     ) -> Answer | str:
         """One request: its answer, or where it is redirected to."""
-        request = self._built(method, url, headers, content, trusted=trusted)
+        if self._gate is not None:
+            self._gate.enter(where)
+        self._heard = (0, 0.0)
+        try:
+            return self._exchanged(self._built(method, url, headers, content, trusted=trusted), url, where)
+        finally:
+            if self._gate is not None:
+                self._gate.leave(self._heard[0], self._headers)
+
+    def _exchanged(self, request: httpcore.Request, url: httpx.URL, where: str) -> Answer | str:
         problem: SourceError
+        self._headers = httpx.Headers()
         try:
             response = self._pool.handle_request(request)
             try:
@@ -221,6 +291,8 @@ class HttpClient:
             sent.update(self._credentials.headers)
             if self._credentials.params:
                 url = url.copy_merge_params(dict(self._credentials.params))
+            if self._login is not None:
+                sent.update(self._login.signed(method, url, content))
         made = httpx.Request(method, url, headers=sent, content=content)
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         timeout = {"connect": self._limits.connect, "read": self._limits.read, "write": self._limits.read, "pool": 1.0}
@@ -228,11 +300,13 @@ class HttpClient:
         return httpcore.Request(method, target, headers=made.headers.raw, content=made.stream, extensions=extensions)
 
     def _judged(self, response: httpcore.Response, url: httpx.URL, where: str) -> Answer | str:
-        headers = httpx.Headers(response.headers)
+        self._headers = headers = httpx.Headers(response.headers)
+        clock = _instant(headers.get("date", ""))
+        self._heard = response.status, 0.0 if clock is None else clock - time.time()
         if response.status in _REDIRECTS and "location" in headers:
             return headers["location"]
         problem = verdict(response.status, headers, where, self._credentials.option)
-        if problem:
+        if problem and response.status not in self._also:
             raise problem
         return Answer(response.status, headers, self._body(response, headers, where), self.without_credentials(url))
 
@@ -255,6 +329,9 @@ def verdict(status: int, headers: Mapping[str, str], where: str, option: str = "
     """What a status means for the bee; None: the answer can be used."""
     if 200 <= status < 300 or status == 304:
         return None
+    if status == 403 and _used_up(headers):
+        message = "what the source allows is used up (status 403)"
+        return RetryLater(message, after=retry_after(headers) or _renewed(headers), code="rate_limited", where=where)
     if status in (401, 403):
         what = "the credentials are refused" if status == 401 else "these credentials may not read this"
         advice = f"check {option} and the rights behind it"
@@ -263,7 +340,10 @@ def verdict(status: int, headers: Mapping[str, str], where: str, option: str = "
         return GiveUp("nothing is there (status 404)", code="not_found", where=where, advice="check base_url and path")
     if status == 429:
         return RetryLater(
-            "too many requests (status 429)", after=retry_after(headers), code="rate_limited", where=where
+            "too many requests (status 429)",
+            after=retry_after(headers) or _renewed(headers),
+            code="rate_limited",
+            where=where,
         )
     if status == 408 or status >= 500:
         code = "unavailable" if status == 503 else "server_error"
@@ -285,6 +365,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(then - (time.time() if now is None else now), SHORTEST_WAIT), _LONGEST_WAIT)
 
 
+def _used_up(headers: Mapping[str, str]) -> bool:
+    """GitHub's way to say 429: its limits for the hour, and those for bursts, which have a time to wait."""
+    left = headers.get("x-ratelimit-remaining", "").strip()
+    return left == "0" or bool(left and "retry-after" in headers) or spent(headers) is not None
+
+
+def _renewed(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the budget is renewed, in the headers of the common APIs. Never below `SHORTEST_WAIT`."""
+    wait = reset(headers)
+    return None if wait is None else max(wait, SHORTEST_WAIT)
+
+
 def last_modified(headers: Mapping[str, str]) -> str:
     """The Last-Modified date; empty while the second that it names may not be over: more can change within it."""
     text = headers.get("last-modified", "")
@@ -304,6 +396,8 @@ def _lost(error: Exception, where: str) -> SourceError:
         advice = "install a certificate that this machine trusts, or name the server as its certificate does"
         message = "the server's certificate is not trusted"
         return GiveUp(message, code="bad_certificate", where=where, advice=advice)
+    if isinstance(error, httpcore.RemoteProtocolError) and "too long" in str(error):  # h11's words, not the server's
+        return GiveUp("the headers of the answer are larger than 100 KiB", code="headers_too_large", where=where)
     if isinstance(error, httpcore.ConnectError):
         advice = "check base_url, and that the server runs"
         return RetryLater("no connection to the server", code="unreachable", where=where, advice=advice)

@@ -6,12 +6,14 @@ that goes with each batch. It keeps no credential: links lose theirs before they
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
@@ -22,13 +24,20 @@ from bees.core.errors import GiveUp
 from bees.core.http import last_modified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from jsonpath import CompoundJSONPath, JSONPath
 
     from bees.core.http import Answer
     from nectar.batch import Cursor
 
 REMEMBERED = 200
 """Pages whose ETag a cursor keeps."""
+
+MOST_EMPTY = 100
+"""Pages without a record that may come one after another."""
+MOST_VERSIONS = 5_000
+"""Items whose version a cursor keeps; more of them come each time."""
 
 Style = Literal["link", "page", "cursor", "offset", "none"]
 
@@ -39,20 +48,37 @@ class Pagination(BeeOptions):
     type: Style = Field(
         "link",
         description="link: the Link header (or the URL at cursor_path) leads on; page: numbers; cursor: a token in the "
-        "body; offset: a count of rows; none: one page",
+        "body, a header or the last record; offset: a count of rows; none: one page",
     )
     size: int | None = Field(None, gt=0, description="rows to ask for in one page; needs size_param")
-    size_param: Name | None = Field(None, description="query parameter of the page size")
-    page_param: Name = Field("page", description="query parameter of the page number")
+    size_param: Name | None = Field(None, description="parameter of the page size")
+    page_param: Name = Field("page", description="parameter of the page number")
     start: int = Field(1, ge=0, description="number of the first page")
     cursor_path: Name | None = Field(None, description="where the body holds the next cursor or URL, such as meta.next")
-    cursor_param: Name = Field("cursor", description="query parameter that takes the next cursor")
-    offset_param: Name = Field("offset", description="query parameter of the offset")
+    cursor_header: Name | None = Field(None, description="header of the answer that holds the next cursor")
+    cursor_record: Name | None = Field(None, description="field of the last record that is the next cursor")
+    cursor_param: Name = Field("cursor", description="parameter that takes the next cursor")
+    offset_param: Name = Field("offset", description="parameter of the offset")
+    more_path: Name | None = Field(None, description="where the body says whether more follows, such as has_more")
+    done_path: Name | None = Field(None, description="where the body says that nothing follows, such as end_of_stream")
+    total_path: Name | None = Field(None, description="offset: where the body says how many rows there are in all")
+    until: Literal["empty", "short", "seen"] = Field(
+        "empty",
+        description="page and offset end at an empty page, or at a short one; seen: a listing with the newest first "
+        "ends at a record that is no newer than the cursor",
+    )
+    place: Literal["query", "body"] = Field(
+        "query", description="where the parameters stand; in the body, page.cursor is a field inside of page"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Pagination:
-        if self.type == "cursor" and not self.cursor_path:
-            raise ValueError("cursor paging needs cursor_path: where the body holds the next cursor")
+        if self.type == "cursor" and not (self.cursor_path or self.cursor_header or self.cursor_record):
+            raise ValueError(
+                "cursor paging needs cursor_path: where the body holds the next one (or cursor_header, cursor_record)"
+            )
+        if self.until == "short" and not self.size:
+            raise ValueError("until: short needs size: how many rows a full page has")
         if self.size and not self.size_param:
             raise ValueError("size needs size_param: the query parameter that takes it")
         return self
@@ -68,6 +94,11 @@ class Reading:
     known   pages of the last finished pass, by hash of URL: [ETag, Last-Modified, next page]; `fresh`: of this one
     whole   nothing was left out so far: the end of the pass is complete knowledge
     short   the last page read held fewer rows than were asked for
+    until   end of the window that is read, None without windows; `last`: whether it is the newest one
+    token   the opaque cursor that the source gave last, for the next pass
+    empty   pages without a record since the last one with any
+    items   versions of the last pass, by hash of key; `seen`: of this one
+    parent  a child stream: cursor of the parents' page; `done`: hashes of its parents that are read
     """
 
     at: Any = None
@@ -80,6 +111,14 @@ class Reading:
     short: bool = False
     mark: str = ""
     body: str = ""
+    until: Any = None
+    last: bool = False
+    token: Any = None
+    empty: int = 0
+    items: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+    parent: dict[str, Any] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, cursor: Cursor | None) -> Reading:
@@ -144,50 +183,92 @@ class Reading:
         same, self.body = name == self.body, name
         return same
 
+    def is_news(self, key: str, version: str) -> bool:
+        """Whether an item is another one than in the last pass. What there is no room for is news each time."""
+        name, short = _short(key), _short(version)
+        if len(self.seen) < MOST_VERSIONS:
+            self.seen[name] = short
+        return self.items.get(name) != short
+
+    def count(self, records: int, most_pages: int, where: str) -> None:
+        """Raises GiveUp after too many pages, or too many without a record."""
+        self.empty = 0 if records else self.empty + 1
+        if self.empty >= MOST_EMPTY:
+            raise circle(f"{MOST_EMPTY} pages without a record come one after another", where)
+        if self.page > most_pages:
+            advice = "raise max_pages if the listing is that long, or read it in windows (step)"
+            message = f"the listing has more than {most_pages} pages"
+            raise GiveUp(message, code="pagination_loop", where=where, advice=advice)
+
     def finish(self) -> None:
-        """The pass is over: the next one begins at the first page, from the highest value seen."""
-        high = higher(self.since, self.high)
-        self.__dict__.update(Reading(since=high, known=self.fresh).__dict__)
+        """The pass is over: the next one begins at the first page, from the highest value seen or the window's end."""
+        high = higher(self.since, self.high) if self.until is None else self.until
+        items = self.seen if self.whole else dict([*self.items.items(), *self.seen.items()][-MOST_VERSIONS:])
+        after = Reading(since=high, known=self.fresh, token=self.token, items=items)
+        if self.until is not None:
+            after.known = {}  # the next window has other addresses
+        self.__dict__.update(after.__dict__)
 
 
 def circle(message: str, where: str) -> GiveUp:
     return GiveUp(message, code="pagination_loop", where=where, advice="check pagination: its type and parameters")
 
 
-def page_params(options: Pagination, at: Any, size: int | None = None) -> dict[str, str]:
-    """The query parameters that ask for the page `at`; None is the first one."""
-    params: dict[str, str] = {}
+def page_params(options: Pagination, at: Any, size: int | None = None) -> dict[str, Any]:
+    """The parameters that ask for the page `at`; None is the first one."""
+    params: dict[str, Any] = {}
     rows = size or options.size
     if options.size_param and rows:
-        params[options.size_param] = str(rows)
+        params[options.size_param] = rows
     if options.type == "page":
-        params[options.page_param] = str(options.start if at is None else at)
+        params[options.page_param] = options.start if at is None else at
     elif options.type == "offset":
-        params[options.offset_param] = str(at or 0)
+        params[options.offset_param] = at or 0
     elif options.type == "cursor" and at is not None:
-        params[options.cursor_param] = str(at)
+        params[options.cursor_param] = at
     return params
 
 
-def next_page(options: Pagination, answer: Answer, body: Any, count: int, at: Any) -> tuple[Any, bool]:
+def next_page(options: Pagination, answer: Answer, body: Any, items: Sequence[Any], at: Any) -> tuple[Any, bool]:
     """The place after this page (None: it was the last), and whether the source itself says that nothing is left.
 
-    Numbers and offsets end at an empty page only: a short one may come of a server's own limit or filter.
+    Numbers and offsets end at an empty page only, if `until` says no more: a short one may come of a server's own
+    limit or filter.
     """
-    if options.type == "page":
-        return (options.start if at is None else at) + 1 if count else None, False
-    if options.type == "offset":
-        return (at or 0) + count if count else None, False
+    count = len(items)
+    if options.more_path:
+        more = dig(body, options.more_path)
+        if more is MISSING or not more or more == "false":
+            return None, more is not MISSING
+    if options.done_path and dig(body, options.done_path) in (True, "true"):
+        return None, True
+    if options.type in ("page", "offset"):
+        first = options.start if options.type == "page" else 0
+        following = (first if at is None else at) + (1 if options.type == "page" else count)
+        total = dig(body, options.total_path) if options.total_path and options.type == "offset" else MISSING
+        over = isinstance(total, int) and following >= total
+        short = options.until == "short" and count < (options.size or 0)
+        return (None if over or short or not count else following), False
     links = Links.of(answer.headers)
     if options.type == "none":
         return None, links.following is None
     if options.type == "link" and not options.cursor_path:
         return links.following, True
-    found = dig(body, options.cursor_path or "")
+    return _next_cursor(options, answer, body, items)
+
+
+def _next_cursor(options: Pagination, answer: Answer, body: Any, items: Sequence[Any]) -> tuple[Any, bool]:
+    found: Any = MISSING
+    if options.cursor_header:
+        found = answer.headers.get(options.cursor_header, "").strip() or None
+    elif options.cursor_record:
+        found = dig(items[-1], options.cursor_record) if items else None
+    else:
+        found = dig(body, options.cursor_path or "")
     if found is MISSING:
         return None, False
     if found is None or found is False or found == "":
-        return None, True
+        return None, not options.cursor_record
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise GiveUp("the next cursor is no text or number", code="bad_cursor", advice="check pagination.cursor_path")
     return found, False
@@ -197,12 +278,30 @@ MISSING = object()
 
 
 def dig(body: Any, path: str) -> Any:
-    """What stands at a dotted path of objects, or MISSING."""
+    """What stands at a dotted path of objects, or MISSING. A path that begins with $ is JSONPath: its first match."""
+    if path.startswith("$"):
+        return next(iter(matches(body, path)), MISSING)
     for part in path.split("."):
         if not isinstance(body, dict) or part not in body:
             return MISSING
         body = body[part]
     return body
+
+
+def matches(body: Any, path: str) -> list[Any]:
+    """Everything that a JSONPath finds. Raises ValueError for what is none."""
+    return _compiled(path).findall(body)
+
+
+@functools.cache
+def _compiled(path: str) -> JSONPath | CompoundJSONPath:
+    import jsonpath  # here: few listings need it
+
+    try:
+        return jsonpath.compile(path)
+    except jsonpath.JSONPathError:
+        pass
+    raise ValueError("a path that begins with $ is JSONPath, such as $.data[*].items[*]")
 
 
 def highest(start: Any, values: Iterable[Any]) -> Any:
@@ -233,11 +332,33 @@ def _rank(value: Any) -> tuple[str, Any]:
     else:
         if number.is_finite():
             return "number", number
+    then = _dated(text)
+    return ("text", text) if then is None else ("time", then)
+
+
+def _dated(text: str) -> datetime | None:
+    """ISO 8601 (also 2026/01/02), or the dates of mail and HTTP. Without a zone it is UTC."""
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return "text", text
-    return "time", instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        if re.match(r"[A-Z][a-z]{2}, +[0-9]", text):
+            then = parsedate_to_datetime(text)
+        else:
+            then = datetime.fromisoformat(re.sub(r"^([0-9]{4})/([0-9]{2})/([0-9]{2})", r"\1-\2-\3", text))
+    except (ValueError, OverflowError):
+        return None
+    return then if then.tzinfo else then.replace(tzinfo=UTC)
+
+
+def instant(value: Any) -> datetime | None:
+    """The instant that a value names: a date, or Unix time in seconds, milliseconds or microseconds."""
+    kind, rank = _rank(value)
+    if kind == "time":
+        return rank if isinstance(rank, datetime) else None
+    if kind != "number" or rank < 0:
+        return None
+    number = rank
+    for _ in range(2):
+        number = number / 1000 if number > 10**11 else number
+    return datetime.fromtimestamp(float(number), UTC) if number <= 10**11 else None
 
 
 def less(since: Any, lookback: float) -> Any:
@@ -258,6 +379,10 @@ def less(since: Any, lookback: float) -> Any:
 def _earlier(text: str, seconds: float) -> str:
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         return _earlier(f"{text}T00:00:00", math.ceil(seconds / 86_400) * 86_400)[:10]
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return text  # a date of mail, or with slashes: it is asked for in another form, if at all
     fraction = re.search(r"[.,]([0-9]+)", text)
     digits = len(fraction[1]) if fraction else 0
     spec = "seconds" if not digits else "milliseconds" if digits <= 3 else "microseconds"
@@ -288,4 +413,4 @@ def _short(text: str | bytes) -> str:
 
 
 def _copied(value: Any) -> Any:
-    return dict(value) if isinstance(value, dict) else value
+    return dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value

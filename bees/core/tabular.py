@@ -156,7 +156,7 @@ class CsvRows:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW))
         self._lines = lines
         self._name = name
-        self._delimiter = delimiter or _delimiter(lines)
+        self.delimiter = delimiter or _delimiter(lines)
         self._record: list[bytes] = []
         self._bad = self._long = False
         self.columns: tuple[str, ...] = ()
@@ -197,7 +197,7 @@ class CsvRows:
 
     def _records(self) -> Iterator[tuple[int, list[str]] | Reject]:
         while True:
-            reader = csv.reader(self._texts(), delimiter=self._delimiter, strict=True)
+            reader = csv.reader(self._texts(), delimiter=self.delimiter, strict=True)
             try:
                 while True:
                     line = self._begin()

@@ -78,6 +78,7 @@ def _kind(about: dict[str, Any]) -> str:
 
 
 def bees(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one.")] = None,
     removed: Annotated[
         bool, typer.Option("--removed", help="Also those that were removed: what they landed stays.")
     ] = False,
@@ -87,7 +88,10 @@ def bees(
     from hive.manager import HiveManager
 
     with HiveManager() as hive:
-        found = hive.bees(removed=removed)
+        found = hive.bees(removed=removed or name is not None)
+    if name is not None:
+        _one(name, found, json=json)
+        return
     if json:
         show.document(found)
         return
@@ -106,12 +110,30 @@ def bees(
     )
 
 
+def _one(name: str, found: list[dict[str, Any]], *, json: bool) -> None:
+    from hive.config.model import UnknownBee
+    from hive.config.problems import did_you_mean
+
+    bee = next((one for one in found if one["name"] == name), None)
+    if bee is None:
+        raise UnknownBee(f"no bee is named {name!r}{did_you_mean(name, [one['name'] for one in found])}")
+    if json:
+        show.document(bee)
+        return
+    show.fields({**bee, "state": _state(bee), "last_error": show.error_text(bee["last_error"]) or None})
+
+
 def _state(bee: dict[str, Any]) -> str:
+    from hive.status import left_alone
+
     if bee["removed"]:
         return "removed"
     if not bee["enabled"]:
         return "disabled"
-    return "paused" if bee["paused_at"] else "enabled"
+    if bee["paused_at"]:
+        return "paused"
+    why = left_alone(bee)
+    return f"{why} until {show.cell(bee['retry_at'])}" if why else "enabled"
 
 
 def unregister(bee: Name) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hive.cli import show
+from hive.cli import comb, show
 
 CombId = Annotated[str, typer.Argument(metavar="ID", help="Id of the comb.")]
 
@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         help="Ready descriptions of sources, from which bees are made.", no_args_is_help=True, rich_markup_mode=None
     )
-    for name, command in (("list", combs), ("show", show_comb), ("create", create)):
+    for name, command in (
+        ("list", combs), ("show", show_comb), ("create", create), ("test", comb.tried), ("schema", comb.schema),
+        ("login", comb.login),
+    ):  # fmt: skip
         group.command(name)(command)
     app.add_typer(group, name="comb")
 
@@ -42,11 +45,11 @@ def combs(json: show.Json = False) -> None:
     show.table(("comb", "origin", "source", "modes", "what it reads"), rows, empty="there are none")
 
 
-def show_comb(comb: CombId, json: show.Json = False) -> None:
+def show_comb(name: CombId, json: show.Json = False) -> None:
     """Print a comb: its parameters, and what a bee is made of."""
     from hive.combs import CombLibrary
 
-    found = CombLibrary().get_comb(comb)
+    found = CombLibrary().get_comb(name)
     if json:
         show.document(found)
         return
@@ -91,7 +94,7 @@ def create(
     from hive.manager import HiveManager
 
     found = CombLibrary().get_comb(comb)
-    values = _values(parameter or [], stdin)
+    values = values_of(parameter or [], stdin)
     for missing in _asked_for(found, values):
         values[missing] = typer.prompt(missing, hide_input=True, err=True)
     with HiveManager() as hive:
@@ -102,7 +105,8 @@ def create(
         show.say(f"{name}: made of {comb}; `hive check {name}` asks its source, `hive fly {name}` flies it now")
 
 
-def _values(given: list[str], stdin: str | None) -> dict[str, Any]:
+def values_of(given: list[str], stdin: str | None) -> dict[str, Any]:
+    """Parameters as the command line has them."""
     values: dict[str, Any] = {}
     for one in given:
         key, equals, value = one.partition("=")

@@ -69,7 +69,7 @@ def _bees(found: Mapping[str, Any]) -> None:
         (
             b["name"],
             b["connector"],
-            "paused" if b["enabled"] and b["paused_at"] else b["enabled"],
+            _flies(b),
             b["last_state"],
             b["last_finished"],
             b["next_slot"],
@@ -92,3 +92,12 @@ def _address(url: str) -> str:
     from sqlalchemy.engine import make_url
 
     return make_url(url).render_as_string(hide_password=True)
+
+
+def _flies(bee: Mapping[str, Any]) -> Any:
+    from hive.status import left_alone
+
+    if not bee["enabled"] or bee["paused_at"]:
+        return "paused" if bee["enabled"] else False
+    why = left_alone(bee)
+    return f"{why} until {show.cell(bee['retry_at'])}" if why else True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -32,6 +32,10 @@ class Comb(BaseModel):
     subtype: str = Field(description="the kind of source: a connector of `hive connectors`")
     version: str | int | float | None = Field(None, description="of the comb")
     created_by: str | None = Field(None, description="who wrote it")
+    documentation: str | None = Field(None, description="the vendor's page that its shapes are taken from")
+    verified: Literal["documentation", "vendor"] | None = Field(
+        None, description="documentation: tried with the shapes of that page; vendor: against the vendor itself"
+    )
     tags: tuple[str, ...] = Field((), description="words to find the comb by")
     parameters: Annotated[dict[ParameterName, Parameter], BeforeValidator(_named)] = Field(
         default_factory=dict, description="by name: {type, description, default, required, secret, choices}"

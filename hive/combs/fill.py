@@ -2,7 +2,7 @@
 
     {{ param.NAME }} alone        the value in its type; without a value what stands there is left out
     text {{ param.NAME }} text    the value as text, percent-encoded inside a path or an address; as above without one
-    in a query                    a literal of SQL, or a quoted name if it is an `identifier`
+    in a query                    a literal of SQL, or a quoted name if it is an `identifier`; not in `body` or `params`
 
 A `${...}` or `{{ vault ... }}` inside a value is not followed, nor one that a value makes with what stands beside it.
 A secret is put in as a reference to the vault.
@@ -57,7 +57,7 @@ def faults(template: Any, dialect: str) -> Iterator[tuple[tuple[object, ...], st
     for place, text in _texts(template):
         if len(_BROKEN.findall(text)) != len(_PLACE.findall(text)):
             yield place, "holds what is no placeholder: write {{ param.NAME }}"
-        elif place[-1:] and place[-1] in _QUERIES and _PLACE.search(text):
+        elif _is_query(place) and _PLACE.search(text):
             if dialect != "postgresql":
                 yield place, "has parameters in a query, which is known for postgresql alone"
             elif any(_PLACE.search(found[0]) or found[0].startswith("/*") for found in _SQL.finditer(text)):
@@ -65,6 +65,11 @@ def faults(template: Any, dialect: str) -> Iterator[tuple[tuple[object, ...], st
                     place,
                     "has a parameter in quotes or beside a block comment: it is a whole value, write it without quotes",
                 )
+
+
+def _is_query(place: tuple[object, ...]) -> bool:
+    """Whether SQL stands here; what is sent to an API under the name `query` is none."""
+    return place[-1:] != () and place[-1] in _QUERIES and not {"body", "params", "first_params"} & {*place}
 
 
 def _texts(value: Any, place: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], str]]:
@@ -102,7 +107,7 @@ class _Filler:
         if not names:
             return text
         key = place[-1] if place else ""
-        if key in _QUERIES:
+        if _is_query(place):
             return self._joined(text, self._literal)
         if any(self.values[name].value is None for name in names):
             return _ABSENT

@@ -51,7 +51,7 @@ class CombLibrary:
 
     def get_comb(self, comb_id: str) -> dict[str, Any]:
         """A comb as its file has it. Raises UnknownComb with the id that was perhaps meant."""
-        return self._comb(comb_id).mapping()
+        return self.comb(comb_id).mapping()
 
     def plan(
         self,
@@ -63,7 +63,7 @@ class CombLibrary:
         jar: str | None = None,
     ) -> Plan:
         """The bee `name` that a comb and its parameters make, unchecked. Raises UnknownComb or ConfigProblems."""
-        return plan(self._comb(comb_id), parameters or {}, name=name, mode=mode, jar=jar)
+        return plan(self.comb(comb_id), parameters or {}, name=name, mode=mode, jar=jar)
 
     def create_worker_bee(self, comb_id: str, /, *, mode: str | None = None, **parameters: Any) -> WorkerBee:
         """A live bee, without a hive: it reads the source and lands nothing. The caller closes it.
@@ -103,7 +103,8 @@ class CombLibrary:
             for origin, comb in found
         ]
 
-    def _comb(self, comb_id: str) -> Comb:
+    def comb(self, comb_id: str) -> Comb:
+        """A comb as it was read. Raises UnknownComb with the id that was perhaps meant, or ConfigProblems."""
         if not isinstance(comb_id, str):
             kind = type(comb_id).__name__
             raise UnknownComb(f"a comb is named by text, its id, and not by a value of type {kind}")
@@ -142,10 +143,7 @@ def load_combs(folder: Path, *, taken: Mapping[str, Comb]) -> dict[str, Comb]:
     homes = dict.fromkeys(taken, "a comb of the project")
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and not p.name.startswith(".")):
         document = read_document(path)
-        for place, given in _listed(document):
-            comb = _read(document, place, given)
-            if comb is None:
-                continue
+        for place, comb in _combs(document):
             if comb.id in homes:
                 document.report(f"the id {comb.id!r} belongs to {homes[comb.id]}", document.line((*place, "id")))
                 continue
@@ -155,6 +153,22 @@ def load_combs(folder: Path, *, taken: Mapping[str, Comb]) -> dict[str, Comb]:
     if problems:
         raise ConfigProblems(problems)
     return found
+
+
+def read_combs(path: Path) -> dict[str, Comb]:
+    """The combs of one file by id. Raises ConfigProblems with all that is wrong."""
+    document = read_document(path)
+    found = {comb.id: comb for _, comb in _combs(document)}
+    if document.problems:
+        raise ConfigProblems(document.problems)
+    return found
+
+
+def _combs(document: Document) -> Iterator[tuple[tuple[object, ...], Comb]]:
+    for place, given in _listed(document):
+        comb = _read(document, place, given)
+        if comb is not None:
+            yield place, comb
 
 
 def _listed(document: Document) -> Iterator[tuple[tuple[object, ...], Any]]:

@@ -14,7 +14,9 @@ from hive.config.forms.comb import comb_block
 from hive.config.problems import ConfigProblems, Problem, closest
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|\{\{\s*vault[.:][A-Za-z0-9_./-]+\s*\}\}")
-_INCREMENTAL = ("cursor", "cursor_param", "lookback")
+_INCREMENTAL = ("cursor", "cursor_param", "lookback", "token_path", "step", "lag", "end_param")
+_MARKS = ("cursor", "token_path", "step", "end_param")
+"""What makes a stream incremental."""
 _WHOLE = ("full_dump", "bucket_snapshot", "topic_dump")
 
 
@@ -86,7 +88,7 @@ def _in_mode(extraction: Mapping[str, Any], mode: str) -> dict[str, Any]:
 def _has_cursor(extraction: Mapping[str, Any]) -> bool:
     streams = extraction.get("streams")
     told = [extraction, *(streams.values() if isinstance(streams, Mapping) else [])]
-    return any(isinstance(stream, Mapping) and stream.get("cursor") for stream in told)
+    return any(isinstance(stream, Mapping) and any(stream.get(mark) for mark in _MARKS) for stream in told)
 
 
 def _stream(options: Any, mode: str) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from bees.core.errors import GiveUp
+from bees.core.resilience.gate import GatedBee
 from hive.config import shape
 from hive.config.explain import explain
 from hive.config.fields import fields_of, numbers_as_text
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 _RULE = "{field: NAME, action: ACTION} or {pattern: REGEX, action: ACTION}"
 _BARE = re.compile(r"(?<![$\\w])\$(?=[A-Z][A-Z0-9_]*\b)")
-_BRACES = re.compile(r"\{\{(?!\s*vault[.:])")
+_BRACES = re.compile(r"\{\{(?!\s*(?:vault[.:]|(?:config|state|parent|record)\.))")
+"""Neither the vault nor a place of a template, which the connector checks (bees/core/rest/template.py)."""
 _UNFINISHED = "nothing to read"
 """How a connector begins that wants a stream, and has no other wish."""
 
@@ -125,6 +127,7 @@ class _Check:
         self._files(loose.get("on", loose.get(True)))  # YAML takes the word `on` for true
         if bee is not None:
             self._over(bee)
+            self._unheeded(bee)
         return self._finished(bee)
 
     def _files(self, events: Any) -> None:
@@ -143,6 +146,12 @@ class _Check:
             if schedule.end is not None and next_slot(schedule, now) is None:
                 place = _place_in_block(self._block, ("schedules", number, "end"))
                 self.warn(place, f"schedule {schedule.name!r} flies no more: no slot comes before its `end`")
+
+    def _unheeded(self, bee: BeeConfig) -> None:
+        """A rate for a connector that sends no requests of HTTP through a gate."""
+        kind = self.known.kinds.get(bee.type)
+        if bee.limits.rate and kind is not None and not issubclass(kind, GatedBee):
+            self.warn(("limits", "rate"), f"the connector {bee.type!r} counts no requests: the rate bounds nothing")
 
     def _finished(self, bee: BeeConfig | None) -> BeeConfig | None:
         """With what the fleet adds: the profile it scrubs by, and why it cannot fly."""

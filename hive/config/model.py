@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from bees.core.resilience.retry import Kind as RetryKind
 from hive.config.problems import did_you_mean
-from hive.config.schedule import Blackouts, BlackoutThen, CatchUp, Interval, Jitter, Mode, Overlap, Schedule, Timezone
+from hive.config.schedule import (
+    Blackouts,
+    BlackoutThen,
+    CatchUp,
+    Interval,
+    Jitter,
+    Mode,
+    Overlap,
+    Schedule,
+    Timezone,
+    delay_of,
+)
 from hive.config.triggers import AfterConfig, AfterWritten, OnConfig, OnWritten, named_after, named_events
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
@@ -27,6 +40,23 @@ RHYTHM = (
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+_RATE = re.compile(r"([1-9][0-9]{0,5}) ?/ ?(s|sec|second|min|minute|h|hour|d|day)")
+_RATE_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _rate_of(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _RATE.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("should be a number of requests per second, or text such as 100/min")
+    return int(found[1]) / _RATE_SECONDS[found[2][0]]
+
+
+Rate = Annotated[float, BeforeValidator(_rate_of, json_schema_input_type=float | str)]
+Wait = Annotated[float, BeforeValidator(delay_of, json_schema_input_type=float | str), Field(ge=0, le=86_400)]
 
 
 class ScrubbingConfig(_Part):
@@ -56,12 +86,44 @@ class JarConfig(_Part):
     metadata: dict[str, Any] = Field(default_factory=dict, description="anything else that shall be kept with the jar")
 
 
+class BreakerConfig(_Part):
+    """When a source that fails again and again is left alone, by all bees that read it."""
+
+    failures: int = Field(5, ge=1, le=1000, description="failures in a row, of the whole fleet, that open it")
+    cool_down: Wait = Field(30.0, gt=0, description="seconds for which nobody asks the source then")
+    probes: int = Field(1, ge=1, le=100, description="tasks that try it at once after that")
+
+
+class RetryConfig(_Part):
+    """How a reading task that failed is tried again."""
+
+    attempts: int | None = Field(None, ge=1, le=1000, description="tries in all; `max_attempts` of the hive if unset")
+    backoff: RetryKind = Field("exponential", description="fixed, linear or exponential")
+    first: Wait = Field(1.0, description="seconds before the second try")
+    factor: float = Field(2.0, ge=1, le=100, description="exponential: how many times as long each wait is")
+    step: Wait | None = Field(None, description="linear: seconds by which each wait is longer; unset: as `first`")
+    most: Wait = Field(300.0, description="seconds that no wait is longer than")
+    jitter: float = Field(0.25, ge=0, le=1, description="share by which a wait may be shorter or longer")
+    on: tuple[str, ...] | None = Field(None, description="codes of errors that are worth another try; unset: all are")
+
+
 class LimitsConfig(_Part):
     """Bounds on what all workers together ask of the source."""
 
     concurrency: int | None = Field(None, ge=1, le=1000, description="collect tasks that read the source at once")
-    rate: float | None = Field(None, gt=0, description="requests per second")
-    burst: int | None = Field(None, ge=1, description="requests that may come at once after a rest")
+    rate: Rate | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description='requests per second, or text such as "100/min": no more in any minute',
+    )
+    burst: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="requests that may come at once after a rest, and in any burst/rate seconds",
+    )
+    breaker: BreakerConfig | None = Field(None, description="{failures, cool_down, probes}; unset: none")
     max_deleted: float | None = Field(
         None,
         ge=0,
@@ -69,6 +131,15 @@ class LimitsConfig(_Part):
         description="share of a stream's records that a complete read may miss and delete, 0.3 if not given; "
         "where it misses more, none is deleted and `hive doctor` says so",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _burst_of_rate(cls, data: Any) -> Any:
+        """Of `100/min` all may come at once."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("rate"), str):
+            return data
+        found = _RATE.fullmatch(data["rate"].strip())
+        return data if found is None else {"burst": int(found[1]), **data}
 
 
 def _used(value: Any) -> Any:
@@ -123,7 +194,8 @@ class BeeConfig(_Part):
     honey_jar: Annotated[JarConfig, BeforeValidator(_named_jar)] | None = Field(
         None, description="the jar's name, or {name, type, description, ...}"
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="{concurrency, rate, burst, max_deleted}")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="{concurrency, rate, burst, breaker}")
+    retry: RetryConfig = Field(default_factory=RetryConfig, description="{attempts, backoff, first, most, jitter, on}")
     leg: Interval | None = Field(None, description="seconds that one collect task reads before it hands over")
     connector_version: int | str = Field(
         1, description="version of the connector that the options were written for; unset in a file: the installed one"

@@ -78,8 +78,8 @@ def _options(name: str, found: dict[str, Any], definitions: dict[str, Any]) -> d
     What is required is left to the check: a bee that is a draft may lack it.
     """
     inner = found.pop("$defs", {})
-    definitions |= {f"{name}.{part}": _with_references(body) for part, body in inner.items()}
-    properties = {key: _with_references(value) for key, value in found["properties"].items()}
+    definitions |= {f"{name}.{part}": with_references(body) for part, body in inner.items()}
+    properties = {key: with_references(value) for key, value in found["properties"].items()}
     streams = properties.get("streams", {"type": "object"})
     source = {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
     return {
@@ -88,13 +88,13 @@ def _options(name: str, found: dict[str, Any], definitions: dict[str, Any]) -> d
     }
 
 
-def _with_references(value: Any) -> Any:
+def with_references(value: Any) -> Any:
     """Where a number or a flag is expected, a reference such as ${PORT} may stand; one text may stand for a list."""
     if isinstance(value, list):
-        return [_with_references(item) for item in value]
+        return [with_references(item) for item in value]
     if not isinstance(value, dict):
         return value
-    inner = {key: _with_references(item) for key, item in value.items()}
+    inner = {key: with_references(item) for key, item in value.items()}
     if inner.get("type") in ("integer", "number", "boolean"):
         told = {key: inner.pop(key) for key in ("description", "default", "title") if key in inner}
         return {**told, "anyOf": [inner, {"type": "string", "pattern": r"\$\{|\{\{"}]}

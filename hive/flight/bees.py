@@ -20,7 +20,10 @@ from hive.settings import environment
 from nectar.pollen import Stream
 
 if TYPE_CHECKING:
+    from hive.limits.breaker import LedgerBreaker
     from hive.vault.store import Vault
+
+    Attach = Callable[[int, str, WorkerBee, Mapping[str, Any]], LedgerBreaker | None]
 
 _KEPT = 256
 """Bees kept open per process; the one that was idle longest is closed first."""
@@ -36,6 +39,8 @@ class OpenBee:
     config: Mapping[str, Any]
     made_of: bytes = b""
     """A print of connector and options, secrets among them."""
+    breaker: LedgerBreaker | None = None
+    """Of its source, if the configuration asks for one."""
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def pollen(self) -> Sequence[Stream]:
@@ -75,8 +80,9 @@ class OpenBee:
 class OpenBees:
     """Made per process, after the fork."""
 
-    def __init__(self, vault: Callable[[str], Vault], inbox: Callable[[int], Inbox]) -> None:
+    def __init__(self, vault: Callable[[str], Vault], inbox: Callable[[int], Inbox], attach: Attach) -> None:
         self._vault = vault
+        self._attach = attach
         self._inbox = inbox
         self._open: OrderedDict[tuple[int, Hashable], OpenBee] = OrderedDict()
 
@@ -94,12 +100,17 @@ class OpenBees:
             made = _made(name, kind, options)
             if isinstance(made, InboxBee):
                 made.inbox = self._inbox(bee)
-            self._open[at] = OpenBee(made, config, _print(kind, options))
+            breaker = self._attach(bee, tenant, made, config)
+            self._open[at] = OpenBee(made, config, _print(kind, options), breaker)
         self._open.move_to_end(at)
         while len(self._open) > _KEPT:
             _, old = self._open.popitem(last=False)
             old.bee.close()
         return self._open[at]
+
+    def held(self, bee: int, version: Hashable) -> OpenBee | None:
+        """The open bee, if there is one."""
+        return self._open.get((bee, version))
 
     def is_outdated(
         self, bee: int, version: Hashable, name: str, tenant: str, load: Callable[[], tuple[str, Mapping[str, Any]]]
@@ -108,7 +119,7 @@ class OpenBees:
 
         False where it is not open. Raises GiveUp as `get` does.
         """
-        held = self._open.get((bee, version))
+        held = self.held(bee, version)
         if held is None:
             return False
         kind, config = load()

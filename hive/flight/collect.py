@@ -34,7 +34,7 @@ from nectar.batch import Batch
 from nectar.pollen import Stream
 
 PROCESS_QUEUE = "nectar"
-_VERSION = "@connector_version"
+_VERSION, _FLIGHT = "@connector_version", "@flight"
 """Beside what the connector put into its cursor."""
 
 
@@ -87,8 +87,10 @@ class Leg:
 
     def _moving(self, source: Iterator[Batch]) -> Iterator[Batch]:
         """Each batch says that this task gets on."""
-        for batch in source:
+        for number, batch in enumerate(source):
             self.rt.moved()
+            if not number and self.bee.breaker is not None:
+                self.bee.breaker.succeeded()
             yield batch
 
     def _seal(self, batch: Batch, *, last: bool) -> None:
@@ -223,10 +225,12 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
 def seal_cursor(rt: Runtime, task: Task, cursor: Any, version: int | str = 1) -> bytes:
     """A cursor as the ledger keeps it: it may hold values of records, so it is sealed.
 
-    It says which version of its connector gave it; the first one needs no word.
+    It says which flight and which version of its connector gave it; the first version needs no word.
     """
     _, key = rt.keyring(task.tenant).key("cursor")
     written = dict(cursor or {})
+    if written:
+        written[_FLIGHT] = task.flight.hex
     if written and version != 1:
         written[_VERSION] = version
     return seal(key, json.dumps(written).encode(), _cursor_place(task))
@@ -238,8 +242,11 @@ def open_cursor(rt: Runtime, task: Task, sealed: bytes | None, kind: type[Worker
         return None
     _, key = rt.keyring(task.tenant).key("cursor")
     found: dict[str, Any] = json.loads(open_(key, sealed, _cursor_place(task)))
-    version = found.pop(_VERSION, 1)
-    return cursor_now(kind, found, version) if found else None
+    version, flight = found.pop(_VERSION, 1), found.pop(_FLIGHT, None)
+    if not found:
+        return None
+    cursor = cursor_now(kind, found, version)
+    return cursor if flight == task.flight.hex else dict(kind.begin_flight(cursor))
 
 
 def _cursor_place(task: Task) -> bytes:

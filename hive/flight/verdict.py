@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.resilience.retry import RetryPolicy
 from hive.errors import HiveError
+from hive.limits.policies import anything
 from nectar.errors import NectarError
 
 MAX_BACKOFF = 300.0
@@ -23,7 +25,8 @@ class Verdict:
     """`retry`: the task goes back to its queue after so many seconds; else it is dead.
 
     counts   the attempt counts against the task's limit (a rate limit or a stop does not)
-    source   the source itself asked for this wait: other flights of the bee wait, too
+    source   the source itself asked for this wait: other flights of the bee wait, too, and bees of its credential
+    whole    so do all bees of that source: its breaker is open
     bare     only the task's row is touched: working out more than that has failed
     error    what is written down: class, code, place, advice; never a server's text, never a value
     """
@@ -33,6 +36,7 @@ class Verdict:
     counts: bool
     error: dict[str, Any]
     source: bool = False
+    whole: bool = False
     bare: bool = False
 
 
@@ -60,24 +64,33 @@ def refuses_credentials(error: BaseException) -> bool:
     return isinstance(error, GiveUp) and error.code in CREDENTIALS
 
 
-def judge(error: BaseException, *, attempt: int, max_attempts: int, renewed: bool = False) -> Verdict:
+def judge(
+    error: BaseException,
+    *,
+    attempt: int,
+    max_attempts: int,
+    renewed: bool = False,
+    policy: RetryPolicy | None = None,
+) -> Verdict:
     """What to do after the `attempt`-th try (counted from 1) ended in `error`.
 
+    `policy` is the bee's own; without one there are `max_attempts`, with waits of 1, 2, 4, 8 ... seconds, more or less.
     `renewed`: the source refused credentials that were changed since the bee was opened, so the new ones are tried.
     """
     told = describe(error)
+    policy = policy or RetryPolicy(max_attempts, when=anything)
     if renewed:
         told["advice"] = "nothing: they were changed meanwhile, and the new ones are tried"
         return Verdict(retry=True, after=SHORTEST_WAIT, counts=False, error=told)
     if isinstance(error, RetryLater):
         if error.after is not None:
             return Verdict(retry=True, after=max(SHORTEST_WAIT, error.after), counts=False, error=told, source=True)
-        return Verdict(retry=attempt < max_attempts, after=backoff(attempt), counts=True, error=told)
+        return Verdict(retry=policy.again(error, attempt), after=policy.wait(attempt), counts=True, error=told)
     if told["code"] == "wrong_hive_key":
         return Verdict(retry=True, after=WRONG_KEY_WAIT, counts=False, error=told)
     if isinstance(error, GiveUp | SourceError | NectarError) or getattr(error, "final", False):
         return Verdict(retry=False, after=0, counts=True, error=told)
-    return Verdict(retry=attempt < max_attempts, after=backoff(attempt), counts=True, error=told)
+    return Verdict(retry=policy.again(error, attempt), after=policy.wait(attempt), counts=True, error=told)
 
 
 def backoff(attempt: int) -> float:

@@ -15,8 +15,9 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
+from bees.core.resilience.retry import RetryPolicy
 from hive import crash
-from hive.errors import LeaseHeld, StaleFence, Superseded, trail
+from hive.errors import LeaseHeld, StaleFence, Superseded, TooEarly, trail
 from hive.flight.bees import OpenBee
 from hive.flight.cancel import FlightClosed, stop
 from hive.flight.close import close_if_done
@@ -24,9 +25,11 @@ from hive.flight.collect import collect
 from hive.flight.pinned import pinned_config
 from hive.flight.plan import plan, take_lease
 from hive.flight.task import Left, Task
-from hive.flight.verdict import Verdict, backoff, describe, judge, refuses_credentials
+from hive.flight.verdict import SHORTEST_WAIT, Verdict, backoff, describe, judge, refuses_credentials
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint, choose
+from hive.limits.breaker import BreakerOpen, guarded
+from hive.limits.policies import retry_of
 from hive.runtime import Runtime
 
 log = structlog.get_logger()
@@ -106,11 +109,16 @@ def run(task: Task, rt: Runtime) -> Left:
     except UNREACHABLE:
         log.warning("database.unreachable", task=task.ref, bee=task.bee_name)
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error={"code": "database_unreachable"}))
-    except LeaseHeld as error:
+    except (LeaseHeld, TooEarly) as error:
         return settle(task, rt, Verdict(retry=True, after=1.0, counts=False, error=describe(error)))
+    except BreakerOpen as error:
+        wait = max(SHORTEST_WAIT, error.after or 0.0)
+        told = describe(error)
+        return settle(task, rt, Verdict(True, wait, counts=False, error=told, source=error.whole, whole=True))
     except Exception as error:  # noqa: BLE001 - whatever a task raises becomes a verdict in the ledger
         renewed = refuses_credentials(error) and _has_new_credentials(task, rt)
-        verdict = judge(error, attempt=task.attempt, max_attempts=rt.settings.max_attempts, renewed=renewed)
+        most = rt.settings.max_attempts
+        verdict = judge(error, attempt=task.attempt, max_attempts=most, renewed=renewed, policy=_policy(task, rt))
         _log(task, error, verdict)
         if task.stage == "collect":
             rt.bees.drop(task.bee, _version(task))
@@ -130,15 +138,22 @@ def _do(task: Task, rt: Runtime) -> Left:
 
         return process(task, rt)
     bee = bee_of(task, rt)
-    if task.kind == "plan":
-        mine, point = plan(task, bee, rt)
-        return collect(mine, bee, rt, point)
-    return collect(task, bee, rt)
+    with guarded(bee.breaker):
+        if task.kind == "plan":
+            mine, point = plan(task, bee, rt)
+            return collect(mine, bee, rt, point)
+        return collect(task, bee, rt)
 
 
 def bee_of(task: Task, rt: Runtime) -> OpenBee:
     """The bee that a task is for, opened if it is not. Raises GiveUp for one that cannot be made."""
     return rt.bees.get(task.bee, _version(task), task.bee_name, task.tenant, lambda: _config(task, rt))
+
+
+def _policy(task: Task, rt: Runtime) -> RetryPolicy | None:
+    """How the bee's own configuration wants its reading to be tried again."""
+    bee = rt.bees.held(task.bee, _version(task)) if task.stage == "collect" else None
+    return None if bee is None else retry_of(bee.config, rt.settings.max_attempts)
 
 
 def _has_new_credentials(task: Task, rt: Runtime) -> bool:
@@ -166,6 +181,8 @@ def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
     about = {"task": task.ref, "bee": task.bee_name, "attempt": task.attempt, "retry": verdict.retry, **told}
     if verdict.error.get("code") == "internal":
         log.error("task.failed", kind=type(error).__name__, trail=trail(error), **about)
+    elif verdict.source:
+        log.info("source.waits", seconds=round(verdict.after, 1), **about)
     else:
         log.warning("task.failed", **about)
 
@@ -203,7 +220,7 @@ def _settle(task: Task, rt: Runtime, verdict: Verdict) -> list[Hint]:
     with rt.db.transaction() as tx:
         task = task.hold(tx)
         if verdict.source:
-            _note_retry_at(tx, task, verdict.after)
+            tx.run("note_retry_at", bee=task.bee, after=verdict.after, whole=verdict.whole)
         return put_back(tx, task, rt, verdict, crashed=False)
 
 
@@ -239,12 +256,6 @@ def _hopeless(tx: Transaction, task: Task) -> bool:
     row = tx.run("hopeless", day=task.day, batch=task.batch, parts=MOST_PARTS).fetchone()
     assert row is not None
     return bool(row.hopeless)
-
-
-def _note_retry_at(tx: Transaction, task: Task, after: float) -> None:
-    tx.psycopg.execute(
-        "UPDATE hive.bee SET retry_at = clock_timestamp() + make_interval(secs => %s) WHERE id = %s", [after, task.bee]
-    )
 
 
 def hint_next(rt: Runtime, queue: str) -> None:

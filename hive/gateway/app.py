@@ -54,7 +54,7 @@ class Gateway:
         self._collector = MetricsCollector(db)
 
     async def healthz(self, _: Request) -> Response:
-        alive = await self._in_time(self._ping)
+        alive = await self._in_time(self._ping) or await self._in_time(self._ping_anew)
         return JSONResponse({"status": "ok" if alive else "unavailable"}, 200 if alive else 503)
 
     async def status(self, request: Request) -> Response:
@@ -105,6 +105,11 @@ class Gateway:
         with self._db.transaction() as tx:
             tx.psycopg.execute("SELECT set_config('statement_timeout', '2s', true)")
         return True
+
+    def _ping_anew(self) -> bool:
+        """On a new connection: the old ones may be dead without a word, while the database is well."""
+        self._db.engine.dispose()
+        return self._ping()
 
     def _knows(self, request: Request) -> bool:
         """Whether the request carries the operator's login."""

@@ -70,6 +70,14 @@ bee = Table(
         "source", Text, nullable=False, server_default="", comment="whose source_slot rows bound it; empty: unbounded"
     ),
     Column("retry_at", Instant, comment="the source asked to come back at this time"),
+    Column(
+        "credential",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="a print: bees of the same one share budgets and waits; empty: never opened",
+    ),
+    Column("endpoint", Text, nullable=False, server_default="", comment="the source it reads; see breaker"),
     Column("paused_at", Instant, comment="since when neither schedules nor events fly it; null: they do"),
     Column("last_error", JSONB, comment="class, code, place, advice; never a server's text"),
     Column("created_at", Instant, nullable=False, server_default=NOW),
@@ -199,7 +207,7 @@ task = Table(
     ),
     Index("task_hinted", "queue", "hinted_at", postgresql_where=text("state = 'queued' AND hinted_at IS NOT NULL")),
     Index("task_running", "owner", postgresql_where=text("state = 'running'")),
-    Index("task_open", "flight", postgresql_where=text("state IN ('queued', 'running')")),
+    Index("task_of_flight", "flight"),
     postgresql_partition_by="RANGE (day)",
 )
 
@@ -277,9 +285,7 @@ checkpoint = Table(
     Column("scrub_version", BigInteger),
     Column("updated_at", Instant, nullable=False, server_default=NOW),
     Column("pass_from", BigInteger, comment="first seq of the reading that is not complete yet"),
-    Column(
-        "whole_from", BigInteger, comment="first seq of the complete read that waits to be compared with the jar"
-    ),
+    Column("whole_from", BigInteger, comment="first seq of the complete read that waits to be compared with the jar"),
     Column("whole_to", BigInteger, comment="its last seq; null: none waits"),
     Column(
         "held_deletes",
@@ -316,12 +322,26 @@ source_slot = Table(
 rate = Table(
     "rate",
     metadata,
-    Column("source", Text, primary_key=True),
-    Column("tokens", Double, nullable=False),
-    Column("capacity", Double, nullable=False),
-    Column("per_second", Double, nullable=False),
-    Column("refilled_at", Instant, nullable=False, server_default=NOW),
-    postgresql_with={"fillfactor": "70"},
+    Column("credential", Text, primary_key=True, comment="a print of source and credential: whose requests count here"),
+    Column("most", Integer, nullable=False, server_default="1", comment="requests ..."),
+    Column("seconds", Double, nullable=False, server_default="1", comment="... in any so many seconds"),
+    Column("ends", ARRAY(Double), nullable=False, server_default=text("'{}'"), comment="until when tokens count"),
+    Column("counts", ARRAY(Integer), nullable=False, server_default=text("'{}'"), comment="how many do, for each"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+breaker = Table(
+    "breaker",
+    metadata,
+    Column("endpoint", Text, primary_key=True, comment="the source, without credentials"),
+    Column("state", Text, nullable=False, server_default="closed", comment="closed, open or half_open"),
+    Column("failures", Integer, nullable=False, server_default="0", comment="in a row"),
+    Column("probes", Integer, nullable=False, server_default="0"),
+    Column("until", Instant, comment="the end of the cool-down, or of the probes"),
+    Column("last_failure", Text, comment="the code of the error, never a server's text"),
+    Column("failed_at", Instant),
+    Column("changed_at", Instant, nullable=False, server_default=NOW),
+    postgresql_with={"fillfactor": "50"},
 )
 
 jar = Table(

@@ -129,6 +129,7 @@ def _of_the_hive(found: Figures) -> Iterator[str]:
         ("hive_missed_slots", "gauge", "Slots that the bee's schedules have passed over.", "missed"),
         ("hive_success_age_seconds", "gauge", "Time since the last complete flight ended.", "success_age"),
         ("hive_rate_limited_until_timestamp", "gauge", "Until when the source wants to be left alone.", "retry_at"),
+        ("hive_circuit_breaker_state", "gauge", "Of the bee's source: 0 closed, 1 half-open, 2 open.", "breaker"),
     ):
         yield family(name, kind, about, [(a, getattr(b, column)) for a, b in zip(at, bees, strict=True)])  # type: ignore[arg-type]
     states = Counter(_state(bee) for bee in bees)

@@ -1,8 +1,8 @@
 """Named random keys of a tenant, made on first use and kept in the vault; the hive key only wraps them.
 
-In use: `record` (key hashes; never rotates), `content` (content hashes), `cursor`, `quarantine`, and
-`pseudonym/<kind>` for the pseudonyms and tokens of each kind of value. These rotate: a new key begins a new domain, in
-which nothing joins what was written before; the old ones stay, so that old tokens can still be read.
+In use: `record` (key hashes; never rotates), `content` (content hashes), `cursor`, `quarantine`, `limits` (prints of
+credentials), and `pseudonym/<kind>` for the pseudonyms and tokens of each kind of value. These rotate: a new key begins
+a new domain, in which nothing joins what was written before; the old ones stay, so that old tokens can still be read.
 """
 
 from __future__ import annotations

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings, strategies
 
 from bees.core.errors import GiveUp
 from bees.postgresql import PostgreSQLWorkerBee
+from bees.rest import RestBee
 from hive.combs import CombLibrary, UnknownComb
 from hive.combs.library import SYSTEM
 from hive.config.load import from_mapping
@@ -26,6 +28,8 @@ from tests.bees.contract import rows
 from tests.bees.postgresql_source import source_database
 from tests.hive.command import bare_hive, hive_command
 from tests.hive.nest import make_nest, nest, write
+from tests.hive.vendors import VENDORS
+from tests.servers.web import oidc_provider
 
 __all__ = ["bare_hive", "hive_command", "make_nest", "nest", "source_database"]
 
@@ -33,12 +37,17 @@ SERVER = {"host": "db.internal", "database": "sales", "user": "reader"}
 NEEDED: dict[str, dict[str, Any]] = {
     "postgresql-table": {**SERVER, "table": "orders"},
     "postgresql-database": SERVER,
+    "mysql-table": {**SERVER, "table": "orders"},
+    "mysql-database": SERVER,
     "postgresql-query": {**SERVER, "table": "orders", "column": "at", "since": "2026-01-01", "key": "id"},
     "folder-documents": {"path": "/srv/papers"},
     "folder-rows": {"path": "/srv/tables"},
     "rest-json": {"base_url": "https://desk.example.com/api", "path": "/tickets", "key": "id"},
+    **{
+        name: {**vendor.given, **({vendor.secret: "x"} if vendor.secret else {}), "base_url": "https://api.example.com"}
+        for name, vendor in VENDORS.items()
+    },
     "github-issues": {"owner": "acme", "repo": "desk"},
-    "noaa-weather-alerts": {},
 }
 
 PROD_DB = """
@@ -86,7 +95,7 @@ def folder(tmp_path: Path) -> Path:
 
 class TestSystemCombs:
     def test_there_is_one_for_each_source_that_can_be_read(self, library):
-        assert {comb["subtype"] for comb in library.system_combs.values()} == {"postgresql", "local", "rest"}
+        assert {comb["subtype"] for comb in library.system_combs.values()} == {"postgresql", "mysql", "local", "rest"}
         assert set(library.system_combs) == set(NEEDED) == {path.stem for path in SYSTEM.iterdir()}
 
     @pytest.mark.parametrize("comb", NEEDED)
@@ -277,7 +286,7 @@ class TestCustomCombs:
         keys = {
             "id": "shop",
             "name": "Shop",
-            "subtype": "mysql",
+            "subtype": "oracle",
             "hive_config": {"batch": 5},
             "scrubbing": {"enabled": True},
         }
@@ -286,7 +295,7 @@ class TestCustomCombs:
 
         assert library.get_comb("shop")["hive_config"] == {"batch": 5}
         assert [c["available"] for c in library.summaries() if c["id"] == "shop"] == [False]
-        with pytest.raises(UnknownConnector, match="no connector is named 'mysql'"):
+        with pytest.raises(UnknownConnector, match="no connector is named 'oracle'"):
             library.create_worker_bee("shop")
 
     def test_what_is_put_into_the_library_is_a_comb_and_what_is_taken_out_is_none(self, folder, tmp_path):
@@ -550,3 +559,95 @@ class TestCommands:
         assert "password string, secret" in " ".join(shown.out.split())
         assert "data_classification: internal" in shown.out
         assert hive("comb", "show", "postgresql-table", "--json").json["subtype"] == "postgresql"
+
+
+class TestTrial:
+    COMB = {  # noqa: RUF012
+        "id": "desk",
+        "subtype": "rest",
+        "parameters": {"url": {"required": True}, "token": {"secret": True, "required": True}},
+        "connection": {"base_url": "{{ param.url }}", "allow_private": True, "headers": {"X-Key": "{{ param.token }}"}},
+        "extraction": {"streams": {"tickets": {"path": "/tickets", "key": "id"}}},
+        "scrubbing": {"profile": "gdpr_compliant"},
+    }
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        found = tmp_path / "desk.yml"
+        found.write_text(yaml.safe_dump(self.COMB))
+        return found
+
+    def test_one_page_is_read_scrubbed_and_shown_as_shapes(self, hive, service, file):
+        service.answers = {"/tickets": [{"id": 17, "who": {"mail": "jane.doe@example.com"}, "open": True}, 7]}
+        ran = hive("comb", "test", str(file), "-p", f"url={service.url}", "-p", "token=canary", "--json")
+        told = json.loads(ran.out)
+
+        assert ran.code == 0
+        (stream,) = told["streams"]
+        assert (stream["stream"], stream["rows"], stream["key"], stream["rejects"]) == (
+            "tickets", 1, ["id"], {"not_object": 1},
+        )  # fmt: skip
+        assert stream["records"][0]["id"] == "99"
+        assert stream["records"][0]["open"] is True
+        assert "@" not in stream["records"][0]["who"]["mail"]
+        assert "1 items would go to quarantine" in ran.err
+        assert service.asked[0]["headers"]["X-Key"] == "canary"
+        assert "canary" not in ran.out + ran.err
+        assert "jane" not in ran.out + ran.err
+
+    def test_a_key_that_no_record_has_is_told(self, hive, service, file):
+        service.answers = {"/tickets": [{"number": 17}]}
+        ran = hive("comb", "test", str(file), "-p", f"url={service.url}", "-p", "token=x")
+
+        assert ran.code == 1
+        assert "tickets: 1 records in the first page; key: id" in ran.out
+        assert "no record has the field 'id' of its key or cursor" in ran.err
+
+    def test_what_is_wrong_is_told_with_file_and_what_is_missing(self, hive, tmp_path, file):
+        broken = tmp_path / "broken.yml"
+        broken.write_text("id: x\nsubtype: rest\nconection: {}\n")
+
+        assert (hive("comb", "test", str(broken)).code, hive("comb", "test", str(file)).code) == (2, 2)
+        assert "did you mean" in hive("comb", "test", str(broken)).err
+        assert "'url' is missing" in hive("comb", "test", str(file)).err
+        assert "no comb is named" in hive("comb", "test", "no-such").err
+
+    def test_the_schema_for_editors_takes_each_comb_that_ships(self, hive):
+        found = json.loads(hive("comb", "schema").out)
+        options = {branch["if"]["properties"]["subtype"]["const"]: branch for branch in found["allOf"]}
+        rest = options["rest"]["then"]["properties"]
+        stream = found["$defs"]["rest.StreamOptions"]["properties"]
+
+        assert {"rest", "postgresql", "local", "graphql"} <= set(options)
+        for path in SYSTEM.iterdir():
+            comb = yaml.safe_load(path.read_text())
+            assert set(comb) <= set(found["properties"]), path.name
+            if comb["subtype"] == "rest":
+                assert set(comb["connection"]) <= set(rest["connection"]["properties"]), path.name
+                for told in comb["extraction"]["streams"].values():
+                    assert set(told) <= set(stream), path.name
+
+
+@pytest.mark.servers
+def test_a_person_logs_in_by_the_device_flow_and_the_vault_keeps_the_token(hive, nest, tmp_path, monkeypatch):
+    """Against a certified provider; the person is a thread that approves what the command shows."""
+    secret = "canary-secret-4711-of-the-client"
+    device = "urn:ietf:params:oauth:grant-type:device_code"
+    client = {"client_id": "person", "client_secret": secret, "token_endpoint_auth_method": "client_secret_basic",
+              "application_type": "native", "grant_types": [device, "refresh_token"], "redirect_uris": [],
+              "response_types": []}  # fmt: skip
+    monkeypatch.setattr("hive.cli.comb._tell", lambda _, code: httpx.get(f"{url}/_approve", params={"code": code}))
+    monkeypatch.setattr("bees.core.rest.device.time.sleep", lambda _: None)
+    with oidc_provider(tmp_path, [client]) as url:
+        ran = hive("comb", "login", "desk/refresh", "--device-url", f"{url}/device/auth", "--token-url",
+                   f"{url}/token", "--client-id", "person", "--secret", "--allow-private",
+                   "--scope", "openid offline_access read", stdin=secret)  # fmt: skip
+        given = {"base_url": url, "allow_private": True, "auth": {
+            "method": "oauth2_refresh_token", "token_url": f"{url}/token", "client_id": "person",
+            "client_secret": secret, "refresh_token": nest.rt.vault().text("desk/refresh"),
+        }, "streams": {"things": {"path": "/api/things", "key": "id", "pagination": {"type": "page"}}}}  # fmt: skip
+        with RestBee.from_options(given) as bee:
+            found = rows(bee.collect_nectar("things", None))
+
+    assert (ran.code, [row["id"] for row in found]) == (0, [1, 2, 3])
+    assert secret not in ran.out + ran.err

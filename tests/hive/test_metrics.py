@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib import resources
 from itertools import pairwise
 
 import pytest
-import sqlalchemy as sa
 
 from bees.core.errors import GiveUp, RetryLater
 from hive.flight import process
@@ -15,7 +15,6 @@ from hive.flight.close import close_if_done
 from hive.flight.retry import retry
 from hive.janitor import Janitor
 from hive.ledger.db import Database, make_engine
-from hive.ledger.migrate import migrate
 from hive.metrics.scrape import Scraper
 from hive.metrics.text import family, histogram, labels
 from hive.settings import Settings
@@ -355,13 +354,12 @@ class TestMonotony:
             fail_reading(patch, GiveUp("no", code="locked"))
             people.land()
         before = scrape()
+        step = resources.files("hive.ledger") / "migrations" / "versions" / "0007_tally.sql"
         engine = make_engine(people.settings.database())
         with engine.begin() as connection:
-            connection.execute(sa.text("DROP TABLE hive.tally, hive.fault, hive.taken_out"))
-            connection.execute(sa.text("UPDATE hive.alembic_version SET version_num = '0006'"))
+            connection.exec_driver_sql("DROP TABLE hive.tally, hive.fault, hive.taken_out")
+            connection.exec_driver_sql(step.read_text())
         engine.dispose()
-
-        migrate(people.settings.database())
 
         after = counters(scrape())
         assert {at: pytest.approx(value) for at, value in counters(before).items()} == after

@@ -171,6 +171,24 @@ class Memory:
         return self._index.paths(content)
 
 
+def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
+    """The memory of an interrupted pass for one that begins anew: what is done counts as known, and the old beyond it.
+
+    A pass that remembers no files only goes on; so does one whose memory nobody understands.
+    """
+    if "pos" not in cursor or "files" not in cursor:
+        return dict(cursor)
+    try:
+        pos = base64.b64decode(cursor["pos"], validate=True)
+        done = [record._replace(flags=record.flags & ~MISSING) for text in cursor["files"] for record in unpack(text)]
+        left = [record for text in cursor.get("old", ()) for record in unpack(text) if record.key > pos]
+    except (ValueError, TypeError, binascii.Error, struct.error, zlib.error):
+        return dict(cursor)
+    known = done + left
+    blocks = [pack(known[start : start + _MOST]) for start in range(0, len(known), _MOST)]
+    return {"files": blocks, **{name: cursor[name] for name in ("at", "held") if name in cursor}}
+
+
 class _Contents:
     """Content -> paths, in 8 bytes a file."""
 

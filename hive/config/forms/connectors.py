@@ -19,6 +19,7 @@ from hive.config.forms.draft import Draft, Place, Writer, seconds_of_ms
 from hive.config.forms.names import connector_named, snake
 from hive.config.forms.options import timeout_option
 from hive.config.forms.workers import BESIDE
+from hive.limits.policies import KINDS
 
 if TYPE_CHECKING:
     from hive.config.document import Document
@@ -73,6 +74,9 @@ def factory_fields(of: Writer) -> None:
     if isinstance(policy, Mapping):
         inside = of.within("retry_policy")
         inside.numbers("max_retries")
+        steps = policy.get("backoff")
+        if isinstance(steps, Mapping) and "type" in steps and steps["type"] not in KINDS:
+            inside.report("backoff", "is of no known type", expected=f"type: {', '.join(KINDS)}")
         _numbers_kept(inside, "backoff", _BACKOFF, others=("type", "jitter"))
         inside.keep("max_retries", "jitter")
         inside.refuse_rest()

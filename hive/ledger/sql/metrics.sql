@@ -22,6 +22,8 @@ WITH flying AS MATERIALIZED (
 )
 SELECT b.name, replace(b.queue, 'bees.', '') AS bee_type, b.paused_at IS NOT NULL AS paused,
        CASE WHEN b.retry_at > clock_timestamp() THEN extract(epoch FROM b.retry_at)::float8 END AS retry_at,
+       (SELECT CASE r.state WHEN 'closed' THEN 0 WHEN 'half_open' THEN 1 ELSE 2 END
+          FROM hive.breaker r WHERE r.endpoint = b.endpoint) AS breaker,
        t.last_state, coalesce(s.late, false) AS late, coalesce(s.missed, 0) AS missed,
        coalesce(o.open, 0) AS open, coalesce(o.running, 0)::bigint AS running,
        coalesce(t.complete, 0) AS complete, coalesce(t.failed, 0) AS failed, coalesce(t.cancelled, 0) AS cancelled,

@@ -1,0 +1,143 @@
+"""What an answer's body says: JSON, JSON Lines, CSV or XML, each read with its dangers in mind.
+
+json    one document
+jsonl   a document a line; a broken line is set aside
+csv     a header, then a row a record, all text; a row of another width is set aside
+xml     elements as objects: `@name` is an attribute, `#text` the text beside others; what comes several times is a
+        list. A DOCTYPE is refused: entities are how XML eats memory and reads files
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, Literal
+from xml.parsers import expat
+
+from bees.core.errors import GiveUp
+from nectar.batch import Reject
+from nectar.errors import SkipRecord
+from nectar.jsonrows import parse
+
+Format = Literal["json", "jsonl", "csv", "xml"]
+ACCEPT: dict[str, str] = {
+    "json": "application/json",
+    "jsonl": "application/x-ndjson, application/jsonl",
+    "csv": "text/csv",
+    "xml": "application/xml, text/xml",
+}
+_DEEPEST = 100
+
+
+def read(raw: bytes, form: Format, where: str, delimiter: str = ",") -> tuple[Any, list[Reject]]:
+    """The body as plain values, and what of it cannot be read. Raises GiveUp (`not_json`, `not_csv`, `not_xml`)."""
+    if form == "jsonl":
+        return _lines(raw, where)
+    if form == "csv":
+        return _rows(raw, delimiter, where)
+    if form == "xml":
+        return _Tree(where).read(raw), []
+    try:
+        return parse(raw), []
+    except SkipRecord as error:
+        advice = "check base_url and path: is this the API, or a page for people?"
+        raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
+
+
+def _lines(raw: bytes, where: str) -> tuple[list[Any], list[Reject]]:
+    found: list[Any] = []
+    rejects: list[Reject] = []
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(parse(line))
+        except SkipRecord as error:
+            rejects.append(Reject(f"{where}, line {number}", "not_json", str(error), line))
+    if rejects and not found:
+        advice = "check path and format: is this the API, or a page for people?"
+        raise GiveUp("not one line of the answer is JSON", code="not_json", where=where, advice=advice)
+    return found, rejects
+
+
+def _rows(raw: bytes, delimiter: str, where: str) -> tuple[list[Any], list[Reject]]:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise GiveUp(f"the answer is no UTF-8 at byte {error.start}", code="not_csv", where=where) from None
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    found: list[Any] = []
+    rejects: list[Reject] = []
+    problem = ""
+    try:
+        header = next(reader, [])
+        if len(set(header)) < len(header) or any(not name.strip() for name in header):
+            problem = "the header has a column without a name, or two of one name"
+        for row in reader:
+            if len(row) == len(header):
+                found.append(dict(zip(header, row, strict=True)))
+            elif row:
+                reason = f"{len(row)} values, and the header has {len(header)}"
+                kept = delimiter.join(row).encode("utf-8", "backslashreplace")
+                rejects.append(Reject(f"{where}, line {reader.line_num}", "wrong_width", reason, kept))
+    except csv.Error:
+        problem = f"a value is not closed, or larger than a field may be, near line {reader.line_num}"
+    if problem:
+        raise GiveUp(f"the answer is no CSV: {problem}", code="not_csv", where=where, advice="check format, delimiter")
+    return found, rejects
+
+
+class _Tree:
+    """Elements on their way to objects."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._open: list[tuple[dict[str, Any], list[str]]] = []
+        self._root: dict[str, Any] = {}
+
+    def read(self, raw: bytes) -> dict[str, Any]:
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        problem = ""
+        try:
+            parser.Parse(raw, True)
+        except expat.ExpatError as error:
+            problem = f"{expat.ErrorString(error.code)} at line {error.lineno}"
+        if problem:
+            raise self._refused(problem)
+        return self._root
+
+    def _doctype(self, *_: Any) -> None:
+        raise self._refused("it declares a DOCTYPE, which is refused")
+
+    def _start(self, _: str, attributes: dict[str, str]) -> None:
+        if len(self._open) >= _DEEPEST:
+            raise self._refused("it is nested too deep")
+        self._open.append(({f"@{key}": value for key, value in attributes.items()}, []))
+
+    def _text(self, text: str) -> None:
+        if self._open:
+            self._open[-1][1].append(text)
+
+    def _end(self, name: str) -> None:
+        made, pieces = self._open.pop()
+        text = "".join(pieces).strip()
+        value: Any = made
+        if not made:
+            value = text or None
+        elif text:
+            made["#text"] = text
+        parent = self._open[-1][0] if self._open else self._root
+        if name not in parent:
+            parent[name] = value
+        elif isinstance(parent[name], list):
+            parent[name].append(value)
+        else:
+            parent[name] = [parent[name], value]
+
+    def _refused(self, problem: str) -> GiveUp:
+        return GiveUp(f"the answer is no XML: {problem}", code="not_xml", where=self._where, advice="check format")

@@ -1,0 +1,166 @@
+"""One API in the hand: the client, its addresses, its errors that come with status 200."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import httpx
+
+from bees.core.errors import GiveUp, RetryLater
+from bees.core.http import Answer, Gate, HttpClient, checked_url
+from bees.core.paging import MISSING, dig
+from bees.core.rest import formats
+from bees.core.rest.client import open_client, patiently
+from bees.core.rest.options import RestOptions, joined
+from nectar.jsonrows import text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_ERRORS = ("error", "errors", "fault")
+
+
+class Source:
+    """Asks one API; opened when it is first asked. Not thread-safe."""
+
+    def __init__(
+        self,
+        options: RestOptions,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+        gate: Gate | None = None,
+    ) -> None:
+        self.options = options
+        self.clock = clock
+        self._sleep = sleep
+        self.gate = gate
+        self._open: HttpClient | None = None
+
+    @property
+    def client(self) -> HttpClient:
+        if self._open is None:
+            self._open = open_client(self.options, self.options.base_url, self.options.allow_origins, self.gate)
+        return self._open
+
+    def close(self) -> None:
+        if self._open:
+            self._open.close()
+        self._open = None
+
+    def url(self, path: str, params: Mapping[str, Any]) -> httpx.URL:
+        return checked_url(joined(self.options.base_url, path)).copy_merge_params(dict(params))
+
+    def ask(
+        self,
+        url: httpx.URL,
+        where: str,
+        headers: Mapping[str, str],
+        *,
+        method: str = "GET",
+        content: bytes | None = None,
+    ) -> Answer:
+        wait = self.options.rate_limit_wait
+        return patiently(
+            self.client, method, url, where=where, headers=headers, content=content, wait=wait, sleep=self._sleep
+        )
+
+    def followed(self, answer: Answer, link: Any, where: str) -> str:
+        """A next link as a whole URL of an origin that the operator named."""
+        problem = ""
+        target = answer.url
+        try:
+            target = checked_url(str(answer.url.join(str(link))))
+        except (httpx.InvalidURL, ValueError, GiveUp):
+            problem = "the next link is no plain http or https address"
+        if not problem and not self.client.is_named(target):
+            problem = "the next link leads to another origin"
+        if problem:
+            advice = "if it is meant to, list that origin in allow_origins"
+            raise GiveUp(problem, code="foreign_link", where=where, advice=advice)
+        return str(self.client.without_credentials(target))
+
+    def check(self, body: Any, where: str) -> None:
+        """Raises what a body says that came with status 200 and tells of an error. Its words are not repeated."""
+        told = self.options.errors
+        found = dig(body, told.at) if told else MISSING
+        if not told or found is MISSING or found in (None, False, "", 0, [], {}):
+            return
+        message = f"the source answers with an error at '{told.at}'"
+        if str(found) in told.retry:
+            raise RetryLater(message, code="rate_limited", where=where)
+        if str(found) in told.denied:
+            raise GiveUp("the credentials are refused", code="denied", where=where, advice="check auth, and its rights")
+        raise GiveUp(
+            message, code="error_inside", where=where, advice="try the request by hand; look at path and params"
+        )
+
+
+class HookHttp:
+    """What a fetcher gets: see `bees.core.rest.hooks`."""
+
+    def __init__(self, source: Source, where: str) -> None:
+        self._source = source
+        self._where = where
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        return self._asked("GET", path, params, None)
+
+    def post(self, path: str, json: Any, params: Mapping[str, Any] | None = None) -> Any:
+        return self._asked("POST", path, params, encoded(json, "json"))
+
+    def _asked(self, method: str, path: str, params: Mapping[str, Any] | None, content: bytes | None) -> Any:
+        headers = {"Accept": formats.ACCEPT["json"], **({"Content-Type": "application/json"} if content else {})}
+        url = self._source.url(path, params or {})
+        answer = self._source.ask(url, self._where, headers, method=method, content=content)
+        body, _ = formats.read(answer.body, "json", self._where) if answer.status != 204 else ([], [])
+        self._source.check(body, self._where)
+        return body
+
+
+def encoded(body: Any, form: str) -> bytes:
+    """A body as it is sent."""
+    if form == "json":
+        return text({} if body is None else body).encode()
+    pairs = [(str(key), value if isinstance(value, str) else text(value)) for key, value in (body or {}).items()]
+    return urlencode(pairs).encode()
+
+
+def records(body: Any, path: str | None, where: str) -> list[Any]:
+    """The list of records in a page; one record where XML has a single element."""
+    found = body if path is None else _at(body, path)
+    if path is None and isinstance(body, dict):
+        lists = {name: value for name, value in body.items() if isinstance(value, list)}
+        inside = [name for name in _ERRORS if body.get(name)]
+        if inside and not (lists.keys() - set(inside)):
+            message = f"the answer tells of an error (its '{inside[0]}') and holds no list"
+            raise GiveUp(message, code="error_inside", where=where, advice="try the request by hand")
+        found = next(iter(lists.values())) if len(lists) == 1 else MISSING
+    if isinstance(found, list):
+        return found
+    problem = f"no list stands at '{path}'" if path else "the body is no list and does not hold exactly one"
+    raise GiveUp(problem, code="no_records", where=where, advice="set records: the dotted path to the list")
+
+
+def _at(body: Any, path: str) -> Any:
+    if not path.startswith("$"):
+        return dig(body, path)
+    from bees.core.paging import matches
+
+    found = matches(body, path)
+    return found[0] if len(found) == 1 and isinstance(found[0], list) else found
+
+
+def secret_name(name: str) -> bool:
+    """Whether a header or parameter of this name holds a credential: `X-Api-Key`, `accessToken`."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return not _SECRET_WORDS.isdisjoint(word.lower() for word in words)
+
+
+_SECRET_WORDS = {
+    *("auth", "authorization", "bearer", "cookie", "credential", "credentials", "jwt", "key", "apikey", "passwd"),
+    *("password", "pwd", "secret", "session", "sid", "sig", "signature", "token"),
+}

@@ -1,0 +1,575 @@
+"""What a listing can declare: requests, windows, tokens, children, formats, pages, changes, functions of one's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bees.core.errors import GiveUp, RetryLater
+from bees.rest import RestBee
+from hive.demo.api import running
+from nectar.batch import Batch
+from tests.hive.nest import Nest, make_nest, nest
+
+__all__ = ["make_nest", "nest"]
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
+
+
+class Scripted:
+    """A server of one function; `asked` is what came: path, query and body."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, str], Any]] = []
+        self.answer: Callable[[str, dict[str, str], Any], Any] = lambda *_: []
+        self.url = ""
+
+    async def handle(self, request: Request) -> Response:
+        raw = await request.body()
+        kind = request.headers.get("content-type", "")
+        body = json.loads(raw) if raw and "json" in kind else raw.decode() or None
+        asked = request.url.path, dict(request.query_params), body
+        self.asked.append(asked)
+        told = self.answer(*asked)
+        return told if isinstance(told, Response) else JSONResponse(told)
+
+    def bee(self, clock: float = NOON, **given: Any) -> RestBee:
+        source = given.pop("source", {})
+        options = RestBee.Options.model_validate(
+            {"base_url": self.url, "allow_private": True, **source, "streams": given.pop("streams", {"x": given})}
+        )
+        return RestBee(options, clock=lambda: clock)
+
+    def read(self, after: Any = None, /, stream: str = "x", **given: Any) -> list[Batch]:
+        with self.bee(**given) as bee:
+            return list(bee.collect_nectar(stream, after))
+
+    def fails(self, **given: Any) -> GiveUp | RetryLater:
+        with pytest.raises((GiveUp, RetryLater)) as error:
+            self.read(**given)
+        return error.value
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[Scripted]:
+    found = Scripted()
+    with running(Starlette(routes=[Route("/{path:path}", found.handle, methods=["GET", "POST"])])) as url:
+        found.url = url
+        yield found
+
+
+@pytest.fixture
+def server(listening: Scripted) -> Scripted:
+    listening.asked.clear()
+    return listening
+
+
+def rows(batches: list[Batch]) -> list[dict[str, Any]]:
+    return [row for batch in batches for row in batch.table.to_pylist()]
+
+
+class TestRequests:
+    def test_a_search_is_posted_with_values_of_state_and_config(self, server: Scripted) -> None:
+        server.answer = lambda *_: {"hits": [{"id": 1, "at": 1767225600}]}
+        given = {
+            "path": "/{{ config.tenant }}/search",
+            "method": "POST",
+            "headers": {"X-Tenant": "{{ config.tenant }}"},
+            "body": {"from": "{{ state.since }}", "q": "tenant:{{ config.tenant }} since:{{ state.since }}", "n": [1]},
+            "cursor": "at",
+            "cursor_format": "iso",
+            "source": {"variables": {"tenant": "a/b"}},
+        }
+        batches = server.read(**given)
+        server.read(batches[-1].cursor, **given)
+
+        (first, second) = server.asked
+        assert first == ("/a/b/search", {}, {"n": [1]})
+        assert second[2] == {"from": "2026-01-01T00:00:00Z", "q": "tenant:a/b since:2026-01-01T00:00:00Z", "n": [1]}
+
+    def test_a_value_in_a_path_is_one_segment_of_it(self, server: Scripted) -> None:
+        error = server.fails(path="/{{ config.id }}/x", source={"variables": {"id": ".."}})
+
+        assert error.code == "bad_template"
+        assert not server.asked
+
+    def test_a_form_is_posted_as_a_form(self, server: Scripted) -> None:
+        server.answer = lambda *_: [{"id": 1}]
+        server.read(path="/f", method="POST", body={"a": "x y", "n": 3}, body_as="form")
+
+        assert server.asked == [("/f", {}, "a=x+y&n=3")]
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"path": "/{{ parent.id }}"}, "cannot stand here"),
+            ({"path": "/{{ config.x }}"}, "has no value"),
+            ({"path": "/x", "params": {"a": "{{ state.sinec }}"}}, "is not known"),
+            ({"path": "/x", "params": {"a": "{{ since }}"}}, "is written as"),
+            ({"path": "/x", "body": {}}, "needs method: POST"),
+            ({"path": "/x", "records": "$.a["}, "JSONPath"),
+            ({"path": "/x", "step": "1 day"}, "length of time"),
+            ({"path": "/x", "step": "1d"}, "need start"),
+            ({"path": "/x", "parent": {"stream": "y"}}, "is no stream"),
+            ({"path": "/x", "transformer": "nothing"}, "package.module:function"),
+            ({"path": "/x", "cursor": "a", "cursor_param": "a", "cursor_format": "dates"}, "pattern such as"),
+            ({"path": "/x", "pagination": {"until": "seen"}}, "needs cursor"),
+            ({"path": "/x", "pagination": {"place": "body"}}, "needs method: POST"),
+        ],
+    )
+    def test_what_cannot_work_is_told_before_anything_is_asked(
+        self, server: Scripted, given: dict[str, Any], said: str
+    ) -> None:
+        with pytest.raises(ValidationError, match=said):
+            server.bee(**given)
+
+
+class TestSelection:
+    def test_jsonpath_finds_records_wherever_they_stand(self, server: Scripted) -> None:
+        server.answer = lambda *_: {"days": [{"events": [{"id": 1}, {"id": 2}]}, {"events": [{"id": 3}]}]}
+
+        assert [row["id"] for row in rows(server.read(path="/x", records="$.days[*].events[*]"))] == [1, 2, 3]
+        assert [row["id"] for row in rows(server.read(path="/x", records="$.days[0].events"))] == [1, 2]
+
+    def test_fields_are_lifted_and_added(self, server: Scripted) -> None:
+        server.answer = lambda *_: [{"id": 1, "in": {"at": "2026-01-01"}}, {"id": 2}]
+        found = rows(server.read(path="/x", fields={"at": "{{ record.in.at }}", "kind": "{{ config.kind }}"},
+                                 source={"variables": {"kind": 7}}))  # fmt: skip
+
+        assert [(row["id"], row["at"], row["kind"]) for row in found] == [(1, "2026-01-01", 7), (2, None, 7)]
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [({"errors": [{"message": "Ada"}]}, "error_inside"), ({"error": "Ada", "errors": [1]}, "error_inside")],
+    )
+    def test_a_list_of_errors_is_no_list_of_records(self, server: Scripted, body: Any, code: str) -> None:
+        server.answer = lambda *_: body
+
+        error = server.fails(path="/x")
+
+        assert error.code == code
+        assert "Ada" not in str(error)
+
+    def test_errors_with_status_200_carry_their_verdict(self, server: Scripted) -> None:
+        source = {"errors": {"at": "error", "retry": ["ratelimited"], "denied": ["invalid_auth"]}}
+        found = []
+        for word in ("ratelimited", "invalid_auth", "Ada"):
+            server.answer = lambda *_, word=word: {"ok": False, "error": word, "list": []}
+            error = server.fails(path="/x", source=source)
+            found.append((type(error), error.code))
+            assert "Ada" not in str(error)
+        server.answer = lambda *_: {"ok": True, "list": [{"id": 1}]}
+
+        assert found == [(RetryLater, "rate_limited"), (GiveUp, "denied"), (GiveUp, "error_inside")]
+        assert rows(server.read(path="/x", source=source)) == [{"id": 1}]
+
+
+class TestCursors:
+    def test_a_long_time_is_read_in_windows_that_end_before_now(self, server: Scripted) -> None:
+        events = [{"id": n, "at": f"2026-03-{n:02}T06:00:00Z"} for n in range(1, 11)]
+
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            return [e for e in events if query["from"] <= e["at"] < query["to"]]
+
+        server.answer = answer
+        given: dict[str, Any] = {"path": "/x", "key": "id", "cursor_param": "from", "end_param": "to", "step": "3d",
+                                 "lag": "1h", "start": "2026-03-01T00:00:00Z"}  # fmt: skip
+        batches = server.read(**given)
+        asked = [(query["from"][8:13], query["to"][8:13]) for _, query, _ in server.asked]
+        server.asked.clear()
+        events.append({"id": 11, "at": "2026-03-10T11:30:00Z"})
+        later = server.read(batches[-1].cursor, clock=NOON + 7200, **given)
+
+        assert [row["id"] for row in rows(batches)] == list(range(1, 11))
+        assert asked == [("01T00", "04T00"), ("04T00", "07T00"), ("07T00", "10T00"), ("10T00", "10T11")]
+        assert not any(batch.complete for batch in batches)
+        assert [(q["from"], q["to"]) for _, q, _ in server.asked] == [("2026-03-10T11:00:00Z", "2026-03-10T13:00:00Z")]
+        assert [row["id"] for row in rows(later)] == [11]
+
+    def test_windows_go_on_where_a_leg_stopped(self, server: Scripted) -> None:
+        days = [{"id": n, "at": f"2026-03-{n:02}"} for n in range(1, 11)]
+
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            found = [e for e in days if query["from"] <= e["at"] < query["to"]]
+            return found[(int(query["page"]) - 1) * 2 : int(query["page"]) * 2]
+
+        server.answer = answer
+        given: dict[str, Any] = {"path": "/x", "key": "id", "cursor_param": "from", "end_param": "to",
+                                 "step": "5d", "start": "2026-03-01", "cursor_format": "date",
+                                 "pagination": {"type": "page"}}  # fmt: skip
+        whole = server.read(**given)
+        for stop in range(len(whole)):
+            rest = server.read(whole[stop].cursor, clock=NOON + stop, **given)
+            seen = {row["id"] for row in rows(whole[: stop + 1]) + rows(rest)}
+            assert seen == set(range(1, 10)), f"lost after batch {stop}"
+
+    def test_an_opaque_token_is_kept_and_a_forgotten_one_begins_anew(self, server: Scripted) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            if query.get("sync") == "s1":
+                return JSONResponse({"error": "gone"}, 410)
+            if "page" in query:
+                return {"items": [{"id": 2}], "sync": "s1"}
+            return {"items": [{"id": 1}], "next": "p2"}
+
+        server.answer = answer
+        given = {"path": "/x", "key": "id", "records": "items", "token_path": "sync", "cursor_param": "sync",
+                 "pagination": {"type": "cursor", "cursor_path": "next", "cursor_param": "page"}}  # fmt: skip
+        first = server.read(**given)
+        second = server.read(first[-1].cursor, **given)
+
+        assert [row["id"] for row in rows(first)] == [1, 2] == [row["id"] for row in rows(second)]
+        assert [query for _, query, _ in server.asked] == [{}, {"page": "p2"}, {"sync": "s1"}, {}, {"page": "p2"}]
+
+    def test_a_listing_with_the_newest_first_ends_at_what_is_known(self, server: Scripted) -> None:
+        ids = list(range(20, 0, -1))
+        server.answer = lambda _, query, __: [{"id": n} for n in ids[(int(query["page"]) - 1) * 5 :][:5]]
+        given = {"path": "/x", "key": "id", "cursor": "id", "pagination": {"type": "page", "until": "seen"}}
+        first = server.read(**given)
+        ids[:0] = [22, 21]
+        server.asked.clear()
+        second = server.read(first[-1].cursor, **given)
+
+        assert len(rows(first)) == 20
+        assert len(server.asked) == 1
+        assert [row["id"] for row in rows(second)][:2] == [22, 21]
+
+    @pytest.mark.parametrize(
+        ("form", "asked"),
+        [
+            ("iso", "2026-01-02T03:04:05Z"),
+            ("date", "2026-01-02"),
+            ("epoch", "1767323045"),
+            ("epoch_ms", "1767323045000"),
+            ("%d.%m.%Y %H:%M", "02.01.2026 03:04"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "value",
+        ["2026-01-02T03:04:05Z", "2026-01-02T04:04:05.000+0100", "Fri, 02 Jan 2026 03:04:05 GMT", "2026/01/02 03:04:05",
+         1767323045, 1767323045000],
+    )  # fmt: skip
+    def test_dates_are_read_in_many_forms_and_asked_for_in_the_one_that_is_wanted(
+        self, server: Scripted, value: Any, form: str, asked: str
+    ) -> None:
+        server.answer = lambda *_: [{"id": 1, "at": value}]
+        given = {"path": "/x", "cursor": "at", "cursor_param": "since", "cursor_format": form}
+        server.read(server.read(**given)[-1].cursor, **given)
+
+        assert server.asked[1][1] == {"since": asked}
+
+
+class TestPages:
+    def test_a_cursor_comes_in_a_header(self, server: Scripted) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            page = int(query.get("page", "1"))
+            return JSONResponse([{"id": page}], headers={"X-Next-Page": str(page + 1) if page < 3 else ""})
+
+        server.answer = answer
+        pages = {"type": "cursor", "cursor_header": "X-Next-Page", "cursor_param": "page"}
+        batches = server.read(path="/x", pagination=pages)
+
+        assert [row["id"] for row in rows(batches)] == [1, 2, 3]
+        assert batches[-1].complete
+
+    def test_a_cursor_is_the_last_records_id_while_there_is_more(self, server: Scripted) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            last = int(query.get("starting_after", "0"))
+            return {"data": [{"id": n} for n in range(last + 1, last + 3)], "has_more": last < 4}
+
+        server.answer = answer
+        pages = {"type": "cursor", "cursor_record": "id", "cursor_param": "starting_after", "more_path": "has_more"}
+        batches = server.read(path="/x", records="data", pagination=pages)
+
+        assert [row["id"] for row in rows(batches)] == [1, 2, 3, 4, 5, 6]
+        assert batches[-1].complete
+
+    def test_pages_are_asked_for_in_the_body(self, server: Scripted) -> None:
+        def answer(_: str, __: Any, body: Any) -> Any:
+            at = body["page"].get("cursor")
+            return {"data": [{"id": at or "a"}], "meta": {"after": None if at else "b"}}
+
+        server.answer = answer
+        pages = {"type": "cursor", "cursor_path": "meta.after", "cursor_param": "page.cursor", "size": 5,
+                 "size_param": "page.limit", "place": "body"}  # fmt: skip
+        batches = server.read(path="/x", method="POST", body={"page": {"sort": "up"}}, records="data", pagination=pages)
+
+        assert [row["id"] for row in rows(batches)] == ["a", "b"]
+        assert server.asked[1][2] == {"page": {"sort": "up", "limit": 5, "cursor": "b"}}
+
+    def test_a_total_and_a_short_page_spare_the_last_request(self, server: Scripted) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            at = int(query.get("offset", 0)) or (int(query.get("page", 1)) - 1) * 2
+            return {"list": [{"id": n} for n in range(3)[at : at + 2]], "total": 3}
+
+        server.answer = answer
+        server.read(path="/x", records="list", pagination={"type": "offset", "total_path": "total"})
+        pages = {"type": "page", "until": "short", "size": 2, "size_param": "n"}
+        server.read(path="/x", records="list", pagination=pages)
+
+        assert [(q.get("offset"), q.get("page")) for _, q, _ in server.asked] == [
+            ("0", None), ("2", None), (None, "1"), (None, "2"),
+        ]  # fmt: skip
+
+    def test_pages_without_end_or_without_records_end_with_a_name(self, server: Scripted) -> None:
+        server.answer = lambda _, query, __: {"list": [{"id": query.get("c")}], "next": int(query.get("c", 0)) + 1}
+        pages = {"type": "cursor", "cursor_path": "next", "cursor_param": "c"}
+        endless = server.fails(path="/x", records="list", pagination=pages, source={"max_pages": 7})
+        asked = len(server.asked)
+        server.answer = lambda _, query, __: {"list": [], "next": int(query.get("c", 0)) + 1}
+        empty = server.fails(path="/x", records="list", pagination=pages)
+
+        assert (endless.code, empty.code) == ("pagination_loop", "pagination_loop")
+        assert asked == 8
+        assert len(server.asked) - asked == 100
+
+
+class TestChildren:
+    ISSUES = tuple({"id": n, "updated": f"2026-03-{n:02}"} for n in range(1, 8))
+    STREAMS = {  # noqa: RUF012
+        "issues": {"path": "/issues", "key": "id", "cursor": "updated", "cursor_param": "since",
+                   "pagination": {"type": "page"}},
+        "comments": {"path": "/issues/{{ parent.id }}/comments", "key": ["issue", "id"], "parent": {"stream": "issues"},
+                     "fields": {"issue": "{{ parent.id }}"},
+                     "pagination": {"type": "cursor", "cursor_path": "next"}, "records": "list"},
+    }  # fmt: skip
+
+    def answer(self, path: str, query: dict[str, str], _: Any) -> Any:
+        if path == "/issues":
+            found = [i for i in self.ISSUES if i["updated"] >= query.get("since", "")]
+            return found[(int(query["page"]) - 1) * 3 :][:3]
+        issue = int(path.split("/")[2])
+        if issue == 5:
+            return JSONResponse({}, 404)
+        at = int(query.get("cursor", 0))
+        return {"list": [{"id": n} for n in range(at, min(at + 2, issue))], "next": at + 2 if at + 2 < issue else None}
+
+    WANTED = frozenset((issue, n) for issue in range(1, 8) for n in range(issue) if issue != 5)
+
+    def test_each_parents_children_come_and_a_parent_that_is_gone_is_set_aside(self, server: Scripted) -> None:
+        server.answer = self.answer
+        batches = server.read(stream="comments", streams=self.STREAMS)
+
+        assert {(row["issue"], row["id"]) for row in rows(batches)} == self.WANTED
+        assert [(r.code, r.raw) for batch in batches for r in batch.rejects] == [("parent_gone", b'{"id":5}')]
+
+    def test_resuming_after_any_batch_loses_nothing(self, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bees.core.rest.children._ENOUGH", 1)
+        server.answer = self.answer
+        whole = server.read(stream="comments", streams=self.STREAMS)
+        assert len(whole) > 10
+        for stop in range(len(whole)):
+            server.asked.clear()
+            rest = server.read(json.loads(json.dumps(whole[stop].cursor)), stream="comments", streams=self.STREAMS)
+            seen = {(row["issue"], row["id"]) for row in rows(whole[: stop + 1]) + rows(rest)}
+            assert seen == self.WANTED, f"lost after batch {stop}"
+
+    def test_only_changed_parents_are_asked_again_if_that_is_enough(self, server: Scripted) -> None:
+        server.answer = self.answer
+        comments = {**self.STREAMS["comments"], "parent": {"stream": "issues", "changed_only": True}}
+        streams = {**self.STREAMS, "comments": comments}
+        first = server.read(stream="comments", streams=streams)
+        server.asked.clear()
+        server.read(first[-1].cursor, stream="comments", streams=streams)
+
+        assert {path for path, _, _ in server.asked} == {"/issues", "/issues/7/comments"}
+
+    def test_the_flight_path_is_tried_with_the_first_parent(self, server: Scripted) -> None:
+        server.answer = self.answer
+        with server.bee(streams=self.STREAMS) as bee:
+            bee.validate_flight_path()
+
+        assert [path for path, _, _ in server.asked] == ["/issues", "/issues", "/issues/1/comments"]
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        ("form", "body", "found"),
+        [
+            ("jsonl", b'{"id": 1}\n\n{"id": 2}\n', [{"id": 1}, {"id": 2}]),
+            ("csv", b'\xef\xbb\xbfid,name\n1,"a, b"\n2,\n', [{"id": "1", "name": "a, b"}, {"id": "2", "name": ""}]),
+            ("xml", b'<r><item n="1"><a>x</a><a>y</a></item><item n="2"/></r>',
+             [{"@n": "1", "a": ["x", "y"]}, {"@n": "2", "a": None}]),
+            ("xml", b"<r><item><a>only</a></item></r>", [{"a": "only"}]),
+            ("xml", b"<r/>", []),
+        ],
+    )  # fmt: skip
+    def test_bodies_of_each_format_are_read(self, server: Scripted, form: str, body: bytes, found: Any) -> None:
+        server.answer = lambda *_: Response(body)
+        more = {"records": "r.item"} if form == "xml" else {}
+
+        assert rows(server.read(path="/x", format=form, **more)) == found
+
+    @pytest.mark.parametrize(
+        ("form", "body", "code"),
+        [
+            ("jsonl", b"<html>", "not_json"),
+            ("csv", b'a,b\n"1,2', "not_csv"),
+            ("csv", b"a,a\n1,2", "not_csv"),
+            ("csv", b"a\n\xff", "not_csv"),
+            ("xml", b"{}", "not_xml"),
+            ("xml", b"<r>" * 200, "not_xml"),
+            ("xml", b'<!DOCTYPE r [<!ENTITY a "aaaa">]><r>&a;</r>', "not_xml"),
+            ("xml", b'<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x"><r/>', "not_xml"),
+        ],
+    )
+    def test_what_is_not_what_it_should_be_is_named(self, server: Scripted, form: str, body: bytes, code: str) -> None:
+        server.answer = lambda *_: Response(body)
+
+        assert server.fails(path="/x", format=form, records="r").code == code
+
+    def test_broken_lines_are_set_aside(self, server: Scripted) -> None:
+        server.answer = lambda *_: Response(b'{"id": 1}\n{"id": \n')
+        (lines,) = server.read(path="/x", format="jsonl")
+        server.answer = lambda *_: Response(b"a,b\n1,2\n3\n")
+        (table,) = server.read(path="/x", format="csv")
+
+        assert [(r.code, r.raw) for r in (*lines.rejects, *table.rejects)] == [
+            ("not_json", b'{"id": '), ("wrong_width", b"3"),
+        ]  # fmt: skip
+        assert (lines.table.num_rows, table.table.num_rows) == (1, 1)
+
+
+class TestChanges:
+    def test_only_what_changed_comes_and_what_does_not_count_is_not_looked_at(self, server: Scripted) -> None:
+        items = [{"id": n, "state": "up", "fetched": 0} for n in range(3)]
+        server.answer = lambda *_: items
+        given = {"path": "/x", "key": "id", "changes": {"ignore": ["fetched"]}}
+        cursor: Any = None
+        found = []
+        for turn in range(3):
+            batches = server.read(cursor, **given)
+            cursor = json.loads(json.dumps(batches[-1].cursor)) if batches else cursor
+            found.append([row["id"] for row in rows(batches)])
+            for item in items:
+                item["fetched"] = turn + 1
+            if turn == 1:
+                items[1]["state"] = "down"
+
+        assert found == [[0, 1, 2], [], [1]]
+
+    def test_what_is_gone_and_comes_back_is_news(self, server: Scripted) -> None:
+        items = [{"id": 1}]
+        server.answer = lambda *_: items
+        given = {"path": "/x", "key": "id", "changes": {}}
+        first = server.read(**given)
+        items.clear()
+        second = server.read(first[-1].cursor, **given)
+        items.append({"id": 1})
+
+        assert rows(server.read(second[-1].cursor, **given)) == [{"id": 1}]
+
+
+@pytest.fixture
+def functions(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    module = types.ModuleType("made_up_hooks")
+    source = """
+def fetcher(http, page):
+    told = http.get("/pull", params={"at": page["at"] or 0})
+    return {"items": told["hits"], "next": told["next"]}
+def transformer(item):
+    if item["id"] == 2:
+        return 1 / 0
+    return None if item["id"] == 3 else [{"id": item["id"], "half": h} for h in "ab"]
+def detector(item):
+    return item["v"]
+def nothing(http, page):
+    return [1]
+"""
+    exec(compile(source, "made_up_hooks", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "made_up_hooks", module)
+    monkeypatch.setattr("bees.core.rest.hooks.inspect.getsource", lambda _: source)
+    return module
+
+
+@pytest.mark.usefixtures("functions")
+class TestFunctions:
+    def test_a_fetcher_reads_page_by_page(self, server: Scripted) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            at = int(query["at"])
+            return {"hits": [{"id": at}], "next": at + 1 if at < 3 else None}
+
+        server.answer = answer
+        given = {"path": "/x", "fetcher": "made_up_hooks:fetcher"}
+        batches = server.read(**given)
+        rest = server.read(batches[0].cursor, **given)
+
+        assert [row["id"] for row in rows(batches)] == [0, 1, 2, 3]
+        assert [row["id"] for row in rows(rest)] == [1, 2, 3]
+
+    def test_a_transformer_makes_several_records_none_or_fails_on_one(self, server: Scripted) -> None:
+        server.answer = lambda *_: [{"id": 1}, {"id": 2}, {"id": 3}]
+        (batch,) = server.read(path="/x", transformer="made_up_hooks:transformer")
+
+        assert batch.table.to_pylist() == [{"id": 1, "half": "a"}, {"id": 1, "half": "b"}]
+        assert [(r.position, r.code, r.reason) for r in batch.rejects] == [
+            ("page 1, item 2", "transform_failed", "made_up_hooks:transformer failed with ZeroDivisionError")
+        ]
+
+    def test_a_change_detector_decides_what_is_news(self, server: Scripted) -> None:
+        items = [{"id": 1, "v": 1, "x": 0}, {"id": 2, "v": 1, "x": 0}]
+        server.answer = lambda *_: items
+        given = {"path": "/x", "key": "id", "change_detector": "made_up_hooks:detector"}
+        first = server.read(**given)
+        items[0].update(x=9)
+        items[1].update(v=2)
+
+        assert [row["id"] for row in rows(server.read(first[-1].cursor, **given))] == [2]
+
+    @pytest.mark.parametrize(
+        ("use", "code"),
+        [("made_up_hooks:nothing", "hook_failed"), ("made_up_hooks:gone", "bad_hook"), ("no.such:x", "bad_hook")],
+    )
+    def test_a_function_that_cannot_be_used_is_named(self, server: Scripted, use: str, code: str) -> None:
+        error = server.fails(path="/x", fetcher=use)
+
+        assert error.code == code
+        assert use.partition(":")[2] in str(error) or use.partition(":")[0] in str(error)
+
+    def test_another_function_is_another_stream(self, server: Scripted) -> None:
+        with server.bee(path="/x") as plain, server.bee(path="/x", transformer="made_up_hooks:transformer") as other:
+            assert plain.stream_identity("x") != other.stream_identity("x")
+
+
+class TestFlight:
+    """In a hive: what is declared lands, once, and what is gone from the source is deleted or kept as it should be."""
+
+    def test_children_and_windows_land_once_and_a_child_that_is_gone_is_deleted(
+        self, server: Scripted, nest: Nest
+    ) -> None:
+        comments = {1: [11, 12], 2: [21]}
+        events = [{"id": n, "at": f"2026-03-{n:02}T00:00:00Z"} for n in range(1, 6)]
+
+        def answer(path: str, query: dict[str, str], _: Any) -> Any:
+            if path == "/issues":
+                return [{"id": issue} for issue in comments]
+            if path == "/events":
+                return [e for e in events if query["from"] <= e["at"] < query["to"]]
+            return [{"id": n} for n in comments[int(path.split("/")[2])]]
+
+        server.answer = answer
+        child = {"path": "/issues/{{ parent.id }}/comments", "key": "id", "parent": {"stream": "issues"},
+                 "fields": {"issue": "{{ parent.id }}"}}  # fmt: skip
+        window = {"path": "/events", "key": "id", "cursor_param": "from", "end_param": "to", "step": "2d", "lag": "1h",
+                  "start": "2026-03-01T00:00:00Z"}  # fmt: skip
+        streams = {"issues": {"path": "/issues", "key": "id"}, "comments": child, "events": window}
+        source = {"base_url": server.url, "allow_private": True}
+        nest.hive.register_worker("rest", {"name": "desk", "source": source, "streams": streams})
+        first = nest.land("desk")
+        del comments[1][0]
+        events[:] = [{"id": 1, "at": "2026-03-01T00:00:00Z"}]
+        second = nest.land("desk")
+
+        assert (first.state, first.records_landed) == ("complete", 2 + 3 + 5)
+        assert (second.state, second.records_landed, second.records_deleted) == ("complete", 0, 1)
+        assert nest.one("SELECT data ->> 'issue' FROM hive.honey WHERE data ->> 'id' = '21'") == "2"
