@@ -96,7 +96,7 @@ class JsonParts:
 
     def _slow(self, at: At, end: int, most: int = 0) -> Iterator[tuple[Part, At]]:
         """Row by row, until a row ends at or after `end`, or `most` rows were read."""
-        reader, limit = self._rows, most or self._reading.batch_rows
+        reader, limit = self._rows, self._reading.batch_rows
         reader.go_to(at)
         rows: list[dict[str, Any]] = []
         rejects: list[Reject] = []
