@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
 from pydantic import ValidationError
 
-from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp, RetryLater
 from bees.mongodb import MongoDBWorkerBee
 from nectar.batch import Batch
@@ -74,28 +71,8 @@ def ids(batches: list[Batch]) -> list[Any]:
     return [row["underscore_id"] for row in rows(batches)]
 
 
-def wait_for_the_driver_s_threads() -> None:
-    """They look twice a second whether they are still wanted."""
-    ends = time.monotonic() + 10
-    while any(thread.name.startswith("pymongo") for thread in threading.enumerate()):
-        assert time.monotonic() < ends, "the driver's threads go on"
-        time.sleep(0.02)
-
-
 class TestContract(BeeContract):
     connector = "mongodb"
-    patient = False
-
-    def make(self, options: Mapping[str, Any]) -> WorkerBee:
-        bee = super().make(options)
-        if self.patient:
-            closed = bee.close
-            bee.close = lambda: (closed(), wait_for_the_driver_s_threads())  # type: ignore[method-assign,assignment]
-        return bee
-
-    def test_stopping_in_the_middle_closes_what_was_opened(self, source: Source) -> None:
-        self.patient = True
-        super().test_stopping_in_the_middle_closes_what_was_opened(source)
 
     @pytest.fixture(params=["cursor", "pipeline", "mixed ids"])
     def source(self, shop: Shop, request: pytest.FixtureRequest) -> Source:
