@@ -26,6 +26,7 @@ from nectar.scrub import Finding, detect, recognisers
 from nectar.scrub.find import engine, prefilter
 from nectar.scrub.find.entities import DEFAULT
 from nectar.scrub.find.findings import DOUBTED
+from nectar.scrub.recognisers import recogniser
 from tests.nectar.lines import every_line
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
@@ -206,7 +207,7 @@ def test_threads_share_one_database():
 
 
 def test_a_pattern_that_takes_too_long_fails_the_text(monkeypatch):
-    monkeypatch.setattr(recognisers, "SECONDS", 0.001)
+    monkeypatch.setattr(recogniser, "SECONDS", 0.001)
     with pytest.raises(SkipRecord) as caught:
         detect(["a-" * 20_000 + "@b"], ["EMAIL_ADDRESS"])
     assert caught.value.code == "scan_timed_out"

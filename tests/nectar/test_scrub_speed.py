@@ -26,13 +26,14 @@ from presidio_analyzer.predefined_recognizers import (
 from nectar.keys import InMemoryKeys
 from nectar.pipeline import refine
 from nectar.scrub import DataScrubber, detect, recognisers
-from nectar.scrub.find import context, engine, prefilter
+from nectar.scrub.find import context, engine, prefilter, spans
 from nectar.scrub.find.entities import DEFAULT
-from nectar.scrub.find.findings import Hit, without_contained
+from nectar.scrub.find.findings import Hit, are_apart, without_contained
 from nectar.scrub.find.spans import Piece, by_worth, pieces
 from nectar.scrub.phones.numbering import verdict
 from nectar.scrub.phones.phones import REGIONS, phone_hits
-from nectar.scrub.recognisers import bank, emails, recogniser
+from nectar.scrub.recognisers import bank, cards, emails, recogniser
+from nectar.scrub.shapes import cells as cells_module
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
 TEXTS = [
@@ -307,3 +308,75 @@ def test_every_finding_of_a_long_document_is_found(joint):
     expected = [value for row in values for value in row]
     found = [document[f.start : f.end] for f in findings]
     assert sorted({*found}) == sorted(expected)
+
+
+# Many texts at once
+
+
+PARTS = [
+    "paid with 4111 1111 1111 1111,", "bob@example.com", "user=jane@acme.com", "ssn 529-28-9858", "call 202-555-0143",
+    "10.20.30.40", "https://x.org/a?mail=eve@example.net", "k-12", "Größe zoë@exämple.com", "a\nb@example.com", "",
+    "k-77@acme.com", "DE89370400440532013000", "4532015112830366", "\ud800", "(202) 555-0143 x9", "plain words",
+]  # fmt: skip
+TREATMENTS = {
+    "EMAIL_ADDRESS": "hash_with_salt",
+    "CREDIT_CARD": "mask_partial",
+    "US_SSN": "tokenize",
+    "PHONE_NUMBER": "hash_with_salt",
+    "IP_ADDRESS": "generalise:network",
+    "URL": "replace",
+    "IBAN_CODE": "remove",
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PARTS), max_size=5).map(" ".join), unique=True, max_size=12), st.booleans())
+def test_texts_are_rewritten_together_as_one_by_one(texts, with_rule):
+    rules = [{"pattern": r"k-\d+", "action": "hash_with_salt"}, {"pattern": r"bob@example\.com", "action": "keep"}]
+    own = {"p": {"pii_detection": list(TREATMENTS), "actions": TREATMENTS}}
+    config = {"profile": "p", "profiles": own, "custom_rules": rules if with_rule else []}
+    cells = DataScrubber(config, InMemoryKeys())._cells
+
+    together = cells.scanned("note", texts)
+
+    assert together == {text: new for each in texts for text, new in cells.scanned("note", [each]).items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells_module, "_AT_ONCE", 3)
+        assert cells.scanned("note", texts) == together
+
+
+@given(st.sets(st.integers(0, 50), max_size=12).map(sorted))
+def test_hits_that_are_apart_are_pieces_as_they_are(ends):
+    hits = [Hit("A", a, b, 1.0) for a, b in zip(ends[::2], ends[1::2], strict=False)]
+    assert are_apart(hits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "are_apart", lambda _: False)
+        assert pieces(hits, {}) == [Piece(hit.start, hit.end, hit, whole=True) for hit in hits]
+
+
+HITS = st.builds(Hit, st.sampled_from("AB"), st.integers(0, 9), st.integers(10, 19), st.sampled_from([0.4, 1.0]))
+
+
+@given(st.lists(HITS, max_size=6))
+def test_hits_that_are_apart_are_settled_as_they_are(hits):
+    moved = [hit._replace(start=hit.start + 20 * n, end=hit.end + 20 * n) for n, hit in enumerate(hits)]
+    some = [*moved, *hits[:2]]
+    assert engine._settled(list(some), 0.37) == tuple(without_contained(some))
+    assert engine._settled(list(moved), 0.37) == tuple(without_contained(moved))
+
+
+@given(st.from_regex(r"[0-9](?:[- ]?[0-9]){0,22}", fullmatch=True))
+def test_the_check_digit_of_cards_is_presidios(text):
+    assert cards.CardRecognizer().validate_result(text) == CreditCardRecognizer().validate_result(text)
+
+
+@pytest.mark.parametrize("line", ["529-28-9858", "ssn 529289858, 529 28 9858", "52928-9858 x" * 20, "000-00-0000", ""])
+def test_patterns_without_a_time_out_find_the_same(line, monkeypatch):
+    quick = recogniser.wrapped(UsSsnRecognizer()).find(line)
+    monkeypatch.setattr(recogniser, "_SHORT", -1)
+    assert recogniser.wrapped(UsSsnRecognizer()).find(line) == quick
+
+
+def test_only_what_is_repeated_without_an_end_has_a_time_out():
+    assert all(recogniser._is_bounded(pattern.regex) for pattern in UsSsnRecognizer.PATTERNS)
+    assert not any(map(recogniser._is_bounded, ["a+b", "a*", "(a{2,})b", "(?:a|b){1,3}+"]))

@@ -104,6 +104,10 @@ _PARTS = frozenset({
 """What is found in a part of what."""
 
 
+KINDS = frozenset({e.CREDIT_CARD, e.PHONE_NUMBER, e.IP_ADDRESS})
+"""What can be doubted for its surroundings."""
+
+
 def weighed(hit: Hit, text: str, *, named: bool = False, regional: bool = False) -> Hit:
     """The hit with its score, or with DOUBTED.
 
@@ -142,35 +146,37 @@ def within_proven(hits: Iterable[Hit]) -> list[Hit]:
 
 
 def _no_phone(hit: Hit, text: str, *, regional: bool) -> bool:
-    from nectar.scrub.phones.likely import LIKELY, is_presented
-
     found = text[hit.start : hit.end]
     if "+" in found[:3]:
         return False
     before, after = text[max(0, hit.start - _BEFORE) : hit.start], text[hit.end : hit.end + _AFTER]
-    if not _written_in_groups(found) and claims(before):
+    in_groups = _GROUPED.match(found) is not None
+    if not in_groups and claims(before):
         return True
-    if hit.score == LIKELY:
-        return False
     plain = found.strip("( ")
-    if (hit.strength >= CONTEXT and words.is_dialled(text, hit.start)) or is_presented(before, found, after):
-        return _in_address(hit, text) or _DATE.fullmatch(plain) is not None
-    short = sum(map(str.isdigit, found)) < _SHORT and plain[:1] != "0"
-    return (
-        (not regional and (short or _OTHER_SHAPE.fullmatch(plain) is not None))
-        or _DATE.fullmatch(plain) is not None
+    surely = _in_address(hit, text) or _DATE.fullmatch(plain) is not None
+    odd = (
+        surely
+        or (not regional and (_is_short(found, plain) or _OTHER_SHAPE.fullmatch(plain) is not None))
         or _MEASURED.match(after) is not None
-        or (_GLUED.search(before[-6:]) is not None and not _written_in_groups(found))
-        or _in_address(hit, text)
+        or (not in_groups and _GLUED.search(before[-6:]) is not None)
     )
+    if not odd:
+        return False
+    from nectar.scrub.phones.likely import LIKELY, is_presented
+
+    if hit.score == LIKELY or surely:
+        return hit.score != LIKELY
+    # Whether the text calls it a telephone number takes longest to tell.
+    return not ((hit.strength >= CONTEXT and words.is_dialled(text, hit.start)) or is_presented(before, found, after))
+
+
+def _is_short(found: str, plain: str) -> bool:
+    return plain[:1] != "0" and sum(map(str.isdigit, found)) < _SHORT
 
 
 _GROUPED = re.compile(r"(?:1[-. ])?\(?[0-9]{3}\)?[-. ]{1,2}[0-9]{3}[-. ][0-9]{4}(?![-0-9])")
-
-
-def _written_in_groups(found: str) -> bool:
-    """As North America writes its numbers: hardly anything else has these groups."""
-    return _GROUPED.match(found) is not None
+"""As North America writes its numbers: hardly anything else has these groups."""
 
 
 def _no_card(hit: Hit, text: str) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from nectar.deadline import Deadline
@@ -17,7 +18,7 @@ from nectar.errors import NectarError, SkipRecord
 from nectar.scrub.find import context as words
 from nectar.scrub.find import doubts, names, patience
 from nectar.scrub.find.entities import ALL, DATE_TIME, DEFAULT, MODELLED, PHONE_NUMBER, phones_of
-from nectar.scrub.find.findings import CONTEXT, THRESHOLD, Finding, Hit, ScanError, without_contained
+from nectar.scrub.find.findings import CONTEXT, THRESHOLD, Finding, Hit, ScanError, are_apart, without_contained
 from nectar.scrub.find.remembered import Remembered
 from nectar.scrub.find.view import View, plain
 from nectar.scrub.treat.treatment import did_you_mean
@@ -126,7 +127,7 @@ def _scan(
         text, (recogniser, believed, regional) = written[i], asked[number]
         if not (strong or believed or _may_help(recogniser.entity, text, start, end)):
             continue
-        view = views.get(i)
+        view = views.get(i) if views else None
         place = i if view is None else view[0]
         hits = found.get(place)
         if isinstance(hits, ScanError):
@@ -141,8 +142,10 @@ def _scan(
             found[place] = ScanError(failure.code, failure.rule or recogniser.name)
             continue
         for entity, first, last, score, strength in raw:
-            hit = _lift(Hit(entity, first + start, last + start, score, strength), text, lifted)
-            hit = doubts.weighed(hit, text, named=entity in lifted, regional=regional)
+            hit = Hit(entity, first + start, last + start, score, strength)
+            hit = _lift(hit, text, lifted)
+            if entity in doubts.KINDS:
+                hit = doubts.weighed(hit, text, named=entity in lifted, regional=regional)
             if hit.score < threshold:
                 continue
             if view is not None:
@@ -185,7 +188,14 @@ def _settled(hits: list[Hit] | ScanError | None, threshold: float) -> Scan:
         return ()
     if isinstance(hits, ScanError):
         return hits
-    return tuple(hit for hit in without_contained(doubts.within_proven(hits)) if hit.score >= threshold)
+    if len(hits) > 1:
+        hits.sort(key=_BEGIN)
+    if not are_apart(hits):
+        hits = without_contained(doubts.within_proven(hits))
+    return tuple([hit for hit in hits if hit.score >= threshold])
+
+
+_BEGIN = attrgetter("start")
 
 
 def _as_they_read(

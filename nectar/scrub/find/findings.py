@@ -38,6 +38,16 @@ class Hit(NamedTuple):
     strength: int = PATTERN
 
 
+def are_apart(hits: Iterable[Hit]) -> bool:
+    """They stand in the order of the text, and none reaches into the next."""
+    end = 0
+    for hit in hits:
+        if hit.start < end:
+            return False
+        end = hit.end
+    return True
+
+
 def without_contained(hits: Iterable[Hit]) -> list[Hit]:
     """In the order of the text, without those that lie in an equal or better one of the same entity."""
     hits = set(hits)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from nectar.scrub.find.findings import Hit
+from nectar.scrub.find.findings import Hit, are_apart
 
 
 class Piece(NamedTuple):
@@ -29,8 +29,8 @@ def pieces(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Piece]:
     What sticks out of a beaten hit stays personal data: it becomes a piece of its own.
     """
     hits = list(hits)
-    if len(hits) == 1:
-        return [Piece(hits[0].start, hits[0].end, hits[0], whole=True)]
+    if are_apart(hits):
+        return [Piece(hit.start, hit.end, hit, whole=True) for hit in hits]
     taken: list[Piece] = []
     for hit in sorted(hits, key=lambda h: by_worth(h, order)):
         # What is taken does not overlap, so starts and ends both ascend: only the neighbours need a look.
@@ -50,13 +50,3 @@ def _without(start: int, end: int, piece: Piece) -> list[tuple[int, int]]:
         return [(start, end)]
     parts = ((start, min(end, piece.start)), (max(start, piece.end), end))
     return [(a, b) for a, b in parts if a < b]
-
-
-def splice(text: str, parts: Iterable[Piece], written: Callable[[Piece], str]) -> str:
-    """The text with each piece rewritten."""
-    result: list[str] = []
-    at = 0
-    for piece in parts:
-        result += [text[at : piece.start], written(piece)]
-        at = piece.end
-    return "".join([*result, text[at:]])

@@ -182,10 +182,10 @@ def verdict(digits: str, region: str) -> bool | None:
 
 def verdict_anywhere(digits: str, regions: tuple[str, ...]) -> bool | None:
     """`verdict` for several regions: True where one takes the digits, False where none does."""
-    if len(regions) > 1 and not closer(regions).match(digits):
-        return False
     plans, valid = _together(regions)
     known = valid.fullmatch(digits) is not None
+    if not known and len(regions) > 1 and not closer(regions).match(digits):
+        return False
     certain = True
     for region, plan in plans:
         if known or plan.begins.match(digits):

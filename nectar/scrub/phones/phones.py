@@ -86,15 +86,14 @@ def phones_in(text: str, start: int, end: int, believed: bool = False) -> list[H
     stop = text.find("\n", end, end + _BEYOND)
     line, hits = text[start : end + _BEYOND if stop < 0 else stop], []
     before = text[max(0, start - REACH) : start]
-    worded = believed or _LETTER.search(line) is not None or _LETTER.search(before) is not None
     for match, spans in _walk(line, end - start):
         hits += [Hit(PHONE_NUMBER, a, b, SCORE) for a, b in spans]
-        if match.span() not in spans and _is_presented(before, line, match, worded=worded, believed=believed):
+        if match.span() not in spans and _is_presented(before, line, match, believed=believed):
             hits.append(Hit(PHONE_NUMBER, *match.span(), LIKELY))
     return hits
 
 
-def _is_presented(before: str, line: str, match: re.Match[str], *, worded: bool, believed: bool) -> bool:
+def _is_presented(before: str, line: str, match: re.Match[str], *, believed: bool) -> bool:
     """What no numbering plan takes is written internationally, or its text or field calls it a phone number."""
     candidate, (first, last) = match[0], match.span()
     if is_international(candidate):
@@ -103,9 +102,12 @@ def _is_presented(before: str, line: str, match: re.Match[str], *, worded: bool,
     after = line[last : last + REACH]
     if is_formed(near, candidate, after):
         return True
-    if not worded or not looks_dialled(candidate):
+    if not looks_dialled(candidate):
         return False
-    return believed or is_presented(near, candidate, after)
+    if believed:
+        return True
+    worded = _LETTER.search(line) is not None or _LETTER.search(before) is not None
+    return worded and is_presented(near, candidate, after)
 
 
 def of_region(region: str) -> Callable[[str], list[Hit]]:
@@ -139,6 +141,8 @@ def _walk(
             yield match, [(begin + a, begin + b) for a, b in spans if begin + b <= last]
         else:
             yield match, [(first, last)] if answer else []
+        if end is not None and last >= end:
+            break  # the next one begins behind it
 
 
 def _at_a_glance(candidate: str, before: str, after: str, regions: tuple[str, ...]) -> bool | None:

@@ -22,7 +22,7 @@ from nectar.scrub.recognisers.bank import (
     WholeSwiftRecognizer,
     WholeTransactionRecognizer,
 )
-from nectar.scrub.recognisers.cards import WideCardRecognizer
+from nectar.scrub.recognisers.cards import CardRecognizer, WideCardRecognizer
 from nectar.scrub.recognisers.dates import NamedDateRecognizer
 from nectar.scrub.recognisers.emails import OfflineEmailRecognizer, email
 from nectar.scrub.recognisers.library import PatternRecognizer
@@ -86,7 +86,7 @@ _MAKERS: _Makers = (
     (e.EMAIL_ADDRESS, email),
     (e.EMAIL_ADDRESS, lambda: wrapped(WideEmailRecognizer(), forms=WideEmailRecognizer.FORMS)),
     (e.PHONE_NUMBER, _phone),
-    (e.CREDIT_CARD, lambda: wrapped(presidio.CreditCardRecognizer())),
+    (e.CREDIT_CARD, lambda: wrapped(CardRecognizer())),
     (e.CREDIT_CARD, lambda: wrapped(WideCardRecognizer())),
     (e.US_SSN, lambda: wrapped(presidio.UsSsnRecognizer())),
     (e.US_ITIN, lambda: wrapped(presidio.UsItinRecognizer())),

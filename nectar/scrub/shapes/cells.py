@@ -20,11 +20,12 @@ from nectar.scrub.find import entities as e
 from nectar.scrub.find.addresses import narrowed
 from nectar.scrub.find.engine import Scan, scan_texts
 from nectar.scrub.find.findings import CHECKSUM, CONTEXT, RULE, Hit, ScanError
-from nectar.scrub.find.spans import Piece, pieces, splice
+from nectar.scrub.find.spans import Piece, pieces
 from nectar.scrub.profile.profiles import Profile
 from nectar.scrub.profile.rules import FieldRule, Rules
 from nectar.scrub.shapes.domains import domains
 from nectar.scrub.shapes.kinds import FEWEST, NOTHING, UNKNOWN, Question, settle
+from nectar.scrub.shapes.splices import Outcome, label_of, spliced
 from nectar.scrub.treat import actions
 from nectar.scrub.treat.treatment import Action, Treatment
 
@@ -43,18 +44,10 @@ _ISSUED = re.compile(
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """A plain identifier: a name that programs give, and no person's."""
 _TELLING = frozenset({e.EMAIL_ADDRESS, e.US_SSN, e.CREDIT_CARD, e.PHONE_NUMBER})
+_AT_ONCE = 1 << 12
+"""Texts that are scanned together. With more, what stands between the steps outgrows the processor's caches."""
 _NINE_DIGITS = (e.US_SSN, e.ABA_ROUTING_NUMBER)
 """Numbers with leading zeros, which an integer has lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What stands in place of a value. `failed` is a reason: the value could not be scrubbed and must not pass."""
-
-    value: str | None
-    counts: tuple[tuple[str, str, int], ...] = ()
-    """(field, kind, how many)"""
-    failed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,19 +119,29 @@ class Cells:
 
     def scanned(self, path: str, given: Sequence[str], *, is_key: bool = False) -> dict[str, Outcome]:
         """The same, each text scanned for itself."""
+        outcomes: dict[str, Outcome] = {}
+        for first in range(0, len(given), _AT_ONCE):
+            self._scan(path, given[first : first + _AT_ONCE], outcomes, is_key=is_key)
+        return outcomes
+
+    def _scan(self, path: str, given: Sequence[str], outcomes: dict[str, Outcome], *, is_key: bool) -> None:
         lifted = frozenset() if is_key else context.lifted(path)
         scans: Mapping[str, Scan] = (
             scan_texts(given, self.entities, lifted, self.profile.threshold) if self.entities else {}
         )
-        outcomes = {}
+        parts: dict[str, list[Piece]] = {}
         for text in given:
+            scan = scans.get(text, ())
+            if not scan and not self.rules.patterns:
+                continue
             try:
-                outcome = self._spliced(path, text, scans.get(text, ()), is_key=is_key)
+                found = self._parts(text, scan)
             except ScanError as failure:
-                outcome = Outcome(None, failed=failure.code)
-            if outcome is not None:
-                outcomes[text] = outcome
-        return outcomes
+                outcomes[text] = Outcome(None, failed=failure.code)
+            else:
+                if found:
+                    parts[text] = found
+        outcomes.update(spliced(path, parts, *self._writing, is_key=is_key))
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -213,7 +216,7 @@ class Cells:
             scan = scans.get(name, ())
             new = name
             if isinstance(scan, ScanError) or scan:
-                label = actions.REDACTED if isinstance(scan, ScanError) else _label(scan[0])
+                label = actions.REDACTED if isinstance(scan, ScanError) else label_of(scan[0])
                 new = next(free for n in count(1) if (free := f"{label}{n}") not in used)
                 used.add(new)
             found.append(new)
@@ -244,13 +247,18 @@ class Cells:
         outcomes = self._settled_numbers(path, wanted, digits)
         written = {form for number in digits.values() for form in _forms(number, wanted)}
         scans = scan_texts(written, wanted, context.lifted(path), self.profile.threshold) if wanted else {}
+        parts: dict[str, list[Piece]] = {}
+        forms: dict[str, str] = {}
         for text, number in digits.items():
             try:
-                outcome = self._number(path, number, wanted, scans)
+                form, found = self._number(path, number, wanted, scans)
             except ScanError as failure:
-                outcome = Outcome(None, failed=failure.code)
-            if outcome is not None:
-                outcomes[text] = outcome
+                outcomes[text] = Outcome(None, failed=failure.code)
+            else:
+                if found:
+                    forms[text], parts[form] = form, found
+        new = dict(spliced(path, parts, *self._writing))
+        outcomes.update((text, new[form]) for text, form in forms.items())
         return outcomes
 
     def _settled_numbers(self, path: str, wanted: frozenset[str], digits: dict[str, str]) -> dict[str, Outcome]:
@@ -277,7 +285,10 @@ class Cells:
                 del digits[text]
         return outcomes
 
-    def _number(self, path: str, number: str, wanted: frozenset[str], scans: Mapping[str, Scan]) -> Outcome | None:
+    def _number(
+        self, path: str, number: str, wanted: frozenset[str], scans: Mapping[str, Scan]
+    ) -> tuple[str, list[Piece]]:
+        """The form in which a number is a finding, and its pieces: none where it is no finding."""
         named = e.CREDIT_CARD in context.lifted(path)
         for form in _forms(number, wanted):
             scan = scans.get(form, ())
@@ -295,8 +306,8 @@ class Cells:
                     hits = [Hit(e.PHONE_NUMBER, 0, len(form), 0.4, CONTEXT)]
             hits += [hit for rule in self.rules.patterns for hit in rule.hits(form) if hit.end - hit.start == len(form)]
             if hits:
-                return self._spliced(path, form, tuple(hits), is_key=False, rules_seen=True)
-        return None
+                return form, self._shared(form, hits)
+        return number, []
 
     def _ruled(self, path: str, values: Iterable[str], rule: FieldRule) -> dict[str, Outcome]:
         given = list(values)
@@ -332,53 +343,36 @@ class Cells:
                 new[place] = text
         return new
 
-    def _spliced(self, path: str, text: str, scan: Scan, *, is_key: bool, rules_seen: bool = False) -> Outcome | None:
+    def _parts(self, text: str, scan: Scan) -> list[Piece]:
+        """The stretches of a text that are rewritten, in its order."""
         if isinstance(scan, ScanError):
             raise scan
-        hits = list(scan)
-        if not rules_seen:
-            hits += [hit for rule in self.rules.patterns for hit in rule.hits(text)]
-        if not hits:
-            return None
-        hits = [_narrowed(hit, text) for hit in hits]
-        do = self._actions
-        kept = [hit for hit in hits if hit.strength == RULE and do[hit.entity].action is Action.KEEP]
+        return self._shared(text, [*scan, *(hit for rule in self.rules.patterns for hit in rule.hits(text))])
+
+    def _shared(self, text: str, hits: list[Hit]) -> list[Piece]:
+        hits = [_narrowed(hit, text) if hit.entity == e.EMAIL_ADDRESS else hit for hit in hits]
+        left = self._left
+        if not left:
+            return pieces(hits, self._order)
+        kept = [hit for hit in hits if hit.strength == RULE and hit.entity in left]
         if kept:
             hits = [h for h in hits if h not in kept and not any(k.start <= h.start and h.end <= k.end for k in kept)]
-        parts = [piece for piece in pieces(hits, self._order) if do[piece.hit.entity].action is not Action.KEEP]
-        if not parts:
-            return None
-        new: str | None = splice(text, parts, lambda piece: self._written(text, piece, do[piece.hit.entity]))
-        if not (new or "").strip():
-            new = _label(parts[0].hit) if is_key else None
-        kinds = ["rule" if piece.hit.strength == RULE else piece.hit.entity for piece in parts if piece.whole]
-        return Outcome(new, _counts(path, tuple(kinds)))
+        return [piece for piece in pieces(hits, self._order) if piece.hit.entity not in left]
 
-    def _written(self, text: str, piece: Piece, treatment: Treatment) -> str:
-        hit, span = piece.hit, text[piece.start : piece.end]
-        if not piece.whole and (treatment.keyed or treatment.action is Action.GENERALISE):
-            return _label(hit)  # the pseudonym of a fragment would join with nobody
-        kind = hit.entity
-        if treatment.keyed and hit.strength == RULE:
-            found = domains([span], "", hit.entity, self.profile.regions)[span]
-            if isinstance(found, ScanError):
-                raise found
-            kind = found
-        return actions.apply(treatment, span, kind=kind, label=_label(hit), keys=self.keys)
+    @cached_property
+    def _writing(self) -> tuple[Mapping[str, Treatment], PseudonymKeys | None, Sequence[str]]:
+        return self._actions, self.keys, self.profile.regions
+
+    @cached_property
+    def _left(self) -> frozenset[str]:
+        """What is found and stays."""
+        return frozenset(kind for kind, treatment in self._actions.items() if treatment.action is Action.KEEP)
 
 
 def _narrowed(hit: Hit, text: str) -> Hit:
-    """The hit as it is treated: of an e-mail address, what stands before it stays (`user=jane@acme.com`)."""
-    if hit.entity != e.EMAIL_ADDRESS:
-        return hit
+    """The hit of an e-mail address as it is treated: what stands before it stays (`user=jane@acme.com`)."""
     start, end = narrowed(text, hit.start, hit.end)
     return hit if (start, end) == (hit.start, hit.end) else hit._replace(start=start, end=end)
-
-
-@lru_cache(maxsize=4096)
-def _counts(path: str, kinds: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
-    """One object for all values in which the same was found, of which there are many."""
-    return tuple((path, kind, count) for kind, count in Counter(kinds).items())
 
 
 def _digits(text: str) -> str | None:
@@ -395,10 +389,6 @@ def _as_array(texts: Sequence[str]) -> pa.Array | None:
         return pa.array(texts, pa.large_string())
     except UnicodeEncodeError:
         return None
-
-
-def _label(hit: Hit) -> str:
-    return actions.REDACTED if hit.strength == RULE else f"<{hit.entity}>"
 
 
 def _believed(hit: Hit, number: str, *, named: bool) -> bool:

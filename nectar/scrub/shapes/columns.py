@@ -14,9 +14,10 @@ from nectar.batch import FEW, mark_of
 from nectar.scrub.find.findings import ScanError
 from nectar.scrub.profile.profiles import Action
 from nectar.scrub.profile.rules import FieldRule
-from nectar.scrub.shapes.cells import Cells, Outcome
+from nectar.scrub.shapes.cells import Cells
 from nectar.scrub.shapes.documents import scrub_documents
 from nectar.scrub.shapes.kinds import UNKNOWN, may_be_cards
+from nectar.scrub.shapes.splices import Outcome
 from nectar.scrub.shapes.tree import Members, number_text, scrub_trees
 
 REMOVED = pa.schema([("row", pa.int32()), ("field", pa.string()), ("kind", pa.string()), ("count", pa.int32())])
@@ -108,6 +109,7 @@ class _Changes:
         if not outcomes:
             return
         changed = []
+        alike: dict[tuple[tuple[str, str, int], ...], list[int]] = {}
         for place, value in enumerate(values) if places is None else zip(places.tolist(), values, strict=True):
             outcome = outcomes.get(value) if value is not None else None
             if outcome is None:
@@ -116,8 +118,11 @@ class _Changes:
             self.new.append(outcome.value)
             if outcome.failed:
                 self.failed[place] = outcome.failed
-            for path, entity, count in outcome.counts:
-                self._of(path, entity)[place] += count
+            if outcome.counts:
+                alike.setdefault(outcome.counts, []).append(place)
+        for counts, at in alike.items():
+            for path, entity, count in counts:
+                self._of(path, entity)[at] += count
         self.places.append(np.array(changed, dtype=np.int64))
 
     def take(self, places: Rows, new: Sequence[str | None], what: tuple[str, str]) -> None:

@@ -8,7 +8,8 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NoReturn
 
 from nectar.scrub.profile.rules import FieldRule
-from nectar.scrub.shapes.cells import Cells, Outcome
+from nectar.scrub.shapes.cells import Cells
+from nectar.scrub.shapes.splices import Outcome
 from nectar.scrub.shapes.tree import Members, Number, scrub_trees
 
 

@@ -24,7 +24,8 @@ import numpy as np
 from nectar.scrub.find.findings import ScanError
 from nectar.scrub.profile.profiles import Action
 from nectar.scrub.profile.rules import FieldRule
-from nectar.scrub.shapes.cells import Cells, Outcome
+from nectar.scrub.shapes.cells import Cells
+from nectar.scrub.shapes.splices import Outcome
 from nectar.scrub.treat.actions import REDACTED
 
 Sort = Literal["text", "number", "key"]

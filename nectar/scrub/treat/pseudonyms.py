@@ -132,10 +132,12 @@ def pseudonyms(texts: Sequence[str], kind: str, keys: PseudonymKeys) -> list[str
 def _messages(texts: Sequence[str], kind: str) -> list[bytes]:
     """The normalised values, as bytes. Plain ASCII is done for all of them in one go, with the same result."""
     joined = "\n".join(texts)
-    plain = joined.isascii() and joined.count("\n") == len(texts) - 1
-    if not plain or kind in _NAMES or kind in {e.PHONE_NUMBER, e.IP_ADDRESS}:
-        # Half of a surrogate pair can stand in JSON: it must not stop a record.
-        return [normalise(text, kind).encode("utf-8", "surrogatepass") for text in texts]
+    if not texts or kind in _NAMES or kind in {e.PHONE_NUMBER, e.IP_ADDRESS}:
+        return [_message(text, kind) for text in texts]
+    if not joined.isascii() or joined.count("\n") != len(texts) - 1:
+        odd = [not text.isascii() or "\n" in text for text in texts]
+        others = iter(_messages([text for text, is_odd in zip(texts, odd, strict=True) if not is_odd], kind))
+        return [_message(text, kind) if is_odd else next(others) for text, is_odd in zip(texts, odd, strict=True)]
     encoded = joined.encode()
     if _is_identifier(kind):
         return encoded.translate(_UPPER, _SILENT).split(b"\n")
@@ -147,3 +149,8 @@ def _messages(texts: Sequence[str], kind: str) -> list[bytes]:
             if _OTHERWISE.search(text):
                 messages[place] = normalise(text, kind).encode()
     return messages
+
+
+def _message(text: str, kind: str) -> bytes:
+    # Half of a surrogate pair can stand in JSON: it must not stop a record.
+    return normalise(text, kind).encode("utf-8", "surrogatepass")
