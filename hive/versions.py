@@ -20,11 +20,9 @@ it began with. Its credentials and what it must scrub are taken from the newest 
 from __future__ import annotations
 
 import datetime as dt
-import gc
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +43,7 @@ from hive.config.secrets import secret_looking
 from hive.config.shape import kept_shape
 from hive.events import listen, refuse_impossible
 from hive.flight.bees import make_bee
+from hive.garbage import unsearched
 from hive.ledger.db import Transaction
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector, queue_of
 from hive.runtime import Runtime
@@ -137,19 +136,7 @@ class Version:
     """What happened -> which bees; empty for a bee that was registered."""
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for garbage meanwhile: with 10,000 bees it takes a third of the time, and finds none."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-@_uncollected()
+@unsearched()
 def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True, note: bool = False) -> Change:
     """Make the bees those of configuration files or folders. Raises ConfigProblems, and changes nothing.
 

@@ -5,19 +5,18 @@ What is wrong is collected, not raised: an error of the parser quotes the file, 
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from hive.config.problems import Problem
+from hive.garbage import unsearched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +141,7 @@ def read_document(path: Path) -> Document:
     text = _text(document, path)
     if text is None:
         return document
-    with without_gc():
+    with unsearched():
         if path.suffix == ".env" or path.name.startswith(".env"):
             _read_environment(document, text)
         elif path.suffix == ".json":
@@ -155,18 +154,6 @@ def read_document(path: Path) -> Document:
 def environment_document(environ: Mapping[str, str]) -> Document:
     """The process's environment, as a document."""
     return Document(ENVIRONMENT, dict(environ), variables={})
-
-
-@contextmanager
-def without_gc() -> Iterator[None]:
-    """Hundreds of thousands of nodes that all stay: to look for garbage among them takes most of the time."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 def _text(document: Document, path: Path) -> str | None:

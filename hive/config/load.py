@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hive.config.check import Known, check
-from hive.config.document import Document, environment_document, read_document, without_gc
+from hive.config.document import Document, environment_document, read_document
 from hive.config.fields import fields_of
 from hive.config.forms.companions import check_profiles
 from hive.config.forms.draft import Draft, Place
@@ -26,6 +26,7 @@ from hive.config.forms.workers import worker
 from hive.config.model import BeeConfig, FleetConfig
 from hive.config.problems import ConfigProblems, Problem
 from hive.config.triggers import cycles, edges, endless
+from hive.garbage import unsearched
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector
 from nectar.scrub.profile.profiles import BUILT_IN
 
@@ -88,7 +89,7 @@ def examine(
     variables: Mapping[str, str] | None = None,
 ) -> Examined:
     """As `load`, with all that is wrong beside what is right; nothing is raised."""
-    with without_gc():
+    with unsearched():
         documents = list(_documents(paths, variables))
         return _fleet(documents, environ, vault)
 
