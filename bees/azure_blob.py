@@ -1,4 +1,4 @@
-"""Blobs of an Azure Storage container: documents, CSV and JSON Lines.
+"""Blobs of an Azure Storage container: documents and tables.
 
 A version is an ETag: a second flight over an unchanged container lists it and reads no content. Reads ask for the
 listed ETag, so a file is never put together of two versions.

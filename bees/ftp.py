@@ -1,4 +1,4 @@
-"""Files of an FTP server, over TLS unless told otherwise: documents, CSV and JSON Lines.
+"""Files of an FTP server, over TLS unless told otherwise: documents and tables.
 
 The server must list by MLSD (RFC 3659), which tells size and time of each file exactly. What is a link is the
 server's secret: it alone keeps its folders closed.

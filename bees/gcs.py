@@ -1,4 +1,4 @@
-"""Objects of a Google Cloud Storage bucket: documents, CSV and JSON Lines.
+"""Objects of a Google Cloud Storage bucket: documents and tables.
 
 A version is the object's checksum: a second flight over an unchanged bucket lists it and reads no content. Reads ask
 for the listed generation, so a file is never put together of two versions.

@@ -1,4 +1,4 @@
-"""Files of Google Drive, of one's own or a shared drive: documents, CSV and JSON Lines.
+"""Files of Google Drive, of one's own or a shared drive: documents and tables.
 
 Google's documents are exported: texts as Markdown, spreadsheets as CSV (the first sheet), slides as plain text. Files
 of the same name in one folder, which Drive allows, carry their id in their path.

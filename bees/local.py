@@ -1,4 +1,4 @@
-"""Files of one folder of this machine: texts as documents, CSV and JSON Lines as rows.
+"""Files of one folder of this machine: texts as documents and tables as rows.
 
 No link is followed beneath the folder, and nothing but regular files is opened. What was read is known by size, times
 and inode, and by content: so a file comes again when its bytes differ, whatever its times say.

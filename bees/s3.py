@@ -1,4 +1,4 @@
-"""Objects of an S3 bucket, of Amazon or of any server that speaks the protocol: documents, CSV and JSON Lines.
+"""Objects of an S3 bucket, of Amazon or of any server that speaks the protocol: documents and tables.
 
 A version is an ETag: a second flight over an unchanged bucket lists it and reads no content. Reads ask for the listed
 ETag, so a file is never put together of two versions.

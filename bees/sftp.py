@@ -1,4 +1,4 @@
-"""Files of a server that speaks SFTP: documents, CSV and JSON Lines.
+"""Files of a server that speaks SFTP: documents and tables.
 
 The server is known by its host key, which the options hold; another one is refused. Nothing of this machine's SSH
 settings, keys or agent is used. No link is followed: each path is resolved by the server and must be what it was.

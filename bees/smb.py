@@ -1,4 +1,4 @@
-"""Files of a network drive (SMB 2 and 3: Windows, Samba, NAS): documents, CSV and JSON Lines.
+"""Files of a network drive (SMB 2 and 3: Windows, Samba, NAS): documents and tables.
 
 Only the server and the share that the options name are spoken to: referrals to others (DFS) are not followed, nor are
 links within the share.

@@ -1,4 +1,4 @@
-"""Files of a WebDAV server, such as Nextcloud, SharePoint on premises or a NAS: documents, CSV and JSON Lines."""
+"""Files of a WebDAV server, such as Nextcloud, SharePoint on premises or a NAS: documents and tables."""
 
 from __future__ import annotations
 
