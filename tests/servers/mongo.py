@@ -13,6 +13,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ class BriskServer:
 
 @pytest.fixture(scope="session")
 def brisk(servers_folder: Path) -> Iterator[BriskServer]:
-    server = BriskServer(servers_folder / "brisk")
+    server = BriskServer(Path(tempfile.mkdtemp(prefix="brisk-", dir=servers_folder)))  # one may live for each module
     server.start()
     try:
         yield server
