@@ -126,7 +126,7 @@ def test_the_prefilter_misses_nothing_in_random_strings(text):
 def test_phone_candidates_give_the_spans_of_the_whole_text(text):
     direct = {(r.start, r.end) for r in PhoneRecognizer().analyze(text, ["PHONE_NUMBER"])}
 
-    assert {(f.start, f.end) for f in detect([text], ["PHONE_NUMBER"])[0]} == direct
+    assert {(f.start, f.end) for f in detect([text], ["PHONE_NUMBER"], threshold=0.35)[0]} == direct
 
 
 @pytest.mark.parametrize(
