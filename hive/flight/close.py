@@ -34,13 +34,11 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     """
     with db.single() as tx:
         found = _totals(tx, flight, day)
-    if found is not None and found.whole:
-        retire_missed(db, flight, day)
-        with db.single() as tx:
+        if found is not None and found.whole:
+            retire_missed(db, flight, day)
             found = _totals(tx, flight, day)
-    if found is None:
-        return None
-    with db.single() as tx:
+        if found is None:
+            return None
         unbalanced = _balance(found)
         error = found.error or unbalanced or found.flight_error
         state = "failed" if error or found.dead else "complete"
