@@ -3,7 +3,7 @@
 from nectar.scrub.find.prefilter import chosen
 
 
-def every_line(texts, entities, threshold):
+def every_line(texts, entities, threshold, _lifted=frozenset()):
     """All lines for all recognisers, and whole texts for those that judge them; as `prefilter.look_up` gives them."""
     who = [(i, r.best() >= threshold, r.whole) for i, r in enumerate(chosen(entities))]
     for number, text in enumerate(texts):

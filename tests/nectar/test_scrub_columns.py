@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from nectar.batch import marked
 from nectar.keys import InMemoryKeys
 from nectar.scrub import DataScrubber
-from nectar.scrub.find import context, engine
+from nectar.scrub.find import context, engine, prefilter
 from nectar.scrub.find import entities as e
 from nectar.scrub.find.engine import scan_texts
 from nectar.scrub.find.findings import Hit, without_contained
@@ -265,13 +265,49 @@ def test_order_and_batches_make_no_difference(profile):
     rng = random.Random(profile)
     table = table_of(rng, 150)
     scrubber = DataScrubber({"profile_id": profile}, KEYS)
+    engine.cache.clear()
     whole = scrubber.process(table)
     order = rng.sample(range(table.num_rows), table.num_rows)
 
     assert scrubber.process(table.take(order)).equals(whole.take(order))
     for size in (1, 7, 64, 65):
+        engine.cache.clear()
         parts = [scrubber.process(table.slice(at, size)) for at in range(0, table.num_rows, size)]
         assert [row for part in parts for row in part.to_pylist()] == whole.to_pylist()
+
+
+def each_way(monkeypatch, texts, asked):
+    """What a scan finds in each text alone, and in all together, with the prefilter's two ways of looking."""
+    question_ = (frozenset(asked.order), asked.lifted, asked.threshold)
+    told = []
+    for characters, batches in ((1 << 30, [[text] for text in texts]), (-1, [texts])):
+        monkeypatch.setattr(prefilter.few, "CHARACTERS", characters)
+        engine.cache.clear()
+        told.append({text: scan for batch in batches for text, scan in scan_texts(batch, *question_).items()})
+    return told
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_text_alone_and_among_others_holds_the_same(monkeypatch, seed):
+    rng = random.Random(seed)
+    for _ in range(6):
+        values = column(rng, 200)
+        texts = values if rng.random() < 0.6 else [" ".join(rng.sample(values, 2)) for _ in values]
+        alone, among = each_way(monkeypatch, list(dict.fromkeys(texts)), question("ccpa", rng.choice(FIELDS)))
+        assert alone == among
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TXN64303973129874", "2710$11423561,", "(516-74-0970", "966-65/4404", "2286-87-87@2", "3938618.2 ext. 95",
+        "5\uff116511-9", "2073-81-15T10:30:00.872562",
+    ],
+)  # fmt: skip
+def test_a_field_of_telephone_numbers_holds_them_whatever_they_touch(monkeypatch, text):
+    alone, among = each_way(monkeypatch, [text], question("ccpa", "phone"))
+    assert alone == among
+    assert e.PHONE_NUMBER in {hit.entity for hit in among[text]}
 
 
 def test_threads_share_a_scrubber():

@@ -264,11 +264,11 @@ def one_run(fewest: int, most: int) -> Screen:
     return look
 
 
-def phones(regions: Iterable[str]) -> Screen:
+def phones(regions: Iterable[str], *, believed: bool = False) -> Screen:
     """Clusters of which some neighbouring runs together are a number by the plan of one of the regions.
 
     And those that may be one of any country: with a plus sign; weak are those that are long enough if their text
-    presents them as one.
+    presents them as one, or their field (`believed`: whatever they touch there).
     """
     plans = closer(tuple(regions))
 
@@ -296,7 +296,7 @@ def phones(regions: Iterable[str]) -> Screen:
         if asked:
             of_cluster, offsets, sizes = map(np.concatenate, zip(*asked, strict=True))
             wanted[of_cluster[plans.matches(runs.written, offsets, sizes)]] = True
-        return wanted | _dialled(runs), wanted
+        return wanted | _dialled(runs, touching=believed), wanted
 
     return look
 
@@ -310,42 +310,73 @@ def _divided(runs: Runs) -> Numbers:
     return ~hyphen | (runs.text[np.minimum(runs.stops[1:], len(runs.text) - 1)] == ord("#"))
 
 
-def _dialled(runs: Runs) -> Numbers:
-    """Clusters of seven to fifteen digits and an extension, but no dates, decimals and social security numbers."""
+def _dialled(runs: Runs, *, touching: bool) -> Numbers:
+    """Clusters of seven to fifteen digits and an extension, but no dates, decimals and social security numbers.
+
+    `touching`: also where a sign stands right before them that belongs to no number.
+    """
     extended = np.zeros(len(runs.starts), dtype=bool)
     extended[1:] = runs.joined & (runs.gaps > 1)
     most = np.where(runs.with_runs(extended), 22, 15)
-    count = np.diff(np.concatenate((runs.firsts, [len(runs.starts)])))
-    three = runs.sequence(3, 2, 4) | runs.sequence(4, 2, 2) & np.isin(runs.text[runs.starts], list(b"12"))
-    decimal = np.zeros(len(runs.starts), dtype=bool)
-    decimal[:-1] = (runs.gaps == 1) & (runs.text[runs.stops[:-1]] == ord("."))
-    other = (three[runs.firsts] & (count == 3)) | (decimal[runs.firsts] & (count == 2))
-    touched = _TOUCHES[runs.text[np.maximum(runs.starts[runs.firsts] - 1, 0)]]
-    found = (runs.digits >= 7) & (runs.digits <= most) & ~other & ~touched
-    pairs = np.flatnonzero(found & (runs.digits == 8) & (count == 2))
-    found[pairs[_years(runs, pairs)]] = False
+    found = (runs.digits >= 7) & (runs.digits <= most)
+    if not touching:
+        found &= ~_TOUCHES[runs.text[np.maximum(runs.starts[runs.firsts] - 1, 0)]]
+    others = np.flatnonzero(found)
+    others = others[_others(runs, others)]
+    found[others[_alone(runs, others)]] = False
     return found
 
 
-def _years(runs: Runs, pairs: Numbers) -> Numbers:
-    """Which of these clusters, of two runs and eight digits each, are no more than two years (`2009-2014`)."""
-    text, first = runs.text, runs.firsts[pairs]
-    years = (runs.sizes[first] == 4) & (runs.gaps[first] > 0)
-    for run in (first, first + 1):
-        start = runs.starts[run]
-        century = text[start] * np.int64(256) + text[start + 1]
-        years &= (century == 0x3139) | (century == 0x3230)  # 19 or 20
+def _others(runs: Runs, clusters: Numbers) -> Numbers:
+    """Which of these clusters are written as what `likely` takes for no telephone number.
+
+    A decimal, an American social security number, a date that begins with its year, or two years (`2009-2014`).
+    """
+    first, text = runs.firsts[clusters], runs.text
+    count = np.diff(np.append(runs.firsts, len(runs.starts)))[clusters]
+    found = np.zeros(len(clusters), dtype=bool)
+    two = count == 2
+    pair = first[two]
+    dot = (runs.gaps[pair] == 1) & (text[runs.stops[pair]] == ord("."))
+    found[two] = dot | (_year(runs, pair) & _year(runs, pair + 1) & _spaced(runs, pair))
+    three = count == 3
+    head = first[three]
+    marks = [text[runs.stops[run]] for run in (head, head + 1)]
+    single = (runs.gaps[head] == 1) & (runs.gaps[head + 1] == 1)
+    social = runs.sequence(3, 2, 4)[head] & np.isin(marks, list(b"-. ")).all(axis=0)
+    small = [np.isin(text[runs.starts[run]], list(b"0123")) for run in (head + 1, head + 2)]
+    dated = _year(runs, head) & (runs.sizes[head + 1] == 2) & (runs.sizes[head + 2] == 2) & small[0] & small[1]
+    same = (marks[0] == marks[1]) & np.isin(marks[0], list(b"-./ "))
+    found[three] = single & (social | (dated & same))
+    return found
+
+
+def _year(runs: Runs, run: Numbers) -> Numbers:
+    """Which of these runs are years of the last century or of this one."""
+    start = runs.starts[run]
+    century = runs.text[start] * np.int64(256) + runs.text[np.minimum(start + 1, len(runs.text) - 1)]
+    return (runs.sizes[run] == 4) & ((century == 0x3139) | (century == 0x3230))  # 19 or 20
+
+
+def _spaced(runs: Runs, run: Numbers) -> Numbers:
+    """Whether nothing but hyphens, spaces and slashes stands between these runs and the next."""
+    found = runs.gaps[run] > 0
     for place in range(_GAP):
-        between = text[np.minimum(runs.stops[first] + place, len(text) - 1)]
-        years &= (place >= runs.gaps[first]) | (between == ord("-")) | (between == ord(" ")) | (between == ord("/"))
-    # A bracket or plus sign before them, or an extension behind, makes another number of them.
-    led, goes_on = np.zeros(len(first), dtype=bool), np.ones(len(first), dtype=bool)
+        between = runs.text[np.minimum(runs.stops[run] + place, len(runs.text) - 1)]
+        found &= (place >= runs.gaps[run]) | np.isin(between, list(b"- /"))
+    return found
+
+
+def _alone(runs: Runs, clusters: Numbers) -> Numbers:
+    """Which clusters have neither a bracket or plus sign before them nor an extension behind: those are read along."""
+    starts = runs.starts[runs.firsts[clusters]]
+    led, goes_on = np.zeros(len(clusters), dtype=bool), np.ones(len(clusters), dtype=bool)
     for place in range(1, _LEAD + 2):
-        at = runs.starts[first] - place
-        before = text[np.maximum(at, 0)]
+        at = starts - place
+        before = runs.text[np.maximum(at, 0)]
         led |= goes_on & (at >= 0) & _LEADS[before]
         goes_on &= _IS_SEPARATOR[before]
-    return years & ~led & ~np.append(runs.linked, False)[pairs]
+    return ~led & ~np.append(runs.linked, False)[clusters]
 
 
 def _after_plus(runs: Runs) -> Numbers:

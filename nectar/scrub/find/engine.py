@@ -122,7 +122,7 @@ def _scan(
     found: dict[int, list[Hit] | ScanError] = {}
     written, views = _as_they_read(texts, found)
     asked = _asked(entities, lifted)
-    candidates = chain(look_up(written, entities, threshold), whole_values(written, entities, lifted))
+    candidates = chain(look_up(written, entities, threshold, lifted), whole_values(written, entities, lifted))
     for i, start, end, number, strong in candidates:
         text, (recogniser, believed, regional) = written[i], asked[number]
         if not (strong or believed or _may_help(recogniser.entity, text, start, end)):

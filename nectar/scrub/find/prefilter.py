@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from nectar.scrub.find import digits, few
+from nectar.scrub.find.entities import PHONE_NUMBER
 from nectar.scrub.find.view import as_ascii
 from nectar.scrub.find.widened import widened
 from nectar.scrub.phones.phones import REGIONS
@@ -72,12 +73,13 @@ class _Screened:
     strong: bool = False
 
 
-@lru_cache(maxsize=1)
-def _screens() -> Mapping[str, _Screened]:
-    """By the recogniser's name; those that are not here are left to hyperscan."""
+@lru_cache(maxsize=2)
+def _screens(*, phones: bool) -> Mapping[str, _Screened]:
+    """By the recogniser's name; those that are not here are left to hyperscan. `phones`: in a field of that name."""
+    dialled = digits.phones(REGIONS, believed=phones)
     return {
         # Before the number a lead (`+(`) and punctuation; what stands behind it the recogniser looks at by itself.
-        "PhoneRecognizer": _Screened(digits.phones(REGIONS), before=12, after=0, extended=True, weak=0, strong=True),
+        "PhoneRecognizer": _Screened(dialled, before=12, after=0, extended=True, weak=0, strong=True),
         "CreditCardRecognizer": _Screened(digits.at_least(12, strong=True), fewest=12, strong=True),
         "WideCard": _Screened(digits.wide_cards, fewest=12, strong=True),
         "UsSsnRecognizer": _Screened(digits.social_security, fewest=9, strong=True),
@@ -278,13 +280,13 @@ def chosen(entities: frozenset[str]) -> tuple[Recogniser, ...]:
 
 
 @lru_cache(maxsize=64)
-def prefilter(entities: frozenset[str], threshold: float) -> Prefilter:
-    """What to look for, for these entities; compiled at first use.
+def prefilter(entities: frozenset[str], threshold: float, *, phones: bool = False) -> Prefilter:
+    """What to look for, for these entities; compiled at first use. `phones`: in a field of telephone numbers.
 
     A form is strong where its hits reach the threshold without a context word.
     """
     who = chosen(entities)
-    screens = _screens()
+    screens = _screens(phones=phones)
     rest = [i for i, r in enumerate(who) if r.name not in screens and r.name not in _BY_AT_SIGN]
     return Prefilter(
         who,
@@ -310,9 +312,11 @@ def _compiled(forms: Sequence[tuple[str, int, bool]], who: Sequence[Recogniser])
     return _Patterns(owners, strong, whole, database, None)
 
 
-def look_up(texts: Sequence[str], entities: frozenset[str], threshold: float) -> Iterable[Candidate]:
-    """Every stretch that a recogniser must judge, of texts of any length."""
-    found = prefilter(entities, threshold)
+def look_up(
+    texts: Sequence[str], entities: frozenset[str], threshold: float, lifted: frozenset[str] = frozenset()
+) -> Iterable[Candidate]:
+    """Every stretch that a recogniser must judge, of texts of any length. `lifted`: what their field's name says."""
+    found = prefilter(entities, threshold, phones=PHONE_NUMBER in lifted)
     if sum(map(len, texts)) <= few.CHARACTERS:
         yield from few.candidates(found, texts)
         return

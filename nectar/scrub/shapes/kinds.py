@@ -209,7 +209,7 @@ def _in_others(texts: Sequence[str], kinds: frozenset[str], question: Question) 
     if kinds.intersection(e.MODELLED):  # a model reads whatever has letters
         seen |= np.array([any(map(str.isalpha, text)) for text in texts], dtype=bool)
     who = [recogniser.entity for recogniser in chosen(kinds)]
-    for number, start, end, which, strong in look_up(texts, kinds, question.threshold):
+    for number, start, end, which, strong in look_up(texts, kinds, question.threshold, lifted):
         if not seen[number]:
             kind = who[which]
             seen[number] = strong or kind in lifted or context.may_help(kind, texts[number], start, end)
