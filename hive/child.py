@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import enum
-import signal
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from hive.embedded import process
+from hive.starter import Executed
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
+
+    from hive.starter import ForkServer, Running
 
 _log = structlog.get_logger("hive.supervisor")
 
@@ -23,6 +25,7 @@ SHORTEST_WAIT = 0.2
 LONGEST_WAIT = 5.0
 LONGEST_START = 10.0
 """Seconds for which a process that does not answer yet counts as starting."""
+_PAUSE = 0.01
 _STEADY = 30.0
 """Seconds of life after which earlier deaths are forgotten."""
 
@@ -49,7 +52,15 @@ class Command:
 class Child:
     """Keeps one command running. It never waits: the caller asks it again and again, and owns the clock."""
 
-    def __init__(self, command: Command, argv: list[str], environment: Mapping[str, str], log_path: Path) -> None:
+    def __init__(
+        self,
+        command: Command,
+        argv: list[str],
+        environment: Mapping[str, str],
+        log_path: Path,
+        forks: ForkServer | None = None,
+    ) -> None:
+        """`argv` runs the command; `forks` does it sooner while it can."""
         self.command = command
         self.log_path = log_path
         self._ready_file = log_path.with_suffix(".ready")
@@ -57,7 +68,8 @@ class Child:
         """Deaths in a row, without a steady life in between."""
         self._argv = argv
         self._environment = {**environment, "HIVE_READY_FILE": str(self._ready_file)}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._forks = forks
+        self._process: Running | None = None
         self._since = 0.0
         self._again_at: float | None = None
 
@@ -70,15 +82,17 @@ class Child:
         self._since = now
         self._ready_file.unlink(missing_ok=True)
         with process.open_log(self.log_path) as log, process.undisturbed():
-            self._process = process.spawn(self._argv, log=log, env=self._environment, death_signal=signal.SIGTERM)
+            forked = self._forks and self._forks.fork(self.command.arguments, self._environment, log)
+            self._process = forked or Executed(self._argv, self._environment, log)
 
     def tend(self, now: float, *, room: bool = True) -> None:
         """Start the process again if it died and its wait is over: 0.2 s at first, doubled up to 5 s.
 
         Without `room` it waits on: others that are wanted first are starting.
         """
-        if self._process is not None and process.exited(self._process):
-            self._mourn(now, self._process.returncode)
+        if self._process is not None and self._process.exited():
+            self._mourn(now, self._process.code)
+        room = room and not (self._forks and self._forks.is_loading())
         if room and self._again_at is not None and now >= self._again_at:
             self.start(now)
 
@@ -88,7 +102,7 @@ class Child:
 
     def answers(self) -> bool:
         """Whether it works: it listens where it should, or has said that it does."""
-        if self._process is None or process.exited(self._process):
+        if self._process is None or self._process.exited():
             return False
         if self.command.listens is None:
             return self._ready_file.exists()
@@ -100,22 +114,23 @@ class Child:
 
     def signal(self, signum: int) -> None:
         """Signal the process itself; it knows what to do with its own children."""
-        if self._process is not None and not process.exited(self._process):
-            self._process.send_signal(signum)
+        if self._process is not None and not self._process.exited():
+            self._process.signal(signum)
 
     def ended(self) -> bool:
-        return self._process is None or process.exited(self._process)
+        return self._process is None or self._process.exited()
 
     def kill(self) -> None:
         """Kill the process and all that it started, and wait for it."""
-        if self._process is not None and not process.exited(self._process):
-            process.signal_group(self._process, signal.SIGKILL)
-            self._process.wait()
+        if self._process is not None and not self._process.exited():
+            self._process.kill()
+            while not self._process.exited():
+                time.sleep(_PAUSE)
 
     def abandon(self) -> None:
         """Kill as `kill` does and wait for nothing: for a supervisor that is about to exit."""
-        if self._process is not None and self._process.returncode is None:
-            process.signal_group(self._process, signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
 
     def _mourn(self, now: float, code: int) -> None:
         self._process = None

@@ -25,6 +25,7 @@ from hive.embedded import EmbeddedPostgres, EmbeddedValkey, ServerError, places,
 from hive.reloader import Reloader
 from hive.running import AlreadyRunning, StartFailed, StopFailed, detach, down, log_folder, only_one, write_state
 from hive.settings import environment
+from hive.starter import ForkServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -90,6 +91,7 @@ class Supervisor:
         self._command = command or _hive_command
         self._prepare = prepare or self._migrate_and_load
         self._servers: list[Server] = []
+        self._forks: ForkServer | None = None
         self._children: list[Child] = []
         self._waiting: list[Child] = []
         self._state: dict[str, Any] = {}
@@ -172,6 +174,9 @@ class Supervisor:
         gateway = _port("HIVE_GATEWAY_PORT", self._settings.gateway_port, gateway_host)
         flower = _port("HIVE_FLOWER_PORT", self._settings.flower_port, places.LOOPBACK)
         threading.Thread(target=_load_code, name="load-code", daemon=True).start()
+        if self._command is _hive_command:
+            self._forks = ForkServer(dict(os.environ), log_folder(self._settings) / "forkserver.log")
+            self._forks.start()
         database_url, redis_url = self._start_servers()
         self._state = {
             "pid": os.getpid(),
@@ -262,7 +267,9 @@ class Supervisor:
             Command("flower", ("flower",), Ends.LAST),
         ]
         for command in commands:
-            child = Child(command, self._command(command.arguments), variables, logs / f"{command.name}.log")
+            child = Child(
+                command, self._command(command.arguments), variables, logs / f"{command.name}.log", self._forks
+            )
             first = command.name in {"gateway", "beat"} or command.name.removeprefix("worker-") in urgent
             (self._children if first else self._waiting).append(child)
 
@@ -273,6 +280,9 @@ class Supervisor:
 
     def _await_ready(self) -> None:
         """Start the first processes and wait for them. One that keeps dying is a start that failed."""
+        while self._forks is not None and self._forks.is_loading():
+            self._check_stop()
+            time.sleep(_TICK)
         for child in self._children:
             self._check_stop()
             child.start(time.monotonic())
@@ -307,6 +317,8 @@ class Supervisor:
 
     def _tend_children(self, now: float) -> None:
         """Where many died at once, those that the first landing needs start first: so many, no more, at a time."""
+        if self._forks is not None:
+            self._forks.tend()
         starting = 0
         for child in self._children:
             child.tend(now, room=starting < _AT_ONCE)
@@ -335,6 +347,8 @@ class Supervisor:
         self._await_end((Ends.FIRST, Ends.WITH_THE_WORK), deadline)
         self._signal(Ends.LAST)
         self._await_end((Ends.LAST,), time.monotonic() + _VIEW_GRACE)
+        if self._forks is not None:
+            self._forks.stop()
         for server in reversed(self._servers):
             server.stop()
 
@@ -354,6 +368,8 @@ class Supervisor:
         """Kill everything and leave, from inside a signal handler: nothing here takes a lock or waits."""
         for child in self._children:
             child.abandon()
+        if self._forks is not None:
+            self._forks.abandon()
         for server in self._servers:
             server.abandon()
         self._settings.state_path.unlink(missing_ok=True)

@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from hive.embedded.places import Account
 
@@ -30,7 +30,11 @@ def dies_with_us(signum: int) -> Callable[[], None]:
     It counts from the thread that starts the child: start children from one that lives as long as the process. It
     must run after privileges are dropped, because a change of user clears the request; subprocess keeps that order.
     """
-    parent = os.getpid()
+    return dies_with(os.getpid(), signum)
+
+
+def dies_with(parent: int, signum: int) -> Callable[[], None]:
+    """The same for a child of the process `parent`, to be called in that child."""
 
     def ask() -> None:
         for wish in _WISHES:
@@ -50,6 +54,7 @@ def spawn(
     env: Mapping[str, str],
     death_signal: int,
     account: Account | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that a terminal's Ctrl-C does not reach it.
 
@@ -62,11 +67,27 @@ def spawn(
         stderr=subprocess.STDOUT,
         env=env,
         start_new_session=True,
+        pass_fds=pass_fds,
         user=account.uid if account else None,
         group=account.gid if account else None,
         extra_groups=[] if account else None,
         preexec_fn=dies_with_us(death_signal),  # noqa: PLW1509 - two system calls; no other way asks for this signal
     )
+
+
+def call_itself(argv: Sequence[str]) -> None:
+    """Let this process be listed with these arguments, as if it had been executed with them.
+
+    They are written over the ones it was executed with and, where they are longer, over the first of the variables that
+    stand behind those: so all variables must have been set anew before, which moves them elsewhere. Fields 48 and 49 of
+    /proc/self/stat (proc_pid_stat(5)) say where the arguments stand; where they cannot be read, nothing happens.
+    """
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        fields = Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()
+        start, end, last = int(fields[45]), int(fields[46]), int(fields[48])
+        told = " ".join(argv).encode()[: max(0, last - start - 1)]
+        if start and end > start:
+            ctypes.memmove(start, told.ljust(end - start, b"\0") + b"\0", max(len(told), end - start) + 1)
 
 
 @contextlib.contextmanager
