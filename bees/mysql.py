@@ -22,21 +22,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import structlog
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bees.core.bee import BeeOptions, BeeType, Name, Seconds, StreamName, WorkerBee
+from bees.core.bee import BeeOptions, BeeType, Name, WorkerBee
 from bees.core.errors import GiveUp
 from bees.core.pool import SourceKey, shared
 from bees.core.sql.errors import SecurityViolation
+from bees.core.sql.leg import Leg
 from bees.core.sql.mysql import catalog, select
 from bees.core.sql.mysql.follow import Following
-from bees.core.sql.mysql.reading import Leg, begin, read
+from bees.core.sql.mysql.parts import cut
+from bees.core.sql.mysql.reading import begin, read
 from bees.core.sql.mysql.rights import rights, too_much
 from bees.core.sql.mysql.session import Server, Stream
 from bees.core.sql.mysql.settle import settle
 from bees.core.sql.mysql.verdict import judged
 from bees.core.sql.names import unknown
-from bees.core.sql.options import StreamOptions
+from bees.core.sql.options import ServerOptions, StreamOptions
 from bees.core.sql.place import Place
 from bees.core.sql.rows.keys import chosen_filters
+from bees.core.sql.span import span_of
 from nectar import pollen
 from nectar.batch import Batch, Cursor
 
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 _PROVEN = 600.0
 """Seconds after which a user's grants are looked at again."""
+_SETTLED = 5.0
+"""Seconds for which the catalog's word on a stream is taken: from a flight's plan to its first leg."""
 log = structlog.get_logger()
 
 
@@ -66,44 +71,16 @@ class CdcOptions(BeeOptions):
 class MySQLWorkerBee(WorkerBee):
     bee_type: ClassVar[BeeType] = "database"
 
-    class Options(BeeOptions):
+    class Options(ServerOptions):
         host: Name = Field(description="server name, address, or file of its socket")
         port: int = Field(3306, ge=1, le=65535, description="server port")
         database: Name = Field(description="database of names without one")
         user: Name = Field(description="user that reads; it needs SELECT and nothing else")
         password: SecretStr = Field(SecretStr(""), description="the user's password")
-        ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
-            "prefer", description="encryption, in libpq's words; verify-full outside a trusted network"
-        )
-        ssl_root_cert: str | None = Field(None, description="file of trusted roots; unset: the system's")
-        ssl_cert: str | None = Field(None, description="file of the client's certificate")
-        ssl_key: str | None = Field(None, description="file of its key, which only its owner may read")
-        ssl_key_password: SecretStr = Field(SecretStr(""), description="password of that key")
-        connect_timeout: int = Field(10, ge=2, le=600, description="seconds to wait for a session")
-        statement_timeout: Seconds = Field(300, description="seconds until the server ends a statement")
-        row_filters: dict[Name, str | bool | None] | None = Field(
-            None,
-            description="the rows that may be read, by table: `orders: region = 'EU'`, true for all of them; "
-            "what is not named may not be read",
-        )
-        row_level_security: bool = Field(
-            False, description="read nothing that `row_filters` does not hold down: the server has no policies"
-        )
-        allow_writable_role: bool = Field(
-            False, description="accept a user that can do more than read; its sessions are read only all the same"
-        )
         cdc: CdcOptions | None = Field(
             None,
             description="follow the changes of tables in the binlog: of every stream without `cursor` and `query`; "
             "`cdc: {}` does. `user` needs REPLICATION SLAVE and REPLICATION CLIENT",
-        )
-        max_rows: int | None = Field(
-            None, ge=1, description="most rows of a stream in one flight; the next one goes on behind them"
-        )
-        batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
-        batch_rows: int = Field(20_000, ge=1, description="rows at which a batch is closed")
-        streams: dict[StreamName, StreamOptions] = Field(
-            default_factory=dict, description="what to read, by name; unset: each table with a primary key"
         )
 
         @field_validator("host")
@@ -115,12 +92,6 @@ class MySQLWorkerBee(WorkerBee):
             return value
 
         @model_validator(mode="after")
-        def _certificate_and_key(self) -> Any:
-            if bool(self.ssl_cert) != bool(self.ssl_key):
-                raise ValueError("a client certificate needs both `ssl_cert` and `ssl_key`")
-            return self
-
-        @model_validator(mode="after")
         def _all_rows_or_none(self) -> Any:
             if self.cdc and (self.row_level_security or self.row_filters is not None):
                 raise ValueError(
@@ -128,17 +99,12 @@ class MySQLWorkerBee(WorkerBee):
                 )
             return self
 
-        @field_validator("streams", mode="before")
-        @classmethod
-        def _bare_names(cls, value: Any) -> Any:
-            return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, Mapping) else value
-
     options: Options
 
     def __init__(self, options: Any) -> None:
         _driver()
         super().__init__(options)
-        self._readings: dict[str, select.Reading] = {}
+        self._readings: dict[str, tuple[float, select.Reading]] = {}
         self._open: list[Stream] = []
         self._followed: dict[str, Following] = {}
         self._proven_at: float | None = None
@@ -222,6 +188,8 @@ class MySQLWorkerBee(WorkerBee):
         chosen = self._chosen(name)
         with judged(f"streams.{name}"):
             reading = settle(name, chosen, self._relation(questions, name, chosen), keyless=True)
+        if reading.key:
+            self._readings[name] = time.monotonic(), reading
         rows = reading.relation.rows
         return pollen.Stream(
             name=name,
@@ -235,11 +203,25 @@ class MySQLWorkerBee(WorkerBee):
             labels={} if rows is None else {"estimated_rows": str(rows)},
         )
 
+    def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
+        """Ranges of the key of a large table that is read whole."""
+        o = self.options
+        if not o.may_cut(stream) or self._follows(stream):
+            return ()
+        reading = self._settled_lately(stream)
+        if reading is None:
+            with self._asking() as questions, judged(f"streams.{stream}"):
+                reading = self._settled(questions, stream)
+        if reading.relation.view or reading.doubtful or (reading.relation.rows or 0) < o.slice_rows:
+            return ()
+        with self.server.stream(o.batch_bytes, o.batch_rows) as data:
+            return [span.told() for span in cut(data, stream, reading, o.slices)]
+
     def collect_nectar(
         self,
         stream: str,
         cursor: Cursor | None,
-        slice: str | None = None,  # noqa: A002, ARG002
+        slice: str | None = None,  # noqa: A002
         query: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:
         """Read from `cursor` on. `query` may hold `limit`, the most rows to read; such a reading is never complete."""
@@ -253,11 +235,12 @@ class MySQLWorkerBee(WorkerBee):
                 raise unknown("stream", stream, names, "streams")
             with judged(f"streams.{stream}"):
                 reading = self._settled(questions, stream)
-                place = begin(questions, stream, reading, cursor)
+                span = span_of(slice, reading.by, stream)
+                place = begin(questions, stream, reading, cursor, span)
         with self.server.stream(o.batch_bytes, o.batch_rows) as data:
             self._open.append(data)
             try:
-                yield from read(Leg(stream, reading, limit, o.max_rows), data, place)
+                yield from read(Leg(stream, reading, limit, o.max_rows, span), data, place)
             finally:
                 self._open.remove(data)
 
@@ -319,7 +302,7 @@ class MySQLWorkerBee(WorkerBee):
         return [name for name in tables if (o.database, name) in filtered]
 
     def _chosen(self, name: str) -> StreamOptions:
-        return self.options.streams.get(name) or StreamOptions.model_validate({})
+        return self.options.chosen(name)
 
     def _relation(self, questions: Questions, name: str, chosen: StreamOptions) -> catalog.Relation:
         o = self.options
@@ -351,10 +334,17 @@ class MySQLWorkerBee(WorkerBee):
         )
 
     def _settled(self, questions: Questions, name: str) -> select.Reading:
-        if name not in self._readings:
+        """The stream as the catalog has it, or had it a moment ago: a table may change while this bee lives on."""
+        reading = self._settled_lately(name)
+        if reading is None:
             chosen = self._chosen(name)
-            self._readings[name] = settle(name, chosen, self._relation(questions, name, chosen))
-        return self._readings[name]
+            reading = settle(name, chosen, self._relation(questions, name, chosen))
+            self._readings[name] = time.monotonic(), reading
+        return reading
+
+    def _settled_lately(self, name: str) -> select.Reading | None:
+        settled, reading = self._readings.get(name, (0.0, None))
+        return reading if time.monotonic() - settled <= _SETTLED else None
 
 
 def _checked(chosen: StreamOptions) -> str:

@@ -22,28 +22,31 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
 from psycopg import sql
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bees.core.bee import BeeOptions, BeeType, Columns, Name, Seconds, StreamName, WorkerBee
+from bees.core.bee import BeeType, Columns, Name, WorkerBee
 from bees.core.errors import GiveUp
 from bees.core.pool import SourceKey, shared
 from bees.core.sql.errors import SecurityViolation
+from bees.core.sql.leg import Leg
 from bees.core.sql.names import unknown
-from bees.core.sql.options import StreamOptions
+from bees.core.sql.options import ServerOptions, StreamOptions
 from bees.core.sql.place import Place
 from bees.core.sql.postgres import catalog, select, slots
 from bees.core.sql.postgres.following import Following
 from bees.core.sql.postgres.options import CdcOptions
-from bees.core.sql.postgres.reading import Leg, begin, read
+from bees.core.sql.postgres.parts import cut
+from bees.core.sql.postgres.reading import begin, read
 from bees.core.sql.postgres.rights import Rights, rights, too_much
 from bees.core.sql.postgres.session import Server, Stream
 from bees.core.sql.postgres.settle import settle
 from bees.core.sql.postgres.verdict import judged
 from bees.core.sql.rows.keys import chosen_filters
+from bees.core.sql.span import span_of
 from nectar import pollen
 from nectar.batch import Batch, Cursor
 
@@ -60,35 +63,15 @@ log = structlog.get_logger()
 class PostgreSQLWorkerBee(WorkerBee):
     bee_type: ClassVar[BeeType] = "database"
 
-    class Options(BeeOptions):
+    class Options(ServerOptions):
         host: Name = Field(description="server name, address, or folder of its socket")
         port: int = Field(5432, ge=1, le=65535, description="server port")
         database: Name = Field(description="database name")
         user: Name = Field(description="role that reads; it needs SELECT and nothing else")
         password: SecretStr = Field(SecretStr(""), description="the role's password")
-        ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
-            "prefer", description="encryption, as libpq's sslmode says; verify-full outside a trusted network"
-        )
-        ssl_root_cert: str | None = Field(None, description="file of trusted roots; unset: the system's")
-        ssl_cert: str | None = Field(None, description="file of the client's certificate")
-        ssl_key: str | None = Field(None, description="file of its key, which only its owner may read")
-        ssl_key_password: SecretStr = Field(SecretStr(""), description="password of that key")
         schema_: Name = Field("public", alias="schema", description="schema of names without one")
         schemas: Columns = Field(
             (), description="more schemas, searched after `schema`; without `streams` their tables are read as well"
-        )
-        connect_timeout: int = Field(10, ge=2, le=600, description="seconds to wait for a session")
-        statement_timeout: Seconds = Field(300, description="seconds until the server ends a statement")
-        row_filters: dict[Name, str | bool | None] | None = Field(
-            None,
-            description="the rows that may be read, by table: `orders: region = 'EU'`, true for all of them; "
-            "what is not named may not be read",
-        )
-        row_level_security: bool = Field(
-            False, description="read nothing that neither `row_filters` nor a policy of the source holds down"
-        )
-        allow_writable_role: bool = Field(
-            False, description="accept a role that can do more than read; its sessions are read only all the same"
         )
         transaction_pooling: bool = Field(
             False, description="the server is reached through a pooler in transaction mode, such as pgbouncer"
@@ -96,17 +79,9 @@ class PostgreSQLWorkerBee(WorkerBee):
         temp_file_limit: int | None = Field(
             None, ge=1024, description="bytes of disk a statement may use at the server, where the role may set it"
         )
-        max_rows: int | None = Field(
-            None, ge=1, description="most rows of a stream in one flight; the next one goes on behind them"
-        )
-        batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
-        batch_rows: int = Field(20_000, ge=1, description="rows at which a batch is closed")
         cdc: CdcOptions | None = Field(
             None,
             description="follow tables that have no `cursor` through the server's log: each change, deletes included",
-        )
-        streams: dict[StreamName, StreamOptions] = Field(
-            default_factory=dict, description="what to read, by name; unset: each table with a primary key"
         )
 
         @field_validator("host")
@@ -116,12 +91,6 @@ class PostgreSQLWorkerBee(WorkerBee):
             if any(c.isspace() if not socket else not c.isprintable() for c in value):
                 raise ValueError("a host is a name or an address, without white space, or the folder of a socket")
             return value
-
-        @model_validator(mode="after")
-        def _certificate_and_key(self) -> Any:
-            if bool(self.ssl_cert) != bool(self.ssl_key):
-                raise ValueError("a client certificate needs both `ssl_cert` and `ssl_key`")
-            return self
 
         @model_validator(mode="after")
         def _log_is_open(self) -> Any:
@@ -134,11 +103,6 @@ class PostgreSQLWorkerBee(WorkerBee):
                     "the log tells of every row: `cdc` goes without `row_filters` and `row_level_security`"
                 )
             return self
-
-        @field_validator("streams", mode="before")
-        @classmethod
-        def _bare_names(cls, value: Any) -> Any:
-            return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, Mapping) else value
 
     options: Options
 
@@ -248,13 +212,28 @@ class PostgreSQLWorkerBee(WorkerBee):
             cursors=reading.relation.cursors(),
             cursor=chosen.cursor,
             comment=reading.relation.comment,
+            labels={} if reading.relation.rows is None else {"estimated_rows": str(reading.relation.rows)},
         )
+
+    def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
+        """Ranges of the key of a large table that is read whole."""
+        o = self.options
+        if not o.may_cut(stream) or self._follows(stream):
+            return ()
+        reading = self._settled_lately(stream)
+        if reading is None:
+            with self._asking() as connection, judged(f"streams.{stream}"):
+                reading = self._settled(connection, stream)
+        if reading.relation.sampled is None or reading.doubtful or (reading.relation.rows or 0) < o.slice_rows:
+            return ()
+        with self.server.stream(o.batch_bytes) as data:
+            return [span.told() for span in cut(data, stream, reading, o.slices)]
 
     def collect_nectar(
         self,
         stream: str,
         cursor: Cursor | None,
-        slice: str | None = None,  # noqa: A002, ARG002
+        slice: str | None = None,  # noqa: A002
         query: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:
         """Read from `cursor` on. `query` may hold `limit`, the most rows to read; such a reading is never complete."""
@@ -267,12 +246,13 @@ class PostgreSQLWorkerBee(WorkerBee):
                 raise unknown("stream", stream, names, "streams")
             with judged(f"streams.{stream}"):
                 reading = self._settled(connection, stream)
-                place = begin(connection, stream, reading, cursor)
+                span = span_of(slice, reading.by, stream)
+                place = begin(connection, stream, reading, cursor, span)
         with self.server.stream(self.options.batch_bytes) as data:
             self._open.append(data)
             try:
                 yield from read(
-                    Leg(stream, reading, self.options.batch_rows, limit, self.options.max_rows), data, place
+                    Leg(stream, reading, limit, self.options.max_rows, span), self.options.batch_rows, data, place
                 )
             finally:
                 self._open.remove(data)
@@ -292,9 +272,7 @@ class PostgreSQLWorkerBee(WorkerBee):
         o = self.options
         if stream not in self._followed:
             if o.cdc is None:
-                raise GiveUp(
-                    f"the changes of {stream!r} are not followed", code="no_cdc", where="cdc", advice="set `cdc`"
-                )
+                raise _not_followed(repr(stream))
             self._followed[stream] = Following(
                 stream, o.cdc, o.batch_rows, o.batch_bytes, lambda: self.server, self._asking, settled, self._open
             )
@@ -311,10 +289,35 @@ class PostgreSQLWorkerBee(WorkerBee):
         with self._asking() as connection:
             return slots.lag(connection, self._following(stream).slot, (cursor or {}).get("at") or None)
 
-    def drop_slot(self, stream: str) -> bool:
-        """Drop the slot of a stream that is followed no more; False if it has none. The server frees its log."""
+    def replication(self) -> dict[str, tuple[str | None, slots.Lag | None]]:
+        """Each slot of this bee: the stream that is followed by it, None of one that nothing reads any more; its lag.
+
+        A stream that was never read has a name for its slot, and no lag. Raises GiveUp where nothing is followed.
+        """
+        if self.options.cdc is None:
+            raise _not_followed("its streams")
         with self._asking() as connection:
-            return slots.drop_slot(connection, self._following(stream).slot)
+            streams = {self._following(name).slot: name for name in self._names(connection) if self._follows(name)}
+            found = slots.slots_of(connection, self.options.cdc.slot)
+            named = dict.fromkeys([*streams, *found])
+            return {slot: (streams.get(slot), slots.lag(connection, slot, None)) for slot in named}
+
+    def drop_slot(self, name: str) -> bool:
+        """Drop the slot of a stream, or one that `replication` lists by its name; False if there is none.
+
+        The server frees the log that it kept for it, and the stream can only be read anew.
+        """
+        known = self.replication()
+        slot = next((slot for slot, (stream, _) in known.items() if name in (slot, stream)), None)
+        if slot is None:
+            raise unknown(
+                "slot or stream",
+                name,
+                [n for slot, (stream, _) in known.items() for n in (slot, stream) if n],
+                "cdc.slot",
+            )
+        with self._asking() as connection, judged(f"the slot {slot}"):
+            return slots.drop_slot(connection, slot)
 
     def dance_instructions(self) -> dict[str, Any]:
         return super().dance_instructions() | {"nectar_sources": sorted(self.options.streams)}
@@ -349,7 +352,7 @@ class PostgreSQLWorkerBee(WorkerBee):
         return [table if schema == o.schema_ else catalog.full_name(schema, table) for schema, table in found]
 
     def _chosen(self, name: str) -> StreamOptions:
-        return self.options.streams.get(name) or StreamOptions.model_validate({})
+        return self.options.chosen(name)
 
     def _relation(self, connection: psycopg.Connection, name: str, chosen: StreamOptions) -> catalog.Relation:
         o = self.options
@@ -383,14 +386,18 @@ class PostgreSQLWorkerBee(WorkerBee):
 
     def _settled(self, connection: psycopg.Connection, name: str) -> select.Reading:
         """The stream as the catalog has it, or had it a moment ago: a table may change while this bee lives on."""
-        settled, reading = self._readings.get(name, (0.0, None))
-        if reading is None or time.monotonic() - settled > _SETTLED:
+        reading = self._settled_lately(name)
+        if reading is None:
             chosen = self._chosen(name)
             reading = settle(name, chosen, self._relation(connection, name, chosen))
             if reading.cursor and reading.relation.key and reading.cursor.name not in reading.relation.indexed:
                 log.warning("cursor_without_index", stream=name, cursor=reading.cursor.name, result="slow flights")
             self._readings[name] = time.monotonic(), reading
         return reading
+
+    def _settled_lately(self, name: str) -> select.Reading | None:
+        settled, reading = self._readings.get(name, (0.0, None))
+        return reading if time.monotonic() - settled <= _SETTLED else None
 
 
 def _checked(chosen: StreamOptions) -> str:
@@ -399,6 +406,10 @@ def _checked(chosen: StreamOptions) -> str:
 
     more = {*harmless_functions(), *chosen.functions} if chosen.functions else None
     return check_query(chosen.query or "", functions=more)
+
+
+def _not_followed(what: str) -> GiveUp:
+    return GiveUp(f"the changes of {what} are not followed", code="no_cdc", where="cdc", advice="set `cdc`")
 
 
 def _not_held(where: str, advice: str) -> GiveUp:

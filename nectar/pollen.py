@@ -22,7 +22,11 @@ Kind = Literal[
 """What a column holds, in words that the typed views know. `number` is exact decimal, `float` binary floating point."""
 
 Resumes = Literal["row", "slice", "none"]
-"""Where reading may go on after a stop: after any batch, only between slices, or not at all."""
+"""Where reading may go on after a stop: after any batch, only between slices, or not at all.
+
+With `none` a batch may carry the cursor at which the reading began; then the hive lets the reading go on to its end in
+one go, and a stop or a crash means to read from there again. As soon as a batch carries another cursor, that is taken.
+"""
 
 
 @dataclass(frozen=True)

@@ -8,34 +8,32 @@ task, which goes on from the cursor of the last seal - as anybody does after a c
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
 from hive import crash
-from hive.config.shape import cursor_now, version_of
+from hive.config.shape import version_of
 from hive.errors import StaleFence
 from hive.flight.bees import OpenBee
 from hive.flight.cancel import DISABLED, FlightClosed, stop
 from hive.flight.gather import gather
-from hive.flight.plan import Point, point_of, refuse_older
+from hive.flight.plan import refuse_older
+from hive.flight.point import Point, open_cursor, point_of, seal_cursor
 from hive.flight.seal import Meta, flight_key, pack, place, seal_batch
 from hive.flight.task import Left, Task
 from hive.ledger.db import Transaction
 from hive.ledger.hints import SCHEDULED, Hint
 from hive.runtime import Runtime
-from hive.vault.envelope import open_, seal
-from nectar.batch import Batch
+from nectar.batch import Batch, Cursor
 from nectar.pollen import Stream
 
 PROCESS_QUEUE = "nectar"
-_VERSION, _FLIGHT = "@connector_version", "@flight"
-"""Beside what the connector put into its cursor."""
+_PATIENCE, _LOOK = 60.0, 0.5
+"""Seconds that a leg which cannot be taken up again waits for room, and between two looks."""
 
 
 @dataclass
@@ -50,7 +48,11 @@ class Leg:
     epoch: int
     seq: int
     cursor: dict[str, Any] | None
+    part: str | None = None
+    """What the connector calls the part of the stream that this leg reads; None: all of it."""
     hints: list[Hint] = field(default_factory=list)
+    first: Cursor | None = None
+    """Of the first batch."""
     waiting: bool = False
     followed: bool = False
     """Other tasks came out of this one."""
@@ -69,7 +71,7 @@ class Leg:
     def _read(self) -> None:
         ends = time.monotonic() + self.rt.settings.leg
         limits = self.rt.settings
-        source = self.bee.bee.collect_nectar(self.stream.name, self.cursor)
+        source = self.bee.bee.collect_nectar(self.stream.name, self.cursor, self.part)
         with closing(cast("Any", source)):
             for batch, last in gather(
                 self._moving(source), most_bytes=limits.batch_bytes, most_rows=limits.batch_rows, wait=limits.batch_wait
@@ -80,10 +82,29 @@ class Leg:
                 if self.grounded:
                     self._stop()
                     return
-                if self.rt.stopping.is_set() or time.monotonic() >= ends or self._too_much_waits():
+                if self.rt.stopping.is_set() or (self._resumes(batch) and self._is_over(ends)):
                     self._hand_over()
                     return
         self._end()
+
+    def _is_over(self, ends: float) -> bool:
+        return time.monotonic() >= ends or self._too_much_waits()
+
+    def _resumes(self, batch: Batch) -> bool:
+        """Whether a next leg would go on behind this batch, and not begin again where this leg began.
+
+        Where it would begin again, this leg reads on for as long as it takes. While too much waits to be landed, it
+        waits, too: a minute for each batch at most, since those who land may be few.
+        """
+        if self.stream.resumes != "none":
+            return True
+        self.first = batch.cursor if self.first is None else self.first
+        if batch.cursor != self.first:
+            return True
+        until = time.monotonic() + _PATIENCE
+        while self._too_much_waits() and time.monotonic() < until and not self.rt.stopping.wait(_LOOK):
+            self.rt.moved()
+        return False
 
     def _moving(self, source: Iterator[Batch]) -> Iterator[Batch]:
         """Each batch says that this task gets on."""
@@ -126,6 +147,8 @@ class Leg:
         with self._holding() as tx:
             if self.stream.cursor is None and not self.whole:
                 tx.run("end_pass", checkpoint=self.task.checkpoint)
+            if self.part is not None:
+                tx.run("end_part", checkpoint=self.task.checkpoint)
             self.waiting = self.task.finish(tx, self.rt.settings)
 
     def _is_whole(self, batch: Batch) -> bool:
@@ -189,7 +212,7 @@ class Leg:
         self.hints = []
 
     def _seal_cursor(self, cursor: Any) -> bytes:
-        return seal_cursor(self.rt, self.task, cursor, version_of(type(self.bee.bee)))
+        return seal_cursor(self.rt, self.task, cursor, version_of(type(self.bee.bee)), self.part)
 
     def _too_much_waits(self) -> bool:
         """Backpressure: what is sealed and not landed is bounded, per flight and in all."""
@@ -207,6 +230,8 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
             row = tx.run("checkpoint_state", checkpoint=task.checkpoint).fetchone()
         assert row is not None
         point = point_of(row, row.name)
+    if point.slice and point.ended:
+        return _leave(task, rt)
     stream = bee.stream(point.stream)
     if point.fingerprint != bee.fingerprint(stream):
         refuse_older(task, point.stream)
@@ -218,36 +243,12 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
             advice=f"name the columns that identify a record: streams.{stream.name}.key",
         )
     data_key = flight_key(rt.key, task.data_key, task.flight)
-    cursor = open_cursor(rt, task, point.cursor, type(bee.bee))
-    return Leg(task, bee, stream, rt, data_key, point.epoch, point.seq, cursor).run()
+    cursor, part = open_cursor(rt, task, point.cursor, type(bee.bee))
+    return Leg(task, bee, stream, rt, data_key, point.epoch, point.seq, cursor, part).run()
 
 
-def seal_cursor(rt: Runtime, task: Task, cursor: Any, version: int | str = 1) -> bytes:
-    """A cursor as the ledger keeps it: it may hold values of records, so it is sealed.
-
-    It says which flight and which version of its connector gave it; the first version needs no word.
-    """
-    _, key = rt.keyring(task.tenant).key("cursor")
-    written = dict(cursor or {})
-    if written:
-        written[_FLIGHT] = task.flight.hex
-    if written and version != 1:
-        written[_VERSION] = version
-    return seal(key, json.dumps(written).encode(), _cursor_place(task))
-
-
-def open_cursor(rt: Runtime, task: Task, sealed: bytes | None, kind: type[WorkerBee]) -> dict[str, Any] | None:
-    """The cursor as the connector reads it now. Raises GiveUp for one of a version that it does not know."""
-    if sealed is None:
-        return None
-    _, key = rt.keyring(task.tenant).key("cursor")
-    found: dict[str, Any] = json.loads(open_(key, sealed, _cursor_place(task)))
-    version, flight = found.pop(_VERSION, 1), found.pop(_FLIGHT, None)
-    if not found:
-        return None
-    cursor = cursor_now(kind, found, version)
-    return cursor if flight == task.flight.hex else dict(kind.begin_flight(cursor))
-
-
-def _cursor_place(task: Task) -> bytes:
-    return b"cursor|%d" % (task.checkpoint or 0)
+def _leave(task: Task, rt: Runtime) -> Left:
+    """Another flight read this part to its end."""
+    with rt.db.transaction() as tx:
+        task.hold(tx)
+        return Left(waiting=task.finish(tx, rt.settings))

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 _MISSED = sql.SQL(
     "WITH met AS MATERIALIZED (SELECT DISTINCT k AS key_hash FROM hive.seen s, unnest(s.keys) k"
-    "  WHERE s.checkpoint = %(checkpoint)s AND s.seq BETWEEN %(low)s AND %(high)s)"
+    "  WHERE s.checkpoint = ANY (%(checkpoints)s) AND s.seq BETWEEN %(low)s AND %(high)s)"
     " SELECT encode(h.key_hash, 'hex'), h.epoch < %(epoch)s FROM {honey} h"
     " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
     " AND h.stream = %(stream)s AND h.deleted_at IS NULL AND (h.epoch, h.seq) < (%(epoch)s, %(low)s)"
@@ -80,8 +80,9 @@ def empty(tx: Transaction, place: Place, row: int, checkpoint: int, day: dt.date
 
 def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int:
     where = {
-        "checkpoint": read.checkpoint, "low": read.whole_from, "high": read.whole_to, "part": read.part,
-        "jar": read.jar, "bee": read.bee, "stream": read.stream, "epoch": read.epoch, "flight": flight,
+        "checkpoint": read.checkpoint, "checkpoints": read.checkpoints, "low": read.whole_from,
+        "high": read.whole_to, "part": read.part, "jar": read.jar, "bee": read.bee, "stream": read.stream,
+        "epoch": read.epoch, "flight": flight,
     }  # fmt: skip
     partial = tx.run("is_partial", **where).fetchone()
     if partial is None or partial.partial:

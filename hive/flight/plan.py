@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from bees.core.errors import GiveUp
+from hive.config.shape import version_of
 from hive.errors import LeaseHeld, StaleFence, Superseded
+from hive.flight import parts
 from hive.flight.bees import OpenBee
+from hive.flight.point import Point, point_of, seal_cursor
 from hive.flight.task import Task
 from hive.ledger.db import Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
 from nectar.pollen import Stream
-
-
-@dataclass(frozen=True)
-class Point:
-    """Where reading of a stream stands: one row of `checkpoint`."""
-
-    checkpoint: int
-    stream: str
-    epoch: int
-    seq: int
-    cursor: bytes | None
-    """Sealed."""
-    fingerprint: str
-    """Of the source and configuration that `cursor` belongs to; empty for a stream that was never read."""
 
 
 def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
@@ -44,23 +33,69 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
             advice="name what to read under `streams`, or check what the credentials may see with `hive schema`",
         )
     hints: list[Hint] = []
-    alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 else None
+    cuts = parts.asked(bee, streams)
+    alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 and not cuts else None
     with rt.db.single() if alone else rt.db.transaction() as tx:
         points = [alone] if alone else [_register(tx, task, stream) for stream in streams]
-        mine = task.adopted(points[0].checkpoint)
-        row = tx.run(
-            "adopt", day=task.day, id=task.id, fence=task.fence, owner=task.owner, checkpoint=mine.checkpoint
-        ).fetchone()
-        if row is None or not row.held:
-            raise StaleFence(f"task {task.ref} was taken back from this worker")
-        if not row.leased:
-            raise LeaseHeld(f"another flight of {task.bee_name!r} reads {streams[0].name!r} just now")
+        whole = not (points[0].slices or streams[0].name in cuts)
+        if whole:
+            _adopt(tx, task, points[0])
         # Only now: who reads the stream just now must not find itself in an epoch that is not its own.
-        points = [_begun(tx, task, bee, *one) for one in zip(streams, points, strict=True)]
-        for point in points[1:]:
+        found: list[Point] = []
+        for stream, point in zip(streams, points, strict=True):
+            begun = _begun(tx, task, bee, stream, point)
+            if point.slices or stream.name in cuts:
+                found += _parted(tx, rt, task, bee, stream, begun, cuts.get(stream.name, ()), anew=begun != point)
+            else:
+                found.append(begun)
+        if not whole:
+            _adopt(tx, task, found[0])
+        for point in found[1:]:
             hints += task.follow(tx, rt.settings, "collect", task.queue, checkpoint=point.checkpoint)
     rt.send(hints)
-    return mine, points[0]
+    return task.adopted(found[0].checkpoint), found[0]
+
+
+def _adopt(tx: Transaction, task: Task, point: Point) -> None:
+    """Make the planning task the reading one of this point. Raises StaleFence, or LeaseHeld."""
+    row = tx.run(
+        "adopt", day=task.day, id=task.id, fence=task.fence, owner=task.owner, checkpoint=point.checkpoint
+    ).fetchone()
+    if row is None or not row.held:
+        raise StaleFence(f"task {task.ref} was taken back from this worker")
+    if not row.leased:
+        raise LeaseHeld(f"another flight of {task.bee_name!r} reads {point.stream!r} just now")
+
+
+def _parted(
+    tx: Transaction,
+    rt: Runtime,
+    task: Task,
+    bee: OpenBee,
+    stream: Stream,
+    point: Point,
+    told: Sequence[str],
+    *,
+    anew: bool,
+) -> list[Point]:
+    """The points of a stream that is read in parts, or was the last time. Raises LeaseHeld."""
+    rows = parts.open_parts(tx, stream, point, anew=anew)
+    if rows:
+        return [point_of(row, stream.name) for row in rows]
+    begins = point.cursor is None or (stream.cursor is None and not point.midway)
+    if not point.slices and not begins:
+        return [point]  # a reading of the whole goes on
+    made = parts.cut(tx, task.id, stream, point, told)
+    if not made:
+        row = tx.run("checkpoint_state", checkpoint=point.checkpoint).fetchone()
+        return [point_of(row, stream.name)]
+    version = version_of(type(bee.bee))
+    found = []
+    for checkpoint, part in made:
+        cursor = seal_cursor(rt, task.adopted(checkpoint), None, version, part)
+        tx.run("begin_part", checkpoint=checkpoint, cursor=cursor)
+        found.append(point_of(tx.run("checkpoint_state", checkpoint=checkpoint).fetchone(), stream.name))
+    return found
 
 
 def take_lease(tx: Transaction, task: Task) -> bool:
@@ -73,13 +108,9 @@ def _as_before(task: Task, bee: OpenBee, stream: Stream, rt: Runtime) -> Point |
     """The stream's checkpoint where nothing has to be written: the usual case, for which a lone statement will do."""
     with rt.db.single() as tx:
         row = tx.run("find_stream", jar=task.jar, bee=task.bee, stream=stream.name).fetchone()
-    if row is None or row.fingerprint != bee.fingerprint(stream) or task.full_refresh:
+    if row is None or row.slices or row.fingerprint != bee.fingerprint(stream) or task.full_refresh:
         return None
     return point_of(row, stream.name)
-
-
-def point_of(row: Any, stream: str) -> Point:
-    return Point(row.checkpoint, stream, row.epoch, row.sealed_seq, row.sealed_cursor, row.fingerprint)
 
 
 def _register(tx: Transaction, task: Task, stream: Stream) -> Point:

@@ -3,8 +3,8 @@
 The migrations create them; a test holds the migrated database against this module. Groups, in order: who flies (bee,
 schedule, slot, listener), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease),
 limits, what landed (jar, stream, honey, chunk, unindexed, quarantine, pollen, seen), what feeds others (event, inbox,
-consumer), who works (worker, queue), totals over all flights (tally, fault, taken_out), secrets (vault_secret), and
-what people did with them (audit).
+consumer), who works (worker, queue), totals over all flights (tally, fault, taken_out), secrets (vault_secret),
+what people did (audit), and who may look and act (account, session).
 
 `task`, `batch`, `payload`, `receipt` and `event` are partitioned by the flight's day and dropped, never deleted;
 `honey` and `chunk` are partitioned by `part` (0 to 15 are shared by ordinary jars, a snapshot jar has its own).
@@ -294,6 +294,27 @@ checkpoint = Table(
         server_default="0",
         comment="records that the last complete read missed and that were too many to delete unasked",
     ),
+    Column(
+        "slices",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="of a whole stream: parts in which it is read; 0: it is one",
+    ),
+    Column(
+        "round",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="number of the reading in parts; parts of an earlier one count no more",
+    ),
+    Column(
+        "ended",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="of a part: it was read to its end in this round",
+    ),
     UniqueConstraint("bee", "jar", "stream", "slice"),
     postgresql_with={"fillfactor": "70"},
 )
@@ -549,6 +570,7 @@ worker = Table(
     Column("beat_at", Instant, nullable=False, server_default=NOW),
     Column("alive_until", Instant, nullable=False),
     Column("rss", BigInteger, nullable=False, server_default="0"),
+    Column("pools", JSONB, comment="connections to sources by connector: {name: [size, idle, active]}; null: none"),
     postgresql_with={"fillfactor": "50"},
 )
 
@@ -600,6 +622,7 @@ tally = Table(
     Column("last_seconds", Double, nullable=False),
     Column("last_at", Instant, nullable=False, comment="when its last flight ended"),
     Column("success_at", Instant, comment="when its last complete flight ended"),
+    Column("current_at", Instant, comment="when it began: what the source held by then is in the jar"),
     postgresql_with={"fillfactor": "50"},
 )
 
@@ -644,8 +667,15 @@ audit = Table(
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("at", Instant, nullable=False, server_default=NOW),
-    Column("who", Text, nullable=False, comment="user of the operating system, and the machine"),
-    Column("action", Text, nullable=False, comment="detokenize, detokenize:refused, rotate"),
+    Column(
+        "who", Text, nullable=False, comment="an account of the pages, or user of the operating system and the machine"
+    ),
+    Column(
+        "action",
+        Text,
+        nullable=False,
+        comment="detokenize, rotate, login, fly, pause, ...; and the same with :refused",
+    ),
     Column("tenant", Text, nullable=False),
     Column(
         "body",
@@ -654,4 +684,25 @@ audit = Table(
         server_default=text("'{}'"),
         comment="kinds, key ids, counts and the reason given; never a value",
     ),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False, comment="viewer or operator"),
+    Column("password", Text, nullable=False, comment="a salted scrypt hash"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("seen_at", Instant, comment="when it last logged in"),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", LargeBinary, primary_key=True, comment="hash of the token that the browser holds"),
+    Column("account", Text, nullable=False),
+    Column("mark", LargeBinary, nullable=False, comment="of token and password: another password ends the session"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("expires_at", Instant, nullable=False),
+    Index("session_ends", "expires_at"),
 )

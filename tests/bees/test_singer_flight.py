@@ -47,3 +47,26 @@ def test_a_tap_of_the_sdk_lands(nest: Nest, stream: str) -> None:
     register(nest, {"count": 12}, "built", streams={stream: {}})
 
     assert nest.land("tap").records_landed == len(nest.jar("tap")) == {"days": 12, "towns": 7}[stream]
+
+
+@pytest.mark.parametrize("flights", [1, 2])
+def test_a_tap_that_tells_its_state_only_at_the_end_is_read_in_one_go(make_nest: Any, flights: int) -> None:
+    nest = make_nest(batch_rows=10, leg=0.0)
+    register(nest, {"count": 60, "state_at_end": False}, batch_rows=10)
+    for _ in range(flights):
+        result = nest.land("tap")
+
+    assert (result.state, result.records_read) == ("complete", 60)
+    assert len(nest.jar("tap")) == 60
+    assert nest.rows("SELECT kind, count(*) FROM hive.task WHERE kind <> 'process' GROUP BY kind") == [
+        ("collect", flights)
+    ]
+
+
+def test_one_that_tells_it_as_it_goes_is_read_in_legs(make_nest: Any) -> None:
+    nest = make_nest(batch_rows=10, leg=0.0)
+    register(nest, {"count": 60, "state_every": 10}, batch_rows=10)
+    result = nest.land("tap")
+
+    assert (result.state, result.records_landed, len(nest.jar("tap"))) == ("complete", 60, 60)
+    assert nest.one("SELECT count(*) FROM hive.task WHERE kind = 'collect'") > 2

@@ -1,14 +1,15 @@
-"""What may be asked of one stream of a database bee."""
+"""What may be asked of a database bee, and of one stream of it."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bees.core.bee import BeeOptions, Columns, KeyColumns, Name
+from bees.core.bee import BeeOptions, Columns, KeyColumns, Name, Seconds, StreamName
 from bees.core.errors import GiveUp
 
 if TYPE_CHECKING:
@@ -55,6 +56,66 @@ class StreamOptions(BeeOptions):
         if self.table and self.query:
             raise ValueError("a stream reads a `table` or a `query`, not both")
         return self
+
+
+class ServerOptions(BeeOptions):
+    """What every database server is told: how it is trusted, what may be read of it, and how much at once."""
+
+    ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        "prefer", description="encryption, in libpq's words; verify-full outside a trusted network"
+    )
+    ssl_root_cert: str | None = Field(None, description="file of trusted roots; unset: the system's")
+    ssl_cert: str | None = Field(None, description="file of the client's certificate")
+    ssl_key: str | None = Field(None, description="file of its key, which only its owner may read")
+    ssl_key_password: SecretStr = Field(SecretStr(""), description="password of that key")
+    connect_timeout: int = Field(10, ge=2, le=600, description="seconds to wait for a session")
+    statement_timeout: Seconds = Field(300, description="seconds until the server ends a statement")
+    row_filters: dict[Name, str | bool | None] | None = Field(
+        None,
+        description="the rows that may be read, by table: `orders: region = 'EU'`, true for all of them; "
+        "what is not named may not be read",
+    )
+    row_level_security: bool = Field(
+        False, description="read nothing that neither `row_filters` nor a policy of the source holds down"
+    )
+    allow_writable_role: bool = Field(
+        False, description="accept a role that can do more than read; its sessions are read only all the same"
+    )
+    max_rows: int | None = Field(
+        None, ge=1, description="most rows of a stream in one flight; the next one goes on behind them"
+    )
+    batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
+    batch_rows: int = Field(20_000, ge=1, description="rows at which a batch is closed")
+    slices: int = Field(
+        4, ge=1, le=64, description="parts, by ranges of its key, in which a large table is read by several workers"
+    )
+    slice_rows: int = Field(
+        1_000_000, ge=1, description="rows, as the server estimates them, from which on a table is large"
+    )
+    streams: dict[StreamName, StreamOptions] = Field(
+        default_factory=dict, description="what to read, by name; unset: each table with a primary key"
+    )
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if bool(self.ssl_cert) != bool(self.ssl_key):
+            raise ValueError("a client certificate needs both `ssl_cert` and `ssl_key`")
+        return self
+
+    @field_validator("streams", mode="before")
+    @classmethod
+    def _bare_names(cls, value: Any) -> Any:
+        return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    def chosen(self, stream: str) -> StreamOptions:
+        """What was asked of a stream; of one that is not named, nothing."""
+        return self.streams.get(stream) or StreamOptions.model_validate({})
+
+    def may_cut(self, stream: str) -> bool:
+        """Whether a stream is read in parts where its table is large: parts have no order of changes among them."""
+        chosen = self.chosen(stream)
+        whole = not (chosen.query or chosen.cursor or self.max_rows or self.row_level_security)
+        return self.slices > 1 and whole and self.row_filters is None
 
 
 class Followed(Protocol):

@@ -1,5 +1,6 @@
 -- checkpoint_state --
-SELECT c.id AS checkpoint, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq, c.stream, s.name
+SELECT c.id AS checkpoint, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq, c.stream, s.name, c.slice, c.slices, c.ended,
+       c.pass_from IS NOT NULL AS midway
   FROM hive.checkpoint c JOIN hive.stream s ON s.id = c.stream WHERE c.id = %(checkpoint)s;
 
 -- new_epoch --
@@ -23,7 +24,7 @@ WITH held AS (
        FOR UPDATE OF t, l
 ), moved AS (
     UPDATE hive.checkpoint c
-       SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp(),
+       SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp(), ended = %(last)s,
            -- A read begins with the first batch after the source's last end. Below zero: what it met is not known.
            pass_from = CASE WHEN %(last)s OR %(whole)s THEN NULL ELSE coalesce(c.pass_from, %(before)s + 1) END,
            whole_from = CASE WHEN %(whole)s AND coalesce(c.pass_from, 0) >= 0 THEN coalesce(c.pass_from, %(before)s + 1)
@@ -123,30 +124,43 @@ INSERT INTO hive.seen (checkpoint, seq, row_from, keys)
 SELECT %(checkpoint)s, %(seq)s, %(row_from)s, array_agg(decode(k, 'hex')) FROM unnest(%(keys)s::text[]) k HAVING count(*) > 0;
 
 -- lock_whole --
--- Complete reads whose every batch has landed, of the bee and jar of a flight.
-SELECT c.id AS checkpoint, c.bee, c.jar, c.stream, c.epoch, c.whole_from, c.whole_to, j.part, b.name AS bee_name, s.name AS stream_name,
+-- Complete reads whose every batch has landed, of the bee and jar of a flight. One in parts is complete when all of them
+-- are: the seqs of its round are above those of every earlier one, so they are one range.
+WITH mine AS (
+    SELECT c.* FROM hive.flight f JOIN hive.checkpoint p ON p.bee = f.bee AND p.jar = f.jar AND p.slice = ''
+      JOIN hive.checkpoint c ON c.bee = p.bee AND c.jar = p.jar AND c.stream = p.stream
+       AND CASE WHEN p.slices = 0 THEN c.id = p.id ELSE c.slice <> '' AND c.round = p.round END
+     WHERE f.id = %(flight)s
+       AND EXISTS (SELECT FROM hive.checkpoint w
+                    WHERE w.bee = p.bee AND w.jar = p.jar AND w.stream = p.stream AND w.landed_seq >= w.whole_to)
+     ORDER BY c.id FOR UPDATE OF c
+), whole AS (
+    SELECT min(id) AS checkpoint, array_agg(id) AS checkpoints, bee, jar, stream, max(epoch) AS epoch,
+           min(whole_from) AS whole_from, max(whole_to) AS whole_to
+      FROM mine GROUP BY bee, jar, stream HAVING bool_and(coalesce(landed_seq >= whole_to, false))
+)
+SELECT w.*, j.part, b.name AS bee_name, s.name AS stream_name,
        coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most
-  FROM hive.checkpoint c JOIN hive.flight f ON f.bee = c.bee AND f.jar = c.jar JOIN hive.jar j ON j.id = c.jar
-  JOIN hive.bee b ON b.id = c.bee JOIN hive.stream s ON s.id = c.stream
- WHERE f.id = %(flight)s AND c.landed_seq >= c.whole_to
-   FOR UPDATE OF c;
+  FROM whole w JOIN hive.jar j ON j.id = w.jar JOIN hive.bee b ON b.id = w.bee JOIN hive.stream s ON s.id = w.stream;
 
 -- is_partial --
 -- A batch that was set aside whole, or a record whose key nobody could read: the source may hold what was not seen.
-SELECT EXISTS (SELECT FROM hive.batch WHERE checkpoint = %(checkpoint)s AND seq BETWEEN %(low)s AND %(high)s AND state = 'dead')
-    OR EXISTS (SELECT FROM hive.quarantine WHERE checkpoint = %(checkpoint)s AND seq BETWEEN %(low)s AND %(high)s
+SELECT EXISTS (SELECT FROM hive.batch WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s AND state = 'dead')
+    OR EXISTS (SELECT FROM hive.quarantine WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s
                   AND (key_hash IS NULL OR records > 1)) AS partial;
 
 -- count_met --
 SELECT coalesce(sum(cardinality(keys)), 0)::bigint AS met FROM hive.seen
- WHERE checkpoint = %(checkpoint)s AND seq BETWEEN %(low)s AND %(high)s;
+ WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s;
 
 -- end_whole --
 -- Compared, or not to be compared: what was seen is forgotten.
 WITH ended AS (
-    UPDATE hive.checkpoint SET whole_from = NULL, whole_to = NULL, held_deletes = %(held)s WHERE id = %(checkpoint)s
+    UPDATE hive.checkpoint
+       SET whole_from = NULL, whole_to = NULL, held_deletes = CASE WHEN id = %(checkpoint)s THEN %(held)s ELSE 0 END
+     WHERE id = ANY (%(checkpoints)s)
 )
-DELETE FROM hive.seen WHERE checkpoint = %(checkpoint)s AND seq <= %(high)s;
+DELETE FROM hive.seen WHERE checkpoint = ANY (%(checkpoints)s) AND seq <= %(high)s;
 
 -- end_pass --
 -- A read ended that is not complete.
@@ -195,7 +209,8 @@ UPDATE hive.checkpoint SET landed_seq = coalesce((
 RETURNING landed_seq;
 
 -- find_stream --
-SELECT c.id AS checkpoint, c.stream, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq
+SELECT c.id AS checkpoint, c.stream, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq, c.slice, c.slices, c.ended,
+       c.pass_from IS NOT NULL AS midway
   FROM hive.stream s JOIN hive.checkpoint c ON c.stream = s.id AND c.slice = ''
  WHERE s.jar = %(jar)s AND s.bee = %(bee)s AND s.name = %(stream)s;
 
@@ -208,8 +223,62 @@ WITH found AS (
 ), point AS (
     INSERT INTO hive.checkpoint (bee, jar, stream, slice) SELECT %(bee)s, %(jar)s, id, '' FROM found
     ON CONFLICT (bee, jar, stream, slice) DO UPDATE SET slice = excluded.slice
-    RETURNING id, stream, fingerprint, epoch, sealed_cursor, sealed_seq
+    RETURNING id, stream, fingerprint, epoch, sealed_cursor, sealed_seq, slice, slices, ended, pass_from IS NOT NULL AS midway
 ), free AS (
     INSERT INTO hive.lease (checkpoint) SELECT id FROM point ON CONFLICT DO NOTHING
 )
-SELECT id AS checkpoint, stream, fingerprint, epoch, sealed_cursor, sealed_seq FROM point;
+SELECT id AS checkpoint, stream, fingerprint, epoch, sealed_cursor, sealed_seq, slice, slices, ended, midway FROM point;
+
+-- lock_parts --
+-- A stream and its parts, for who begins a reading of it or goes on with one.
+SELECT c.id FROM hive.checkpoint p JOIN hive.checkpoint c ON c.bee = p.bee AND c.jar = p.jar AND c.stream = p.stream
+ WHERE p.id = %(checkpoint)s ORDER BY c.id FOR UPDATE OF c;
+
+-- parts_state --
+-- `busy`: somebody reads it, or something of it has not landed. `open`: parts of its last round that are not at their end.
+SELECT max(c.sealed_seq) AS top, max(c.round) AS round,
+       bool_or(c.landed_seq < c.sealed_seq OR EXISTS (SELECT FROM hive.lease l WHERE l.checkpoint = c.id
+                                                         AND l.task IS NOT NULL AND l.task <> %(task)s)) AS busy,
+       count(*) FILTER (WHERE p.slices > 0 AND c.slice <> '' AND c.round = p.round AND NOT c.ended) AS open
+  FROM hive.checkpoint p JOIN hive.checkpoint c ON c.bee = p.bee AND c.jar = p.jar AND c.stream = p.stream
+ WHERE p.id = %(checkpoint)s;
+
+-- open_parts --
+SELECT c.id AS checkpoint, c.stream, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq, c.slice, c.slices, c.ended,
+       c.pass_from IS NOT NULL AS midway
+  FROM hive.checkpoint p JOIN hive.checkpoint c ON c.bee = p.bee AND c.jar = p.jar AND c.stream = p.stream
+   AND c.slice <> '' AND c.round = p.round AND NOT c.ended
+ WHERE p.id = %(checkpoint)s AND p.slices > 0 ORDER BY c.id;
+
+-- cut --
+-- Another reading of the stream: in so many parts, or whole if there are none. What the last one met counts no more.
+WITH whole AS (
+    UPDATE hive.checkpoint
+       SET slices = %(slices)s, round = %(round)s, sealed_cursor = NULL, sealed_seq = %(seq)s, landed_seq = %(seq)s,
+           pass_from = NULL, whole_from = NULL, whole_to = NULL, updated_at = clock_timestamp()
+     WHERE id = %(checkpoint)s
+    RETURNING bee, jar, stream
+)
+DELETE FROM hive.seen s USING whole w, hive.checkpoint c
+ WHERE c.bee = w.bee AND c.jar = w.jar AND c.stream = w.stream AND s.checkpoint = c.id;
+
+-- register_part --
+WITH point AS (
+    INSERT INTO hive.checkpoint AS c (bee, jar, stream, slice, fingerprint, epoch, sealed_seq, landed_seq, round)
+    SELECT p.bee, p.jar, p.stream, %(slice)s, p.fingerprint, p.epoch, %(seq)s, %(seq)s, p.round
+      FROM hive.checkpoint p WHERE p.id = %(checkpoint)s
+    ON CONFLICT (bee, jar, stream, slice) DO UPDATE
+       SET fingerprint = excluded.fingerprint, epoch = excluded.epoch, sealed_seq = excluded.sealed_seq,
+           landed_seq = excluded.landed_seq, round = excluded.round, ended = false, pass_from = NULL, whole_from = NULL,
+           whole_to = NULL, held_deletes = 0, updated_at = clock_timestamp()
+    RETURNING id
+), free AS (
+    INSERT INTO hive.lease (checkpoint) SELECT id FROM point ON CONFLICT DO NOTHING
+)
+SELECT id AS checkpoint FROM point;
+
+-- begin_part --
+UPDATE hive.checkpoint SET sealed_cursor = %(cursor)s WHERE id = %(checkpoint)s;
+
+-- end_part --
+UPDATE hive.checkpoint SET ended = true WHERE id = %(checkpoint)s;

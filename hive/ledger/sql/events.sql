@@ -17,7 +17,7 @@ WITH taken AS (
       FROM taken t JOIN hive.listener l
         ON (t.kind = 'closed' AND l.kind = 'after' AND l.subject = t.body ->> 'bee' AND t.body ->> 'state' = 'complete')
         OR (t.kind = 'closed' AND l.kind = 'jar' AND l.subject = t.body ->> 'jar' AND (t.body ->> 'changed')::bool)
-        OR (t.kind = l.kind AND l.kind IN ('file', 'webhook') AND l.bee = t.bee)
+        OR (t.kind = l.kind AND l.kind IN ('file', 'folder', 'webhook') AND l.bee = t.bee)
      GROUP BY l.bee, l.kind, l.subject
 ), told AS (
     UPDATE hive.listener l
@@ -118,6 +118,19 @@ WITH moved AS (
     RETURNING bee
 )
 INSERT INTO hive.event (day, kind, bee) SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, 'file', bee FROM moved
+RETURNING id;
+
+-- folder_listeners --
+SELECT l.bee, l.subject FROM hive.listener l JOIN hive.bee b ON b.id = l.bee
+ WHERE l.kind = 'folder' AND b.enabled AND b.paused_at IS NULL ORDER BY l.bee, l.subject;
+
+-- folder_changed --
+WITH moved AS (
+    UPDATE hive.listener SET mark = %(mark)s
+     WHERE bee = %(bee)s AND kind = 'folder' AND subject = %(subject)s AND coalesce(mark, -1) < %(mark)s
+    RETURNING bee
+)
+INSERT INTO hive.event (day, kind, bee) SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, 'folder', bee FROM moved
 RETURNING id;
 
 -- listen --

@@ -149,17 +149,20 @@ WITH closed AS (
            records_superseded = %(superseded)s, records_deleted = %(deleted)s, records_quarantined = %(quarantined)s,
            scrubbed = %(scrubbed)s::jsonb
      WHERE id = %(flight)s AND state IN ('queued', 'running')
-    RETURNING bee, jar, finished_at, greatest(extract(epoch FROM finished_at - started_at)::float8, 0) AS seconds
+    RETURNING bee, jar, started_at, finished_at,
+              greatest(extract(epoch FROM finished_at - started_at)::float8, 0) AS seconds
 ), counted AS (
     INSERT INTO hive.tally AS t (bee, bee_type, complete, failed, cancelled, records_read, records_landed,
                                  records_unchanged, records_superseded, records_deleted, records_quarantined, bytes_read,
-                                 organizations, retries, seconds, durations, last_state, last_seconds, last_at, success_at)
+                                 organizations, retries, seconds, durations, last_state, last_seconds, last_at, success_at,
+                                 current_at)
     SELECT c.bee, replace(b.queue, 'bees.', ''), (%(state)s = 'complete')::int, (%(state)s = 'failed')::int,
            (%(state)s = 'cancelled')::int, %(read)s, %(landed)s, %(unchanged)s, %(superseded)s, %(deleted)s,
            %(quarantined)s, %(bytes)s, %(organizations)s, %(retries)s, c.seconds,
            ARRAY(SELECT (c.seconds <= d.bound)::int
                    FROM unnest(%(durations)s::float8[]) WITH ORDINALITY AS d(bound, n) ORDER BY d.n),
-           %(state)s, c.seconds, c.finished_at, CASE WHEN %(state)s = 'complete' THEN c.finished_at END
+           %(state)s, c.seconds, c.finished_at, CASE WHEN %(state)s = 'complete' THEN c.finished_at END,
+           CASE WHEN %(state)s = 'complete' THEN c.started_at END
       FROM closed c JOIN hive.bee b ON b.id = c.bee
     ON CONFLICT (bee) DO UPDATE
        SET bee_type = excluded.bee_type, complete = t.complete + excluded.complete, failed = t.failed + excluded.failed,
@@ -175,7 +178,8 @@ WITH closed AS (
                                FROM unnest(t.durations, excluded.durations) WITH ORDINALITY AS d(before, more, n)
                               ORDER BY d.n),
            last_state = excluded.last_state, last_seconds = excluded.last_seconds, last_at = excluded.last_at,
-           success_at = coalesce(excluded.success_at, t.success_at)
+           success_at = coalesce(excluded.success_at, t.success_at),
+           current_at = coalesce(excluded.current_at, t.current_at)
 ), faults AS (
     INSERT INTO hive.fault AS t (bee, code, count)
     SELECT c.bee, CASE WHEN e.code ~ '^[a-z][a-z0-9_]{0,62}$'
@@ -203,7 +207,8 @@ WITH closed AS (
      WHERE EXISTS (SELECT FROM hive.listener l WHERE l.kind = 'after' AND l.subject = b.name AND %(state)s = 'complete')
         OR EXISTS (SELECT FROM hive.listener l WHERE l.kind = 'jar' AND l.subject = j.name AND %(changed)s)
 )
-SELECT bee, set_config('synchronous_commit', 'off', true) AS commit FROM closed;
+SELECT c.bee, b.name, c.seconds, set_config('synchronous_commit', 'off', true) AS commit
+  FROM closed c JOIN hive.bee b ON b.id = c.bee;
 
 -- count_taken_out --
 -- Of records that landed after their flight was closed.

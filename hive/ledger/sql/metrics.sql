@@ -1,6 +1,7 @@
 -- bee_figures --
 -- One row for each enabled bee: totals of its closed flights, and what its open ones have read and landed so far. When a
--- flight closes, its sums move from the one to the other in one step, so that together they never go down.
+-- flight closes, its sums move from the one to the other in one step, so that together they never go down. From `paused`
+-- on stand what may differ from one look to the next though the bee did nothing.
 WITH flying AS MATERIALIZED (
     SELECT f.bee, (f.state = 'running')::int AS running, b.rows, b.bytes, r.landed, r.unchanged, r.superseded, r.deleted,
            r.quarantined
@@ -20,12 +21,9 @@ WITH flying AS MATERIALIZED (
     SELECT bee, sum(missed)::bigint AS missed, bool_or(enabled AND next_slot < clock_timestamp() - make_interval(secs => %(late)s)) AS late
       FROM hive.schedule GROUP BY bee
 )
-SELECT b.name, replace(b.queue, 'bees.', '') AS bee_type, b.paused_at IS NOT NULL AS paused,
-       CASE WHEN b.retry_at > clock_timestamp() THEN extract(epoch FROM b.retry_at)::float8 END AS retry_at,
+SELECT b.id, b.name, b.connector, replace(b.queue, 'bees.', '') AS bee_type, t.last_state, coalesce(s.missed, 0) AS missed,
        (SELECT CASE r.state WHEN 'closed' THEN 0 WHEN 'half_open' THEN 1 ELSE 2 END
           FROM hive.breaker r WHERE r.endpoint = b.endpoint) AS breaker,
-       t.last_state, coalesce(s.late, false) AS late, coalesce(s.missed, 0) AS missed,
-       coalesce(o.open, 0) AS open, coalesce(o.running, 0)::bigint AS running,
        coalesce(t.complete, 0) AS complete, coalesce(t.failed, 0) AS failed, coalesce(t.cancelled, 0) AS cancelled,
        (coalesce(t.records_read, 0) + coalesce(o.rows, 0))::bigint AS read,
        (coalesce(t.bytes_read, 0) + coalesce(o.bytes, 0))::bigint AS bytes,
@@ -37,7 +35,12 @@ SELECT b.name, replace(b.queue, 'bees.', '') AS bee_type, b.paused_at IS NOT NUL
        coalesce(t.records_landed - t.organizations, 0) AS entities, coalesce(t.organizations, 0) AS organizations,
        coalesce(t.retries, 0) AS retries, coalesce(t.seconds, 0) AS seconds, coalesce(t.durations, '{}') AS durations,
        coalesce(t.last_seconds, 0) AS last_seconds, extract(epoch FROM t.success_at)::float8 AS success_at,
-       extract(epoch FROM clock_timestamp() - t.success_at)::float8 AS success_age
+       b.paused_at IS NOT NULL AS paused,
+       CASE WHEN b.retry_at > clock_timestamp() THEN extract(epoch FROM b.retry_at)::float8 END AS retry_at,
+       coalesce(s.late, false) AS late, coalesce(o.open, 0) AS open, coalesce(o.running, 0)::bigint AS running,
+       CASE WHEN t.last_state = 'failed' THEN b.last_error ->> 'code' END AS code,
+       round(extract(epoch FROM clock_timestamp() - t.success_at), 3)::float8 AS success_age,
+       round(extract(epoch FROM clock_timestamp() - t.current_at), 3)::float8 AS lag
   FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id LEFT JOIN open o ON o.bee = b.id LEFT JOIN slots s ON s.bee = b.id
  WHERE b.enabled ORDER BY b.name;
 
@@ -89,7 +92,7 @@ WITH newest AS (
 )
 SELECT w.id, w.host, w.pid, w.queues, w.started_at, w.beat_at, w.alive_until > clock_timestamp() AS alive,
        extract(epoch FROM clock_timestamp() - w.beat_at)::float8 AS age, w.rss,
-       coalesce(d.ended, 0) AS ended, coalesce(d.dead, 0) AS dead, d.last_task, d.last_at
+       coalesce(d.ended, 0) AS ended, coalesce(d.dead, 0) AS dead, d.last_task, d.last_at, w.pools
   FROM hive.worker w LEFT JOIN done d ON d.owner = w.id
  WHERE %(worker)s::text IS NULL OR w.id = %(worker)s ORDER BY w.id;
 
@@ -100,7 +103,9 @@ SELECT pg_logical_emit_message(true, 'hive.metrics', ''), set_config('synchronou
 
 -- connector_figures --
 -- As document 003 counts polls. `bee`: null for all. Like `bee_figures`, with what open flights have read and landed.
-SELECT b.name, b.enabled, b.paused_at IS NOT NULL AS paused, coalesce(b.retry_at > clock_timestamp(), false) AS patient,
+SELECT b.id, b.name, b.connector, b.enabled, b.paused_at IS NOT NULL AS paused, b.last_error,
+       coalesce(b.retry_at > clock_timestamp(), false) AS patient,
+       EXISTS (SELECT FROM hive.breaker r WHERE r.endpoint = b.endpoint AND r.state = 'open' AND b.retry_at > clock_timestamp()) AS open_breaker,
        p.at AS polled_at, t.success_at, extract(epoch FROM clock_timestamp() - t.success_at)::float8 AS success_age,
        coalesce(t.complete, 0) AS complete, coalesce(t.failed, 0) AS failed, coalesce(t.cancelled, 0) AS cancelled,
        coalesce(t.seconds, 0) AS seconds, t.last_state, b.last_error ->> 'code' AS code, b.last_error ->> 'advice' AS advice,
@@ -118,3 +123,32 @@ SELECT b.name, b.enabled, b.paused_at IS NOT NULL AS paused, coalesce(b.retry_at
        CROSS JOIN LATERAL (SELECT sum(landed) AS landed FROM hive.receipt WHERE day = f.day AND flight = f.id) l
        WHERE f.bee = b.id AND f.state IN ('queued', 'running')) o ON true
  WHERE b.origin <> 'gone' AND (%(bee)s::text IS NULL OR b.name = %(bee)s) ORDER BY b.name;
+
+-- open_conditions --
+-- Of each bee with open flights: seconds since a task in some worker's hands began or brought something about (null where
+-- none is in hand), whether such a worker is dead, how long a due task has waited while no worker of its queue lives, and
+-- the last error of a task that is tried again. `ours`: codes of waits among flights, which say nothing of the bee.
+SELECT f.bee, min(extract(epoch FROM clock_timestamp() - greatest(t.began, w.sealed_at, r.landed_at))::float8) FILTER (WHERE t.began IS NOT NULL) AS silent,
+       bool_or(t.lost) AS lost,
+       max(extract(epoch FROM clock_timestamp() - t.due_since)::float8) FILTER (WHERE t.due_since <= clock_timestamp()) AS untaken,
+       (array_agg(t.error ORDER BY f.created_at DESC) FILTER (WHERE t.error IS NOT NULL))[1] AS error
+  FROM hive.flight f
+ CROSS JOIN LATERAL (
+      SELECT max(t.started_at) FILTER (WHERE t.state = 'running') AS began,
+             bool_or(t.state = 'running' AND NOT EXISTS (
+                 SELECT FROM hive.worker w WHERE w.id = t.owner AND w.alive_until > clock_timestamp())) AS lost,
+             min(t.available_at) FILTER (WHERE t.state = 'queued' AND NOT EXISTS (
+                 SELECT FROM hive.worker w WHERE t.queue = ANY (w.queues) AND w.alive_until > clock_timestamp())) AS due_since,
+             (array_agg(t.last_error ORDER BY t.id DESC)
+              FILTER (WHERE t.last_error IS NOT NULL AND NOT t.last_error ->> 'code' = ANY (%(ours)s)))[1] AS error
+        FROM hive.task t WHERE t.flight = f.id AND t.day = f.day AND t.state IN ('queued', 'running')) t
+  LEFT JOIN LATERAL (SELECT max(created_at) AS sealed_at FROM hive.batch WHERE day = f.day AND flight = f.id) w ON t.began IS NOT NULL
+  LEFT JOIN LATERAL (SELECT max(created_at) AS landed_at FROM hive.receipt WHERE day = f.day AND flight = f.id) r ON t.began IS NOT NULL
+ WHERE f.state IN ('queued', 'running') GROUP BY f.bee;
+
+-- slots_left_out --
+-- Slots of the last hour for which a bee was not ready, since its last complete flight began.
+SELECT s.bee, count(*) AS slots FROM hive.slot s LEFT JOIN hive.tally t ON t.bee = s.bee
+ WHERE s.flight IS NULL AND s.created_at > greatest(clock_timestamp() - interval '1 hour', t.current_at)
+   AND s.outcome IN ('skipped:overlap', 'skipped:catch_up')
+ GROUP BY s.bee;

@@ -3,6 +3,9 @@ INSERT INTO hive.worker (id, host, pid, queues, alive_until, rss)
 VALUES (%(id)s, %(host)s, %(pid)s, %(queues)s, clock_timestamp() + make_interval(secs => %(lease)s), %(rss)s)
 ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp(), alive_until = excluded.alive_until, rss = excluded.rss;
 
+-- note_pools --
+UPDATE hive.worker SET pools = %(pools)s WHERE id = %(id)s;
+
 -- release_strays --
 -- Claims whose answer never came: this worker owns the task and does not know of it.
 UPDATE hive.task SET state = 'queued', attempt = attempt - 1, owner = NULL, hinted_at = NULL

@@ -21,11 +21,12 @@ import pyarrow as pa
 import structlog
 
 from bees.core.errors import GiveUp
+from bees.core.sql.leg import Leg
 from bees.core.sql.mysql import binlog, dump
 from bees.core.sql.mysql.catalog import SourceColumn, logged_columns, of_log
 from bees.core.sql.mysql.forms import Form
 from bees.core.sql.mysql.logged import Column, Unreadable, images, readers
-from bees.core.sql.mysql.reading import Leg, begin, read, table_of
+from bees.core.sql.mysql.reading import begin, read, table_of
 from nectar.batch import Batch, Cursor
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Following:
         with self.server.stream(self.batch_bytes, self.batch_rows) as data:
             self.opened.append(data)
             try:
-                for batch in read(Leg(self.stream, reading, None), data, begun):
+                for batch in read(Leg(self.stream, reading), data, begun):
                     done = bool(batch.cursor.get("done"))
                     mark = after if done else {**after, "place": dict(batch.cursor)}
                     yield replace(batch, cursor=mark, complete=False)

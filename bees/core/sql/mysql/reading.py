@@ -1,20 +1,21 @@
-"""One leg of reading a stream: where it begins, and its batches."""
+"""One leg of reading a stream of MySQL: what the server is asked, and its answer as pieces."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import structlog
 
 from bees.core.errors import GiveUp
+from bees.core.sql import leg as common
+from bees.core.sql.leg import Leg, Opening, Piece
 from bees.core.sql.mysql import select
 from bees.core.sql.mysql.forms import exact_text
-from bees.core.sql.place import Place, place_of
+from bees.core.sql.place import Place
 from nectar.batch import Batch, Cursor, Reject, marked
 
 if TYPE_CHECKING:
@@ -22,85 +23,49 @@ if TYPE_CHECKING:
 
     from bees.core.sql.mysql.catalog import SourceColumn
     from bees.core.sql.mysql.session import Questions, Stream
-    from bees.core.sql.mysql.wire import Piece
-
-log = structlog.get_logger()
+    from bees.core.sql.span import Span
 
 
-def begin(questions: Questions, stream: str, reading: select.Reading, cursor: Cursor | None) -> Place:
+def begin(
+    questions: Questions, stream: str, reading: select.Reading, cursor: Cursor | None, span: Span | None = None
+) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
-    place = place_of(cursor, reading.by)
-    if place and not place.done:
-        # The catalog may have ruled out the phase in which the last leg stopped.
-        return place if place.phase in reading.phases else reading.after_phase(place) or place
-    if cursor and place is None:
-        log.warning("cursor_of_another_order", stream=stream, result="reading starts from the beginning")
-    high = place.high if place else None
-    place = replace(reading.first_place(), high=high)
-    if question := select.opening(reading, high):
-        start, cap, behind = questions.rows(question)[0]
-        place = replace(place, start=None if start is None else select.less(reading, str(start)), cap=cap)
-        if behind:
-            # The row at the mark is gone: deleted, or the source was restored. Whatever came since may stand below it.
-            log.warning("source_behind_its_mark", stream=stream, result="reading starts from the beginning")
-            place = replace(place, start=None, high=None)
-    return place
+    return common.begin(stream, reading, cursor, partial(_opening, questions, reading), span)
 
 
-@dataclass(frozen=True)
-class Leg:
-    stream: str
-    reading: select.Reading
-    limit: int | None
-    max_rows: int | None = None
-    """The most rows of one flight, whatever its legs; the next flight goes on behind them."""
-
-    def most(self, place: Place) -> int | None:
-        """How many rows this leg may read."""
-        of_flight = None if self.max_rows is None else max(0, self.max_rows - place.read)
-        both = [n for n in (self.limit, of_flight) if n is not None]
-        return min(both) if both else None
+def _opening(questions: Questions, reading: select.Reading, high: str | None) -> Opening | None:
+    question = select.opening(reading, high)
+    if question is None:
+        return None
+    start, cap, behind = questions.rows(question)[0]
+    return Opening(None if start is None else select.less(reading, str(start)), cap, bool(behind))
 
 
-def read(leg: Leg, data: Stream, place: Place) -> Iterator[Batch]:
-    """Batches from `place` on. One is held back until it is known to be the last, or not."""
-    held: Batch | None = None
-    left = leg.most(place)
-    while True:
-        _, pieces = data.read(select.rows_from(leg.reading, place, left), f"streams.{leg.stream}")
-        for piece in pieces:
-            table, rejects, place = _told(leg, piece, place)
-            if leg.max_rows is not None:
-                place = replace(place, read=place.read + len(piece))
-            if held:
-                yield held
-            held = Batch(leg.stream, table, place.cursor(), rejects=rejects)
-            left = None if left is None else left - len(piece)
-        following = leg.reading.after_phase(place)
-        if following is None or left == 0:
-            break
-        place = following
-    data.close()
-    full = left == 0 and leg.limit is None
-    if full and held:
-        log.warning(
-            "max_rows_reached", stream=leg.stream, rows=leg.max_rows, result="the next flight goes on from here"
-        )
-        held = replace(held, cursor=replace(place, read=0).cursor())
-    if full or leg.limit is not None:
-        if held:
-            yield held
-        return
-    whole = leg.reading.cursor is None
-    last = held or Batch(leg.stream, _empty(leg.reading.columns), {})
-    yield replace(last, cursor=place.finished().cursor(), complete=whole)
+def read(leg: Leg[select.Reading], data: Stream, place: Place) -> Iterator[Batch]:
+    """Batches from `place` on."""
+    return common.batches(leg, _Source(leg, data), place)
 
 
-def _told(leg: Leg, piece: Piece, place: Place) -> tuple[pa.Table, tuple[Reject, ...], Place]:
-    """The records of a piece, what of it is no text, and the place behind it."""
-    *raw, last = piece.columns()
-    table, rejects = table_of(leg.reading.columns, raw, f"streams.{leg.stream}")
-    return table, rejects, _after(leg, place, raw, last)
+class _Source:
+    def __init__(self, leg: Leg[select.Reading], data: Stream) -> None:
+        self._leg = leg
+        self._data = data
+
+    def pieces(self, place: Place, left: int | None) -> Iterator[Piece]:
+        leg = self._leg
+        where = f"streams.{leg.stream}"
+        _, found = self._data.read(select.rows_from(leg.reading, place, left, leg.span), where)
+        for piece in found:
+            *raw, last = piece.columns()
+            table, rejects = table_of(leg.reading.columns, raw, where)
+            place = _after(leg, place, raw, last)
+            yield Piece(table, place, len(piece), rejects)
+
+    def empty(self) -> pa.Table:
+        return _empty(self._leg.reading.columns)
+
+    def close(self) -> None:
+        self._data.close()
 
 
 def table_of(
@@ -174,7 +139,7 @@ def _raw(columns: Sequence[SourceColumn], raw: Sequence[pa.Array], row: int) -> 
     return json.dumps(told, ensure_ascii=False).encode()
 
 
-def _after(leg: Leg, place: Place, raw: Sequence[pa.Array], last: pa.Array) -> Place:
+def _after(leg: Leg[select.Reading], place: Place, raw: Sequence[pa.Array], last: pa.Array) -> Place:
     """The place once this piece is sealed: after its last row, the mark at its last row that may move it."""
     if place.phase == "keyless":
         return place.moved((last[-1].as_py().decode(),), None)
@@ -189,7 +154,7 @@ def _after(leg: Leg, place: Place, raw: Sequence[pa.Array], last: pa.Array) -> P
     return place.moved(after, high)
 
 
-def _exact(leg: Leg, column: SourceColumn, one: pa.Array) -> str:
+def _exact(leg: Leg[select.Reading], column: SourceColumn, one: pa.Array) -> str:
     try:
         return exact_text(column.form.arrow(one)[0].as_py())
     except pa.ArrowInvalid:

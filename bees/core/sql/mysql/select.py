@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
+from bees.core.sql.mysql.catalog import Relation, SourceColumn
 from bees.core.sql.mysql.forms import name_of, quoted
-from bees.core.sql.place import Phase, Place
+from bees.core.sql.ordered import Ordered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bees.core.sql.mysql.catalog import Relation, SourceColumn
+    from bees.core.sql.place import Place
+    from bees.core.sql.span import Span
 
-_PHASES: tuple[Phase, ...] = get_args(Phase)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One stream, settled: which columns are read, in which order."""
-
-    relation: Relation
-    columns: tuple[SourceColumn, ...]
-    key: tuple[SourceColumn, ...]
-    cursor: SourceColumn | None
-    lookback: float
-
-    @property
-    def by(self) -> tuple[str, ...]:
-        return tuple(c.name for c in self.order("rows"))
-
-    def order(self, phase: Phase) -> tuple[SourceColumn, ...]:
-        """The order columns of a phase other than "keyless". A cursor that is part of the key comes first and once."""
-        if self.cursor is None or phase == "nulls":
-            return self.key
-        return (self.cursor, *(c for c in self.key if c.name != self.cursor.name))
-
-    @property
-    def doubtful(self) -> tuple[SourceColumn, ...]:
-        """Key columns that may be null."""
-        return tuple(c for c in self.key if c.nullable)
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        nulls = self.cursor is not None and self.cursor.nullable and self.cursor not in self.key
-        return (*(("keyless",) if self.doubtful else ()), *(("nulls",) if nulls else ()), "rows")
-
-    def first_place(self) -> Place:
-        return Place(by=self.by, phase=self.phases[0])
-
-    def after_phase(self, place: Place) -> Place | None:
-        """Where the next phase begins; None after the last one."""
-        later = _PHASES[_PHASES.index(place.phase) + 1 :]
-        return next((place.at(phase) for phase in later if phase in self.phases), None)
+Reading = Ordered[Relation, SourceColumn]
+"""One stream of MySQL, settled."""
 
 
 def _of(column: SourceColumn) -> str:
@@ -67,31 +30,45 @@ def _all(conditions: Sequence[str]) -> str:
     return " AND ".join(conditions) if conditions else "TRUE"
 
 
-def _remaining(reading: Reading, place: Place) -> list[str]:
+def _remaining(reading: Reading, place: Place, span: Span | None) -> list[str]:
     """What restricts the rows to those not yet read. Rows with a null key or cursor have phases of their own."""
     if place.phase == "keyless":
         return _keyless(reading, place)
     conditions = [f"{_of(c)} IS NOT NULL" for c in reading.doubtful if c != reading.cursor]
     if reading.cursor is not None:
         conditions.append(f"{_of(reading.cursor)} IS {'' if place.phase == 'nulls' else 'NOT '}NULL")
-    if place.after:
-        conditions.append(after(reading.order(place.phase), place.after))
+    order = reading.order(place.phase)
+    if begun := place.after or (span.after if span else ()):
+        conditions.append(after(order, begun))
     elif place.start is not None and place.phase == "rows" and reading.cursor is not None:
         conditions.append(f"{_sorted(reading.cursor)} >= {_start(reading.cursor, place.start)}")
+    if span and span.upto:
+        conditions.append(upto(order, span.upto))
     return conditions
 
 
 def after(order: Sequence[SourceColumn], texts: Sequence[str]) -> str:
     """Rows behind one row. `(a, b) > (1, 2)` says the same, but MySQL finds no index for it."""
+    return _against(order, texts, ">", ">")
+
+
+def upto(order: Sequence[SourceColumn], texts: Sequence[str]) -> str:
+    """Rows up to one row, itself among them."""
+    return _against(order, texts, "<", "<=")
+
+
+def _against(order: Sequence[SourceColumn], texts: Sequence[str], sign: str, last: str) -> str:
+    """Rows on one side of a row; `last` is the sign for its last column."""
     pairs = [(_sorted(c), c.form.literal(text)) for c, text in zip(order, texts, strict=True)]
     ways = []
     for place, (column, value) in enumerate(pairs):
         equal = [f"{c} = {v}" for c, v in pairs[:place]]
-        ways.append(f"({' AND '.join([*equal, f'{column} > {value}'])})")
+        here = last if place == len(pairs) - 1 else sign
+        ways.append(f"({' AND '.join([*equal, f'{column} {here} {value}'])})")
     if len(pairs) == 1:
         return ways[0]
     column, value = pairs[0]
-    return f"{column} >= {value} AND ({' OR '.join(ways)})"
+    return f"{column} {sign}= {value} AND ({' OR '.join(ways)})"
 
 
 def _keyless(reading: Reading, place: Place) -> list[str]:
@@ -131,17 +108,18 @@ def _is_mark(reading: Reading, place: Place) -> str:
     return f"({_all(conditions)})"
 
 
-def rows_from(reading: Reading, place: Place, limit: int | None = None) -> str:
-    """The rows after `place` in their order.
+def rows_from(reading: Reading, place: Place, limit: int | None = None, span: Span | None = None) -> str:
+    """The rows after `place` in their order, of a part of the table if `span` is one.
 
     The last column says whether the row may move the mark; in the phase "keyless" it is the row's place.
     """
     chosen = [f"{c.form.carry.format(_of(c))} AS {name_of(c.name)}" for c in reading.columns]
     keyless = place.phase == "keyless"
     order = [_content(reading)] if keyless else [_sorted(c) for c in reading.order(place.phase)]
+    remaining = _all(_remaining(reading, place, span))
     statement = (
         f"SELECT {', '.join(chosen)}, {_content(reading) if keyless else _is_mark(reading, place)}"  # noqa: S608
-        f" FROM {reading.relation.origin} AS t WHERE {_all(_remaining(reading, place))} ORDER BY {', '.join(order)}"
+        f" FROM {reading.relation.origin} AS t WHERE {remaining} ORDER BY {', '.join(order)}"
     )
     return statement if limit is None else f"{statement} LIMIT {limit:d}"
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bees.core.address import AddressPolicy
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.pool import SourceKey, shared
+from bees.core.spans import query
 from bees.core.sql.mysql import wire
 from bees.core.sql.mysql.verdict import judged, number_of, verdict
 
@@ -302,7 +303,7 @@ class Stream:
     def read(self, statement: str, where: str) -> tuple[list[wire.Described], Iterator[wire.Piece]]:
         """The statement's columns, and its rows as they arrive."""
         self._reading = True
-        with judged(f"{where} of {self._server.address}"):
+        with judged(f"{where} of {self._server.address}"), query(statement, "mysql"):
             columns = wire.ask(self._connection, statement)
         return columns, self._pieces(len(columns), f"{where} of {self._server.address}")
 

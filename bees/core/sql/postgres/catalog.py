@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -25,8 +25,17 @@ SELECT c.relname::text
    AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
  ORDER BY 1
 """
+# Rows as the server's own planner guesses them: as densely as when it counted last, in the pages that there are now.
 _RELATION = """
-SELECT c.oid, pg_catalog.obj_description(c.oid, 'pg_class')
+SELECT c.oid, pg_catalog.obj_description(c.oid, 'pg_class'), c.relkind IN ('r', 'p', 'm'),
+       CASE WHEN c.relkind IN ('r', 'p', 'm') THEN (
+           SELECT pg_catalog.sum(CASE WHEN p.relpages > 0 THEN p.reltuples / p.relpages ELSE 80 END
+                                 * pg_catalog.pg_relation_size(p.oid)
+                                 / pg_catalog.current_setting('block_size')::float8)::bigint
+             FROM (SELECT c.oid AS relid WHERE c.relkind <> 'p'
+                   UNION ALL SELECT x.relid FROM pg_catalog.pg_partition_tree(c.oid) AS x
+                    WHERE x.isleaf AND c.relkind = 'p') AS t
+             JOIN pg_catalog.pg_class p ON p.oid = t.relid) END
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -78,13 +87,18 @@ class SourceColumn:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, view or query. `origin` stands after FROM; `key` is the primary key, or another that is proven."""
+    """A table, view or query. `origin` stands after FROM; `key` is the primary key, or another that is proven.
+
+    `rows` is the server's own estimate; `sampled` the name under which some pages of it can be read, None of a view.
+    """
 
     origin: sql.Composable
     columns: dict[str, SourceColumn]
     key: tuple[str, ...] = ()
     comment: str = ""
     indexed: frozenset[str] = field(default=frozenset())
+    rows: int | None = None
+    sampled: sql.Composable | None = None
 
     def cursors(self) -> tuple[str, ...]:
         """Columns worth following: times before numbers, certain before nullable, indexed before others."""
@@ -108,7 +122,9 @@ def table(connection: psycopg.Connection, name: str, schema: str, where: str) ->
     for space, plain in _readings(name, schema):
         found = connection.execute(_RELATION, (space, plain)).fetchone()
         if found:
-            return _described(connection, found[0], sql.Identifier(space, plain), found[1] or "")
+            oid, comment, paged, rows = found
+            described = _described(connection, oid, sql.Identifier(space, plain), comment or "")
+            return replace(described, rows=rows, sampled=described.origin if paged else None)
     known = [known for (known,) in connection.execute(_NAMES, (schema,))]
     raise unknown("table", name, known, where)
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.sql.leg import Leg
 from bees.core.sql.place import Place
 from bees.core.sql.postgres import slots
 from bees.core.sql.postgres.cdc import Follower, Stand, stand_of, table_of
 from bees.core.sql.postgres.feed import Feed, lsn_text, no_slot
-from bees.core.sql.postgres.reading import Leg, begin, read
+from bees.core.sql.postgres.reading import begin, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +130,7 @@ class Following:
         with self.server().stream(self.batch_bytes) as data:
             self.opened.append(data)
             try:
-                for batch in read(Leg(self.stream, reading, self.batch_rows, None), data, begun):
+                for batch in read(Leg(self.stream, reading), self.batch_rows, data, begun):
                     done = bool(batch.cursor.get("done"))
                     after = start.cursor(self.slot) if done else {**mark, "place": dict(batch.cursor)}
                     yield replace(batch, cursor=after, complete=False)

@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from psycopg import sql
 
-from bees.core.sql.place import Phase, Place
+from bees.core.sql.ordered import Ordered
+from bees.core.sql.postgres.catalog import Relation, SourceColumn
 from nectar.batch import marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import LiteralString
 
-    from bees.core.sql.postgres.catalog import Relation, SourceColumn
+    from bees.core.sql.place import Place
+    from bees.core.sql.span import Span
 
-_PHASES: tuple[Phase, ...] = get_args(Phase)
 _NUMBERS = {"int2": 16, "int4": 32, "int8": 64}
 _WITH_INFINITY = ("float4", "float8", "numeric")
 
-
-@dataclass(frozen=True)
-class Reading:
-    """One stream, settled: which columns are read, in which order."""
-
-    relation: Relation
-    columns: tuple[SourceColumn, ...]
-    key: tuple[SourceColumn, ...]
-    cursor: SourceColumn | None
-    lookback: float
-
-    @property
-    def by(self) -> tuple[str, ...]:
-        return tuple(c.name for c in self.order("rows"))
-
-    def order(self, phase: Phase) -> tuple[SourceColumn, ...]:
-        """The order columns of a phase other than "keyless". A cursor that is part of the key comes first and once."""
-        if self.cursor is None or phase == "nulls":
-            return self.key
-        return (self.cursor, *(c for c in self.key if c.name != self.cursor.name))
-
-    @property
-    def doubtful(self) -> tuple[SourceColumn, ...]:
-        """Key columns that may be null."""
-        return tuple(c for c in self.key if c.nullable)
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        nulls = self.cursor is not None and self.cursor.nullable and self.cursor not in self.key
-        return (*(("keyless",) if self.doubtful else ()), *(("nulls",) if nulls else ()), "rows")
-
-    def first_place(self) -> Place:
-        return Place(by=self.by, phase=self.phases[0])
-
-    def after_phase(self, place: Place) -> Place | None:
-        """Where the next phase begins; None after the last one."""
-        later = _PHASES[_PHASES.index(place.phase) + 1 :]
-        return next((place.at(phase) for phase in later if phase in self.phases), None)
+Reading = Ordered[Relation, SourceColumn]
+"""One stream of PostgreSQL, settled."""
 
 
 def _of(column: SourceColumn) -> sql.Composable:
@@ -68,7 +33,7 @@ def _all(conditions: Sequence[sql.Composable]) -> sql.Composable:
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("TRUE")
 
 
-def _remaining(reading: Reading, place: Place) -> list[sql.Composed]:
+def _remaining(reading: Reading, place: Place, span: Span | None) -> list[sql.Composed]:
     """What restricts the rows to those not yet read.
 
     Row comparison, so that an index on the order columns serves; it never meets a null, because rows with a null key
@@ -81,13 +46,20 @@ def _remaining(reading: Reading, place: Place) -> list[sql.Composed]:
     if reading.cursor is not None:
         test = sql.SQL("{} IS NULL") if place.phase == "nulls" else sql.SQL("{} IS NOT NULL")
         conditions.append(test.format(_of(reading.cursor)))
-    if place.after:
-        columns = sql.SQL(", ").join([_of(c) for c in order])
-        values = sql.SQL(", ").join([c.form.literal(text) for c, text in zip(order, place.after, strict=True)])
-        conditions.append(sql.SQL("({}) > ({})").format(columns, values))
+    after = place.after or (span.after if span else ())
+    if after:
+        conditions.append(_against(order, ">", after))
     elif place.start is not None and place.phase == "rows" and reading.cursor is not None:
         conditions.append(sql.SQL("{} >= {}").format(_of(reading.cursor), _start(reading.cursor, place.start)))
+    if span and span.upto:
+        conditions.append(_against(order, "<=", span.upto))
     return conditions
+
+
+def _against(order: Sequence[SourceColumn], sign: LiteralString, texts: Sequence[str]) -> sql.Composed:
+    columns = sql.SQL(", ").join([_of(c) for c in order])
+    values = sql.SQL(", ").join([c.form.literal(text) for c, text in zip(order, texts, strict=True)])
+    return sql.SQL("({}) " + sign + " ({})").format(columns, values)
 
 
 def _keyless(reading: Reading, place: Place) -> list[sql.Composed]:
@@ -133,8 +105,8 @@ def _is_mark(reading: Reading, place: Place) -> sql.Composable:
     return _all(conditions)
 
 
-def rows_from(reading: Reading, place: Place, limit: int | None = None) -> sql.Composed:
-    """The rows after `place` in their order.
+def rows_from(reading: Reading, place: Place, limit: int | None = None, span: Span | None = None) -> sql.Composed:
+    """The rows after `place` in their order, of a part of the table if `span` is one.
 
     The last column says whether the row may move the mark; in the phase "keyless" it is the row's place.
     """
@@ -145,7 +117,7 @@ def rows_from(reading: Reading, place: Place, limit: int | None = None) -> sql.C
         sql.SQL(", ").join(chosen),
         _content(reading) if keyless else _is_mark(reading, place),
         reading.relation.origin,
-        _all(_remaining(reading, place)),
+        _all(_remaining(reading, place, span)),
         sql.SQL(", ").join(order),
     )
     return statement if limit is None else sql.SQL("{} LIMIT {}").format(statement, sql.Literal(limit))

@@ -23,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.pool import SourceKey, shared
+from bees.core.spans import query
 from bees.core.sql.postgres.links import Data, Questions
 from bees.core.sql.postgres.verdict import judged, verdict
 
@@ -228,8 +229,9 @@ class Stream:
         hint = {StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(self._batch_bytes)}
         try:
             self._cursor = self._connection.cursor(adbc_stmt_kwargs=hint)
-            self._cursor.execute(statement)
-            handle = self._cursor.fetch_arrow()
+            with query(statement, "postgresql"):
+                self._cursor.execute(statement)
+                handle = self._cursor.fetch_arrow()
             # The driver's own reader: pyarrow's would turn an error in the middle into text without its SQLSTATE.
             self._reader = AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
             schema = self._reader.schema

@@ -215,6 +215,16 @@ def lag(connection: psycopg.Connection, slot: str, last_change: int | None) -> L
     return Lag(max(0, unread or 0), max(0, retained or 0), 0.0 if unread == 0 else late, status, active)
 
 
+def slots_of(connection: psycopg.Connection, prefix: str) -> list[str]:
+    """Slots of this database that begin with a bee's name for them, also those of streams that it reads no more."""
+    rows = connection.execute(
+        "SELECT slot_name::text FROM pg_catalog.pg_replication_slots"
+        " WHERE database = pg_catalog.current_database() AND pg_catalog.starts_with(slot_name::text, %s) ORDER BY 1",
+        (f"{prefix}_",),
+    )
+    return [name for (name,) in rows]
+
+
 def advance(connection: psycopg.Connection, slot: str, lsn: int) -> None:
     """Let the server forget what lies before `lsn`; nothing happens while a session reads the slot."""
     connection.execute(

@@ -1,0 +1,136 @@
+"""One leg of reading a stream: where it begins, and its batches, whatever its server speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import pyarrow as pa
+import structlog
+
+from bees.core.sql.ordered import Ordered
+from bees.core.sql.place import Place, place_of
+from bees.core.sql.span import Span
+from nectar.batch import Batch, Cursor, Reject
+
+log = structlog.get_logger()
+
+O = TypeVar("O", bound=Ordered[Any, Any])  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the source says at the start of a flight.
+
+    start   where the flight begins, less the look-back; None: at the first row
+    cap     what the mark may not pass
+    behind  the row at the mark is gone: deleted, or the source was restored
+    """
+
+    start: str | None
+    cap: str | None
+    behind: bool
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows in a row: their records, what of them is no record, and the place behind the last one."""
+
+    table: pa.Table
+    place: Place
+    rows: int
+    rejects: tuple[Reject, ...] = ()
+
+
+class Source(Protocol):
+    """A session for data, of one stream."""
+
+    def pieces(self, place: Place, left: int | None) -> Iterator[Piece]:
+        """The rows after `place` in its phase, at most `left`."""
+
+    def empty(self) -> pa.Table:
+        """A table without rows; asked once something was read."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Leg(Generic[O]):
+    stream: str
+    reading: O
+    limit: int | None = None
+    max_rows: int | None = None
+    """The most rows of one flight, whatever its legs; the next flight goes on behind them."""
+    span: Span | None = None
+    """The part of the table that is read; None: all of it."""
+
+    def most(self, place: Place) -> int | None:
+        """How many rows this leg may read."""
+        of_flight = None if self.max_rows is None else max(0, self.max_rows - place.read)
+        both = [n for n in (self.limit, of_flight) if n is not None]
+        return min(both) if both else None
+
+
+def begin(
+    stream: str,
+    reading: Ordered[Any, Any],
+    cursor: Cursor | None,
+    asked: Callable[[str | None], Opening | None],
+    span: Span | None = None,
+) -> Place:
+    """Where this leg begins: in the middle of a flight, or at the start of a new one.
+
+    `asked` gives the source's word on a mark, None where there is nothing to ask. Rows without a key belong to the
+    first part of a table.
+    """
+    place = place_of(cursor, reading.by)
+    if place and not place.done:
+        # The catalog may have ruled out the phase in which the last leg stopped.
+        return place if place.phase in reading.phases else reading.after_phase(place) or place
+    if cursor and place is None:
+        log.warning("cursor_of_another_order", stream=stream, result="reading starts from the beginning")
+    high = place.high if place else None
+    place = replace(reading.first_place(), high=high)
+    if span and span.after:
+        return place.at("rows")
+    if opening := asked(high):
+        place = replace(place, start=opening.start, cap=opening.cap)
+        if opening.behind:
+            # Whatever came since may stand below the mark.
+            log.warning("source_behind_its_mark", stream=stream, result="reading starts from the beginning")
+            place = replace(place, start=None, high=None)
+    return place
+
+
+def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
+    """Batches from `place` on. One is held back until it is known to be the last, or not."""
+    held: Batch | None = None
+    left = leg.most(place)
+    while True:
+        for piece in source.pieces(place, left):
+            place = piece.place
+            if leg.max_rows is not None:
+                place = replace(place, read=place.read + piece.rows)
+            if held:
+                yield held
+            held = Batch(leg.stream, piece.table, place.cursor(), rejects=piece.rejects)
+            left = None if left is None else left - piece.rows
+        following = leg.reading.after_phase(place)
+        if following is None or left == 0:
+            break
+        place = following
+    source.close()
+    full = left == 0 and leg.limit is None
+    if full and held:
+        log.warning(
+            "max_rows_reached", stream=leg.stream, rows=leg.max_rows, result="the next flight goes on from here"
+        )
+        held = replace(held, cursor=replace(place, read=0).cursor())
+    if full or leg.limit is not None:
+        if held:
+            yield held
+        return
+    whole = leg.reading.cursor is None
+    last = held or Batch(leg.stream, source.empty(), {})
+    yield replace(last, cursor=place.finished().cursor(), complete=whole)

@@ -1,0 +1,64 @@
+"""In which order the rows of one stream are read, whatever its server speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, get_args
+
+from bees.core.sql.place import Phase, Place
+
+_PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+class Sorted(Protocol):
+    """A column that rows may be sorted by."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def nullable(self) -> bool: ...
+
+
+R = TypeVar("R")
+"""What is read: a table, view or query, as its catalog has it."""
+C = TypeVar("C", bound=Sorted)
+
+
+@dataclass(frozen=True)
+class Ordered(Generic[R, C]):
+    """One stream, settled: which columns are read, in which order."""
+
+    relation: R
+    columns: tuple[C, ...]
+    key: tuple[C, ...]
+    cursor: C | None
+    lookback: float
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.order("rows"))
+
+    def order(self, phase: Phase) -> tuple[C, ...]:
+        """The order columns of a phase other than "keyless". A cursor that is part of the key comes first and once."""
+        if self.cursor is None or phase == "nulls":
+            return self.key
+        return (self.cursor, *(c for c in self.key if c.name != self.cursor.name))
+
+    @property
+    def doubtful(self) -> tuple[C, ...]:
+        """Key columns that may be null."""
+        return tuple(c for c in self.key if c.nullable)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        nulls = self.cursor is not None and self.cursor.nullable and self.cursor not in self.key
+        return (*(("keyless",) if self.doubtful else ()), *(("nulls",) if nulls else ()), "rows")
+
+    def first_place(self) -> Place:
+        return Place(by=self.by, phase=self.phases[0])
+
+    def after_phase(self, place: Place) -> Place | None:
+        """Where the next phase begins; None after the last one."""
+        later = _PHASES[_PHASES.index(place.phase) + 1 :]
+        return next((place.at(phase) for phase in later if phase in self.phases), None)

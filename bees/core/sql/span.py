@@ -1,0 +1,55 @@
+"""A part of a table that one worker reads while others read the rest: the rows between two keys.
+
+    by      the order columns that the bounds belong to
+    after   exact texts of the key behind which the part begins; empty: at the first row
+    upto    exact texts of its last key; empty: at the last row
+
+Parts of one reading meet without a gap and without a row in two of them: the end of one is the beginning of the next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bees.core.errors import GiveUp
+
+Texts = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    by: Texts
+    after: Texts = ()
+    upto: Texts = ()
+
+    def told(self) -> str:
+        return json.dumps({"by": self.by, "after": self.after, "upto": self.upto}, ensure_ascii=False)
+
+
+def span_of(told: str | None, by: Texts, stream: str) -> Span | None:
+    """The part that a slice's text means. Raises GiveUp for one that this stream is not, or no longer, cut into."""
+    if told is None:
+        return None
+    try:
+        found = json.loads(told)
+        span = Span(*(tuple(map(str, found[name])) for name in ("by", "after", "upto")))
+    except (ValueError, TypeError, KeyError):
+        span = Span(())
+    whole = all(len(bound) in (0, len(by)) for bound in (span.after, span.upto))
+    if span.by != by or not whole:
+        raise GiveUp(
+            f"the stream {stream!r} is not cut into such parts: its key is another one",
+            code="wrong_slice",
+            where=f"streams.{stream}",
+            advice="fly the bee with --full-refresh",
+        )
+    return span
+
+
+def spans(by: Texts, sample: Sequence[Texts], parts: int) -> list[Span]:
+    """`parts` spans, or fewer, with about as much of a sample in each. `sample`: keys in the server's own order."""
+    steps = [sample[len(sample) * n // parts] for n in range(1, parts)] if sample else []
+    bounds = list(dict.fromkeys(steps))
+    return [Span(by, after, upto) for after, upto in zip([(), *bounds], [*bounds, ()], strict=True)]
