@@ -16,6 +16,7 @@ from hive.ledger.db import Database
 from hive.ledger.hints import Hint, Send
 from hive.ledger.migrate import ensure_migrated
 from hive.limits.fleet import FleetLimits
+from hive.limits.pool import PoolLimits
 from hive.settings import Settings, settings
 from hive.vault.key import HiveKey, hive_key
 from hive.vault.keyring import Keyring
@@ -38,6 +39,7 @@ class Runtime:
     stopping: threading.Event = field(default_factory=threading.Event)
     bees: OpenBees = field(init=False)
     limits: FleetLimits = field(init=False)
+    pool: PoolLimits = field(init=False)
     scrubbers: Scrubbers = field(default_factory=Scrubbers)
     extractor: Extractor = field(default_factory=Extractor)
     """Reads documents in a child of its own, which starts with the first one that needs it."""
@@ -51,6 +53,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.limits = FleetLimits(self.db, lambda tenant: self.keyring(tenant).key("limits")[1])
+        self.pool = PoolLimits(self.db)
         self.bees = OpenBees(self.vault, self.inbox, self.limits.attach)
 
     def vault(self, tenant: str = "default") -> Vault:

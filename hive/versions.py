@@ -45,6 +45,7 @@ from hive.events import listen, refuse_impossible
 from hive.flight.bees import make_bee
 from hive.garbage import unsearched
 from hive.ledger.db import Transaction
+from hive.limits.pool import pool_of
 from hive.registry import BrokenConnector, MissingExtra, UnknownConnector, connector, queue_of
 from hive.runtime import Runtime
 from hive.scheduler import set_all_schedules
@@ -160,8 +161,9 @@ def reload(rt: Runtime, path: Path | Sequence[Path], *, secrets: bool = True, no
             _lock(tx)
             _refuse_registered(tx, source, fleet.bees)
             change = _activate(
-                tx, rt, fleet, blocks, secrets_of, origin="file", source=source, grounded=_grounded(whole)
-            )
+                tx, rt, fleet, blocks, secrets_of, origin="file", source=source, grounded=_grounded(whole),
+                pool=whole.hive_connection_pool,
+            )  # fmt: skip
             tx.psycopg.execute(_FORGET_REFUSED)
     except ConfigProblems as error:
         if note:
@@ -372,15 +374,21 @@ def _activate(
     origin: str,
     source: str,
     grounded: Mapping[str, dict[str, Any]] | None = None,
+    pool: Mapping[str, Any] | None = None,
 ) -> Change:
-    """Compare with what flies, and write what differs. `grounded`: bees that are named and cannot fly."""
+    """Compare with what flies, and write what differs. `grounded`: bees that are named and cannot fly.
+
+    `pool`: limits of connections; those that hold go on if it is None.
+    """
     rows: list[Any] = tx.psycopg.cursor(row_factory=namedtuple_row).execute(_FLOWN).fetchall()
     active = {row.name: row for row in rows}
     added = [name for name in blocks if name not in active]
     rotated = _rotated(rt, fleet, secrets)
     changed = [n for n, block in blocks.items() if n in active and (active[n].config != block or n in rotated)]
     removed = [name for name in active if name not in blocks]
-    if not (added or changed or removed or (grounded is not None and grounded != grounded_bees(tx))):
+    _, held = pool_of(tx)
+    pool = held if pool is None else pool
+    if not (added or changed or removed or pool != held or (grounded is not None and grounded != grounded_bees(tx))):
         return Change(None, tuple(blocks))
     full = [name for name in changed if _reads_anew(rt, name, active[name].config, blocks[name])]
     touched = dict.fromkeys([*added, *changed])
@@ -392,6 +400,7 @@ def _activate(
         "blocks": {name: blocks[name] for name in touched},
         "bees": {name: active[name].config_version for name in blocks if name not in touched},
         **({"grounded": grounded} if grounded else {}),
+        **({"pool": pool} if pool else {}),
     }
     version = _write_version(tx, body)
     _write_bees(tx, {name: fleet.bees[name] for name in touched}, blocks, version, origin="file")

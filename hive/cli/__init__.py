@@ -24,6 +24,7 @@ from hive.cli import (
     processes,
     quarantine,
     reload,
+    replication,
     scrub,
     slots,
     status,
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 for module in (
     up, demo, status, doctor, bees, combs, fly, jars, config, reload,
-    quarantine, scrub, slots, lease, balance, vault, processes,
+    quarantine, scrub, slots, replication, lease, balance, vault, processes,
 ):  # fmt: skip
     module.register(app)
 

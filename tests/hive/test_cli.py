@@ -32,7 +32,7 @@ BEN = {"id": 2, "name": "Ben Beier", "note": "sells honey on the market"}
 
 EXPECTED = {
     "up", "down", "demo", "status", "connectors", "bees", "check", "schema", "dance", "fly", "flights", "flight",
-    "cancel", "retry", "balance", "slots", "pause", "resume", "backfill", "comb list", "comb show", "comb create",
+    "cancel", "retry", "balance", "slots", "replication list", "replication drop", "pause", "resume", "backfill", "comb list", "comb show", "comb create",
     "comb test", "comb schema", "comb login",
     "unregister", "config convert", "config schema", "config history", "config rollback",
     "jars", "jar show", "jar export", "search", "config check", "config show", "reload", "quarantine list",
