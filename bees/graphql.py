@@ -37,19 +37,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from bees.core import exact_json
+from bees.core.address import OptionNames
 from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.graphql import Asked, BadQuery, parse
 from bees.core.graphql import Field as AskedField
 from bees.core.graphql_answer import Page, errors_of, page_of, truncated, wait_of
-from bees.core.http import SHORTEST_WAIT, Answer, HttpClient, checked_url
+from bees.core.http import Answer, HttpClient, checked_url
+from bees.core.http_verdict import SHORTEST_WAIT
 from bees.core.paging import MOST_EMPTY, Reading, circle, highest, less
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest.client import LONGEST_PAUSE, HttpOptions, named_stream, open_client, patiently
 from nectar.batch import Batch, Cursor, Reject
 from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, sift, table, text
-from nectar.jsonrows import parse as parse_json
 from nectar.pollen import Column, Kind, Stream
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
     from bees.core.http import Gate
 
+_NAMES = OptionNames("url", networks="allow_networks")
 _MOST_NESTED = 10_000
 _KINDS: dict[str, Kind] = {
     "Int": "integer",
@@ -330,14 +333,20 @@ class GraphqlBee(GatedBee):
     def _send(self, query: str, values: Mapping[str, Any], where: str) -> tuple[Answer, dict[str, Any]]:
         content = text({"query": query, "variables": dict(values)}).encode()
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        wait, sleep = self._options.rate_limit_wait, self._sleep
-        url = self._options.url
+        options, sleep = self._options, self._sleep
         answer = patiently(
-            self._client, "POST", url, where=where, headers=headers, content=content, wait=wait, sleep=sleep
+            self._client,
+            "POST",
+            options.url,
+            where=where,
+            headers=headers,
+            content=content,
+            options=options,
+            sleep=sleep,
         )
         advice = "check url: is this the API, or a page for people?"
         try:
-            told = parse_json(answer.body)
+            told = exact_json.read(answer.body)
         except SkipRecord as error:
             raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
         if not isinstance(told, dict):
@@ -387,7 +396,7 @@ class GraphqlBee(GatedBee):
     @property
     def _client(self) -> HttpClient:
         if self._open is None:
-            self._open = open_client(self._options, self._options.url, gate=self._gate)
+            self._open = open_client(self._options, self._options.url, _NAMES, gate=self._gate)
         return self._open
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, Secret, field_validator
 from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, Words, WorkerBee
 from bees.core.errors import GiveUp
 from bees.core.singer import catalog as catalogs
-from bees.core.singer.messages import batch_lines, read, stream_of
+from bees.core.singer.messages import batch_lines, read, several, stream_of
 from bees.core.singer.process import Tap, TooLong
 from nectar import pollen
 from nectar.batch import Batch, Cursor, Reject
@@ -116,12 +116,9 @@ class SingerWorkerBee(WorkerBee):
             files["--state"] = state
         pile = _Pile(stream, {stream, str(entry.get("stream", stream))}, state, self.options)
         with self._tap(files) as tap:
-            for line in tap.lines():
-                batch = pile.take(line)
-                if batch is not None:
-                    yield from batch
-                if limit is not None and pile.given + len(pile.rows) >= limit:
-                    yield from pile.flush(most=limit - pile.given)
+            for block in tap.blocks():
+                yield from pile.take(block, limit)
+                if pile.is_over:
                     return
             try:
                 tap.finish()
@@ -218,36 +215,49 @@ class _Pile:
     names: set[str]
     state: str | None
     options: SingerWorkerBee.Options
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     size: int = 0
     given: int = 0
     lines: int = 0
     garbage: int = 0
+    is_over: bool = False
+    """The limit is reached."""
 
-    def take(self, line: bytes | TooLong) -> Iterator[Batch] | None:
-        """Take one line in; batches come back when there is enough for them."""
-        self.lines += 1
+    def take(self, block: Sequence[bytes | TooLong], limit: int | None) -> Iterator[Batch]:
+        """Take lines in; batches come out as there is enough for them. `limit`: the most records in all."""
+        options, names = self.options, self.names
+        messages = several([line for line in block if not isinstance(line, TooLong)])
+        for line in block:
+            self.lines += 1
+            message = line if isinstance(line, TooLong) else next(messages)
+            if isinstance(line, bytes) and type(message) is dict and message["type"] == "RECORD":  # nearly all of them
+                if message.get("stream") not in names:
+                    continue
+                self.rows.append(message.get("record"))
+                self.size += len(line)
+                if self.size >= options.batch_bytes or len(self.rows) >= options.batch_rows:
+                    yield from self.flush()
+            else:
+                yield from self._other(message, line)
+            if limit is not None and self.given + len(self.rows) >= limit:
+                yield from self.flush(most=limit - self.given)
+                self.is_over = True
+                return
+
+    def _other(self, message: dict[str, Any] | SkipRecord | TooLong, line: bytes | TooLong) -> Iterator[Batch]:
+        """What is no RECORD."""
         if isinstance(line, TooLong):
             reason = f"the line has more than {self.options.line_limit} bytes (option line_limit)"
             self._reject("line_too_long", reason, line.head)
-            return None
-        try:
-            message = read(line)
-        except SkipRecord as error:
+        elif isinstance(message, SkipRecord):
             if line.strip():
-                self._reject(error.code, str(error), line)
-            return None
-        kind = message["type"]
-        if kind == "RECORD":
-            if stream_of(message) in self.names:
-                self.add(message.get("record"), len(line))
-                return self.flush() if self._is_full() else None
-        elif kind == "STATE":
-            self.state = text(message.get("value"))
-        elif kind == "BATCH" and stream_of(message) in self.names:
-            return self._batches(message)
-        return None
+                self._reject(message.code, str(message), line)
+        elif isinstance(message, dict):
+            if message["type"] == "STATE":
+                self.state = text(message.get("value"))
+            elif message["type"] == "BATCH" and stream_of(message) in self.names:
+                yield from self._batches(message)
 
     def add(self, record: Any, size: int) -> None:
         self.rows.append(record)

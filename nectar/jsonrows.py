@@ -21,6 +21,8 @@ import hashlib
 import json
 import re
 from decimal import Decimal
+from itertools import accumulate, chain
+from operator import itemgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,7 +41,6 @@ NAME_LENGTH = 200
 _REPLACEMENT = "\ufffd"
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 _PREFIX = "underscore"
-_WORD = 2**63
 _NUMBERS = {int, float, Decimal}
 _MAX_NESTING = 16  # Arrow's files refuse schemas deeper than 64; people stop reading long before
 _MAX_FIELDS = 256  # an object with more is a map of ids, not a structure
@@ -107,10 +108,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
     An object has at least one field, and its text can be written as UTF-8; `sift` sees to both.
     """
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = list(rows[0]) if rows else []
+    if all(list(row) == names for row in rows):  # most pages: one shape throughout
+        values = [list(map(itemgetter(name), rows)) for name in names]
+    else:
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        values = [[row.get(name) for row in rows] for name in names]
     if not names:
         return pa.table({})
-    columns = [_column(escape(name), [row.get(name) for row in rows]) for name in names]
+    columns = [_column(escape(name), found) for name, found in zip(names, values, strict=True)]
     return pa.Table.from_arrays([array for _, array in columns], schema=pa.schema([field for field, _ in columns]))
 
 
@@ -140,8 +146,10 @@ def _array(values: list[Any], depth: int) -> pa.Array | None:
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
     if kinds == {int}:
-        fits = all(v is None or -_WORD <= v < _WORD for v in values)
-        return pa.array(values, pa.int64()) if fits else None
+        try:
+            return pa.array(values, pa.int64())
+        except OverflowError:
+            return None
     if kinds <= {float, Decimal}:
         return _floats(values)
     if depth < _MAX_NESTING and kinds == {dict}:
@@ -152,6 +160,8 @@ def _array(values: list[Any], depth: int) -> pa.Array | None:
 
 
 def _floats(values: list[Any]) -> pa.Array | None:
+    if Decimal not in set(map(type, values)):
+        return pa.array(values, pa.float64(), from_pandas=False)
     floats = [None if v is None else float(v) for v in values]
     exact = all(type(v) is not Decimal or Decimal(repr(f)) == v for v, f in zip(values, floats, strict=True))
     return pa.array(floats, pa.float64(), from_pandas=False) if exact else None
@@ -159,29 +169,30 @@ def _floats(values: list[Any]) -> pa.Array | None:
 
 def _struct(values: list[Any], depth: int) -> pa.Array | None:
     names = list(next(v for v in values if v is not None))
-    same = set(names)
+    same, gaps = set(names), None in values
     if not 0 < len(names) <= _MAX_FIELDS or any(v is not None and v.keys() != same for v in values):
         return None  # a field that is missing here and null there are two things: a struct would make them one
     children = []
     for name in names:
-        child = _array([None if v is None else v[name] for v in values], depth + 1)
+        inner = [None if v is None else v[name] for v in values] if gaps else list(map(itemgetter(name), values))
+        child = _array(inner, depth + 1)
         if child is None:
             return None
         children.append(child)
-    mask = pa.array([v is None for v in values], pa.bool_())
+    mask = pa.array([v is None for v in values], pa.bool_()) if gaps else None
     fields = [pa.field(name, child.type) for name, child in zip(names, children, strict=True)]
     return pa.StructArray.from_arrays(children, fields=fields, mask=mask)
 
 
 def _list(values: list[Any], depth: int) -> pa.Array | None:
-    child = _array([item for v in values if v is not None for item in v], depth + 1)
+    gaps = None in values
+    filled = [v or () for v in values] if gaps else values
+    child = _array(list(chain.from_iterable(filled)), depth + 1)
     if child is None:
         return None
-    offsets = [0]
-    for v in values:
-        offsets.append(offsets[-1] + (0 if v is None else len(v)))
-    mask = pa.array([v is None for v in values], pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), child, mask=mask)
+    offsets = pa.array(accumulate(map(len, filled), initial=0), pa.int32())
+    mask = pa.array([v is None for v in values], pa.bool_()) if gaps else None
+    return pa.ListArray.from_arrays(offsets, child, mask=mask)
 
 
 def _all_fit(items: list[Any]) -> bool:

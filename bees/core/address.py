@@ -102,6 +102,16 @@ def system_resolve(host: str, port: int) -> list[str]:
 
 
 @dataclass(frozen=True)
+class OptionNames:
+    """What a connector calls the options that say where it may go; empty: it has none such."""
+
+    address: str = "host"
+    private: str = "allow_private"
+    networks: str = ""
+    origins: str = ""
+
+
+@dataclass(frozen=True)
 class AddressPolicy:
     """What may be dialled for one source. `named` are the origins that the operator wrote down.
 
@@ -112,6 +122,7 @@ class AddressPolicy:
     allow_private: bool = False
     resolve: Callable[[str, int], Sequence[str]] = system_resolve
     networks: tuple[Allowed, ...] = ()
+    options: OptionNames = field(default_factory=OptionNames)
 
     def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of a host, all of them allowed; otherwise GiveUp says which option would allow it."""
@@ -121,7 +132,8 @@ class AddressPolicy:
             found = []
         if not found:
             message = "the name of the server has no address"
-            raise RetryLater(message, code="unknown_host", where=self._shown(host), advice="check base_url")
+            advice = f"check {self.options.address}"
+            raise RetryLater(message, code="unknown_host", where=self._shown(host), advice=advice)
         for address in found:
             self._check(address, host, port)
         return found
@@ -144,11 +156,16 @@ class AddressPolicy:
         listed = any(allowed.holds(address, port) for allowed in self.networks)
         if named and (listed or (self.allow_private and not self.networks)):
             return
-        advice = "set allow_private: true if this source is meant to be on a private network"
-        if self.networks:
-            advice = "list its network, and its port if ports are given, in allow_networks"
+        names = self.options
+        advice = f"set {names.private}: true if this source is meant to be on a private network"
+        if self.networks and names.networks:
+            advice = f"list its network, and its port if ports are given, in {names.networks}"
         if not named:
-            advice = "list its origin in allow_origins and set allow_private: true if the source may lead there"
+            advice = f"check {names.address}: the source leads somewhere else"
+            if names.origins:
+                advice = (
+                    f"list its origin in {names.origins} and set {names.private}: true if the source may lead there"
+                )
         raise GiveUp(
             "the address is private or loopback", code="private_address", where=self._shown(host), advice=advice
         )

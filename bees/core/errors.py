@@ -16,6 +16,8 @@ class SourceError(Exception):
     """`code` is a stable word for counting, `where` the field or address meant, `advice` the next step."""
 
     code = "source_error"
+    status = 0
+    """Of the HTTP answer that said so; 0: none did."""
 
     def __init__(self, message: str, *, code: str | None = None, where: str = "", advice: str = "") -> None:
         super().__init__(message)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.http import retry_after
+from bees.core.http_verdict import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,6 @@ the API keys in them, to its log, and cannot be told which address to dial. Noth
 from __future__ import annotations
 
 import base64
-import email.utils
 import logging
 import re
 import ssl
@@ -27,9 +26,10 @@ from typing import TYPE_CHECKING, Protocol
 import httpcore
 import httpx
 
-from bees.core.address import AddressPolicy, Allowed, Deadline, GuardedBackend, Origin, system_resolve
+from bees.core.address import AddressPolicy, Allowed, Deadline, GuardedBackend, OptionNames, Origin, system_resolve
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.resilience.spent import reset, spent
+from bees.core.http_verdict import instant, lost, verdict
+from bees.core.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,9 +42,9 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _REFUSED = {"denied", "unexpected_status"}
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
 _STEP = 64 * 1024
-_LONGEST_WAIT = 86_400.0  # a server does not put a bee to sleep for years
-SHORTEST_WAIT = 0.5
-"""Seconds; a source that says "wait 0 seconds", and means it, is not asked in a tight loop."""
+
+
+_NAMES = OptionNames("url")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,9 @@ class HttpClient:
         resolve: Callable[[str, int], Sequence[str]] = system_resolve,
         tls: ssl.SSLContext | None = None,
         gate: Gate | None = None,
+        names: OptionNames = _NAMES,
     ) -> None:
+        """`names`: what a person mends, by the connector's own words."""
         self._credentials = credentials or Credentials()
         _check_credentials(self._credentials)
         self._login = login
@@ -154,7 +156,8 @@ class HttpClient:
         self._named = frozenset(origin(checked_url(url)) for url in (base_url, *origins))
         self._limits = limits or Limits()
         self._deadline = Deadline()
-        policy = AddressPolicy(self._named, allow_private, resolve, tuple(networks))
+        self._names = names
+        policy = AddressPolicy(self._named, allow_private, resolve, tuple(networks), names)
         backend = GuardedBackend(policy, self._deadline)
         self._pool = httpcore.ConnectionPool(tls or _tls(), max_connections=4, network_backend=backend)
 
@@ -162,11 +165,6 @@ class HttpClient:
     def skew(self) -> float:
         """Seconds by which the server's clock is ahead of ours, by its last answer."""
         return self._heard[1]
-
-    @property
-    def status(self) -> int:
-        """Of the last answer; 0 without one."""
-        return self._heard[0]
 
     def is_named(self, url: httpx.URL) -> bool:
         """Whether the operator wrote this URL's origin down: links may lead there, with credentials."""
@@ -224,7 +222,7 @@ class HttpClient:
                 raise GiveUp("the server redirects a request that sends data", code="redirect_refused", where=where)
             target = self._followed(target, answer, where)
         message = f"more than {self._limits.redirects} redirects"
-        raise GiveUp(message, code="too_many_redirects", where=where, advice="check base_url and path")
+        raise GiveUp(message, code="too_many_redirects", where=where, advice=f"check {self._names.address}")
 
     def close(self) -> None:
         self._pool.close()
@@ -256,11 +254,14 @@ class HttpClient:
         if self._gate is not None:
             self._gate.enter(where)
         self._heard = (0, 0.0)
-        try:
-            return self._exchanged(self._built(method, url, headers, content, trusted=trusted), url, where)
-        finally:
-            if self._gate is not None:
-                self._gate.leave(self._heard[0], self._headers)
+        about = {"http.method": method, "hive.where": where, **({"server.address": url.host} if trusted else {})}
+        with span("connector.rest.request", about) as tell:
+            try:
+                return self._exchanged(self._built(method, url, headers, content, trusted=trusted), url, where)
+            finally:
+                tell({"http.status_code": self._heard[0]})
+                if self._gate is not None:
+                    self._gate.leave(self._heard[0], self._headers)
 
     def _exchanged(self, request: httpcore.Request, url: httpx.URL, where: str) -> Answer | str:
         problem: SourceError
@@ -278,7 +279,7 @@ class HttpClient:
         except httpcore.LocalProtocolError:
             problem = GiveUp("the request holds what HTTP does not allow", code="bad_request", where=where)
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            problem = _lost(error, where)
+            problem = lost(error, where, self._names.address)
         except zlib.error:
             problem = GiveUp("the body is not the gzip it says it is", code="bad_encoding", where=where)
         raise problem  # outside the handlers: the libraries' own errors quote headers and the server's bytes
@@ -301,11 +302,11 @@ class HttpClient:
 
     def _judged(self, response: httpcore.Response, url: httpx.URL, where: str) -> Answer | str:
         self._headers = headers = httpx.Headers(response.headers)
-        clock = _instant(headers.get("date", ""))
+        clock = instant(headers.get("date", ""))
         self._heard = response.status, 0.0 if clock is None else clock - time.time()
         if response.status in _REDIRECTS and "location" in headers:
             return headers["location"]
-        problem = verdict(response.status, headers, where, self._credentials.option)
+        problem = verdict(response.status, headers, where, self._credentials.option, self._names.address)
         if problem and response.status not in self._also:
             raise problem
         return Answer(response.status, headers, self._body(response, headers, where), self.without_credentials(url))
@@ -323,85 +324,6 @@ class HttpClient:
                 message = f"the body is larger than {self._limits.body} bytes"
                 raise GiveUp(message, code="body_too_large", where=where, advice=advice)
         return bytes(body)
-
-
-def verdict(status: int, headers: Mapping[str, str], where: str, option: str = "auth") -> SourceError | None:
-    """What a status means for the bee; None: the answer can be used."""
-    if 200 <= status < 300 or status == 304:
-        return None
-    if status == 403 and _used_up(headers):
-        message = "what the source allows is used up (status 403)"
-        return RetryLater(message, after=retry_after(headers) or _renewed(headers), code="rate_limited", where=where)
-    if status in (401, 403):
-        what = "the credentials are refused" if status == 401 else "these credentials may not read this"
-        advice = f"check {option} and the rights behind it"
-        return GiveUp(f"{what} (status {status})", code="denied", where=where, advice=advice)
-    if status == 404:
-        return GiveUp("nothing is there (status 404)", code="not_found", where=where, advice="check base_url and path")
-    if status == 429:
-        return RetryLater(
-            "too many requests (status 429)",
-            after=retry_after(headers) or _renewed(headers),
-            code="rate_limited",
-            where=where,
-        )
-    if status == 408 or status >= 500:
-        code = "unavailable" if status == 503 else "server_error"
-        return RetryLater(f"the server failed (status {status})", after=retry_after(headers), code=code, where=where)
-    return GiveUp(f"status {status} is no answer to this request", code="unexpected_status", where=where)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: a number, or a date read by the server's own clock where it sends one.
-
-    Never below `SHORTEST_WAIT`. None: it does not say.
-    """
-    text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
-        return max(SHORTEST_WAIT, min(float(text[:9]), _LONGEST_WAIT))
-    then, now = _instant(text), _instant(headers.get("date", ""))
-    if then is None:
-        return None
-    return min(max(then - (time.time() if now is None else now), SHORTEST_WAIT), _LONGEST_WAIT)
-
-
-def _used_up(headers: Mapping[str, str]) -> bool:
-    """GitHub's way to say 429: its limits for the hour, and those for bursts, which have a time to wait."""
-    left = headers.get("x-ratelimit-remaining", "").strip()
-    return left == "0" or bool(left and "retry-after" in headers) or spent(headers) is not None
-
-
-def _renewed(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the budget is renewed, in the headers of the common APIs. Never below `SHORTEST_WAIT`."""
-    wait = reset(headers)
-    return None if wait is None else max(wait, SHORTEST_WAIT)
-
-
-def last_modified(headers: Mapping[str, str]) -> str:
-    """The Last-Modified date; empty while the second that it names may not be over: more can change within it."""
-    text = headers.get("last-modified", "")
-    then, now = _instant(text), _instant(headers.get("date", ""))
-    return text if then is not None and then + 1 <= (time.time() if now is None else now) else ""
-
-
-def _instant(text: str) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _lost(error: Exception, where: str) -> SourceError:
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
-        advice = "install a certificate that this machine trusts, or name the server as its certificate does"
-        message = "the server's certificate is not trusted"
-        return GiveUp(message, code="bad_certificate", where=where, advice=advice)
-    if isinstance(error, httpcore.RemoteProtocolError) and "too long" in str(error):  # h11's words, not the server's
-        return GiveUp("the headers of the answer are larger than 100 KiB", code="headers_too_large", where=where)
-    if isinstance(error, httpcore.ConnectError):
-        advice = "check base_url, and that the server runs"
-        return RetryLater("no connection to the server", code="unreachable", where=where, advice=advice)
-    return RetryLater("the connection broke before the answer was complete", code="connection_lost", where=where)
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from bees.core.bee import BeeOptions, Name
 from bees.core.errors import GiveUp
-from bees.core.http import last_modified
+from bees.core.http_verdict import last_modified
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -309,7 +309,7 @@ def highest(start: Any, values: Iterable[Any]) -> Any:
     for value in values:
         if isinstance(value, str | int) and not isinstance(value, bool):
             start = higher(start, value)
-        elif isinstance(value, Decimal):
+        elif isinstance(value, float | Decimal):
             start = higher(start, str(value))
     return start
 

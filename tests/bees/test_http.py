@@ -15,9 +15,10 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bees.core.address import AddressPolicy
+from bees.core.address import AddressPolicy, OptionNames
 from bees.core.errors import GiveUp, RetryLater
-from bees.core.http import Credentials, HttpClient, Limits, basic, checked_url, last_modified, retry_after, verdict
+from bees.core.http import Credentials, HttpClient, Limits, basic, checked_url
+from bees.core.http_verdict import last_modified, retry_after, verdict
 from hive.demo.api import running
 
 if TYPE_CHECKING:
@@ -204,7 +205,10 @@ def test_a_redirect_to_another_origin_loses_them_for_good(server: str, other: st
     made = HttpClient(server, credentials=bearer(), origins=[other], allow_private=True)
     trusted = json.loads(made.get(f"{server}/redirect?to={other}/echo", where="w").body)
     made.close()
-    stranger = HttpClient(server, credentials=bearer(), allow_private=True, resolve=lambda host, port: ["127.0.0.1"])
+    names = OptionNames("base_url", origins="allow_origins")
+    stranger = HttpClient(
+        server, credentials=bearer(), allow_private=True, names=names, resolve=lambda host, port: ["127.0.0.1"]
+    )
     port = int(other.rpartition(":")[2])
     with pytest.raises(GiveUp) as error:
         stranger.get(f"{server}/redirect?to={back}", where="w")
@@ -419,3 +423,28 @@ def test_a_credential_with_a_line_break_is_named_and_not_shown(token: str) -> No
 
 def test_basic_is_base64_of_utf8() -> None:
     assert basic("us", "pässword") == "Basic dXM6cMOkc3N3b3Jk"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, GiveUp), (404, GiveUp), (410, GiveUp), (429, RetryLater)])
+def test_an_error_knows_the_status_that_it_stands_for(status: int, kind: type) -> None:
+    problem = verdict(status, {}, "w")
+
+    assert isinstance(problem, kind)
+    assert problem.status == status
+
+
+def test_advice_is_in_the_words_of_the_connector_s_own_options(server: str) -> None:
+    """A file bee has no `allow_origins` to be told of."""
+    made = HttpClient(server, resolve=lambda host, port: ["10.0.0.9"])
+    nowhere = HttpClient(server, names=OptionNames("endpoint"), resolve=lambda host, port: [])
+    with pytest.raises(GiveUp) as private:
+        made.get(f"{server}/redirect", where="w")
+    with pytest.raises(RetryLater) as unknown:
+        nowhere.get(server, where="w")
+    made.close()
+    nowhere.close()
+
+    assert "allow_private" in private.value.advice
+    assert "allow_networks" not in private.value.advice
+    assert "allow_origins" not in private.value.advice
+    assert unknown.value.advice == "check endpoint"

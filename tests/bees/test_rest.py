@@ -247,7 +247,7 @@ def test_what_a_stream_reads_is_known_by_all_but_its_credentials(changed: dict[s
 def test_a_broken_page_is_named_by_stream_and_number(demo: Demo, fault: str, kind: type, code: str) -> None:
     demo.world.faults["tickets", 2] = fault
 
-    error = demo.fails("tickets")
+    error = demo.fails("tickets", request_attempts=1)
 
     assert (type(error), error.code) == (kind, code)
     assert error.where.startswith("stream tickets, page ")

@@ -16,7 +16,8 @@ import pytest
 
 from bees.core.address import AddressPolicy, Allowed
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.http import HttpClient, verdict
+from bees.core.http import HttpClient
+from bees.core.http_verdict import verdict
 from bees.core.paging import instant
 from bees.rest import RestBee
 from nectar.batch import Batch

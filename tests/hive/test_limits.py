@@ -224,7 +224,7 @@ def desk() -> Iterator[Desk]:
 def register(nest, desk):
     def registered(name, token="a", path="", **block):
         auth = {"method": "bearer", "token": token}
-        options = {"base_url": desk.url + path, "allow_private": True, "auth": auth}
+        options = {"base_url": desk.url + path, "allow_private": True, "auth": auth, "request_attempts": 1}
         streams = {"rows": {"path": "rows", "key": "id"}}
         nest.hive.register_worker("rest", {"name": name, "source": options, "streams": streams, **block})
 

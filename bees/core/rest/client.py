@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from bees.core.address import Allowed
+from bees.core.address import Allowed, OptionNames
 from bees.core.bee import BeeOptions, Seconds, Words
 from bees.core.errors import GiveUp, RetryLater
-from bees.core.http import SHORTEST_WAIT, Answer, Gate, HttpClient, Limits
+from bees.core.http import Answer, Gate, HttpClient, Limits
+from bees.core.http_verdict import SHORTEST_WAIT
+from bees.core.resilience.retry import RetryPolicy
 from bees.core.rest.auth import Auth, HeaderName, Tls
 from bees.core.rest.login import login
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE = 5.0
 """Seconds of sleep for one page: a bee that is told to stop does so within seconds."""
+_MOMENTS = RetryPolicy(first=0.1, most=2.0)
 _S = TypeVar("_S")
 
 
@@ -44,6 +49,9 @@ class HttpOptions(BeeOptions):
     allow_networks: Annotated[Words, AfterValidator(_networks)] = Field(
         (), description="private networks that the source may be in, such as 10.20.0.0/16 or 10.20.0.5:8443"
     )
+    request_attempts: int = Field(
+        3, ge=1, le=10, description="tries of a request that fails for a moment (5xx, a reset), within 5 seconds"
+    )
     rate_limit_wait: float = Field(
         0.0,
         ge=0,
@@ -52,8 +60,13 @@ class HttpOptions(BeeOptions):
     )
 
 
-def open_client(options: HttpOptions, url: str, origins: tuple[str, ...] = (), gate: Gate | None = None) -> HttpClient:
-    """The guarded client of one source. Raises GiveUp for certificates and credentials that cannot be used."""
+def open_client(
+    options: HttpOptions, url: str, names: OptionNames, origins: tuple[str, ...] = (), gate: Gate | None = None
+) -> HttpClient:
+    """The guarded client of one source; `names`: of its options, for advice.
+
+    Raises GiveUp for certificates and credentials that cannot be used.
+    """
     seconds = options.timeout
     limits = Limits(min(10.0, seconds), min(30.0, seconds), seconds, options.max_body_bytes)
     networks = [Allowed.of(text) for text in options.allow_networks]
@@ -62,7 +75,13 @@ def open_client(options: HttpOptions, url: str, origins: tuple[str, ...] = (), g
 
     def dial(address: str) -> HttpClient:
         return HttpClient(
-            address, allow_private=options.allow_private, networks=networks, limits=limits, tls=tls, gate=gate
+            address,
+            allow_private=options.allow_private,
+            networks=networks,
+            limits=limits,
+            tls=tls,
+            gate=gate,
+            names=replace(names, address="auth.token_url"),
         )
 
     return HttpClient(
@@ -75,6 +94,7 @@ def open_client(options: HttpOptions, url: str, origins: tuple[str, ...] = (), g
         limits=limits,
         tls=tls,
         gate=gate,
+        names=names,
     )
 
 
@@ -86,19 +106,31 @@ def patiently(
     where: str,
     headers: Mapping[str, str],
     content: bytes | None,
-    wait: float,
+    options: HttpOptions,
     sleep: Callable[[float], None],
 ) -> Answer:
-    """Send a request; rate limits are sat out up to `wait` seconds in all, never longer than LONGEST_PAUSE."""
-    waited = 0.0
+    """Send a request that reads, again if need be; all of it within LONGEST_PAUSE, but for the last try.
+
+    Rate limits are sat out up to `rate_limit_wait` seconds in all; what fails for a moment, and without a time to wait,
+    is tried `request_attempts` times. What lasts longer is for the caller: hours of pages do not end with one reset.
+    """
+    waited, tries, began = 0.0, 0, time.monotonic()
+    policy = replace(_MOMENTS, attempts=options.request_attempts)
     while True:
         try:
             return client.request(method, url, where=where, headers=headers, content=content)
         except RetryLater as error:
-            pause = max(error.after or 0.0, SHORTEST_WAIT)
-            waited += pause
-            if error.code != "rate_limited" or waited > min(wait, LONGEST_PAUSE):
-                raise
+            if error.code == "rate_limited":
+                pause = max(error.after or 0.0, SHORTEST_WAIT)
+                waited += pause
+                if waited > min(options.rate_limit_wait, LONGEST_PAUSE):
+                    raise
+            else:
+                tries += 1
+                pause = policy.wait(tries)
+                late = time.monotonic() - began + pause > LONGEST_PAUSE
+                if error.after is not None or late or not policy.again(error, tries):
+                    raise
         sleep(pause)
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from typing import Any, Literal
 from xml.parsers import expat
 
+from bees.core import exact_json
 from bees.core.errors import GiveUp
 from nectar.batch import Reject
 from nectar.errors import SkipRecord
@@ -29,29 +31,35 @@ ACCEPT: dict[str, str] = {
 _DEEPEST = 100
 
 
-def read(raw: bytes, form: Format, where: str, delimiter: str = ",") -> tuple[Any, list[Reject]]:
-    """The body as plain values, and what of it cannot be read. Raises GiveUp (`not_json`, `not_csv`, `not_xml`)."""
+def read(
+    raw: bytes, form: Format, where: str, delimiter: str = ",", *, decimals: bool = False
+) -> tuple[Any, list[Reject]]:
+    """The body as plain values, and what of it cannot be read. Raises GiveUp (`not_json`, `not_csv`, `not_xml`).
+
+    `decimals`: every fraction of JSON comes as Decimal, for those who calculate with it.
+    """
+    exactly = parse if decimals else exact_json.read
     if form == "jsonl":
-        return _lines(raw, where)
+        return _lines(raw, where, exactly)
     if form == "csv":
         return _rows(raw, delimiter, where)
     if form == "xml":
         return _Tree(where).read(raw), []
     try:
-        return parse(raw), []
+        return exactly(raw), []
     except SkipRecord as error:
         advice = "check base_url and path: is this the API, or a page for people?"
         raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
 
 
-def _lines(raw: bytes, where: str) -> tuple[list[Any], list[Reject]]:
+def _lines(raw: bytes, where: str, exactly: Callable[[bytes], Any]) -> tuple[list[Any], list[Reject]]:
     found: list[Any] = []
     rejects: list[Reject] = []
     for number, line in enumerate(raw.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            found.append(parse(line))
+            found.append(exactly(line))
         except SkipRecord as error:
             rejects.append(Reject(f"{where}, line {number}", "not_json", str(error), line))
     if rejects and not found:

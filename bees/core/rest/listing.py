@@ -72,7 +72,7 @@ class Listing:
         except GiveUp as error:
             if error.code == "not_found" and reading.short:
                 return self._over(reading)  # some sources have no empty last page: after a short one they answer 404
-            if self.source.client.status == 410 and reading.token is not None:
+            if error.status == 410 and reading.token is not None:
                 reading.__dict__.update(Reading().__dict__)  # the source forgot what the token stood for: all anew
                 return Page(read=False)
             raise
@@ -144,7 +144,9 @@ class Listing:
     def _items(self, answer: Answer, where: str) -> tuple[Any, list[Any], list[Reject]]:
         if answer.status == 204:
             return [], [], []
-        body, rejects = formats.read(answer.body, self.options.format, where, self.options.delimiter)
+        options = self.options
+        hooked = bool(options.transformer or options.change_detector)
+        body, rejects = formats.read(answer.body, options.format, where, options.delimiter, decimals=hooked)
         self.source.check(body, where)
         found: Any = body
         if self.options.format == "xml" and self.options.records and not self.options.records.startswith("$"):

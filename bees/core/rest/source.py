@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from bees.core.address import OptionNames
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.http import Answer, Gate, HttpClient, checked_url
 from bees.core.paging import MISSING, dig
@@ -20,6 +21,7 @@ from nectar.jsonrows import text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_NAMES = OptionNames("base_url", networks="allow_networks", origins="allow_origins")
 _ERRORS = ("error", "errors", "fault")
 
 
@@ -43,7 +45,7 @@ class Source:
     @property
     def client(self) -> HttpClient:
         if self._open is None:
-            self._open = open_client(self.options, self.options.base_url, self.options.allow_origins, self.gate)
+            self._open = open_client(self.options, self.options.base_url, _NAMES, self.options.allow_origins, self.gate)
         return self._open
 
     def close(self) -> None:
@@ -63,9 +65,9 @@ class Source:
         method: str = "GET",
         content: bytes | None = None,
     ) -> Answer:
-        wait = self.options.rate_limit_wait
+        options, sleep = self.options, self._sleep
         return patiently(
-            self.client, method, url, where=where, headers=headers, content=content, wait=wait, sleep=self._sleep
+            self.client, method, url, where=where, headers=headers, content=content, options=options, sleep=sleep
         )
 
     def followed(self, answer: Answer, link: Any, where: str) -> str:
@@ -116,7 +118,7 @@ class HookHttp:
         headers = {"Accept": formats.ACCEPT["json"], **({"Content-Type": "application/json"} if content else {})}
         url = self._source.url(path, params or {})
         answer = self._source.ask(url, self._where, headers, method=method, content=content)
-        body, _ = formats.read(answer.body, "json", self._where) if answer.status != 204 else ([], [])
+        body, _ = formats.read(answer.body, "json", self._where, decimals=True) if answer.status != 204 else ([], [])
         self._source.check(body, self._where)
         return body
 

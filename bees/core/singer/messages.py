@@ -1,37 +1,45 @@
-"""Singer's messages, a line of JSON each: https://hub.meltano.com/singer/spec, and the SDK's BATCH.
-
-Lines are read by a quick parser, and once more by an exact one where a number has more digits than a double holds.
-"""
+"""Singer's messages, a line of JSON each: https://hub.meltano.com/singer/spec, and the SDK's BATCH."""
 
 from __future__ import annotations
 
 import gzip
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from bees.core import exact_json
 from bees.core.errors import GiveUp
 from nectar.errors import SkipRecord
-from nectar.jsonrows import parse
 
 _GZIP = b"\x1f\x8b"
-_LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}")
 
 
 def read(line: bytes) -> dict[str, Any]:
     """A message. Raises SkipRecord for a line that is none."""
-    value: Any
-    try:
-        value = parse(line) if _LONG_NUMBER.search(line) else orjson.loads(line)
-    except orjson.JSONDecodeError:
-        value = parse(line)  # what orjson refuses and JSON allows, such as halves of surrogate pairs
+    value = exact_json.read(line)
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         raise SkipRecord("no Singer message: expected an object with a `type`", code="not_singer")
     return value
+
+
+def several(lines: Sequence[bytes]) -> Iterator[dict[str, Any] | SkipRecord]:
+    """The messages of many lines, each as `read` gives it, or why it is none."""
+    doubtful = exact_json.is_doubtful(b"\n".join(lines))
+    for line in lines:
+        try:
+            message = None if doubtful else orjson.loads(line)
+        except orjson.JSONDecodeError:
+            message = None
+        if type(message) is dict and type(message.get("type")) is str:
+            yield message
+            continue
+        try:
+            yield read(line)
+        except SkipRecord as error:
+            yield error
 
 
 def stream_of(message: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ of an exception and the numbers of its metrics are passed on, since its text may
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -29,7 +30,10 @@ from bees.core.errors import GiveUp, RetryLater, SourceError
 if TYPE_CHECKING:
     from types import TracebackType
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 18
+_PIPE = 1 << 20
+"""Bytes that a tap may be ahead, so that it need not stand still while a batch is made."""
+_HEAD = 1 << 16
 _GRACE = 3.0
 """Seconds between asking a tap to end and killing it."""
 _LOOK = 0.5
@@ -103,6 +107,8 @@ class Tap:
             raise GiveUp(message, code="no_command", where="command", advice=advice) from None
         assert self._process.stdout is not None
         self._out = self._process.stdout.fileno()
+        with contextlib.suppress(OSError):  # the system may allow no more than it gave
+            fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, _PIPE)
         self._listener = threading.Thread(target=self._listen, name="tap-stderr", daemon=True)
         self._listener.start()
         return self
@@ -115,22 +121,32 @@ class Tap:
         if self.levels:
             log.info("tap_said", tap=Path(self._command[0]).name, **{k.lower(): n for k, n in self.levels.items()})
 
-    def lines(self) -> Iterator[bytes | TooLong]:
-        """Lines of its output, without their ends, until it closes it. Raises RetryLater when it is silent too long."""
-        while True:
-            end = self._buffer.find(b"\n")
-            while end >= 0:
-                line = bytes(self._buffer[:end])
-                del self._buffer[: end + 1]
-                yield line
-                end = self._buffer.find(b"\n")
+    def blocks(self) -> Iterator[list[bytes | TooLong]]:
+        """Whole lines of its output, without their ends, as they come in, until it closes it.
+
+        Raises RetryLater when it is silent too long.
+        """
+        while self._fill():
+            end = self._buffer.rfind(b"\n")
+            if end >= 0:
+                yield self._cut(end)
             if len(self._buffer) > self._limit:
-                yield self._skip()
-                continue
-            if not self._fill():
-                if self._buffer:
-                    yield bytes(self._buffer)
-                return
+                yield [self._skip()]
+        if self._buffer:
+            yield self._cut(len(self._buffer) - self._buffer.endswith(b"\n"))
+
+    def lines(self) -> Iterator[bytes | TooLong]:
+        """The same, one by one."""
+        for block in self.blocks():
+            yield from block
+
+    def _cut(self, end: int) -> list[bytes | TooLong]:
+        """Take the lines up to `end` out of the buffer."""
+        lines = bytes(self._buffer[:end]).split(b"\n")
+        del self._buffer[: end + 1]
+        if end <= self._limit:
+            return list(lines)
+        return [line if len(line) <= self._limit else TooLong(line[:_HEAD]) for line in lines]
 
     def finish(self) -> None:
         """Wait for its end. Raises what its exit code means."""
@@ -162,7 +178,7 @@ class Tap:
         """Nothing of ours: the hive's own variables hold keys and passwords."""
         folder = str(self._folder)
         path = os.pathsep.join((str(Path(executable).parent), os.defpath))
-        usual = {"PATH": path, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+        usual = {"PATH": path, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"}
         return usual | dict(self._environment)
 
     def _fill(self) -> bool:
@@ -179,7 +195,7 @@ class Tap:
 
     def _skip(self) -> TooLong:
         """Read on to the end of a line that is too long, and keep its head only."""
-        head = bytes(self._buffer[: 1 << 16])
+        head = bytes(self._buffer[:_HEAD])
         while (end := self._buffer.find(b"\n")) < 0:
             self._buffer.clear()
             if not self._fill():

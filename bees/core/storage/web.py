@@ -84,10 +84,9 @@ class WebStorage(Storage):
 
 def _meant(error: GiveUp) -> NotReadError | SourceError:
     """What a refusal means for one file or folder. Wrong credentials concern them all."""
-    text = str(error)
-    if error.code == "not_found" or "status 412" in text or "status 416" in text or "status 410" in text:
+    if error.status in (404, 410, 412, 416):
         return Gone()
-    if error.code == "denied" and "403" in text:
+    if error.status == 403:
         return Unreadable()
     if error.code == "body_too_large":
         return Unreadable("no_ranges", "the file is large, and the server does not send parts of files")
