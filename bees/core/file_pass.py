@@ -150,7 +150,7 @@ class Pass:
         try:
             for item in self._items():
                 if isinstance(item.now, Entry) and self._is_fetched(item, item.now):
-                    item.job = self._storage.pool.submit(self._storage.fetch, item.now)
+                    item.job = self._storage.ahead(item.now)
                     jobs, size = jobs + 1, size + max(item.now.size, 0)
                 window.append(item)
                 while window and (window[0].job is None or jobs > 2 * self._storage.concurrency or size > _WINDOW):
@@ -252,6 +252,9 @@ class Pass:
         if not large:
             data += file.handle.read(max(limit + 1 - len(data), 0))
             large = len(data) > limit
+        if holds_others(data, file.entry.path):
+            yield from self._members(file, item)
+            return
         content = memory.content(b"too_large" if large else _print(data))
         flags = item.flags
         if item.old is None or item.old.content != content:
@@ -259,8 +262,6 @@ class Pass:
             if large:
                 reason = f"the file is larger than `max_file_bytes`, {limit} bytes"
                 self._reject(Reject(name, "too_large", reason))
-            elif holds_others(data, file.entry.path):
-                yield from self._members(file.entry, data)
             elif self._judged(file.entry, name, data, self._moved_from(item, content)):
                 flags = SENT
         self._keep(file, item, content, flags)
@@ -275,15 +276,29 @@ class Pass:
             return True
         return False
 
-    def _members(self, entry: Entry, data: bytes) -> Iterator[Batch]:
-        """The documents within an archive. It is read from its beginning again if reading stops within it."""
-        for found in members(data, entry.path):
+    def _members(self, file: Opened, item: _Item) -> Iterator[Batch]:
+        """The documents within an archive, as far as they are not read already."""
+        place, content = self._resume(file)
+        if place is None and content and item.old and item.old.content == content:
+            self._keep(file, item, content, item.flags)
+            return
+        top, passed = (place or {}).get("member", 0), (place or {}).get("passed", 0)
+        again = passed
+        half = _Half(file.entry, content, file.handle, place or {})
+        for found in members(file.handle, file.entry.path, top, rows_apart=self._plan.rows_apart):
             if isinstance(found, Reject):
                 self._reject(replace(found, position=shown(found.position)))
+            elif again and found.top == top:
+                again -= 1  # of an archive within, and read before reading stopped
             else:
-                self._judged(replace(entry, path=found.path), shown(found.path), found.data)
+                passed = passed + 1 if found.top == top else 1
+                top, again = found.top, 0
+                self._half = replace(half, place={"member": top, "passed": passed})
+                self._judged(replace(file.entry, path=found.path), shown(found.path), found.data)
             if self._buffer.full():
                 yield self._flush()
+        self._half = None
+        self._keep(file, item, content or NO_VERSION, item.flags)
 
     def _moved_from(self, item: _Item, content: bytes) -> str | None:
         """The path of a document with this content that is there no more."""

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from bees.core.bee import BeeOptions, KeyColumns, Words
 from bees.core.files import checked_patterns
-from bees.core.formats import ROW_ENDINGS, Format, Reading
+from bees.core.formats import ARCHIVE_ENDINGS, ROW_ENDINGS, Format, Reading
 from bees.core.formats.members import is_archive
 from bees.core.formats.names import endings_of
 from bees.core.formats.rows import found_encoding
@@ -43,7 +43,7 @@ def reading(stream: FileStream, *, built_in: bool) -> tuple[bool, tuple[str, ...
         return True, ()
     if stream.format == "auto":
         rows = built_in or (stream.patterns and all(p.lower().endswith(ROW_ENDINGS) for p in stream.patterns))
-        return (False, ROW_ENDINGS) if rows else (True, ())
+        return (False, (*ROW_ENDINGS, *ARCHIVE_ENDINGS)) if rows else (True, ())
     return False, () if stream.patterns else endings_of(stream.format)
 
 

@@ -101,6 +101,8 @@ class Plan:
     stream: FileStream
     key: tuple[str, ...]
     settings: str
+    rows_apart: bool = False
+    """Another stream reads the tables, also those within archives."""
 
 
 class FileBee(WorkerBee):
@@ -190,6 +192,7 @@ class FileBee(WorkerBee):
         how += [self.options.max_file_bytes] if document else []
         return Plan(
             name=name, document=document, stream=stream, key=key, settings=json.dumps(how),
+            rows_apart=not self.options.streams,
             wanted=lambda path: matches(path)
             and (not endings or path.lower().endswith(endings))
             and not (refused and path.lower().endswith(refused)),

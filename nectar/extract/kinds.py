@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import posixpath
 import zipfile
-from pathlib import PurePosixPath
 
 from nectar.extract.text import HEAD, encoding_of, looks_textual
 
@@ -48,7 +48,7 @@ def media_type(data: bytes, name: str) -> str | None:
 
     `data`: all of the file, or its first `HEAD` bytes; office files of which only those are there go by their name.
     """
-    head, ending = data[:HEAD], PurePosixPath(name.lower()).suffix
+    head, ending = data[:HEAD], posixpath.splitext(name.lower())[1]
     if head.startswith(_ZIP):
         return _of_zip(data, ending)
     if head.startswith(_OLE):

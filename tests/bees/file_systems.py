@@ -122,7 +122,7 @@ class FileSystemContract(BeeContract):
         ends = {stream: self.look(disk, stream)[-1].cursor for stream in streams}
         asked: list[Any] = []
         for kind in _kinds(Storage):
-            for name in ("open", "fetch", "read"):
+            for name in ("open", "fetch", "ahead", "read"):
                 if name in vars(kind):
                     monkeypatch.setattr(kind, name, lambda *args: asked.append(args))
 

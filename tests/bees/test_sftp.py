@@ -82,7 +82,7 @@ def test_a_file_that_becomes_a_link_after_the_listing_is_not_read(
     disk.put("b.txt", b"b")
     from bees.sftp import SftpStorage
 
-    real = SftpStorage.fetch
+    real = SftpStorage.ahead
 
     def swapped(self: Any, entry: Any) -> Any:
         if entry.path == "a.txt":
@@ -90,7 +90,7 @@ def test_a_file_that_becomes_a_link_after_the_listing_is_not_read(
             (disk.folder / "a.txt").symlink_to(outside)
         return real(self, entry)
 
-    monkeypatch.setattr(SftpStorage, "fetch", swapped)
+    monkeypatch.setattr(SftpStorage, "ahead", swapped)
 
     assert [r["path"] for r in rows(read("sftp", disk.options))] == ["b.txt"]
 

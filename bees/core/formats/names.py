@@ -20,6 +20,11 @@ ROWS = tuple(sorted(set(_BY_ENDING) - _AMBIGUOUS))
 ROW_ENDINGS = (*ROWS, *(f"{rows}{packed}" for rows in ROWS for packed in ENDINGS))
 """Endings of files of rows, compressed ones too."""
 
+ARCHIVE_ENDINGS = (
+    ".zip", ".7z", ".tar", ".tgz", ".tbz2", ".txz", ".tzst", *(f".tar{packed}" for packed in ENDINGS)
+)  # fmt: skip
+"""Endings of archives, in which files of rows may be."""
+
 
 def rows_by_name(path: str) -> bool:
     """Whether the name alone says that the file holds rows."""

@@ -161,16 +161,11 @@ def library(name: str) -> Any:
 
 
 class Unpacking:
-    """What a compressed file holds. It ends where the file breaks: `trouble` says then why, else it is empty.
+    """What a compressed file holds. It ends where the file breaks: `trouble` says then why, else it is empty."""
 
-    Up to there only whole lines are given (`lines`): half a value must not pass for one.
-    """
-
-    def __init__(self, file: BinaryIO, kind: str, *, lines: bool = True) -> None:
+    def __init__(self, file: BinaryIO, kind: str) -> None:
         file.seek(0)
         self.trouble = ""
-        self._lines = lines
-        self._held = bytearray()
         self._given = 0
         make: Mapping[str, Callable[[], _Step]] = {
             "gz": _Zlib,
@@ -182,22 +177,7 @@ class Unpacking:
         self._source = _Unpacked(file, make[kind])
 
     def read(self, size: int, /) -> bytes:
-        while True:
-            data = b"" if self.trouble else self._more(max(size, _STEP))
-            if not data:
-                rest = b"" if self.trouble and self._lines else bytes(self._held)
-                self._held.clear()
-                return rest
-            if not self._lines:
-                return data
-            self._held += data
-            end = self._held.rfind(b"\n") + 1
-            if not end and len(self._held) > MAX_ROW:
-                end = len(self._held)
-            if end:
-                made = bytes(self._held[:end])
-                del self._held[:end]
-                return made
+        return b"" if self.trouble else self._more(max(size, _STEP))
 
     def _more(self, size: int) -> bytes:
         try:
@@ -220,6 +200,38 @@ class Unpacking:
             self.trouble = "too_much_inside"
             return b""
         return data
+
+
+class Troubled(Protocol):
+    """Bytes that end early where there is `trouble`."""
+
+    trouble: str
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class WholeLines:
+    """Whole lines of a stream that may break: half a value must not pass for one. The last one may lack its end."""
+
+    def __init__(self, source: Troubled) -> None:
+        self._source = source
+        self._held = bytearray()
+
+    def read(self, size: int, /) -> bytes:
+        while True:
+            data = self._source.read(max(size, _STEP))
+            if not data:
+                rest = b"" if self._source.trouble else bytes(self._held)
+                self._held.clear()
+                return rest
+            self._held += data
+            end = self._held.rfind(b"\n") + 1
+            if not end and len(self._held) > MAX_ROW:
+                end = len(self._held)
+            if end:
+                made = bytes(self._held[:end])
+                del self._held[:end]
+                return made
 
 
 def _is_unpackers(error: Exception) -> bool:

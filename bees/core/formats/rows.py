@@ -6,14 +6,21 @@ import atexit
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from bees.core.formats.names import format_of
-from bees.core.formats.packed import TROUBLES, Unpacking, inner_name, library, packing
+from bees.core.formats.archives import Inside, inside, kind_of, told
+from bees.core.formats.names import (
+    ARCHIVE_ENDINGS,
+    ROW_ENDINGS,
+    endings_of,
+    format_by_name,
+    format_of,
+)
+from bees.core.formats.packed import TROUBLES, Unpacking, WholeLines, inner_name, library, packing
 from bees.core.formats.part import Part, Place, Reading
 from bees.core.formats.window import windowed
 from bees.core.sandbox import Limits, Sandbox, SandboxError
@@ -25,6 +32,7 @@ LIMITS = Limits(memory=2 << 30, seconds=120.0, output=1 << 42)
 _DEEPEST = 2
 """Compressions within one another."""
 _NO_ROWS = "the file holds no rows of text: leave it out by `patterns`"
+_SHEETS = (b"xl/workbook", b"xl/worksheets", b"opendocument.spreadsheet")
 _WALLED = ("parquet", "arrow", "avro", "excel")
 _FAILURES = {
     "timeout": ("reading_timeout", "reading the file took too long"),
@@ -51,8 +59,14 @@ def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place |
     if not head:
         return
     kind = packing(head, path)
+    if not depth and inner_name(path).lower().endswith(".tar"):
+        yield from _archived(file, name, reading, place)
+        return
     if kind:
         yield from _unpacked(file, name, path, kind, reading, place, depth)
+        return
+    if not depth and _holds_files(head, path, reading.format):
+        yield from _archived(file, name, reading, place)
         return
     chosen = reading.format if reading.format != "auto" else format_of(head, path)
     if chosen in _WALLED:
@@ -97,10 +111,10 @@ def _unpacked(
         return
     inner = inner_name(path)
     source = Unpacking(file, kind)
-    window = windowed(source)
+    window = windowed(WholeLines(source))
     chosen = reading.format if reading.format != "auto" else format_of(window.read(HEAD), inner)
     if chosen in _WALLED:
-        source = Unpacking(file, kind, lines=False)
+        source = Unpacking(file, kind)
         window = windowed(source)
     last: Place = place or {}
     try:
@@ -111,6 +125,55 @@ def _unpacked(
         yield Part(pa.table({}), last, (Reject(name, "row_too_long", "a row is too long to be read from a stream"),))
     if source.trouble:
         yield Part(pa.table({}), last, (Reject(name, source.trouble, TROUBLES[source.trouble]),))
+
+
+def _archived(file: BinaryIO, name: str, reading: Reading, place: Place | None) -> Iterator[Part]:
+    """The tables within an archive. A place is the member's number, its path, and the place within it."""
+    at: Mapping[str, Any] = place or {}
+    begun = place
+    endings = ROW_ENDINGS if reading.format == "auto" else endings_of(reading.format)
+
+    def wanted(path: str) -> bool:  # the documents within are another stream's
+        return path.lower().endswith((*endings, *ARCHIVE_ENDINGS))
+
+    for item in inside(file, name, at.get("member", 0), wanted):
+        if isinstance(item, Reject):
+            yield Part(pa.table({}), at, (item,))
+            continue
+        if not item.path.lower().endswith(endings):
+            continue
+        within = None
+        if begun and item.top == begun["member"]:
+            if item.path != begun["path"]:
+                continue  # of an archive within, and read before
+            within = begun["in"]
+        begun = None
+        for part in _member(item, reading, within):
+            at = {"member": item.top, "path": item.path, "in": part.place}
+            yield replace(part, place=at)
+
+
+def _member(item: Inside, reading: Reading, place: Place | None) -> Iterator[Part]:
+    head = item.stream.peek(HEAD)
+    chosen = reading.format if reading.format != "auto" else format_of(head, item.path)
+    plain = chosen not in _WALLED and not packing(head, item.path)
+    window = windowed(WholeLines(item.stream) if plain else item.stream)
+    last: Place = place or {}
+    try:
+        for part in _read(window, item.path, item.path, reading, place, 0):
+            last = part.place
+            yield part
+    except io.UnsupportedOperation:
+        yield Part(pa.table({}), last, (Reject(item.path, "row_too_long", "a row is too long to be read on"),))
+    if item.stream.trouble and item.stream.trouble != "too_much_inside":  # the archive tells that of all of it
+        yield Part(pa.table({}), last, (told(item.path, item.stream.trouble),))
+
+
+def _holds_files(head: bytes, path: str, asked: str) -> bool:
+    """Whether a file that begins as an archive is one, and no spreadsheet, which is a zip file of parts."""
+    if kind_of(head) != "zip" or path.lower().endswith(".zip"):
+        return bool(kind_of(head))
+    return asked != "excel" and format_by_name(path) is None and not any(part in head for part in _SHEETS)
 
 
 def _walled(file: BinaryIO, name: str, chosen: str, reading: Reading, place: Place | None) -> Iterator[Part]:

@@ -37,11 +37,13 @@ class Limits:
     """memory   bytes that the child may take beside what it has when it begins
     seconds  until the next frame of an answer
     output   bytes of its answer
+    only     modules that it loads instead of all readers of documents and tables
     """
 
     memory: int = 1 << 30
     seconds: float = 60.0
     output: int = 1 << 30
+    only: tuple[str, ...] = ()
 
 
 class SandboxError(Exception):

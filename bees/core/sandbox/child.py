@@ -12,7 +12,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bees.core.sandbox import DATA, DONE, FAILED, FRAME
@@ -27,13 +27,14 @@ _LIBRARIES = (
     "bees.core.formats.tables", "pyarrow.parquet", "pyarrow.compute", "fastavro", "fastavro._read", "python_calamine",
     "zoneinfo", "tzdata", "decimal", "_strptime", "snappy", "zstandard",
 )  # fmt: skip
+_ALL = ("nectar.extract.read", *(f"nectar.extract.{name}" for name in _READERS), *_LIBRARIES)
 _STEP = 192 << 20
 
 
 def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     limits = json.loads(sys.argv[2])
-    load()
+    load(limits["only"] or _ALL)
     limit(limits["memory"])
     refuse_calls()
     connection.sendall(b"r")
@@ -60,16 +61,17 @@ def main() -> None:
             signal.alarm(0)
 
 
-def load() -> None:
+def load(modules: Sequence[str]) -> None:
     """Everything that a request may import: afterwards no file can be opened any more. What is not installed is not."""
     import encodings
 
     sys.modules["pandas"] = None  # type: ignore[assignment]  # Arrow would look for it at its first use
-    for name in ("nectar.extract.read", *(f"nectar.extract.{name}" for name in _READERS), *_LIBRARIES):
+    for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    with contextlib.suppress(Exception):  # what Arrow loads at its first use
-        importlib.import_module("pyarrow").table({"warm": [1, None]}).to_pylist()
+    if "pyarrow" in sys.modules:
+        with contextlib.suppress(Exception):  # what Arrow loads at its first use
+            importlib.import_module("pyarrow").table({"warm": [1, None]}).to_pylist()
     for module in pkgutil.iter_modules(encodings.__path__):
         with contextlib.suppress(ImportError):
             importlib.import_module(f"encodings.{module.name}")
@@ -97,6 +99,10 @@ def answer(request: dict[str, Any], handle: int) -> Iterator[bytes]:
     """What the request asks for, of the file behind the descriptor."""
     if request["do"] == "document":
         yield from _document(handle, request["said"])
+    elif request["do"] == "7z":
+        from bees.core.formats.seven import answer_members
+
+        yield from answer_members(handle)
     else:
         from bees.core.formats.tables import answer_rows
 

@@ -41,7 +41,8 @@ def limit(memory: int) -> None:
     """No core, no file that grows, few descriptors, and so much memory beside what is taken already."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     for what, most in (
-        (resource.RLIMIT_AS, taken + memory), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_AS, taken + memory), (resource.RLIMIT_DATA, taken + memory), (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_STACK, 64 << 20),
     ):  # fmt: skip
         hard = resource.getrlimit(what)[1]

@@ -10,7 +10,7 @@ import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
 
@@ -144,6 +144,10 @@ class Storage(ABC):
         same = self.same(entry)
         now = entry if entry.size >= 0 else replace(entry, size=len(data))
         return Opened(cast("BinaryIO", io.BytesIO(data)), now, lambda: same)
+
+    def ahead(self, entry: Entry) -> Future[Opened]:
+        """A small file, while others are read too: at most `concurrency` at once."""
+        return self.pool.submit(self.fetch, entry)
 
     def same(self, entry: Entry) -> bool:
         """Whether the file is still this version."""

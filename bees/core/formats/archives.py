@@ -1,0 +1,297 @@
+"""Archives (zip, tar, 7z) and compressed files as streams of what is within them, within limits.
+
+    for item in inside(file, "letters.zip", start):
+        item.path, item.top, item.stream        # read before the next one is asked for
+
+Nothing is ever written to a path. What comes out is counted as it comes: what a header says of a size is a claim.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from bees.core.formats.names import rows_by_name
+from bees.core.formats.packed import RATIO, TROUBLES, Unpacking, inner_name, packing
+from bees.core.formats.window import Readable, Window
+from nectar.batch import Reject
+
+DEEPEST = 3
+"""Archives within one another."""
+MOST = 100_000
+"""Members of one file, those of archives within it counted too."""
+LARGEST = 64 << 20
+"""Bytes of an archive within an archive, which is held in memory, and of a document."""
+TOTAL = 512 << 20
+"""Bytes that may come out of any file; out of a large one, up to `RATIO` times its own size."""
+REASONS = TROUBLES | {
+    "broken_archive": "the archive is damaged here",
+    "too_much_inside": "the archive holds more than can be read: the rest was left out",
+    "unsafe_name": "a member's name leads out of the archive: the member was left out",
+    "password_protected": "the member is locked with a password",
+}
+_DIRECTORY = 16 << 20
+"""Bytes of a zip file's list of members, which take some ten times as much once they are read."""
+_HEAD = 512
+_LOCKED = 0x1
+_ZIP, _SEVEN = (b"PK\x03\x04", b"PK\x05\x06"), b"7z\xbc\xaf\x27\x1c"
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError,
+    RuntimeError, struct.error, OverflowError,
+)  # fmt: skip
+
+
+class TooMuchError(Exception):
+    """More came out than may."""
+
+
+class Stream:
+    """The bytes of a member. They end early where the archive is damaged or holds too much: `trouble` says so then."""
+
+    def __init__(self, source: Readable, took: Callable[[int], None]) -> None:
+        self._source, self._took = source, took
+        self._held = b""
+        self.trouble = ""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._held) < size and (more := self._more(size)):
+            self._held += more
+        return self._held[:size]
+
+    def read(self, size: int, /) -> bytes:
+        if not self._held:
+            return self._more(size)
+        made, self._held = self._held[:size], self._held[size:]
+        return made
+
+    def whole(self, most: int) -> bytes:
+        """All bytes, or the first `most` + 1 and perhaps some more."""
+        made = bytearray()
+        while len(made) <= most and (data := self.read(1 << 18)):
+            made += data
+        return bytes(made)
+
+    def put_back(self, data: bytes) -> None:
+        self._held = data + self._held
+
+    def _more(self, size: int) -> bytes:
+        if self.trouble:
+            return b""
+        try:
+            data = self._source.read(size)
+            self._took(len(data))
+        except TooMuchError:
+            self.trouble = "too_much_inside"
+            return b""
+        except _BROKEN:
+            self.trouble = "broken_archive"
+            return b""
+        if not data:
+            self.trouble = getattr(self._source, "trouble", "")
+        return data
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A file within a file. `path` goes on from the archive's own: `letters.zip/2024/jane.txt`.
+
+    `top` is the number of the member of the outermost archive that it is, or is within.
+    """
+
+    path: str
+    top: int
+    stream: Stream
+
+
+Found = tuple[str, Callable[[], Readable]] | Reject
+"""A member's path and how to open it, before the next one is asked for; or why it is left out."""
+
+
+def kind_of(head: bytes) -> str:
+    """What archive begins so: `zip`, `tar`, `7z`, or none."""
+    if head.startswith(_ZIP):
+        return "zip"
+    if head.startswith(_SEVEN):
+        return "7z"
+    return "tar" if head[257:262] == b"ustar" else ""
+
+
+def most_of(size: int) -> int:
+    """Bytes that may come out of a file of this size."""
+    return max(TOTAL, RATIO * size)
+
+
+def told(position: str, code: str) -> Reject:
+    return Reject(position, code, REASONS[code])
+
+
+def inside(
+    file: BinaryIO, name: str, start: int = 0, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[Inside | Reject]:
+    """Every file within, at any depth, or why one is left out, from the member `start` of the outermost archive on.
+
+    `wanted` says by the path whether a member is looked at: what is left out is not unpacked.
+    """
+    yield from _Walk(file.seek(0, io.SEEK_END), start, wanted).within(file, name, 0)
+
+
+class _Walk:
+    """What was taken out of one file so far."""
+
+    def __init__(self, size: int, start: int, wanted: Callable[[str], bool]) -> None:
+        self._start, self._wanted = start, wanted
+        self._top = self._count = self._size = 0
+        self._most = most_of(size)
+
+    def within(self, file: BinaryIO, name: str, depth: int) -> Iterator[Inside | Reject]:
+        try:
+            for number, found in enumerate(_listed(file, name)):
+                if depth == 0:
+                    self._top = number
+                if number < self._start and depth == 0:
+                    continue
+                if isinstance(found, Reject):
+                    yield found
+                elif self._wanted(found[0]):
+                    yield from self._member(*found, depth)
+        except TooMuchError:
+            if depth:
+                raise
+            yield told(name, "too_much_inside")
+        except _BROKEN:
+            yield Reject(name, "broken_archive", "the archive is damaged: the rest was left out")
+
+    def _member(self, path: str, opened: Callable[[], Readable], depth: int) -> Iterator[Inside | Reject]:
+        self._count += 1
+        if self._count > MOST:
+            raise TooMuchError
+        try:
+            stream = Stream(opened(), self._took)
+        except _BROKEN:
+            yield Reject(path, "broken_archive", "the member is damaged")
+            return
+        held = b"" if rows_by_name(path) else self._archive(stream, path)
+        if not held:
+            yield Inside(path, self._top, stream)
+        elif len(held) > LARGEST:
+            yield Reject(path, "too_large", f"the archive within is larger than {LARGEST} bytes")
+        elif depth >= DEEPEST:
+            yield Reject(path, "nested_too_deep", f"archives are nested deeper than {DEEPEST}")
+        else:
+            yield from self.within(io.BytesIO(held), path, depth + 1)
+        if stream.trouble == "too_much_inside":
+            raise TooMuchError
+
+    @staticmethod
+    def _archive(stream: Stream, path: str) -> bytes:
+        """A member that holds others; empty for one that is a document, or no archive: its stream is as it was."""
+        from nectar.extract.kinds import media_type
+
+        head = stream.peek(_HEAD)
+        if not kind_of(head) and not packing(head, path):
+            return b""
+        data = stream.whole(LARGEST)
+        if media_type(data, path) is None and not stream.trouble:
+            return data
+        stream.put_back(data)
+        return b""
+
+    def _took(self, count: int) -> None:
+        self._size += count
+        if self._size > self._most:
+            raise TooMuchError
+
+
+def _listed(file: BinaryIO, name: str) -> Iterator[Found]:
+    """The members of one archive, or the one file that is compressed, each to be read before the next."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    if packed := packing(head, name):
+        yield from _of_packed(Unpacking(file, packed), name)
+    elif (kind := kind_of(head)) == "zip":
+        yield from _of_zip(file, name)
+    elif kind == "7z":
+        from bees.core.formats.seven import of_seven
+
+        yield from of_seven(file, name)
+    else:
+        file.seek(0)
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            yield from _of_tar(archive, name)
+
+
+def _of_packed(source: Unpacking, name: str) -> Iterator[Found]:
+    path = f"{name}/{inner_name(name).rpartition('/')[2]}"
+    window = Window(source, _HEAD)
+    is_tar = kind_of(window.read(_HEAD)) == "tar"
+    window.seek(0)
+    if not is_tar:
+        yield path, lambda: _Told(window, source)
+        return
+    with tarfile.open(fileobj=cast("BinaryIO", window), mode="r|") as archive:
+        yield from _of_tar(archive, path)
+
+
+class _Told:
+    """A window's bytes, with the trouble of what it looks at."""
+
+    def __init__(self, window: Window, source: Unpacking) -> None:
+        self.read, self._source = window.read, source
+
+    @property
+    def trouble(self) -> str:
+        return self._source.trouble
+
+
+def _of_zip(file: BinaryIO, name: str) -> Iterator[Found]:
+    if _directory(file) > _DIRECTORY:
+        raise TooMuchError
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            path = f"{name}/{info.filename}"
+            if info.is_dir():
+                continue
+            if unsafe(info.filename):
+                yield told(name, "unsafe_name")
+            elif info.flag_bits & _LOCKED:
+                yield told(path, "password_protected")
+            else:
+                yield path, lambda info=info: archive.open(info)  # type: ignore[misc]
+
+
+def _directory(file: BinaryIO) -> int:
+    """Bytes of a zip file's list of members, as its end says; it is what is read into memory to open the file."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - (1 << 16) - 22))
+    end = file.read()
+    at = end.rfind(b"PK\x05\x06")
+    if at < 0 or len(end) < at + 22:
+        return 0
+    (listed,) = struct.unpack_from("<I", end, at + 12)
+    wide = end.rfind(b"PK\x06\x06")
+    if listed == 0xFFFFFFFF and wide >= 0 and len(end) >= wide + 56:
+        (listed,) = struct.unpack_from("<Q", end, wide + 40)
+    return int(listed)
+
+
+def _of_tar(archive: tarfile.TarFile, name: str) -> Iterator[Found]:
+    for info in archive:
+        if not info.isfile():
+            continue  # links and devices lead elsewhere
+        if unsafe(info.name):
+            yield told(name, "unsafe_name")
+        else:
+            yield f"{name}/{info.name}", lambda info=info: archive.extractfile(info)  # type: ignore[misc]
+
+
+def unsafe(path: str) -> bool:
+    """Whether a member's name leads out of its archive."""
+    parts = path.replace("\\", "/").split("/")
+    return ".." in parts or path.startswith(("/", "\\")) or path[1:2] == ":" or "\0" in path

@@ -1,0 +1,219 @@
+"""Tables come out of archives, reading goes on in their middle, and a hostile archive ends soon."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import py7zr
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bees.core.formats import Reading, read_rows
+from bees.core.formats import archives as core
+from bees.core.formats.members import Member, members
+from bees.local import LocalBee
+from nectar.batch import Reject
+from tests.bees.test_formats_members import tarred
+from tests.nectar.documents import docx, zipped
+
+
+def sevened(entries: dict[str, bytes], **more: Any) -> bytes:
+    held = io.BytesIO()
+    with py7zr.SevenZipFile(held, "w", **more) as archive:
+        for name, data in entries.items():
+            archive.writestr(data, name)
+    return held.getvalue()
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    held = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), held)
+    return held.getvalue()
+
+
+TABLES = {
+    "a.csv": b"n\n" + b"".join(b"%d\n" % n for n in range(40)),
+    "in/b.jsonl": b"".join(b'{"n": %d}\n' % n for n in range(40, 60)),
+    "notes.txt": b"no table",
+    "c.parquet": parquet([{"n": n} for n in range(60, 80)]),
+    "d.csv.gz": gzip.compress(b"n\n80\n81\n"),
+}
+ARCHIVES = {
+    "z.zip": zipped(dict(TABLES)),
+    "t.tar": tarred(TABLES),
+    "t.tar.gz": gzip.compress(tarred(TABLES)),
+    "s.7z": sevened(TABLES),
+}
+
+
+def numbers(batches: list[Any]) -> list[int]:
+    return [int(row["n"]) for batch in batches for row in batch.table.to_pylist()]
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_tables_within_an_archive_come_typed_and_with_their_place(name: str) -> None:
+    parts = list(read_rows(io.BytesIO(ARCHIVES[name]), name, Reading()))
+
+    found = [row for part in parts for row in part.table.to_pylist()]
+    assert [int(row["n"]) for row in found] == list(range(82))
+    inner = "t.tar.gz/t.tar" if name == "t.tar.gz" else name
+    assert {row["source_file"] for row in found} == {
+        f"{inner}/{path}" for path in TABLES if path != "notes.txt"
+    }  # fmt: skip
+    assert not [reject for part in parts for reject in part.rejects]
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+@pytest.mark.parametrize("stream", ["records", "documents"])
+def test_reading_goes_on_within_an_archive_one_batch_at_a_time(tmp_path: Path, name: str, stream: str) -> None:
+    inner = zipped({"1.txt": "one", "2.txt": "two", "3.csv": "n\n82\n83\n"})
+    whole = {**TABLES, "i.zip": inner, "last.txt": b"last"}
+    made = {"z.zip": lambda: zipped(dict(whole)), "t.tar": lambda: tarred(whole)}
+    made |= {"t.tar.gz": lambda: gzip.compress(tarred(whole)), "s.7z": lambda: sevened(whole)}
+    (tmp_path / name).write_bytes(made[name]())
+    cursor: Any = None
+    batches: list[Any] = []
+    for _ in range(100):
+        with LocalBee.from_options({"path": str(tmp_path), "batch_rows": 30 if stream == "records" else 1}) as bee:
+            batch = next(iter(bee.collect_nectar(stream, cursor)), None)
+        if batch is None:
+            break
+        batches.append(batch)
+        cursor = json.loads(json.dumps(batch.cursor))
+
+    if stream == "records":
+        assert numbers(batches) == list(range(84))
+    else:
+        paths = [row["path"].rpartition("/")[2] for batch in batches for row in batch.table.to_pylist()]
+        assert paths == ["notes.txt", "1.txt", "2.txt", "last.txt"]
+    assert not [reject for batch in batches for reject in batch.rejects]
+    assert not batch
+
+
+def test_one_damaged_member_costs_itself_only() -> None:
+    data = bytearray(zipped({"a.csv": "n\n" + "1\n" * 9999, "b.csv": "n\n2\n"}))
+    data[60:64] = b"\xff" * 4
+
+    parts = list(read_rows(io.BytesIO(bytes(data)), "z.zip", Reading()))
+
+    assert [(r.position, r.code) for part in parts for r in part.rejects] == [("z.zip/a.csv", "broken_archive")]
+    assert numbers(parts)[-1] == 2
+
+
+def test_a_spreadsheet_is_no_archive_and_an_archive_no_spreadsheet(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["n"])
+    book.active.append([7])
+    book.save(tmp_path / "book.xlsx")
+    sheet = (tmp_path / "book.xlsx").read_bytes()
+
+    assert numbers(list(read_rows(io.BytesIO(sheet), "book", Reading()))) == [7]
+    assert numbers(list(read_rows(io.BytesIO(zipped({"book.xlsx": sheet})), "z.zip", Reading()))) == [7]
+
+
+def test_7z_gives_its_documents_and_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("py7zr.py7zr.check_archive_path", lambda _: True)  # of the writer here, not of the child
+    entries = {"a.txt": b"x", "w.docx": docx("Dear Jane"), "../up.txt": b"out", "empty.txt": b""}
+
+    found = list(members(io.BytesIO(sevened(entries)), "s.7z"))
+
+    assert {m.path: m.data for m in found if isinstance(m, Member)} == {
+        "s.7z/a.txt": b"x", "s.7z/w.docx": entries["w.docx"], "s.7z/empty.txt": b"",
+    }  # fmt: skip
+    assert [m.code for m in found if isinstance(m, Reject)] == ["unsafe_name"]
+    for locked in (
+        sevened({"a.txt": b"x"}, password="p"),
+        sevened({"a.txt": b"x"}, password="p", header_encryption=True),
+    ):
+        [told] = members(io.BytesIO(locked), "s.7z")
+        assert isinstance(told, Reject)
+        assert told.code == "password_protected"
+    [told] = members(io.BytesIO(sevened(entries)[:-30]), "s.7z")
+    assert isinstance(told, Reject)
+    assert told.code == "broken_archive"
+    monkeypatch.setattr(core, "TOTAL", 8 << 20)
+    monkeypatch.setattr(core, "RATIO", 1)
+    bomb = sevened({f"{n}.txt": bytes(3 << 20) for n in range(9)})
+    codes = [m.code if isinstance(m, Reject) else "" for m in members(io.BytesIO(bomb), "s.7z")]
+    assert codes == ["", "", "too_much_inside"]
+    rows = list(read_rows(io.BytesIO(bomb), "s.7z", Reading()))
+    assert [r.code for part in rows for r in part.rejects] == ["too_much_inside"], "counted although nobody wants them"
+
+
+def quine() -> bytes:
+    """A gzip file that holds itself (Russ Cox, "Zip Files All The Way Down"), in the sense that matters here: a zip
+    whose one member is a zip whose one member is... deeper than anybody looks, at every level the same bytes.
+    """
+    data = b"end"
+    for _ in range(50):
+        data = zipped({"r/r.zip": data})
+    return data
+
+
+def test_an_archive_that_holds_itself_ends() -> None:
+    [told] = members(io.BytesIO(quine()), "r.zip")
+
+    assert isinstance(told, Reject)
+    assert told.code == "nested_too_deep"
+
+
+def test_a_zip_file_with_a_huge_list_of_members_is_not_opened() -> None:
+    data = bytearray(zipped({"a.txt": "x"}))
+    at = data.rfind(b"PK\x05\x06")
+    struct.pack_into("<I", data, at + 12, 1 << 30)
+
+    [told] = members(io.BytesIO(bytes(data)), "z.zip")
+
+    assert isinstance(told, Reject)
+    assert told.code == "too_much_inside"
+
+
+def test_members_that_overlap_are_counted_as_often_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bomb without recursion (David Fifield): many members of the list are the same bytes."""
+    monkeypatch.setattr(core, "TOTAL", 4 << 20)
+    monkeypatch.setattr(core, "RATIO", 1)
+    body = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = body.compress(bytes(1 << 20)) + body.flush()
+    head = struct.pack(
+        "<4s5H3I2H", b"PK\x03\x04", 20, 0, 8, 0, 0, zlib.crc32(bytes(1 << 20)), len(packed), 1 << 20, 5, 0
+    )
+    local = head + b"a.txt" + packed
+    entry = struct.pack(
+        "<4s6H3I5H2I",
+        b"PK\x01\x02",
+        20,
+        20,
+        0,
+        8,
+        0,
+        0,
+        zlib.crc32(bytes(1 << 20)),
+        len(packed),
+        1 << 20,
+        5,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
+    directory = (entry + b"a.txt") * 100
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 100, 100, len(directory), len(local), 0)
+    data = local + directory + end
+    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 100
+
+    found = list(members(io.BytesIO(data), "z.zip"))
+
+    assert 1 <= sum(isinstance(m, Member) for m in found) <= 4
+    assert isinstance(found[-1], Reject)
