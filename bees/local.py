@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from typing import ClassVar
 
+from pydantic import Field
+
 from bees.core.bee import BeeOptions, BeeType
 from bees.core.filebee import FileBee, FileOptions
 from bees.core.files import YOUNG, Folder, entry_of, trouble
@@ -17,7 +19,9 @@ from bees.core.storage.base import Entry, Gone, Listed, Opened, Storage, Unreada
 
 
 class LocalOptions(FileOptions):
-    """Options of `local`: those of every file system."""
+    """Options of `local`: those of every file system, and `watch`."""
+
+    watch: bool = Field(False, description="fly within a second when something in the folder changes")
 
 
 class LocalBee(FileBee):

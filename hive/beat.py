@@ -13,6 +13,7 @@ from hive import events, scheduler, worker
 from hive.celery import queue_lengths, send
 from hive.config.load import configured
 from hive.errors import trail
+from hive.folders import FolderWatch
 from hive.janitor import Janitor
 from hive.jars.index import Indexer
 from hive.ledger.db import UNREACHABLE
@@ -34,6 +35,7 @@ class HiveScheduler(Scheduler):
         self._janitor: Janitor | None = None
         self._beat: worker.Heartbeat | None = None
         self._files: events.FileWatch | None = None
+        self._folders: FolderWatch | None = None
         self._indexer: Indexer | None = None
         self._kept = 0.0
         paths = configured(settings().config, environment())
@@ -45,7 +47,8 @@ class HiveScheduler(Scheduler):
         """One round; gives the seconds until the next. A database that is away is tried again."""
         pause = min(1.0, settings().janitor)
         try:
-            return self._round(pause)
+            pause = self._round(pause)
+            return self._folders.rest(pause) if self._folders is not None else pause
         except UNREACHABLE:
             log.warning("database.unreachable", where="beat")
         except Exception as error:  # noqa: BLE001 - beat must go on, whatever one round ran into
@@ -73,6 +76,8 @@ class HiveScheduler(Scheduler):
         self._janitor = Janitor(rt, queue_lengths)
         self._files = events.FileWatch(rt)
         self._files.start()
+        self._folders = FolderWatch(rt)
+        self._folders.start()
         if rt.settings.search:
             self._indexer = Indexer(rt.db)
             self._indexer.start()
@@ -83,6 +88,8 @@ class HiveScheduler(Scheduler):
         """End what goes on beside the ticks."""
         if self._files is not None:
             self._files.stop()
+        if self._folders is not None:
+            self._folders.stop()
         if self._indexer is not None:
             self._indexer.stop()
         if self._beat is not None:

@@ -29,6 +29,7 @@ from hive.config.problems import ConfigProblems, Problem, did_you_mean
 from hive.config.triggers import cycles, endless
 from hive.errors import trail
 from hive.flight.create import Bee, create_flight
+from hive.flight.told import tell_created
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
@@ -105,7 +106,7 @@ def _answer(tx: Transaction, rt: Runtime, row: Any) -> list[Hint]:
     tx.run("empty_inbox", bee=bee.id, slot_key=key)
     if made is None:
         return []
-    log.info("flight.created", bee=bee.name, flight=str(made.flight), slot=key)
+    tell_created(made.flight, bee.name, key)
     return made.hints
 
 
@@ -135,6 +136,8 @@ def _listens(config: BeeConfig) -> set[tuple[str, str]]:
             found.add(("file", on.file))
         elif config.type != "webhook":
             found.add(("webhook", ""))
+    if config.type == "local" and config.source.get("watch") in (True, "true"):
+        found.add(("folder", str(config.source.get("path", config.source.get("source_path", "")))))
     return found | ({RECORDS} if config.type == "webhook" else set())
 
 
