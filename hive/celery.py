@@ -14,10 +14,14 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from kombu import Queue
-from kombu.transport import redis
 
 from hive.ledger.hints import Hint, celery_id
 from hive.settings import NotRunning, export_flower_options, settings
+from hive.telemetry import traces
+from hive.telemetry.switch import keep_redis_from_it
+
+keep_redis_from_it()
+from kombu.transport import redis  # noqa: E402 - only now
 
 QUEUES = ("bees.database", "bees.file", "bees.api", "bees.stream", "bees.directory", "nectar", "nectar.embed")
 HARD_LIMIT = 3600
@@ -116,16 +120,18 @@ def send(hints: Sequence[Hint]) -> None:
     """Tell the broker, best effort: a hint that does not arrive is sent again by the janitor."""
     for hint in hints:
         try:
-            app.send_task(
-                _TASKS[hint.kind],
-                args=[hint.ref],
-                queue=hint.queue,
-                task_id=hint.celery_id,
-                root_id=str(hint.flight),
-                parent_id=celery_id(hint.flight, hint.parent) if hint.parent is not None else None,
-                retry=False,
-                ignore_result=True,
-            )
+            with traces.published(hint) as headers:
+                app.send_task(
+                    _TASKS[hint.kind],
+                    args=[hint.ref],
+                    queue=hint.queue,
+                    task_id=hint.celery_id,
+                    root_id=str(hint.flight),
+                    parent_id=celery_id(hint.flight, hint.parent) if hint.parent is not None else None,
+                    retry=False,
+                    ignore_result=True,
+                    headers=headers,
+                )
         except Exception as error:  # noqa: BLE001 - away, full or half dead: it is so for the other hints too
             log.warning("hint.unsent", kind=type(error).__name__)
             return

@@ -25,6 +25,7 @@ from psycopg.types.json import Jsonb
 from hive.config.schedule import Schedule, blacked_out, due, jitter_of, next_slot
 from hive.errors import trail
 from hive.flight.create import Bee, Made, Wanted, create_flight, create_flights
+from hive.flight.told import tell_created
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
@@ -181,7 +182,7 @@ def _settle(tx: Transaction, rt: Runtime, rows: Sequence[Any]) -> list[Hint]:
     keys = [(w.bee.name, w.slot_key) for w in plan.wanted] + [(bee.name, key) for bee, key, _ in plan.snapshots]
     for (name, key), one in zip(keys, made, strict=True):
         if one is not None:
-            log.info("flight.created", bee=name, flight=str(one.flight), slot=key)
+            tell_created(one.flight, name, key)
     return [hint for one in made if one is not None for hint in one.hints]
 
 

@@ -8,23 +8,33 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from hive.condition import LATE, judge, open_conditions, slots_left_out
 from hive.health import is_healthy_worker
 from hive.ledger.db import Database, Transaction
-from hive.metrics.figures import NEWEST
+from hive.metrics.figures import NEWEST, missing_drivers, why_grounded
 from hive.registry import connectors
+from hive.versions import grounded_bees
 
 _BEES = """
-SELECT b.name, b.connector, b.enabled, b.paused_at, f.state AS last_state, f.finished_at AS last_finished,
+SELECT b.id, b.name, b.connector, b.enabled, b.paused_at, f.state AS last_state, f.finished_at AS last_finished,
        f.id::text AS last_flight, CASE WHEN b.retry_at > clock_timestamp() THEN b.retry_at END AS retry_at,
        b.last_error ->> 'code' AS error, b.last_error ->> 'message' AS message, b.last_error ->> 'advice' AS advice,
        (SELECT min(next_slot) FROM hive.schedule s
-         WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL) AS next_slot
-  FROM hive.bee b LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight
-       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true WHERE b.origin <> 'gone' ORDER BY b.name
+         WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL) AS next_slot,
+       t.success_at AS last_success, extract(epoch FROM clock_timestamp() - t.current_at)::float8 AS lag,
+       t.last_state AS ended, b.last_error
+  FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id
+  LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight
+       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true 
+ WHERE b.origin <> 'gone' AND (%(name)s::text IS NULL OR b.name = %(name)s) ORDER BY b.name
 """
 _SHOWN = (
     "queue", "origin", "retry_at", "paused_at", "last_state", "last_finished", "last_flight", "next_slot", "missed",
-    "last_error", "error", "message", "advice", "breaker",
+    "last_error", "error", "message", "advice", "breaker", "state", "why", "silent", "lag", "last_success",
+)  # fmt: skip
+_COLUMNS = (
+    "paused_at", "last_state", "last_finished", "last_flight", "retry_at", "advice", "next_slot", "last_success", "lag",
+    "silent", "breaker",
 )  # fmt: skip
 _WORKERS = """
 WITH hand AS (
@@ -82,6 +92,45 @@ def add_breakers(tx: Transaction, bees: Iterable[dict[str, Any]]) -> None:
         bee["breaker"] = found.get(bee["name"])
 
 
+def add_conditions(tx: Transaction, bees: list[dict[str, Any]]) -> None:
+    """Put `state` and `why` into rows of bees, see `hive.condition`, and `silent`: how many seconds ago an open flight
+    was last heard of. Where an open flight is tried again, `error`, `message` and `advice` are of what befell it.
+
+    Bees of the configuration that were left out, because they cannot fly, get rows of their own.
+    """
+    flying, left_out, grounded, missing = open_conditions(tx), slots_left_out(tx), why_grounded(tx), missing_drivers()
+    now = tx.run("clock").fetchone()
+    assert now is not None
+    for bee in bees:
+        number, ended, last_error = bee.pop("id"), bee.pop("ended"), bee.pop("last_error")
+        open_ = flying.get(number)
+        late = bee["next_slot"] is not None and (now.now - bee["next_slot"]).total_seconds() > LATE
+        found = judge(
+            enabled=bee["enabled"], cannot_fly=grounded.pop(bee["name"], None) or missing.get(bee["connector"]),
+            paused=bee["paused_at"] is not None, patient=bee["retry_at"] is not None,
+            open_breaker=left_alone(bee) == "breaker open", flying=open_, late=late, last_state=ended,
+            last_error=last_error, left_out=left_out.get(number, 0),
+        )  # fmt: skip
+        bee |= {"state": found.state, "why": found.why, "silent": None if open_ is None else open_.silent}
+        if found.error:
+            bee |= {"error": found.error.get("code"), "message": found.error.get("message")}
+            bee["advice"] = found.error.get("advice")
+    told = grounded_bees(tx) if grounded else {}
+    for name, why in grounded.items():
+        empty = dict.fromkeys(_COLUMNS)
+        about = {"name": name, "connector": told[name]["connector"], "enabled": True, "state": "misconfigured"}
+        bees.append({**empty, **about, "why": why, "error": "cannot_fly", "message": why})
+    bees.sort(key=lambda bee: str(bee["name"]))
+
+
+def bees(tx: Transaction, name: str | None = None) -> list[dict[str, Any]]:
+    """Every bee, or the one of this name, as `look` tells of it."""
+    found = tx.psycopg.cursor(row_factory=dict_row).execute(_BEES, {"name": name}).fetchall()
+    add_breakers(tx, found)
+    add_conditions(tx, found)
+    return [bee for bee in found if name in (None, bee["name"])]
+
+
 def left_alone(bee: Mapping[str, Any]) -> str | None:
     """Why a bee's source is not asked just now; None: nothing keeps it."""
     if not bee.get("retry_at"):
@@ -114,16 +163,18 @@ def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
     """Version, queues, bees and workers. Raises the driver's error after `patience` seconds.
 
     queues   `due`: tasks that a worker may begin now; `oldest`: seconds that the first of them has waited
-    bees     `error`, `message` and `advice` are of the last flight that ended, null where it was complete
+    bees     `error`, `message` and `advice` are of an open flight that is tried again, else of the last flight that
+             ended, null where it was complete; `state`, `why` and `silent` see `add_conditions`; `lag`: seconds since
+             the last complete flight began
     workers  `last_task` is the last that ended in its hands, if it is among the newest of the fleet
     """
     with db.transaction() as tx:
         tx.psycopg.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(patience * 1000)}ms"])
         rows = tx.psycopg.cursor(row_factory=dict_row)
-        bees, processes = [rows.execute(query).fetchall() for query in (_BEES, _WORKERS)]
+        found = bees(tx)
+        processes = rows.execute(_WORKERS).fetchall()
         queues = [row._asdict() for row in tx.run("queue_figures").fetchall()]
         done = {row.id: row for row in tx.run("worker_figures", newest=NEWEST, worker=None).fetchall()}
-        add_breakers(tx, bees)
         configured = rows.execute("SELECT max(id) AS version FROM hive.config_version").fetchone()
     for process in processes:
         row = done.get(process["id"])
@@ -134,6 +185,6 @@ def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
         "version": importlib.metadata.version("worker-bees"),
         "config_version": configured["version"] if configured else None,
         "queues": queues,
-        "bees": bees,
+        "bees": found,
         "workers": processes,
     }

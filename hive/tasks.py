@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import structlog
-from celery import signals
+from celery import current_task, signals
 
 from hive import watch, worker
 from hive.celery import app, send
@@ -23,6 +23,7 @@ from hive.ledger.migrate import NewerSchema
 from hive.logs import configure
 from hive.runtime import Runtime, runtime
 from hive.settings import NotRunning, one_thread, settings
+from hive.telemetry import traces
 from hive.vault.envelope import Unsealable
 from hive.vault.key import KeyFileRefused, MissingHiveKey
 
@@ -52,7 +53,8 @@ def process(ref: str) -> None:
 
 def _work(ref: str, stage: str) -> None:
     try:
-        work(*parse_ref(ref), stage, runtime(send))
+        with traces.carried(current_task.request.get(traces.HEADER)):
+            work(*parse_ref(ref), stage, runtime(send))
     except UNREACHABLE:
         # Before the claim or after the work: what was left undone, the janitor does when the database is back.
         log.warning("database.unreachable", task=ref)
@@ -108,6 +110,7 @@ def _child_ends(**_: Any) -> None:
     if beat is not None:
         beat.stop()
         runtime(send).close()
+        traces.stop()
 
 
 @signals.worker_shutting_down.connect

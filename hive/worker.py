@@ -7,6 +7,7 @@ import ctypes
 import functools
 import os
 import socket
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import structlog
+from psycopg.types.json import Jsonb
 
 from hive.ledger.db import UNREACHABLE, Database
 from hive.runtime import Runtime, open_runtime
@@ -52,6 +54,7 @@ class Heartbeat:
         self._settings = settings
         self._owner = owner
         self._queues = list(queues)
+        self._pools: dict[str, list[int]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -89,11 +92,20 @@ class Heartbeat:
                 "beat", id=self._owner, host=socket.gethostname(), pid=os.getpid(), queues=self._queues,
                 lease=self._settings.lease, rss=psutil.Process().memory_info().rss,
             )  # fmt: skip
+            if (pools := _pools()) != self._pools:
+                tx.run("note_pools", id=self._owner, pools=Jsonb(pools) if pools else None)
+                self._pools = pools
             strays = tx.run(
                 "release_strays", owner=self._owner, working=list(self._working.copy()), lease=self._settings.lease
             ).fetchall()
         for stray in strays:
             log.warning("task.stray", task=stray.id, worker=self._owner)
+
+
+def _pools() -> dict[str, list[int]]:
+    """Connections of this process to sources, by connector: [all, idle, lent]."""
+    pool = sys.modules.get("bees.core.pool")  # of bees that need one; the others do not load it
+    return {} if pool is None else pool.shared().counts()
 
 
 def return_memory() -> None:

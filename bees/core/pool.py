@@ -168,6 +168,19 @@ class HiveConnectionPool:
                 return found.connection
             self._lost(pool, found.connection)
 
+    def counts(self) -> dict[str, list[int]]:
+        """Kind of bee -> how many connections there are, lie idle and are lent, of all sources; none where none is."""
+        found: dict[str, list[int]] = {}
+        if self._process != os.getpid():
+            return found
+        with self._changed:
+            for name, pool in self.pools.items():
+                if pool.size:
+                    kind = found.setdefault(name.rpartition(":")[2], [0, 0, 0])
+                    for n, count in enumerate((pool.size, len(pool.idle), pool.size - len(pool.idle))):
+                        kind[n] += count
+        return found
+
     def _take(self, pool: _Pool, ends: float) -> _Idle | None:
         """The idle one that came back last, or None: there is room for a new one. Either is counted as `opening`."""
         started = self._clock()

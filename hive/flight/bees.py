@@ -42,6 +42,7 @@ class OpenBee:
     breaker: LedgerBreaker | None = None
     """Of its source, if the configuration asks for one."""
     streams: dict[str, Stream] = field(default_factory=dict)
+    connector: str = ""
 
     def pollen(self) -> Sequence[Stream]:
         """Ask the source anew which streams there are."""
@@ -101,7 +102,7 @@ class OpenBees:
             if isinstance(made, InboxBee):
                 made.inbox = self._inbox(bee)
             breaker = self._attach(bee, tenant, made, config)
-            self._open[at] = OpenBee(made, config, _print(kind, options), breaker)
+            self._open[at] = OpenBee(made, config, _print(kind, options), breaker, connector=kind)
         self._open.move_to_end(at)
         while len(self._open) > _KEPT:
             _, old = self._open.popitem(last=False)

@@ -12,6 +12,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from hive.flight.missed import retire_missed
+from hive.flight.told import tell_ended
 from hive.jars import jar
 from hive.ledger.db import Database, Transaction
 from hive.ledger.tables import DURATIONS
@@ -49,12 +50,16 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
         values |= {"scrubbed": found.scrubbed, "durations": list(DURATIONS), "codes": CODES}
         values["changed"] = bool(found.landed or found.deleted)
         if found.mode != "snapshot":
-            return state if tx.run("close_flight", **values).fetchone() else None
-    with db.transaction() as tx:
-        if tx.run("close_flight", **values).fetchone() is None:
-            return None
-        (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, found.jar, found.part)
-        return state
+            closed = tx.run("close_flight", **values).fetchone()
+    if found.mode == "snapshot":
+        with db.transaction() as tx:
+            closed = tx.run("close_flight", **values).fetchone()
+            if closed is not None:
+                (jar.show_snapshot if state == "complete" else jar.drop_snapshot)(tx, found.jar, found.part)
+    if closed is None:
+        return None
+    tell_ended(db, flight, closed, state, str(error.get("code")) if error and state == "failed" else None, counts)
+    return state
 
 
 def _totals(tx: Transaction, flight: uuid.UUID, day: dt.date) -> Any:

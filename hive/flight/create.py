@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hive import crash
+from hive.flight.told import tell_created
 from hive.jars.jar import jar_of, jars_of, new_snapshot_jar
 from hive.ledger.db import Transaction
 from hive.ledger.hints import ADHOC, SCHEDULED, Hint
@@ -139,6 +140,7 @@ def fly_now(
         flight = made.flight if made else _flight_of_slot(tx, bee.id, slot_key)
     crash.point("create:after-commit")
     if made:
+        tell_created(flight, bee.name, slot_key)
         rt.send(made.hints)
     return flight
 

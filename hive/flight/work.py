@@ -15,8 +15,10 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
+from bees.core import spans
 from bees.core.resilience.retry import RetryPolicy
 from hive import crash
+from hive.config.shape import version_of
 from hive.errors import LeaseHeld, StaleFence, Superseded, TooEarly, trail
 from hive.flight.bees import OpenBee
 from hive.flight.cancel import FlightClosed, stop
@@ -31,6 +33,7 @@ from hive.ledger.hints import Hint, choose
 from hive.limits.breaker import BreakerOpen, guarded
 from hive.limits.policies import retry_of
 from hive.runtime import Runtime
+from hive.telemetry import traces
 
 log = structlog.get_logger()
 
@@ -49,15 +52,16 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
         return False
     rt.moved()
     rt.working.add(number)
-    try:
-        crash.point(f"{stage}:after-claim")
-        left = run(task, rt)
-    finally:
-        rt.working.discard(number)
-    if left.waiting:
-        hint_next(rt, task.queue)
-    if not left.open:
-        close_if_done(rt.db, task.flight, task.day)
+    with traces.about(task):
+        try:
+            crash.point(f"{stage}:after-claim")
+            left = run(task, rt)
+        finally:
+            rt.working.discard(number)
+        if left.waiting:
+            hint_next(rt, task.queue)
+        if not left.open:
+            close_if_done(rt.db, task.flight, task.day)
     crash.point(f"{stage}:before-ack")
     return True
 
@@ -138,6 +142,10 @@ def _do(task: Task, rt: Runtime) -> Left:
 
         return process(task, rt)
     bee = bee_of(task, rt)
+    if spans.wanted():
+        traces.note({"connector.type": bee.connector, "connector.version": str(version_of(type(bee.bee)))})
+        if bee.breaker is not None:
+            traces.note({"circuit.state": bee.breaker.state})
     with guarded(bee.breaker):
         if task.kind == "plan":
             mine, point = plan(task, bee, rt)
@@ -147,7 +155,10 @@ def _do(task: Task, rt: Runtime) -> Left:
 
 def bee_of(task: Task, rt: Runtime) -> OpenBee:
     """The bee that a task is for, opened if it is not. Raises GiveUp for one that cannot be made."""
-    return rt.bees.get(task.bee, _version(task), task.bee_name, task.tenant, lambda: _config(task, rt))
+    bee = rt.bees.get(task.bee, _version(task), task.bee_name, task.tenant, lambda: _config(task, rt))
+    if bee.bee.bee_type == "database":
+        rt.pool.obey()
+    return bee
 
 
 def _policy(task: Task, rt: Runtime) -> RetryPolicy | None:
@@ -178,6 +189,7 @@ def _config(task: Task, rt: Runtime) -> tuple[str, dict[str, Any]]:
 
 def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
     told = {k: v for k, v in verdict.error.items() if v}
+    traces.failed(str(verdict.error.get("code")))
     about = {"task": task.ref, "bee": task.bee_name, "attempt": task.attempt, "retry": verdict.retry, **told}
     if verdict.error.get("code") == "internal":
         log.error("task.failed", kind=type(error).__name__, trail=trail(error), **about)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from typing import Any
 
+from hive.condition import LATE, UNWELL, Flying, judge, open_conditions, slots_left_out
 from hive.config.model import UnknownBee
 from hive.ledger.db import Database
-from hive.metrics.figures import LATE, begin
+from hive.metrics.figures import begin, missing_drivers, why_grounded
 
 PATIENCE = 5.0
 
@@ -34,8 +36,10 @@ class ConnectorMetrics:
 
 @dataclass(frozen=True)
 class ConnectorHealth:
-    """`state` is healthy, new (nothing has ended yet), paused, disabled, rate_limited, late or failing; the last two
-    are not healthy. `error` is the code of the last flight's error, `advice` what to do about it.
+    """`state` is one of `hive.condition.STATES`, `healthy` whether no person must look, `why` a sentence.
+
+    `error` is the code of an open flight's last error, else of the last flight's where that failed; `advice` what to do
+    about it.
     """
 
     connectorName: str  # noqa: N815
@@ -46,6 +50,7 @@ class ConnectorHealth:
     nextPollTime: str | None  # noqa: N815
     error: str | None
     advice: str | None
+    why: str
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,8 +76,17 @@ class MetricsCollector:
         return age is not None and age <= within
 
     def health(self) -> list[ConnectorHealth]:
-        """Of every enabled bee, by name, judged by its own schedule."""
-        return [_health(row) for row in self._rows(None) if row.enabled]
+        """Of every enabled bee, by name, judged by its own schedule; bees that cannot fly are among them."""
+        with self._db.transaction() as tx:
+            begin(tx, PATIENCE)
+            rows = tx.run("connector_figures", bee=None, late=LATE).fetchall()
+            flying, left_out, grounded = open_conditions(tx), slots_left_out(tx), why_grounded(tx)
+        missing, told = missing_drivers(), []
+        for row in rows:
+            if row.enabled:
+                why = grounded.pop(row.name, None) or missing.get(row.connector)
+                told.append(_health(row, why, flying.get(row.id), left_out.get(row.id, 0)))
+        return sorted([*told, *starmap(_grounded, grounded.items())], key=lambda one: one.connectorName)
 
     def _row(self, name: str) -> Any:
         for row in self._rows(name):
@@ -100,31 +114,29 @@ def _metrics(row: Any) -> ConnectorMetrics:
     )
 
 
-def _health(row: Any) -> ConnectorHealth:
-    state = _state(row)
-    failed = row.last_state == "failed"
+def _health(row: Any, cannot_fly: str | None, flying: Flying | None, left_out: int) -> ConnectorHealth:
+    found = judge(
+        cannot_fly=cannot_fly, paused=row.paused, patient=row.patient, open_breaker=row.open_breaker, flying=flying,
+        late=row.late, last_state=row.last_state, last_error=row.last_error, left_out=left_out,
+    )  # fmt: skip
+    error = found.error or {}
     return ConnectorHealth(
         connectorName=row.name,
-        healthy=state not in ("late", "failing"),
-        state=state,
+        healthy=found.state not in UNWELL,
+        state=found.state,
         lastSuccessTime=_instant(row.success_at),
         secondsSinceSuccess=row.success_age,
         nextPollTime=_instant(row.next_slot),
-        error=row.code if failed else None,
-        advice=row.advice if failed else None,
+        error=error.get("code"),
+        advice=error.get("advice"),
+        why=found.why,
     )
 
 
-def _state(row: Any) -> str:
-    holds = {
-        "disabled": not row.enabled,
-        "paused": row.paused,
-        "rate_limited": row.patient,
-        "late": row.late,
-        "failing": row.last_state == "failed",
-        "new": row.last_state is None,
-    }
-    return next((state for state, there in holds.items() if there), "healthy")
+def _grounded(name: str, why: str) -> ConnectorHealth:
+    """A bee of the configuration that was left out, because it cannot fly."""
+    advice = "mend what is named, then `hive reload`"
+    return ConnectorHealth(name, False, "misconfigured", None, None, None, "cannot_fly", advice, why)
 
 
 def _instant(at: dt.datetime | None) -> str | None:

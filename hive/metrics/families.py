@@ -2,7 +2,8 @@
 
     worker_bee_*                   by type of bee and by source, which is the bee's name
     workers_active, jobs_*, ...    of the whole fleet, without labels
-    connector_*                    by connector, which is the bee's name too: document 002 names a source by what it is
+    connector_sync_* and others    by connector, which is the bee's name too: document 002 names a source by what it is
+    connector_execution_* ...      of document 004, by connector_name (the bee's) and connector_type (`postgresql`, ...)
     hive_*                         what the documents do not name
 
 Labels hold names of bees and queues, codes of errors, kinds and actions of scrubbing: nothing that a source said. A bee
@@ -14,35 +15,58 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import get_args
 
 from bees.core.bee import BeeType
+from hive.condition import STATES, judge
 from hive.health import is_healthy_worker
 from hive.ledger.tables import DURATIONS
-from hive.metrics.figures import Figures
+from hive.metrics.bees import Series
+from hive.metrics.figures import Figures, missing_drivers
 from hive.metrics.text import family, histogram, labels, single
 from hive.supervisor import QUEUES
 
-OUTCOMES = ("landed", "unchanged", "superseded", "deleted", "quarantined")
-STATES = ("flying", "paused", "rate_limited", "late", "failing", "idle")
+OPEN = 2
+"""Of a breaker, see `bee_figures`."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 
 
-def text(found: Figures) -> str:
-    """All metrics that come from the ledger."""
-    return "".join([*_of_bees(found), *_of_the_fleet(found), *_of_connectors(found), *_of_the_hive(found)])
+class Page:
+    """Writes all metrics that come from the ledger, page after page."""
+
+    def __init__(self) -> None:
+        self._series = Series()
+        self._missing = missing_drivers()
+
+    def text(self, found: Figures) -> str:
+        parts = [self._series.text(found.bees), *_of_bee_types(found), *_of_the_fleet(found)]
+        return "".join([*parts, *_of_the_hive(found, self._states(found)), *_of_queues(found), *_of_processes(found)])
+
+    def _states(self, found: Figures) -> Iterator[tuple[str, str]]:
+        """(bee, its state). Bees that were left out of the configuration, because they cannot fly, have one too."""
+        left = dict(found.grounded)
+        for bee in found.bees:
+            why = left.pop(bee.name, None) or self._missing.get(bee.connector)
+            flying = found.flying.get(bee.id)
+            left_out = found.left_out.get(bee.id, 0)
+            if bee.last_state == "complete" and not (
+                why or bee.paused or bee.retry_at or flying or bee.late or left_out
+            ):
+                yield bee.name, "healthy"  # nearly all of them, and there may be ten thousand
+                continue
+            state = judge(
+                cannot_fly=why, paused=bee.paused, patient=bee.retry_at is not None,
+                open_breaker=bee.retry_at is not None and bee.breaker == OPEN, flying=flying, late=bee.late,
+                last_state=bee.last_state, last_error={"code": bee.code}, left_out=left_out,
+            ).state  # fmt: skip
+            yield bee.name, state
+        for name in left:
+            yield name, "misconfigured"
 
 
-def _of_bees(found: Figures) -> Iterator[str]:
+def _of_bee_types(found: Figures) -> Iterator[str]:
     """Document 000."""
-    bees = found.bees
-    at = [labels(bee_type=bee.bee_type, source=bee.name) for bee in bees]
-    yield family(
-        "worker_bee_nectar_collected_total", "counter", "Records that were read, set-aside ones included.",
-        zip(at, [bee.read for bee in bees], strict=True),
-    )  # fmt: skip
-    yield histogram("worker_bee_flight_duration_seconds", "How long flights lasted.", DURATIONS, _durations(at, bees))
-    active = Counter(bee.bee_type for bee in bees if bee.running)
+    active = Counter(bee.bee_type for bee in found.bees if bee.running)
     yield family(
         "worker_bee_active_count", "gauge", "Bees that fly just now.",
         [(labels(bee_type=kind), active[kind]) for kind in get_args(BeeType)],
@@ -51,13 +75,6 @@ def _of_bees(found: Figures) -> Iterator[str]:
         "worker_bee_errors_total", "counter", "Flights that failed, by the code of their error.",
         [(labels(bee_type=row.bee_type, error_type=row.code), row.count) for row in found.faults],
     )  # fmt: skip
-
-
-def _durations(at: list[str], bees: list[Any]) -> Iterator[tuple[str, Any, int, float]]:
-    """Of bees that have flown."""
-    for place, bee in zip(at, bees, strict=True):
-        if bee.durations:
-            yield place, bee.durations, bee.complete + bee.failed + bee.cancelled, bee.seconds
 
 
 def _of_the_fleet(found: Figures) -> Iterator[str]:
@@ -90,78 +107,60 @@ def _of_the_fleet(found: Figures) -> Iterator[str]:
     yield single("data_sources_connected", "gauge", "Sources whose last flight is complete.", well)
 
 
-def _of_connectors(found: Figures) -> Iterator[str]:
-    """Document 002. A sync is a flight."""
-    bees = [bee for bee in found.bees if bee.last_state is not None]
-    at = [labels(connector=bee.name) for bee in bees]
-    yield family(
-        "connector_sync_total", "counter", "Flights that ended, by how.",
-        [
-            (f'{place[:-1]},status="{state}"}}', getattr(bee, state))
-            for place, bee in zip(at, bees, strict=True)
-            for state in ("complete", "failed", "cancelled")
-        ],
-    )  # fmt: skip
-    yield histogram("connector_sync_duration_seconds", "How long flights lasted.", DURATIONS, _durations(at, bees))
-    for name, kind, about, column in (
-        ("connector_sync_errors_total", "counter", "Flights that failed.", "failed"),
-        ("connector_entities_synced", "counter", "Records created or updated by flights that ended.", "entities"),
-        ("connector_organizations_synced", "counter", "Organizations created or updated likewise.", "organizations"),
-        ("connector_last_sync_timestamp", "gauge", "When the last complete flight ended, Unix seconds.", "success_at"),
-    ):
-        yield family(name, kind, about, [(a, getattr(b, column)) for a, b in zip(at, bees, strict=True)])  # type: ignore[arg-type]
-
-
-def _of_the_hive(found: Figures) -> Iterator[str]:
+def _of_the_hive(found: Figures, states: Iterator[tuple[str, str]]) -> Iterator[str]:
     bees = found.bees
     at = [labels(bee=bee.name) for bee in bees]
-    yield family(
-        "hive_records_total", "counter", "Records by what became of them.",
-        [
-            (f'{place[:-1]},outcome="{outcome}"}}', getattr(bee, outcome))
-            for place, bee in zip(at, bees, strict=True)
-            for outcome in OUTCOMES
-        ],
-    )  # fmt: skip
-    for name, kind, about, column in (
-        ("hive_read_bytes_total", "counter", "Bytes that were read, uncompressed.", "bytes"),
-        ("hive_retries_total", "counter", "Attempts after the first of tasks of flights that ended.", "retries"),
-        ("hive_missed_slots", "gauge", "Slots that the bee's schedules have passed over.", "missed"),
-        ("hive_success_age_seconds", "gauge", "Time since the last complete flight ended.", "success_age"),
-        ("hive_rate_limited_until_timestamp", "gauge", "Until when the source wants to be left alone.", "retry_at"),
-        ("hive_circuit_breaker_state", "gauge", "Of the bee's source: 0 closed, 1 half-open, 2 open.", "breaker"),
+    for name, about, column in (
+        ("hive_success_age_seconds", "Time since the last complete flight ended.", "success_age"),
+        ("hive_lag_seconds", "Time since the last complete flight began: what is older is in the jar.", "lag"),
+        ("hive_rate_limited_until_timestamp", "Until when the source wants to be left alone.", "retry_at"),
     ):
-        yield family(name, kind, about, [(a, getattr(b, column)) for a, b in zip(at, bees, strict=True)])  # type: ignore[arg-type]
-    states = Counter(_state(bee) for bee in bees)
+        yield family(name, "gauge", about, [(a, getattr(b, column)) for a, b in zip(at, bees, strict=True)])
+    told = list(states)
+    count = Counter(state for _, state in told)
+    yield family("hive_bees", "gauge", "Enabled bees by state.", [(labels(state=s), count[s]) for s in STATES[1:]])
     yield family(
-        "hive_bees", "gauge", "Enabled bees by state.", [(labels(state=state), states[state]) for state in STATES]
-    )
+        "hive_bee_state", "gauge", "1 for the state that the bee is in.",
+        [(labels(bee=name, state=state), 1) for name, state in told],
+    )  # fmt: skip
     yield family(
         "hive_scrubbed_total", "counter", "Personal data that scrubbing took out of records that landed.",
         [(labels(kind=kind, action=action), n) for (kind, action), n in sorted(_taken_out(found).items())],
     )  # fmt: skip
     yield single("hive_pending_bytes", "gauge", "Bytes that are read, sealed and not landed.", found.flights.pending)
-    yield from _of_queues(found)
+
+
+def _of_processes(found: Figures) -> Iterator[str]:
+    """Of those that live: workers, which have queues, and schedulers, which have none."""
+    alive = [worker for worker in found.workers if worker.alive]
     memory: Counter[str] = Counter()
-    for worker in found.workers:
-        if worker.alive:
-            memory[worker.host] += worker.rss
+    for worker in alive:
+        memory[worker.host] += worker.rss
+    yield single(
+        "hive_schedulers_active", "gauge", "Schedulers and janitors that live.", sum(not w.queues for w in alive)
+    )
     yield family(
         "hive_worker_memory_bytes", "gauge", "Resident memory of the hive's live processes.",
         [(labels(host=host), used) for host, used in sorted(memory.items())],
     )  # fmt: skip
+    pools = pools_of(found)
+    # Document 004, its dots as underscores.
+    for n, (name, about) in enumerate(
+        (("size", "Connections to sources."), ("idle", "Those that lie idle."), ("active", "Those that are in use."))
+    ):
+        yield family(
+            f"connector_pool_{name}", "gauge", about,
+            [(labels(connector_type=kind), counts[n]) for kind, counts in sorted(pools.items())],
+        )  # fmt: skip
 
 
-def _state(bee: Any) -> str:
-    """The first of these that holds: what a person must do something about stands before what goes on by itself."""
-    holds = {
-        "paused": bee.paused,
-        "flying": bee.running,
-        "rate_limited": bee.retry_at is not None,
-        "late": bee.late,
-        "failing": bee.last_state == "failed",
-    }
-    return next((state for state, there in holds.items() if there), "idle")
+def pools_of(found: Figures) -> dict[str, list[int]]:
+    """Connector -> connections to its sources that live processes hold: [all, idle, lent]."""
+    pools: dict[str, list[int]] = {}
+    for worker in found.workers:
+        for kind, counts in (worker.pools or {}).items() if worker.alive else ():
+            pools[kind] = [a + b for a, b in zip(pools.get(kind, [0, 0, 0]), counts, strict=True)]
+    return pools
 
 
 def _taken_out(found: Figures) -> Counter[tuple[str, str]]:

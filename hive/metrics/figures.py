@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hive.condition import LATE, Flying, open_conditions, slots_left_out
 from hive.ledger.db import Database, Transaction
+from hive.registry import connectors
+from hive.versions import grounded_bees
 
 NEWEST = 2000
 """So many of the fleet's newest tasks tell how its workers do."""
-LATE = 30.0
-"""Seconds after which a due slot without a flight is late."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Figures:
     taken_out: list[Any]
     queues: list[Any]
     workers: list[Any]
+    flying: dict[int, Flying]
+    """Bees with open flights, by their number."""
+    left_out: dict[int, int]
+    """Slots that came to nothing since a bee's last complete flight began, by its number."""
+    grounded: dict[str, str]
+    """Why bees cannot fly, by their name."""
 
 
 def figures(db: Database, *, patience: float) -> Figures:
@@ -36,10 +43,23 @@ def figures(db: Database, *, patience: float) -> Figures:
             taken_out=tx.run("taken_out_by_kind").fetchall(),
             queues=tx.run("queue_figures").fetchall(),
             workers=tx.run("worker_figures", newest=NEWEST, worker=None).fetchall(),
+            flying=open_conditions(tx),
+            left_out=slots_left_out(tx),
+            grounded=why_grounded(tx),
         )
     with db.transaction() as tx:
         tx.run("on_disk")
     return found
+
+
+def why_grounded(tx: Transaction) -> dict[str, str]:
+    """Bees of the configuration in force that cannot fly, and why."""
+    return {name: "; ".join(told["reasons"]) for name, told in grounded_bees(tx).items() if told["enabled"]}
+
+
+def missing_drivers() -> dict[str, str]:
+    """Connectors of which something is not installed, and how to install it."""
+    return {name: about.missing for name, about in connectors().items() if about.missing}
 
 
 def begin(tx: Transaction, patience: float) -> None:

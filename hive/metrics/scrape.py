@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from hive.ledger.db import UNREACHABLE, Database
-from hive.metrics import families
+from hive.metrics.families import Page
 from hive.metrics.figures import figures
 from hive.metrics.text import family, labels, single
 from hive.settings import NotRunning, Settings
+from hive.telemetry.switch import keep_redis_from_it
 
 if TYPE_CHECKING:
     import redis
@@ -32,6 +33,7 @@ class Scraper:
         self._settings = settings
         self._db = db
         self._fresh = fresh
+        self._page = Page()
         self._one = threading.Lock()
         self._last = ""
         self._ends = float("-inf")
@@ -50,7 +52,7 @@ class Scraper:
         ledger, found = self._ledger(), ""
         if ledger is not None:
             try:
-                found = families.text(figures(self._db, patience=PATIENCE))
+                found = self._page.text(figures(self._db, patience=PATIENCE))
             except (*UNREACHABLE, psycopg.Error):
                 ledger = None
         broker = self._latency_of_broker()
@@ -77,6 +79,7 @@ class Scraper:
 
     def _latency_of_broker(self) -> float | None:
         """As for the ledger. A connection of its own, without patience: Celery's would try for long."""
+        keep_redis_from_it()
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry

@@ -31,7 +31,7 @@ def family(name: str, kind: Literal["counter", "gauge"], about: str, samples: Sa
     `about` is one line without a backslash.
     """
     lines = [f"{name}{at} {value}\n" for at, value in samples if value is not None]
-    return f"{_head(name, kind, about)}{''.join(lines)}"
+    return f"{head(name, kind, about)}{''.join(lines)}"
 
 
 def single(name: str, kind: Literal["counter", "gauge"], about: str, value: Number | None) -> str:
@@ -49,8 +49,9 @@ def histogram(
         start = f"{name}_bucket{at[:-1]}," if at else f"{name}_bucket{{"
         lines += [f"{start}{end}}} {n}\n" for end, n in zip(ends, counts, strict=True)]
         lines.append(f'{start}le="+Inf"}} {count}\n{name}_sum{at} {total}\n{name}_count{at} {count}\n')
-    return f"{_head(name, 'histogram', about)}{''.join(lines)}"
+    return f"{head(name, 'histogram', about)}{''.join(lines)}"
 
 
-def _head(name: str, kind: str, about: str) -> str:
+def head(name: str, kind: str, about: str) -> str:
+    """HELP and TYPE, which stand before a metric's samples."""
     return f"# HELP {name} {about}\n# TYPE {name} {kind}\n"

@@ -49,8 +49,15 @@ NAMES = {
     "connector_entities_synced": ("counter", {"connector"}),
     "connector_organizations_synced": ("counter", {"connector"}),
     "connector_last_sync_timestamp": ("gauge", {"connector"}),
+    "connector_execution_duration": ("histogram", {"connector_name", "connector_type"}),
+    "connector_execution_count": ("counter", {"connector_name", "connector_type", "status"}),
+    "connector_retry_count": ("counter", {"connector_name", "connector_type"}),
+    "connector_circuit_breaker_state": ("gauge", {"connector_name", "connector_type"}),
+    "connector_pool_size": ("gauge", {"connector_type"}),
+    "connector_pool_idle": ("gauge", {"connector_type"}),
+    "connector_pool_active": ("gauge", {"connector_type"}),
 }
-"""Of the documents 000, 001 and 002."""
+"""Of the documents 000, 001 and 002; of document 004 with underscores for its dots."""
 
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _VALUE = r'"(?:[^"\\\n]|\\["\\n])*"'
@@ -148,6 +155,7 @@ class TestFormat:
         people.land()
         fail_reading(monkeypatch, GiveUp("the folder is locked", code="locked"))
         people.land()
+        people.run("""UPDATE hive.worker SET pools = '{"postgresql": [3, 2, 1]}'""")
 
         page = scrape()
 
@@ -359,6 +367,7 @@ class TestMonotony:
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP TABLE hive.tally, hive.fault, hive.taken_out")
             connection.exec_driver_sql(step.read_text())
+            connection.exec_driver_sql("ALTER TABLE hive.tally ADD COLUMN current_at timestamptz")
         engine.dispose()
 
         after = counters(scrape())
@@ -397,7 +406,7 @@ class TestWaiting:
 
         assert scrape().get("hive_pending_bytes") == people.one("SELECT sum(bytes)::int FROM hive.batch")
 
-    def test_a_bee_is_paused_or_late_or_idle(self, people, scrape):
+    def test_a_bee_is_paused_or_late_or_new(self, people, scrape):
         told = []
         for change in ("paused_at = now()", "paused_at = NULL"):
             people.run(f"UPDATE hive.bee SET {change}")
@@ -407,7 +416,7 @@ class TestWaiting:
 
         page = scrape()
 
-        assert told == [["paused"], ["idle"]]
+        assert told == [["paused"], ["new"]]
         assert (page.get("hive_bees", state="late"), page.get("hive_missed_slots", bee="people")) == (1, 3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from bees.core.mongo import queries, quick
 from bees.core.mongo.place import Place, Value
 from bees.core.mongo.values import CODEC, ID, decode, slices, tables
 from bees.core.mongo.verdict import is_momentary
+from bees.core.spans import query
 from nectar.batch import Batch, Reject
 
 if TYPE_CHECKING:
@@ -139,7 +141,10 @@ def _phase(reading: Reading, server: Server, place: Place, now: dt.datetime | No
     failures = 0
     while True:
         try:
-            for raw in reading.raw(place, kind):
+            answers = iter(reading.raw(place, kind))
+            with query(f"read {reading.stream}", "mongodb"):
+                first = next(answers, None)
+            for raw in () if first is None else itertools.chain((first,), answers):
                 for piece in slices(raw, reading.batch_bytes):
                     for batch, moved in _batches(reading, place, kind, piece, now):
                         failures, place = 0, moved

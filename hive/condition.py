@@ -1,0 +1,164 @@
+"""How a bee does, in one word and one sentence: the same judgement on every page, in every metric and on the screen.
+
+disabled       its configuration switches it off
+misconfigured  it cannot fly before its configuration, its driver or its credentials' references are mended
+paused         a person paused it
+rate_limited   its source asked for patience
+breaker_open   its source failed so often that it is left alone for a while
+stuck          a flight is open and does not get on: its worker is lost, says nothing, or no worker takes its task
+late           a slot is due and no flight came of it: no scheduler runs
+failing        its last flight failed, or an open one is being tried again after an error
+lagging        flights end well, but slots are left out: it cannot keep its rhythm
+flying         a flight is open and gets on
+new            no flight has ended yet
+healthy        the last flight is complete
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hive.ledger.db import Transaction
+
+STATES = (
+    "disabled", "misconfigured", "paused", "rate_limited", "breaker_open", "stuck", "late", "failing", "lagging",
+    "flying", "new", "healthy",
+)  # fmt: skip
+"""In the order of the judgement: the first that holds."""
+UNWELL = ("misconfigured", "stuck", "late", "failing", "lagging")
+"""A person must look."""
+
+LATE = 30.0
+"""Seconds after which a due slot without a flight is late."""
+SILENT = 30.0
+"""Seconds without a batch, a landing or a new task after which a flight in some worker's hands is stuck."""
+UNTAKEN = 30.0
+"""Seconds that a task may wait for a worker, while no worker of its queue lives."""
+LEFT_OUT = 2
+"""Slots left out since the beginning of the last complete flight from which on a bee lags."""
+_OURS = ("lease_held", "too_early", "stale_fence", "superseded", "database_unreachable")
+"""Codes of waits among flights, which say nothing of the bee."""
+_MISCONFIGURED = frozenset(
+    {
+        "bad_options", "missing_reference", "no_key", "no_stream", "stream_gone", "unknown_stream", "bad_transform",
+        "missing_driver", "connector_version", "bad_url", "bad_template", "bad_key", "no_address", "no_command",
+        "writable_role", "unknown_table", "not_sortable", "no_row_filter", "wrong_query", "wrong_filter", "bad_request",
+    }
+)  # fmt: skip
+"""Codes of errors that only another configuration mends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flying:
+    """What is known of a bee's open flights: a row of `open_conditions`."""
+
+    silent: float | None = None
+    """Seconds since something in a worker's hands got on; None: nothing is in any worker's hands."""
+    lost: bool = False
+    """A worker that holds one of its tasks is dead."""
+    untaken: float | None = None
+    """Seconds that a due task has waited, where no worker of its queue lives."""
+    error: Mapping[str, Any] | None = None
+    """Of a task that is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`why` is a sentence; `error` the ledger's error that it is about, if there is one."""
+
+    state: str
+    why: str
+    error: Mapping[str, Any] | None = None
+
+
+def judge(
+    *,
+    enabled: bool = True,
+    cannot_fly: str | None = None,
+    paused: bool = False,
+    patient: bool = False,
+    open_breaker: bool = False,
+    flying: Flying | None = None,
+    late: bool = False,
+    last_state: str | None = None,
+    last_error: Mapping[str, Any] | None = None,
+    left_out: int = 0,
+) -> Condition:
+    """The first state that holds.
+
+    patient   the source, or its breaker, keeps the bee waiting until a time to come
+    left_out  slots that came to nothing since the last complete flight began
+    """
+    trouble = _trouble(flying, last_state, last_error)
+    code = str((trouble or {}).get("code") or "error")
+    if not enabled:
+        return Condition("disabled", "its configuration switches it off")
+    if cannot_fly:
+        return Condition("misconfigured", cannot_fly)
+    if paused:
+        return Condition("paused", "somebody paused it", trouble)
+    if open_breaker:
+        return Condition("breaker_open", "its source failed too often and is left alone for a while", trouble)
+    if patient:
+        return Condition("rate_limited", "its source asked for patience", trouble)
+    if flying is not None and (why := _stuck(flying)):
+        return Condition("stuck", why, trouble)
+    if late:
+        return Condition("late", "a slot is due and no flight came of it", trouble)
+    if trouble is not None:
+        state = "misconfigured" if code in _MISCONFIGURED else "failing"
+        again = flying is not None and flying.error is trouble
+        return Condition(state, f"{code}{', and it is tried again' if again else ''}", trouble)
+    if left_out >= LEFT_OUT:
+        return Condition("lagging", f"{left_out} slots were left out since its last complete flight began")
+    if flying is not None:
+        return Condition("flying", _getting_on(flying))
+    if last_state is None:
+        return Condition("new", "no flight has ended yet")
+    return Condition("healthy", f"the last flight is {last_state}")
+
+
+def _trouble(
+    flying: Flying | None, last_state: str | None, last_error: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """The error of the open flight, else of the last one where that failed."""
+    if flying is not None and flying.error and flying.error.get("code") not in _OURS:
+        return flying.error
+    return (last_error or {"code": "failed"}) if last_state == "failed" else None
+
+
+def _stuck(flying: Flying) -> str:
+    if flying.lost:
+        return "the worker that had its task in hand is gone"
+    if flying.silent is not None and flying.silent >= SILENT:
+        return f"its flight has not got on for {flying.silent:.0f} s"
+    if flying.untaken is not None and flying.untaken >= UNTAKEN:
+        return f"its task waits for {flying.untaken:.0f} s, and no worker of its queue lives"
+    return ""
+
+
+def _getting_on(flying: Flying) -> str:
+    if flying.silent is None:
+        return "its task waits for a worker"
+    return "it gets on" if flying.silent < 5 else f"it was last heard of {flying.silent:.0f} s ago"
+
+
+def open_conditions(tx: Transaction) -> dict[int, Flying]:
+    """Of every bee with an open flight, by its number."""
+    return {
+        row.bee: Flying(row.silent, bool(row.lost), row.untaken, row.error)
+        for row in tx.run("open_conditions", ours=list(_OURS)).fetchall()
+    }
+
+
+def slots_left_out(tx: Transaction) -> dict[int, int]:
+    """Bee -> slots of the last hour that came to nothing since its last complete flight began."""
+    return {row.bee: row.slots for row in tx.run("slots_left_out").fetchall()}
+
+
+def is_patient(retry_at: dt.datetime | float | None) -> bool:
+    """Queries give `retry_at` only while it is still to come."""
+    return retry_at is not None
