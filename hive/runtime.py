@@ -12,6 +12,7 @@ from bees.core.sandbox.documents import Extractor
 from hive.flight.bees import OpenBees
 from hive.flight.scrubbers import Scrubbers
 from hive.inbox import LedgerInbox
+from hive.ledger.backlog import Backlog
 from hive.ledger.db import Database
 from hive.ledger.hints import Hint, Send
 from hive.ledger.migrate import ensure_migrated
@@ -40,6 +41,7 @@ class Runtime:
     bees: OpenBees = field(init=False)
     limits: FleetLimits = field(init=False)
     pool: PoolLimits = field(init=False)
+    backlog: Backlog = field(init=False)
     scrubbers: Scrubbers = field(default_factory=Scrubbers)
     extractor: Extractor = field(default_factory=Extractor)
     """Reads documents in a child of its own, which starts with the first one that needs it."""
@@ -54,6 +56,7 @@ class Runtime:
     def __post_init__(self) -> None:
         self.limits = FleetLimits(self.db, lambda tenant: self.keyring(tenant).key("limits")[1])
         self.pool = PoolLimits(self.db)
+        self.backlog = Backlog(self.db, self.settings.pending_bytes)
         self.bees = OpenBees(self.vault, self.inbox, self.limits.attach)
 
     def vault(self, tenant: str = "default") -> Vault:

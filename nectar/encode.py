@@ -12,10 +12,12 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import polars as pl
 import pyarrow as pa
 
@@ -27,6 +29,8 @@ Marks = dict[int, dict[str, str]]
 """Row -> field -> mark."""
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?$"
+_IS_NUMBER = re.compile(_NUMBER.strip("^$"))
+_SIMPLE = (pl.String, pl.Boolean)
 _UNSAFE = r"\\u0000|\\u[dD][89a-fA-F]"
 """Escapes inside JSON text that jsonb may refuse: NUL and surrogates."""
 
@@ -58,6 +62,8 @@ def _without_nul(columns: list[pl.Series], marks: Marks) -> list[pl.Series]:
 
 def _objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Series:
     """Join plain columns (which polars writes as JSON) and columns that are JSON already."""
+    if rows <= FEW and all(column.dtype in _SIMPLE or column.dtype.is_integer() for column in plain):
+        return _few_objects(plain, raw, rows)
     parts: list[pl.Expr] = []
     frame: dict[str, pl.Series] = {}
     if plain:
@@ -73,6 +79,16 @@ def _objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Seri
     if not frame:
         return pl.Series(["{}"] * rows, dtype=pl.String)
     return pl.DataFrame(frame).select(pl.concat_str(pl.lit("{"), *parts, pl.lit("}"))).to_series()
+
+
+def _few_objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Series:
+    """The same for few rows of texts, integers and booleans."""
+    heads = [f"{json.dumps(column.name, ensure_ascii=False)}:" for column in (*plain, *raw)]
+    columns = [[orjson.dumps(value).decode() for value in column.to_list()] for column in plain]
+    columns += [["null" if value is None else value for value in column.to_list()] for column in raw]
+    lines = zip(*columns, strict=True) if columns else [()] * rows
+    written = ["{" + ",".join([h + v for h, v in zip(heads, line, strict=True)]) + "}" for line in lines]
+    return pl.Series(written, dtype=pl.String)
 
 
 def _column(column: pa.ChunkedArray, field: pa.Field, marks: Marks) -> tuple[pl.Series, bool]:
@@ -112,6 +128,8 @@ def _text(series: pl.Series, name: str, marks: Marks) -> pl.Series:
 
 
 def _number(series: pl.Series, name: str, marks: Marks) -> pl.Series:
+    if len(series) <= FEW and all(v is None or _IS_NUMBER.fullmatch(v) for v in series.to_list()):
+        return series
     fits = series.str.contains(_NUMBER)
     if fits.all():
         return series
@@ -132,6 +150,8 @@ def _float(series: pl.Series, name: str, marks: Marks) -> tuple[pl.Series, bool]
 
 
 def _json(series: pl.Series, name: str, marks: Marks) -> pl.Series:
+    if len(series) <= FEW and not any("\\u" in v for v in series.to_list() if v is not None):
+        return series
     unsafe = series.str.contains(_UNSAFE)
     if not unsafe.any():
         return series

@@ -58,7 +58,7 @@ def tombstones(gone: pl.DataFrame, first: int) -> pl.DataFrame:
 def record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.Series:
     """The scrubbed key as text, for people: a JSON array if it has several columns, the hash where it was removed."""
     columns = [c for c in key if c in table.column_names]
-    if len(columns) == 1 and _reads_alike(table[columns[0]].type):
+    if len(columns) == 1 and table.num_rows > FEW and _reads_alike(table[columns[0]].type):
         told = to_polars(table[columns[0]]).cast(pl.String).str.replace_all("\x00", "\ufffd", literal=True)
         return told.zip_with(told.is_not_null(), hashes.cast(pl.String))
     words: list[str] = []

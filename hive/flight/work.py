@@ -47,7 +47,7 @@ MOST_PARTS = 256
 def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     """Run one task if it may be claimed. False: there was nothing to do, and nothing happened."""
     crash.point(f"{stage}:before-claim")
-    task = claim(day, number, rt)
+    task = claim(day, number, rt, full=stage == "collect" and rt.backlog.is_full())
     if task is None:
         return False
     rt.moved()
@@ -66,9 +66,9 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     return True
 
 
-def claim(day: dt.date, number: int, rt: Runtime) -> Task | None:
-    """The right to run a task; None for a duplicate, stale or not yet allowed hint."""
-    limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "all_bytes": rt.settings.pending_bytes}
+def claim(day: dt.date, number: int, rt: Runtime, *, full: bool = False) -> Task | None:
+    """The right to run a task; None for a duplicate, stale or not yet allowed hint. `full`: nothing may be read now."""
+    limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "full": full}
     with rt.db.single() as tx:
         try:
             row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()

@@ -75,6 +75,9 @@ SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved,
                              WHERE w.queue = %(queue)s AND w.state = 'queued' AND w.hinted_at IS NULL
                                AND w.available_at <= clock_timestamp()) AS waiting;
 
+-- sealed_bytes --
+SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM hive.batch WHERE state = 'sealed';
+
 -- pending_bytes --
 SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_flight, coalesce(sum(bytes), 0)::bigint AS of_all
   FROM hive.batch WHERE state = 'sealed';

@@ -12,8 +12,8 @@ WITH mine AS (
      WHERE t.id = %(id)s AND t.state = 'queued' AND t.available_at <= clock_timestamp()
        AND (t.kind = 'process'
             OR ((b.retry_at IS NULL OR b.retry_at <= clock_timestamp())
-                AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch_{day} WHERE state = 'sealed' AND flight = t.flight) < %(flight_bytes)s
-                AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch WHERE state = 'sealed') < %(all_bytes)s))
+                AND NOT %(full)s
+                AND (SELECT coalesce(sum(bytes), 0) FROM hive.batch_{day} WHERE state = 'sealed' AND flight = t.flight) < %(flight_bytes)s))
        FOR UPDATE OF t SKIP LOCKED
 ), claimed AS (
     UPDATE hive.task_{day} t
