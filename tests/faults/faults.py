@@ -85,8 +85,17 @@ def kill_gateway(fleet: Fleet, chance: random.Random) -> None:
 @fault("everything killed at once", "kill", 15)
 def kill_all(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
+    forks = fleet.fork_server()
     for name in ("reader", "lander", "beat", "janitor", "gateway"):
         fleet.kill_group(fleet.pid(name))
+    fleet.kill_group(forks)
+
+
+@fault("fork server killed", "kill", 15)
+def kill_forks(fleet: Fleet, chance: random.Random) -> None:
+    """All parts are its children: the kernel asks them to end, and they start again."""
+    soon(chance)
+    fleet.kill_group(fleet.fork_server())
 
 
 def _crash_at(point: str) -> Inject:

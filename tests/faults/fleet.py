@@ -27,6 +27,7 @@ import yaml
 
 from hive.child import Child, Command, Ends
 from hive.embedded import EmbeddedPostgres, EmbeddedValkey, places, process
+from hive.starter import ForkServer
 from tests.faults.root import MOUNTS, Disk, Skipped
 from tests.faults.source import Sources
 from tests.servers import short_folder
@@ -182,6 +183,9 @@ class Fleet:
 
         self.hive: HiveManager = HiveManager()
         self.hive.reload(self.write_config())
+        self._forks = ForkServer(self.environment, self.log_folder / "forkserver.log")
+        self._forks.start()
+        wait("the fork server", lambda: not self._forks.is_loading())
         for name in PARTS:
             self._parts[name] = self._child(name)
             self._parts[name].start(time.monotonic())
@@ -223,7 +227,8 @@ class Fleet:
     def _child(self, name: str) -> Child:
         listens = (places.LOOPBACK, self.gateway) if name == "gateway" else None
         command = Command(name, PARTS[name], Ends.FIRST, listens)
-        return Child(command, [*HIVE, *PARTS[name]], self.environment, self.log_folder / f"{name}.log")
+        log = self.log_folder / f"{name}.log"
+        return Child(command, [*HIVE, *PARTS[name]], self.environment, log, self._forks)
 
     def bees(self) -> dict[str, Any]:
         """The three bees, as their file has them."""
@@ -260,6 +265,7 @@ class Fleet:
         """What `hive up` does: whatever ended is started again."""
         while not self._stop.wait(0.05):
             with self._lock:
+                self._forks.tend()
                 for name, child in self._parts.items():
                     if name not in self._held:
                         child.tend(time.monotonic())
@@ -301,6 +307,10 @@ class Fleet:
         """Of a part that runs, waited for."""
         return int(wait(name, lambda: self._parts[name].pid, limit=30))
 
+    def fork_server(self) -> int:
+        """The process whose forks the parts are."""
+        return psutil.Process(self.pid("lander")).ppid()
+
     def pool(self, name: str) -> list[int]:
         """The children of a worker, which do the work."""
         return self.children(self.pid(name))
@@ -323,6 +333,7 @@ class Fleet:
         """From its next start on, the part runs the packages of this folder; it goes on as it is until it ends."""
         child = self._parts[name]
         with self._lock:
+            child._forks = None  # that has the old code
             child._argv = ["env", "-C", str(code), *HIVE, *PARTS[name]]
             child._environment = {**child._environment, "PYTHONPATH": f"{code}:{self._add_ons()}"}
 
@@ -399,6 +410,8 @@ class Fleet:
         with self._lock:
             for child in self._parts.values():
                 child.kill()
+            if hasattr(self, "_forks"):
+                self._forks.stop()
         for started in self._extras:
             if started.poll() is None:
                 process.signal_group(started, signal.SIGKILL)
