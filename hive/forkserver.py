@@ -6,7 +6,8 @@ opens a connection or starts a thread; a part does that for itself, as if it had
 
 The supervisor asks through a socket (`hive.starter`): a JSON object with `arguments` and `environment`, and with it the
 log's descriptor. The answer is {"pid"} with a descriptor of the new process, or {"stale": true} where files of ours
-changed since they were loaded: nothing is forked from then on, so that no part runs half old and half new code.
+changed since they were loaded: nothing is forked from then on, so that no part runs half old and half new code (nor
+where the system gives no such descriptors).
 {"code", "of"} tells how a part ended, once whatever it left in its session is killed.
 """
 
@@ -31,8 +32,8 @@ PRELOADED = (
     "celery.worker.consumer", "kombu.transport.redis", "hive.cli", "hive.events", "hive.janitor", "hive.logs",
     "hive.reloader", "hive.runtime", "hive.scheduler", "hive.worker", "starlette.applications", "uvicorn",
 )  # fmt: skip
-"""What parts need. Not `hive.celery`, which finds its broker as it is loaded, nor what the work on records needs: polars
-starts threads."""
+"""What parts need. Not `hive.celery`, which finds its broker as it is loaded, nor what the work on records needs:
+polars starts threads."""
 
 MESSAGE = 1 << 20
 """Bytes of a request at most."""
@@ -62,7 +63,7 @@ class _Server:
         woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-        self._say({"loaded": True})
+        self._say({"loaded": True} if _gives_handles() else {"stale": True})
         with selectors.DefaultSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
@@ -118,6 +119,15 @@ class _Server:
                 os.killpg(ended.si_pid, signal.SIGKILL)
             _, status = os.waitpid(ended.si_pid, 0)
             self._say({"code": os.waitstatus_to_exitcode(status), "of": ended.si_pid})
+
+
+def _gives_handles() -> bool:
+    """Whether this system has handles of processes (Linux 5.3): else a fork's end cannot be seen from elsewhere."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def _files() -> dict[str, int]:
