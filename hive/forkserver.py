@@ -39,13 +39,13 @@ MESSAGE = 1 << 20
 """Bytes of a request at most."""
 
 
-def main() -> None:
-    """Serve on the socket whose descriptor is the first argument; in a fork, run its command of `hive`."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    sys.argv = ["hive", *_Server(channel).serve()]
-    from hive.cli import main as run
+def serve(descriptor: int) -> None:
+    """Serve on this socket; in a fork, run its command of `hive`."""
+    _list_as("forkserver")
+    sys.argv = ["hive", *_Server(socket.socket(fileno=descriptor)).serve()]
+    from hive.cli import main
 
-    run()
+    main()
 
 
 class _Server:
@@ -152,11 +152,11 @@ def _become(arguments: list[str], environment: dict[str, str], log: int, parent:
         os.dup2(source, target)
     os.close(nothing)
     os.close(log)
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
+    os.environ.clear()
     os.environ.update(environment)
+    _list_as(*arguments)
+
+
+def _list_as(*arguments: str) -> None:
+    os.environ.update(os.environ.copy())  # each variable anew: what stands behind the arguments may be written over
     process.call_itself([sys.executable, "-m", "hive", *arguments])
-
-
-if __name__ == "__main__":
-    main()

@@ -133,9 +133,11 @@ class ForkServer:
         self._loaded = self._stale = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, process.open_log(self._log_path) as log, process.undisturbed():
+            # No arguments: the part's are written over them, and seen whole if they are longer.
             self._process = process.spawn(
-                [sys.executable, "-m", "hive.forkserver", str(theirs.fileno())],
-                log=log, env=self._environment, death_signal=signal.SIGKILL, pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "hive"],
+                log=log, env={**self._environment, "HIVE_FORK_SOCKET": str(theirs.fileno())},
+                death_signal=signal.SIGKILL, pass_fds=[theirs.fileno()],
             )  # fmt: skip
         self._channel = ours
 

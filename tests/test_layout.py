@@ -22,6 +22,8 @@ KNOWS_CELERY = {"hive/celery.py", "hive/tasks.py", "hive/beat.py"}
 CELERY = {"celery", "kombu", "billiard"}
 READS_ENVIRONMENT = {
     "hive/settings.py": "the only reader",
+    "hive/__main__.py": "is told by its supervisor to be the fork server",
+    "hive/forkserver.py": "gives each fork the environment that its supervisor sends",
     "hive/supervisor.py": "hands its own environment to the processes it starts, with the data folder and ports added",
     "hive/running.py": "hands its own environment to the detached hive, with the data folder made absolute",
 }

@@ -76,11 +76,12 @@ def spawn(
 
 
 def call_itself(argv: Sequence[str]) -> None:
-    """Let this process be listed with these arguments, as if it had been executed with them.
+    """Let this process be listed with these arguments, which are longer than those it was executed with.
 
-    They are written over the ones it was executed with and, where they are longer, over the first of the variables that
-    stand behind those: so all variables must have been set anew before, which moves them elsewhere. Fields 48 and 49 of
-    /proc/self/stat (proc_pid_stat(5)) say where the arguments stand; where they cannot be read, nothing happens.
+    They are written over those and over the first of the variables that stand behind them, so all variables must have
+    been set anew before, which moves them elsewhere. The kernel then shows them up to their end, with spaces between.
+    Fields 48 to 51 of /proc/self/stat (proc_pid_stat(5)) say where all that stands; if they cannot be read, nothing
+    happens.
     """
     with contextlib.suppress(OSError, IndexError, ValueError):
         fields = Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -100,12 +100,17 @@ def role(pid: int, supervisor: int) -> str:
     """What a process of a hive is, by the arguments of the one that `hive up` started: `worker nectar`, `beat`."""
     with contextlib.suppress(psutil.NoSuchProcess):
         one: psutil.Process | None = psutil.Process(pid)
-        while one is not None and one.ppid() != supervisor:
+        while one is not None and one.ppid() != supervisor and _last(one.parent()) != "forkserver":
             one = one.parent()
         if one is not None:
             words = one.cmdline()
             return f"worker {words[words.index('--queues') + 1]}" if "worker" in words else words[-1]
     return ""
+
+
+def _last(one: psutil.Process | None) -> str:
+    """The last word of its command."""
+    return "" if one is None else one.cmdline()[-1]
 
 
 @contextlib.contextmanager
