@@ -8,7 +8,7 @@ LOG := $(VENV)/setup.log
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check lint test bench faults demo up down
+.PHONY: help setup check lint test bench profile faults fuzz demo up down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +41,16 @@ test: $(READY) ## everything; starts its own servers, and says at the end what w
 bench: $(READY) ## measurements, held against their bounds; ONLY=name asks one question
 	@$(BIN)/python tests/bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
+profile: $(READY) ## flame graphs of a flight, by py-spy; ROWS=n
+	@$(BIN)/python tests/bench/flame.py $(if $(ROWS),--rows $(ROWS))
+
 faults: $(READY) ## kill, freeze and cut everything there is, and count what got lost; ONLY=name SEEDS=n FRESH=1 FULL=1
 	@$(BIN)/python -m tests.faults.run $(if $(ONLY),--only "$(ONLY)") $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(SCALE),--scale $(SCALE)) $(if $(FRESH),--fresh) $(if $(PLAIN),--plain) $(if $(FULL),--full)
+
+fuzz: $(READY) ## the SQL guard and the row filters against statements by chance; ONLY=guard|filters|mysql SEED=n SECONDS=n
+	@$(BIN)/python -m tests.fuzz.run $(if $(ONLY),--only "$(ONLY)") $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SECONDS),--seconds $(SECONDS))
 
 demo: $(READY) ## the main job from end to end, on servers and sources of its own
 	@$(BIN)/python -m hive demo

@@ -35,7 +35,7 @@ CHANGED = 0.01
 SAMPLE, QUICK_SAMPLE = 2_000, 200
 PROFILE = "gdpr_compliant"
 _PIECE = 1 << 20
-_ALIVE = "SELECT pid FROM hive.worker WHERE alive_until > clock_timestamp()"
+ALIVE = "SELECT pid FROM hive.worker WHERE alive_until > clock_timestamp()"
 _PART = """
 SELECT j.part FROM hive.jar j WHERE j.name = %s
 """
@@ -54,10 +54,10 @@ def measure(*, quick: bool) -> list[Figure]:
         nests.manager() as hive,
         psycopg.connect(database, autocommit=True) as ledger,
     ):
-        nests.wait("three processes", lambda: len(ledger.execute(_ALIVE).fetchall()) >= 4)
+        nests.wait("three processes", lambda: len(ledger.execute(ALIVE).fetchall()) >= 4)
         source = shop.fill(database, customers=1_000, orders=0)
         hand = by_hand(source, database, QUICK_SAMPLE if quick else SAMPLE)
-        _load(hive, source, "warm-up")
+        load(hive, source, "warm-up")
         grow(source, rows)
         for n in range(times):
             for name, value in _round(hive, ledger, source, rows, n, home).items():
@@ -92,13 +92,13 @@ def _round(
     seen: dict[str, float] = {}
     jar = f"load-{n}"
     with watched() as memory:
-        seen["first"] = _load(hive, source, jar, expect=rows)
+        seen["first"] = load(hive, source, jar, expect=rows)
     seen["memory"] = memory()
     seen["copy"] = _copy_ready(ledger, jar, home)
     again = hive.fly(jar)
     result = nests.landed(again, 300)
     seen["again"], seen["written"] = seconds(result), float(result.records_landed + result.records_deleted)
-    _load(hive, source, f"follow-{n}", cursor="updated_at")
+    load(hive, source, f"follow-{n}", cursor="updated_at")
     with psycopg.connect(source.url, autocommit=True) as owner:
         owner.execute(
             "UPDATE customers SET notes = notes || '.', updated_at = clock_timestamp() WHERE id %% %s = %s",
@@ -118,7 +118,7 @@ def seconds(result: FlightResult) -> float:
     return (result.finished_at - result.started_at).total_seconds()
 
 
-def _load(hive: HiveManager, source: shop.Source, name: str, cursor: str = "", expect: int | None = None) -> float:
+def load(hive: HiveManager, source: shop.Source, name: str, cursor: str = "", expect: int | None = None) -> float:
     """A new bee's first flight; its seconds by the ledger's clock."""
     place = {"host": source.host, "port": source.port, "database": source.database, "user": source.user}
     stream = {"table": "customers", **({"cursor": cursor} if cursor else {})}

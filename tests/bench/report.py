@@ -61,16 +61,16 @@ def show(console: Console, name: str, figures: Sequence[Figure], seconds: float)
     """One table for one question; `seconds` is what it took to ask."""
     table = Table("figure", "n", "median", "spread", "held", "bound", "", title=f"{name} ({seconds:.0f} s)")
     for figure in figures:
-        spread = f"{_short(min(figure.samples))} .. {_short(max(figure.samples))}" if len(figure.samples) > 1 else ""
-        held = f"{figure.held} {_short(figure.value)}" if figure.bound else ""
+        spread = f"{brief(min(figure.samples))} .. {brief(max(figure.samples))}" if len(figure.samples) > 1 else ""
+        held = f"{figure.held} {brief(figure.value)}" if figure.bound else ""
         verdict = "" if not figure.bound else ("kept" if figure.kept else "MISSED")
-        median = f"{_short(statistics.median(figure.samples))} {figure.unit}"
+        median = f"{brief(statistics.median(figure.samples))} {figure.unit}"
         style = None if figure.kept else "red"
         table.add_row(figure.name, str(len(figure.samples)), median, spread, held, figure.bound, verdict, style=style)
     console.print(table)
 
 
-def _short(value: float) -> str:
+def brief(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
@@ -94,3 +94,11 @@ def keep(folder: Path, answers: dict[str, Any], *, quick: bool) -> Path:
     told = {"date": now.isoformat(timespec="seconds"), "quick": quick, "machine": machine(), "questions": answers}
     path.write_text(json.dumps(told, indent=1) + "\n")
     return path
+
+
+def where() -> str:
+    """The day and the machine in a line."""
+    had = machine()
+    return (
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {had['cpus']} processors, Python {had['python']}, load {had['load']:.1f}"
+    )

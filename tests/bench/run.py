@@ -1,7 +1,7 @@
 """`make bench`: asks each question in a process of its own, shows the figures and holds them against their bounds.
 
 Exit code 1 when a bound is missed or a question fails. Every question ends in its time, and what it started ends with
-it, also after Ctrl-C.
+it, also after Ctrl-C. Results lie in `tests/bench/results`: all samples as JSON, and a chart of each question.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from report import Figure, keep, show
+from chart import chart
+from report import Figure, keep, show, where
 from rich.console import Console
 
 from hive.embedded import process
@@ -40,6 +41,7 @@ QUESTIONS = {
     "load": ("load", 1500),
     "scrub": ("scrub_speed", 900),
     "accuracy": ("accuracy", 300),
+    "api": ("api", 300),
 }
 """Name -> module, and the seconds after which it is given up."""
 _GRACE = 40.0
@@ -96,6 +98,9 @@ def _ask(console: Console, name: str, *, quick: bool) -> dict[str, Any]:
         figures = [Figure(**told) for told in json.loads(output.read_text())] if output.exists() else []
     seconds = time.monotonic() - began
     show(console, name, figures, seconds)
+    if any(figure.bound for figure in figures):
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / f"{name}.svg").write_text(chart(name, figures, where()))
     if failure:
         console.print(f"{name}: {failure}", style="red", markup=False)
     return {"seconds": seconds, "failure": failure, "figures": [figure.json() for figure in figures]}
