@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from nectar.deadline import Deadline
 from nectar.extract import Extracts, extract
 from nectar.extract.document import REASONS
+from nectar.file_names import OF_DOCUMENTS, OF_ROWS, look_again
 from nectar.jsonrows import clean_name
 
 
@@ -109,7 +110,7 @@ def refine(
         grown = oversized(table, value_limit)
         failed |= {rows[i]: code for i, code in grown.items()}
         table, rows = without(table, rows, grown)
-    scrubbed = scrubber.scrub(table, deadline)
+    scrubbed = look_again(scrubber.scrub(table, deadline), OF_DOCUMENTS if document else OF_ROWS, scrubber, deadline)
     if not scrubbed.failed:
         return Refined(scrubbed.table, rows, scrubbed.removed, failed, reasons, dropped)
     for i, code in scrubbed.failed.items():

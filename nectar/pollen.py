@@ -56,4 +56,6 @@ class Stream:
     comment: str = ""
     document: bool = False
     """Records are documents: they carry a `content` column of bytes, from which text is extracted."""
+    replaces: bool = False
+    """Records have no identity but what stands in them: a complete read takes the place of all that was there."""
     labels: dict[str, str] = field(default_factory=dict)

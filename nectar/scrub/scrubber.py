@@ -35,7 +35,7 @@ from nectar.scrub.shapes.frames import (
 )
 from nectar.scrub.shapes.tree import scrub_trees
 
-REVISION = 6
+REVISION = 7
 """Raised when our own recognisers, context words or actions change what comes out."""
 
 _ARROWS = (b"ARROW:", b"PARQUET:")
@@ -74,7 +74,11 @@ class DataScrubber:
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None, keys: PseudonymKeys | None = None) -> None:
-        given = config or {}
+        given = {} if config is None else config
+        if not isinstance(given, Mapping):
+            raise BadProfile(
+                f"scrubbing: expected a mapping such as {{'profile_id': 'gdpr_compliant'}}, not {type(given).__name__}"
+            )
         known_keys(given, ("profile_id", "profile", "custom_rules", "profiles", "enabled"), "scrubbing")
         named = [given[key] for key in ("profile_id", "profile") if given.get(key) is not None]
         if len(set(map(str, named))) > 1:

@@ -30,7 +30,9 @@ def kinds(text, threshold=THRESHOLD):
         "total 2125550147 bytes", "weighs 2125550147 kg", "$ 2125550147", "AB-2125550147", "100-2345678-9912345",
         "Your order number is 7745123099.", "Bestellung: 7745123099", "n° de commande 0612345678", "pedido 912345678",
         "isbn:0306406152", "AWB 020-12345675", "ins. no 5802603995", "refund id 3834701746", "customer no. 7745123099",
-        '{"order_id": "7745123099"}', "user=7745123099",
+        '{"order_id": "7745123099"}', "user=7745123099", '{"created": 7745123099}', "bytes=494099222",
+        "1725745668", "seen at 1725745668123 by him", "Klantnr 7570354842", "Employee no. 7570354842",
+        "height 2949778862",
     ],
 )  # fmt: skip
 def test_numbers_that_are_no_telephone_number_are_doubted(text):
@@ -44,7 +46,8 @@ def test_numbers_that_are_no_telephone_number_are_doubted(text):
         "Jim 3125550199", "3125550199", "312-555-0199", "order 312-555-0199", "call 12 34 56 78 90", "Tel. 16469001",
         "order by phone 3125550199", "0171-4459920 ist meine Nummer", "+49 30 12345678 order", "06 12 34 56 78",
         '{"mobile": "3125550199"}', "from=3125550199", "Caller ID 3125550199", "contact no 3125550199",
-        "a,3125550199,b", "ask for the parcel at 3125550199", "(312) 555-0199",
+        "a,3125550199,b", "ask for the parcel at 3125550199", "(312) 555-0199", '{"to": "3125550199"}',
+        '{"kontakt": 3125550199}', "mobile 1725745668",
     ],
 )  # fmt: skip
 def test_numbers_that_may_be_dialled_are_not(text):
@@ -72,14 +75,21 @@ def test_a_part_of_something_better_known_is_no_number_of_its_own(text, kind):
     [
         "version 3.2.1.4", "see clause 5.1.2.3", "OID 1.3.6.1.4.1.311.21.20", "upgrade from 2.10.1.4-beta",
         "10::20 slice",
-        "upgraded libfoo from 7.29.12.21 to 8.1.1", "Abschnitt 3.2.1.4",
+        "upgraded libfoo from 7.29.12.21 to 8.1.1", "Abschnitt 3.2.1.4", "bump lib to 1.21.26.10", "fw 24.9.20.13",
+        "Mozilla/5.0 (X11; Linux x86_64) Chrome/120.0.60.71 Safari/537.36",
     ],
 )  # fmt: skip
 def test_outlines_and_versions_are_no_addresses(text):
     assert kinds(text) == []
 
 
-@pytest.mark.parametrize("text", ["10.0.0.1", "IP 10.1.2.3.443 > 10.0.0.2.5555", "upgraded host 10.0.0.5", "fe80::1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.0.0.1", "IP 10.1.2.3.443 > 10.0.0.2.5555", "upgraded host 10.0.0.5", "fe80::1", "GET /hosts/10.1.2.3",
+        "peer=/10.1.2.3:80", "http://10.1.2.3/",
+    ],
+)  # fmt: skip
 def test_addresses_are(text):
     assert kinds(text) == ["IP_ADDRESS"]
 
@@ -88,6 +98,11 @@ def test_addresses_are(text):
 def test_articles_and_short_numbers_with_a_cards_check_digit_are_no_cards(text):
     assert "CREDIT_CARD" not in kinds(text)
     assert kinds("card " + text.split()[-1]) == ["CREDIT_CARD"]
+
+
+@pytest.mark.parametrize("card", ["503870215152", "676188888884", "2131 892563 28349", "213189256328349"])
+def test_cards_of_few_digits_are_believed_where_their_issuers_range_says_so(card):
+    assert kinds(f"it was {card} that failed") == ["CREDIT_CARD"]
 
 
 def test_a_field_of_telephone_numbers_is_believed_and_a_profile_may_ask_for_all():

@@ -16,9 +16,12 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from nectar.scrub import DataScrubber, detect
 from nectar.scrub.find import doubts, engine
+from nectar.scrub.find.entities import PHONE_NUMBER
 from nectar.scrub.find.findings import DOUBTED, without_contained
+from nectar.scrub.phones import many
 from nectar.scrub.phones.numbering import verdict, verdict_abroad
 from nectar.scrub.phones.phones import REGIONS, SCORE, e164, phone_hits, phones_in
+from nectar.scrub.treat.pseudonyms import _message, _messages
 
 EVERYWHERE = sorted(phonenumbers.SUPPORTED_REGIONS)
 KINDS = [
@@ -303,3 +306,28 @@ def test_the_search_through_many_texts_misses_nothing_that_a_look_at_each_line_f
         hits = [hit._replace(start=hit.start + a, end=hit.end + a) for a, b in lines for hit in phones_in(text, a, b)]
         hits = [doubts.weighed(engine._lift(hit, text, frozenset()), text) for hit in hits]
         assert [(f.start, f.end) for f in findings] == [(h.start, h.end) for h in without_contained(hits)], text
+
+
+def test_many_numbers_at_once_have_the_form_that_each_has_alone():
+    rng = random.Random(8)
+    regions = ("US", "CA", "JM", "GB", "DE", "FR", "IT", "PT", "BR", "IN", "JP", "AU", "CH", "AR", "MX")
+    given = []
+    for region in regions:
+        code = phonenumbers.country_code_for_region(region)
+        example = str(phonenumbers.example_number(region).national_number)
+        for _ in range(many.FEWEST * 2):
+            kept = rng.randrange(1, len(example))
+            national = example[:kept] + "".join(rng.choices("0123456789", k=len(example) - kept))
+            given += [
+                f"+{code} {rng.choice(['', '', '0', '(0)', '8'])}{national}",
+                f"+{code}-{national[:3]} {national[3:]}",
+            ]
+            given += [national, f"0{national}", f"({national[:3]}) {national[3:6]}-{national[6:]}", f"{national} x12"]
+    given += ["(212) 555-0143", "\u00a0+1 212 555 0143", "+", "", "+999 1234567", "+800 1234 5678", "\ud800"]
+    rng.shuffle(given)
+
+    assert _messages(given, PHONE_NUMBER) == [_message(text, PHONE_NUMBER) for text in given]
+    plain = [text for text in given if text != "\ud800"]
+    settled = many.written_alike(plain)
+    assert sum(form is not None for form in settled) > len(given) / 5
+    assert _messages(plain, PHONE_NUMBER) == [_message(text, PHONE_NUMBER) for text in plain]

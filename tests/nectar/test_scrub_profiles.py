@@ -388,3 +388,9 @@ def test_worth_is_reason_then_length_then_the_profiles_order():
         Hit("B", 0, 4, 1.0, PATTERN),
     ]
     assert sorted(set(hits), key=lambda hit: by_worth(hit, order)) == hits
+
+
+@pytest.mark.parametrize("config", ["gdpr_compliant", ["gdpr_compliant"], 1])
+def test_a_configuration_that_is_no_mapping_is_told_so(config):
+    with pytest.raises(BadProfile, match=r"expected a mapping such as .*profile_id"):
+        DataScrubber(config)

@@ -23,7 +23,7 @@ _THINGS = (
     # Machines
     r"uid|gid|pid|ppid|inode|oid|ids?|uuids?|guids?|hash|checksums?|crc|seeds?|offsets?|rows?|records?|jobs?|tasks?",
     r"process|threads?|sessions?|requests?|trace|span|versions?|builds?|commits?|revisions?|epoch|timestamps?|ts|size",
-    r"length|total|sum|amount|balance|count|quantity|qty|population|year|sort code",
+    r"length|total|sum|amount|balance|count|quantity|qty|population|year|sort code|height|nonce|block|port|bytes",
     # German
     r"bestell\w*|auftrags?\w*|rechnung\w*|rg|kunden(?:nummer|nr)|vertrag\w*|beleg\w*|vorgang\w*|aktenzeichen",
     r"lieferschein\w*|sendung\w*|artikel\w*|seriennummer|steuer\w*|personal(?:nummer|nr)|mitglieds?(?:nummer|nr)",
@@ -51,14 +51,29 @@ _WHOSE = (
     r"|minha|seu|il|mio|mia|mijn|min|mitt|mit|m[óo]j|or|if|yes|sin|o|y|e|et|und|and"
 )
 _NUMBER = r"(?:numbers?|num|no|nos|nr|n[°ºo]|№|#|id|ids|code|ref|nummer|num[ée]ro|n[úu]mero|numer)"
+_COMPOUND = r"[^\W\d_]{4,}(?:nummer|nr)"
+"""Number of what, in one word, as German, Dutch and the languages of the North build it: `Klantnr`."""
 _LINK = rf"(?:{_NUMBER}|is|was|are|of|de|der|da|do|du|la|ist|war|lautet|est|es|[èé]|jest|er|är|value|equals)"
 _REST = rf"[^\w\n,;|]*(?:_*(?<![^\W_]){_LINK}(?![^\W_])[^\w\n,;|]*){{0,3}}_*\Z"
 _ANY_NO = rf"(?!(?:{_WHOSE})\b)[^\W\d_]{{2,}}\.? (?:no|nr|n[°º])[.:]?"
 _CLAIMED = re.compile(
-    rf"(?<![^\W_])(?:(?:{'|'.join(_THINGS)})|(?:{_PEOPLE})[ _-]?{_NUMBER}|{_ANY_NO})(?![^\W_]){_REST}", re.IGNORECASE
+    rf"(?<![^\W_])(?:(?:{'|'.join(_THINGS)})|(?:{_PEOPLE})[ _-]?{_NUMBER}|{_ANY_NO}|{_COMPOUND})(?![^\W_]){_REST}",
+    re.IGNORECASE,
 )
 _KEY = re.compile(rf"""(?:(?:(?<![^\W_])(?i:{_PEOPLE})|[a-z](?:Id|No|Nr|Num|Ref|Code))(?:=|["'](?:\s?:\s?))["']?)\Z""")
 """A key as machines write it: `user=`, `"orderId": `."""
+
+_FIELD = re.compile(r"""(?:([A-Za-z][\w.-]*)=["']?|["']([A-Za-z][\w.-]*)["']\s?:\s?["']?)\Z""")
+_TOKEN = re.compile(r"[A-Z]?[a-zà-ÿ]+|[A-Z]+")
+_HOLDS_NUMBERS = frozenset(
+    {
+        "to", "from", "number", "numbers", "num", "no", "nr", "numero", "nummer", "value", "values", "text", "data",
+        "content", "sender", "recipient", "recipients", "receiver", "callee", "called", "calling", "msisdn", "ani",
+        "dnis", "did", "cli", "line", "landline", "home", "work", "office", "desk", "emergency", "kontakt", "contacto",
+        "direct", "personal", "private", "business", "puhelin", "destination", "dst", "src", "dest", "source",
+    }
+)  # fmt: skip
+"""Names of fields in which a telephone number may stand, beside those that say so (`_DIALLED`)."""
 
 _DIALLED = re.compile(
     r"phon|fon|rufn|caller|(?<![^\W_])(?:tel|t[ée]l|tlf|mob|cel|m[óo]v|gsm|handy|fax|whats|contact|sms|call|dial|ring)",
@@ -72,7 +87,7 @@ _WORD = re.compile(r"[^\W_]+")
 _FAR = 4
 """Words before a number among which the one is that claims it."""
 _ENDS_KEY = frozenset("='\":")
-_ONE_WORD = re.compile(rf"{'|'.join(_THINGS)}|{_PEOPLE}|{_NUMBER}|[nop]", re.IGNORECASE)
+_ONE_WORD = re.compile(rf"{'|'.join(_THINGS)}|(?:{_PEOPLE}){_NUMBER}?|{_NUMBER}|{_COMPOUND}|[nop]", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1024)
@@ -90,3 +105,12 @@ def claims(before: str) -> bool:
             return False  # nearly always
         claim = _CLAIMED.search(before, max(0, words[0].start() - _NEAR))
     return claim is not None and _DIALLED.search(before, max(0, claim.start() - _NEAR)) is None
+
+
+def keyed(before: str) -> bool:
+    """A field of data, `"created": ` or `bytes=`, whose name does not speak of numbers to dial ends here."""
+    match = _FIELD.search(before) if before.rstrip(" ")[-1:] in _ENDS_KEY else None
+    if match is None:
+        return False
+    name = match[1] or match[2]
+    return _DIALLED.search(name) is None and _HOLDS_NUMBERS.isdisjoint(map(str.lower, _TOKEN.findall(name)))

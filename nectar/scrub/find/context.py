@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from nectar.scrub.find import entities as e
+from nectar.scrub.find.fillers import FILLERS
 from nectar.scrub.find.locales import KINDS
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -72,12 +73,6 @@ _REACH = 240
 _NEAR = 48
 _WORD = re.compile(r"[^\W_]+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
-_FILLERS = frozenset(
-    {
-        "a", "an", "and", "as", "at", "be", "for", "from", "has", "in", "is", "it", "my", "of", "on", "our", "the",
-        "this", "to", "was", "with", "your",
-    }
-)  # fmt: skip
 _GENERIC = frozenset(
     {
         "code", "content", "id", "ids", "key", "no", "nr", "num", "number", "numbers", "ref", "reference", "text",
@@ -190,7 +185,62 @@ def stands_before(entity: str, text: str, start: int) -> bool:
 
 
 def _last_words(window: str, first: int) -> list[str]:
-    return [token for token in _WORD.findall(window)[first:] if token not in _FILLERS][-_WINDOW:]
+    return [token for token in _WORD.findall(window)[first:] if token not in FILLERS][-_WINDOW:]
+
+
+def stands_about(entity: str, text: str, start: int) -> bool:
+    """A part of a context word, as presidio takes it, is among what may be its five words before `start`.
+
+    Its words are spaCy's: an address or a name with dots is one, and words come back to their root (`saving`, `save`).
+    So a word here is all between two spaces, and the root of a context word is enough, inside any word (`us` in
+    `customer`). That lets through more than presidio does, and nothing less.
+    """
+    first = text.rfind("\n\n", 0, start) + 1 if start > _FARTHEST else 0
+    window = text[max(first, start - _FARTHEST) : start + 1].lower()
+    roots = _ROOTS[entity]
+    if not any(root in window for root in roots):
+        return False
+    left = _WINDOW + 1  # and the one that the number is a part of
+    for chunk in reversed(window.split()):
+        if any(root in chunk for root in roots):
+            return True
+        if ":" not in chunk[:-1]:  # nor does presidio count times and the addresses of pages
+            left -= not all(map(_is_silent, _WORD.findall(chunk)))
+        if left <= 0:
+            return False
+    return False
+
+
+_SILENT = FILLERS | {"call", "first", "full", "last", "name", "no", "us"}
+"""spaCy's list is all of these."""
+
+_IRREGULAR = frozenset({"gave", "given", "gone", "kept", "said", "saw", "seen", "shown", "taken", "took", "went"})
+
+_FARTHEST = 2_000
+"""Characters: the addresses of pages among five words may be long."""
+
+
+def _root(word: str) -> str:
+    return word.rstrip("ey") if len(word) > 3 else word
+
+
+def _is_silent(word: str) -> bool:
+    """One of spaCy's words that say nothing, or comes back to one."""
+    if word in _SILENT or word in _IRREGULAR:
+        return True
+    root = _ENDING.sub("", word)
+    return root != word and (root in _SILENT or root + "e" in _SILENT)
+
+
+_ENDING = re.compile(r"(?:ing|e[sd]|[sd])\Z")
+
+
+_ROOTS = {
+    entity: tuple(dict.fromkeys(_root(part) for word in words for part in _WORD.findall(word)))
+    for entity, words in WORDS.items()
+}
+_ROOTS[e.US_DRIVER_LICENSE] += ("lic",)
+"""presidio's, too, and a part of `public` and `click`."""
 
 
 def _tokens(name: str) -> list[str]:

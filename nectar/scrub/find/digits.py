@@ -19,7 +19,7 @@ from nectar.scrub.phones.numbering import closer
 Numbers = Any
 """A numpy array of integers or booleans."""
 
-SEPARATORS = b"-x ()[]./~"
+SEPARATORS = b"-xX ()[]./~"
 """What may stand between the digits of one number; phonenumbers' punctuation is the widest of all recognisers."""
 
 _GAP = 4
@@ -44,7 +44,7 @@ _IN_EXTENSION[list(b" \t,;:.=-eEnNsSiIoOaA")] = True
 
 _PART = 1 << 20
 
-_APART = re.compile(rb"[^-0-9x ()\[\]./~XtT#_\t,;:=eEnNsSiIoOaA+]")
+_APART = re.compile(rb"[^-0-9xX ()\[\]./~tT#_\t,;:=eEnNsSiIoOaA+]")
 """Stands in no number, between no number and its extension, and in no lead."""
 
 _LISTED = re.compile(rb"(?<=[0-9])[,;:](?=[^xXtT#~_]{24})")
@@ -73,7 +73,7 @@ _LEADS[list(b"([+")] = True
 """What belongs to a number that it stands before, with nothing but separators between."""
 
 _TOUCHES = _IS_LETTER.copy()
-_TOUCHES[list(b"_#@=\\%$&*^<")] = True
+_TOUCHES[list(b"_#@\\%$&*^<")] = True
 """What is no number to dial because of what stands before it (`likely.touches` says the same, and more)."""
 
 

@@ -10,17 +10,19 @@ A telephone number is doubted, unless the field's name, a word or a label presen
 
 - it is written as a date, a decimal, an IPv4 address or a social security number is, or lies in an IPv4 address;
 - it has fewer than seven digits, or is a bare run of fewer than nine, and does not begin with zero;
+- it is a bare run as clocks of machines count seconds or milliseconds (2014 to 2033);
 - it is a list of numbers of one or two digits that does not begin with zero (French numbers do);
 - it is glued to what identifies a thing (`INV-2024-000812`, `#4481223`, `/orders/7745123099`), or measured
   (`$1234567`, `2125550147 bytes`);
 - it lies in a card or an IBAN that its check digits prove.
 
 And, whatever stands farther away, if the word right before it says which number it is: `order no. 7745123099`,
-`Rechnungsnummer: 4412889011`.
+`Rechnungsnummer: 4412889011`; so does the name of a field of data before bare digits: `"created": 7745123099`.
 
-An IP address is doubted behind `version` or `section`, as a part of a longer outline or object identifier
-(`1.3.6.1.4.1`), and as a slice (`10::20`). A card, unless a word for cards stands before it, if it is an article's
-number by another check digit (13 digits) or shorter than Maestro's cards are, and always within an IBAN.
+An IP address is doubted behind `version` or `section`, as the version of a product (`Chrome/120.0.6099.71`), as a part
+of a longer outline or object identifier (`1.3.6.1.4.1`), and as a slice (`10::20`). A card, unless a word for cards
+stands before it, if it is an article's number by another check digit (13 digits) or shorter than Maestro's cards are
+and none of those that Maestro's issuers have, and always within an IBAN.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from collections.abc import Iterable
 
 from nectar.scrub.find import context as words
 from nectar.scrub.find import entities as e
-from nectar.scrub.find.claims import claims
+from nectar.scrub.find.claims import claims, keyed
 from nectar.scrub.find.findings import CHECKSUM, CONTEXT, DOUBTED, PATTERN, Hit
 
 _BEFORE = 60
@@ -55,6 +57,7 @@ _OTHER_SHAPE = re.compile(
     | [0-9]{3}-[0-9]{2}-[0-9]{4}                                                              # a social security number
     | [1-9][0-9]?(?:[-. /][0-9]{1,2})+                                                        # small numbers
     | [1-9][0-9]{3,7}                                                                         # a bare run, too short
+    | 1[4-9](?:[0-9]{8}|[0-9]{11})                                                            # a moment since 1970
     | [1-9][0-9]{2}-[0-9]{7}                                                                  # no country's groups
     | (?:19|20)[0-9]{2}-[0-9]{5,8}                                                            # numbered by the year
     )\)?""",
@@ -82,7 +85,7 @@ _MEASURED = re.compile(rf"\s?(?:\.[0-9]|[%‰€$£¥₹°²³]|(?:{_UNITS})\b(?
 
 _OUTLINES = (
     r"versions?|ver|v|rel|releases?|revisions?|builds?|firmware|patch|updates?|updated|sections?|sec|chapter|ch|clause"
-    r"|paragraph|para|article|art|appendix|annex|figure|fig|table|item|rule|step|oid|driver|schema|assembly|§+"
+    r"|paragraph|para|article|art|appendix|annex|figure|fig|table|item|rule|step|oid|driver|schema|assembly|§+|[fsh]w"
     r"|abschnitt|kapitel|ziffer|absatz|chapitre|cap[íi]tulo|secci[óo]n|sezione|capitolo|hoofdstuk|avsnitt|rozdzia[łl]"
     r"|wersj[aię]|versi[óo]n|versão|versione|versie"
 )
@@ -90,7 +93,11 @@ _OUTLINED = re.compile(
     rf"(?<![^\W_])(?:{_OUTLINES})(?![^\W_])[^\w\n,;|]*(?:(?:is|to|from|of|no|number|v|nr|and|auf|von|de|du)\b[^\w\n,;|]*){{0,2}}\Z",
     re.IGNORECASE,
 )
-_UPGRADED = re.compile(r"\b(?:up|down)grad(?:e[ds]?|ing)\b(?:\W+[\w.-]+){0,4}\W+\Z", re.IGNORECASE)
+_UPGRADED = re.compile(
+    r"\b(?:(?:up|down)grad(?:e[ds]?|ing)|bump(?:s|ed|ing)?)\b(?:\W+[\w.-]+){0,4}\W+\Z", re.IGNORECASE
+)
+_PRODUCT = re.compile(r"(?<![\w/.:-])[A-Z][A-Za-z]+/\Z")
+"""A product token of HTTP (RFC 9110, 10.1.5), of which a version follows."""
 _SLICE = re.compile(r"[0-9]{1,3}::[0-9]{1,3}")
 _PRERELEASE = re.compile(r"-?(?:alpha|beta|rc|dev|snapshot|release|final|ubuntu|deb|el[0-9])", re.IGNORECASE)
 _MORE_PARTS = re.compile(r"(?:\.[0-9]+)+")
@@ -151,9 +158,9 @@ def _no_phone(hit: Hit, text: str, *, regional: bool) -> bool:
         return False
     before, after = text[max(0, hit.start - _BEFORE) : hit.start], text[hit.end : hit.end + _AFTER]
     in_groups = _GROUPED.match(found) is not None
-    if not in_groups and claims(before):
-        return True
     plain = found.strip("( ")
+    if not in_groups and (claims(before) or (plain.isdigit() and plain[0] != "0" and keyed(before))):
+        return True
     surely = _in_address(hit, text) or _DATE.fullmatch(plain) is not None
     odd = (
         surely
@@ -181,19 +188,21 @@ _GROUPED = re.compile(r"(?:1[-. ])?\(?[0-9]{3}\)?[-. ]{1,2}[0-9]{3}[-. ][0-9]{4}
 
 def _no_card(hit: Hit, text: str) -> bool:
     """One in ten numbers has a card's check digit: among those of lengths that hardly a card has, most are others."""
-    digits = [int(sign) for sign in text[hit.start : hit.end] if sign.isdigit()]
-    if len(digits) == _ARTICLE:
+    written = "".join(filter(str.isdigit, text[hit.start : hit.end]))
+    if len(written) == _ARTICLE:
+        digits = list(map(int, written))
         other = (sum(digits[0::2]) + 3 * sum(digits[1::2])) % 10 == 0
     else:
-        other = digits[0] in _MAESTRO and len(digits) < _USUAL
+        other = written[0] in "56" and len(written) < _USUAL and not written.startswith(_MAESTRO)
     return other and not words.stands_before(e.CREDIT_CARD, text, hit.start)
 
 
 _ARTICLE = 13
 """Digits of a GTIN (an article's EAN, a book's ISBN), and of Visa's cards until the nineties."""
-_MAESTRO = (5, 6)
+_MAESTRO = ("5018", "5020", "5038", "5893", "6304", "6759", "6761", "6762", "6763")
+"""How Maestro's cards begin, as Mastercard lists them: so few that hardly another number is taken for one."""
 _USUAL = 16
-"""Digits of Maestro's cards, but for some long ago."""
+"""Digits of most of them."""
 
 
 def _in_address(hit: Hit, text: str) -> bool:
@@ -214,9 +223,9 @@ def _no_address(hit: Hit, text: str) -> bool:
     if ":" in found:
         return False
     before, after = text[max(0, hit.start - _BEFORE) : hit.start], text[hit.end : hit.end + _AFTER]
-    if _PRERELEASE.match(after) or _OUTLINED.search(before):
+    if _PRERELEASE.match(after) or _OUTLINED.search(before) or _PRODUCT.search(before):
         return True
-    if _UPGRADED.search(before) and not ipaddress.ip_address(found.partition("/")[0]).is_private:
+    if _UPGRADED.search(before) and (found[:2] == "0." or not ipaddress.ip_address(found.partition("/")[0]).is_private):
         return True
     led, goes_on = _PARTS_BEFORE.search(before), _MORE_PARTS.match(after)
     if led is None and goes_on is None:

@@ -18,7 +18,16 @@ from nectar.errors import NectarError, SkipRecord
 from nectar.scrub.find import context as words
 from nectar.scrub.find import doubts, names, patience
 from nectar.scrub.find.entities import ALL, DATE_TIME, DEFAULT, MODELLED, PHONE_NUMBER, phones_of
-from nectar.scrub.find.findings import CONTEXT, THRESHOLD, Finding, Hit, ScanError, are_apart, without_contained
+from nectar.scrub.find.findings import (
+    CONTEXT,
+    DOUBTED,
+    THRESHOLD,
+    Finding,
+    Hit,
+    ScanError,
+    are_apart,
+    without_contained,
+)
 from nectar.scrub.find.remembered import Remembered
 from nectar.scrub.find.view import View, plain
 from nectar.scrub.treat.treatment import did_you_mean
@@ -144,6 +153,8 @@ def _scan(
         for entity, first, last, score, strength in raw:
             hit = Hit(entity, first + start, last + start, score, strength)
             hit = _lift(hit, text, lifted)
+            if hit.score < threshold <= DOUBTED and words.stands_about(entity, text, hit.start):
+                hit = hit._replace(score=DOUBTED)
             if entity in doubts.KINDS:
                 hit = doubts.weighed(hit, text, named=entity in lifted, regional=regional)
             if hit.score < threshold:

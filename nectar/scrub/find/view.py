@@ -35,6 +35,9 @@ _PHONE_PUNCTUATION = (
 )
 """What phonenumbers takes for punctuation inside a number, beside ASCII and spaces."""
 
+_PHONE_SPACES = " \xa0\u3000"
+"""The spaces among it: another one ends a number."""
+
 _WIDE_PLUS = 0xFF0B
 _FOLDED = {"\u017f": "s", "\u212a": "k", "\u0131": "i", "\u0130": "i"}
 """Letters that equal an ASCII letter where case does not matter."""
@@ -51,7 +54,7 @@ _CHANGED = regex.compile(rf"[\p{{Cf}}\p{{Mn}}\p{{Me}}\p{{Nd}}\p{{Pd}}\p{{Zs}}\u2
 
 
 def as_ascii(text: str) -> bytes:
-    """One ASCII byte for each code point: digits as digits, letters as `_`, spaces as spaces, others as byte 1."""
+    """One ASCII byte for each code point: of digits and letters (`_`), of spaces (some as form feeds); 1 for others."""
     if text.isascii():
         return text.encode("ascii")
     return b"".join(_stood_in(text[first : first + _PART]) for first in range(0, len(text), _PART))
@@ -92,7 +95,7 @@ def _classes() -> Any:
         for found in regex.finditer(r"\w+", plane):
             classes[first + found.start() : first + found.end()] = ord("_")
         for found in regex.finditer(r"\s", plane):
-            classes[first + found.start()] = ord(" ")
+            classes[first + found.start()] = ord(" " if found[0] in _PHONE_SPACES else "\f")
         for found in regex.finditer(r"\d", plane):
             classes[first + found.start()] = ord("0") + unicodedata.decimal(found[0], 0)
     for character in _PHONE_PUNCTUATION:

@@ -60,18 +60,43 @@ _SPEAKS = re.compile(
     r"\b(?:(?:tele|cell|smart|mobile)?phones?|telephoned|phoned|phoning|mobiles?|cell|cellular|tel|fax(?:es|ed)?"
     r"|call(?:s|ed|ing|back)?|dial(?:s|led|ed|ing)?|answer(?:s|ed|ing)?|hotline|helpline|landline|voice-?mail|whatsapp|sms"
     r"|messages?|messaging|contact(?:s|ed)?|pager|reach(?:ed)?|(?:text|ring)(?:ing)? (?:me|us|him|her|them)"
-    r"|(?:my|our|your|his|her|their) (?:\w+ )?number"
+    r"|(?:my|our|your|ur|his|her|their) (?:\w+ )?number|\w's (?:\w+ )?number|number (?:was |has )?changed"
     r"|telefon\w*|handy|rufnummer|t[ée]l[ée]phone|portable|tel[ée]fono|m[óo]vil|celular|telem[óo]vel|cellulare|telefoon)\b",
     re.IGNORECASE,
 )
+_IS = r"(?: (?:is|ist|lautet|est|es|[èé]|jest|er|är|on|to))?"
+_OWN = (
+    r"\b(?:my|our|your|ur|his|her|their|mein|meine|unsere|mon|notre|mi|nuestro|meu|nosso|mio|mijn|ons|mitt|min|vårt|m[óo]j)"
+    r" (?:\w+ )?(?:number|nummer|num[ée]ro|n[úu]mero|numer)(?=\W)"
+)
+_WHOM = r"(?:(?:me|us|him|her|them|back|mich|uns|mij|ons|mig|meg|oss|os|bitte|maar|gerne?) ){0,3}"
 _LABEL_BEFORE = re.compile(
     r"(?:\b(?:(?:tele|cell|mobile ?)?phone|mobile|cell|tel|fax|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|whatsapp"
-    r"|call|dial)"
-    r"\.?(?: ?(?:no|nr|num|number|#))?\.?\)?(?: is)?[\s:=#]*"
+    r"|call|dial|telefoon|mobiel|mobil|mobiltelefon|festnetz|rufnummer|telefone|telem[óo]vel|celular|cellulare|m[óo]vil"
+    r"|portable|fixe|puhelin|tlf|gsm|sms|msisdn|(?:telefon|telefoon|mobil|handy|fax)(?:nummer|nr)"
+    r"|contact|numer telefonu|kom[óo]rk[aię])"
+    rf"\.?(?: ?(?:no|nr|num|number|nummer|#))?\.?\)?{_IS}[\s:=#\"']*"
     r"|\b(?:office|desk|home|work|direct|main|mob|ph)\.?[ ]?[:][\s]*"
-    r"|(?:^|[\n|,;]) ?[TMPFOCH] ?[:.] ?)\Z",
+    rf"|{_OWN}{_IS}[\s:]*"
+    r"|(?:^|[\n|,;]) ?[TMPFOCH] ?[:.] ?"
+    # Said to be dialled: at, on, under, in the languages of Europe that most of our data is in.
+    rf"|\b(?:call|phone|ring|text|reach|dial) {_WHOM}(?:at|on) "
+    rf"|\b(?:bel|belt|bellen|bereikbaar|ring|ringe?|ringa|ringes) {_WHOM}(?:op|på|til|till|naar) "
+    r"|\b(?:ruf\w*|erreich\w*|tele[fp]on\w*|meld\w*|anruf\w*|sms) [^.!?\n\d]{0,30}\bunter (?:der )?(?:(?:ruf)?nummer )?"
+    r"|\b(?:appel\w+|rappel\w+|joign\w+|joindre)(?:[- ](?:moi|nous|le|la))? au "
+    r"|\b(?:ll[áa]m\w+|marque\w*|chiam\w+|lig(?:ue|ar|a|uem))(?:[- ]\w{1,5})? (?:al?|il|para|pelo)(?: n[úu]mero)? "
+    r"|\b(?:zadzwo[nń]\w*|dzwo[nń]\w*|telefonicznie)(?: pod| na)?(?: numer\w*)? )\Z",
     re.IGNORECASE,
 )
+_OF_KEY = (
+    r"[_-]?(?:no|nr|num|numbers?|nbr|nummer|home|work|office|mobile|cell|main|primary|secondary|alt|fixe|fijo|[1-9])"
+)
+_KEY_BEFORE = re.compile(
+    r"(?:(?i:phone|telefon|telephone|msisdn|whatsapp|rufnummer)e?"
+    r"|(?<![A-Za-z])(?i:cell|mobile|mob|fax|gsm|handy|tel)(?![a-z])|[a-z](?:Cell|Mobile|Fax|Tel)(?![a-z]))"
+    rf"(?i:{_OF_KEY}){{0,3}}(?:=[\"']?|[\"']\s?[:=]\s?[\"'\[(]{{0,2}})\Z"
+)
+"""The name of a field of data, `"homePhone": "`, `mobile_no=`."""
 _LABEL_AFTER = re.compile(
     r"[ ]?[-(,]?[ ]?(?:office|fax|mobile|cell|phone|tel|landline|desk|direct)\b[ )]*(?=$|[\n,;.|\\/])", re.IGNORECASE
 )
@@ -95,8 +120,21 @@ def looks_dialled(candidate: str) -> bool:
 
 
 def is_international(candidate: str) -> bool:
-    """Written with a plus sign or `00`, and of a length that the country has."""
-    return candidate[:2] in _STARTS and _possible_abroad(candidate)
+    """Written with a plus sign or `00`, and of a length that the country has; or with the country's code in brackets,
+    `(351) 912 345 678`, and valid there.
+    """
+    if candidate[:2] in _STARTS and _possible_abroad(candidate):
+        return True
+    match = _BRACKETED.fullmatch(candidate) if candidate[:1] == "(" else None
+    if match is None or not looks_dialled(candidate):
+        return False
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(f"+{match[1]}{match[2]}", None)))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+_BRACKETED = re.compile(r"\(([1-9][0-9]{0,2})\)[ -]?([0-9][0-9 ().-]*)")
 
 
 _STARTS = frozenset(f"{a}{b}" for a in "+(" for b in "0123456789+ ") | {"00"}
@@ -122,20 +160,50 @@ def touches(before: str, after: str) -> bool:
     return before.isalnum() or before in _TOUCHING_BEFORE or after.isalnum() or after in _TOUCHING_AFTER
 
 
-_STEMS = re.compile(
-    "phon|fon|mobil|mob|cel|tel|fax|facs|call|dial|answer|hotline|helpline|landline|voice|whatsapp|sms|messag|contact"
-    "|pager|reach|text|ring|number|handy|rufnummer|léph|portable|móvil|movil|office|desk|home|work|direct|main"
-    "|ph[. ]?:|[tmpfoch] ?[.:]"
-)
+_STEMS = (
+    "phon", "fon", "mobil", "mob", "cel", "tel", "fax", "facs", "call", "dial", "answer", "hotline", "helpline",
+    "landline", "voice", "whatsapp", "sms", "messag", "contact", "pager", "reach", "text", "ring", "number", "handy",
+    "nummer", "léph", "portable", "móvil", "movil", "office", "desk", "home", "work", "direct", "main", "numér", "numer",
+    "núm", "fixe", "gsm", "msisdn", "puhelin", "tlf", "komórk", "komork", "bel", "bereik", "unter", " au ", "lig", "llam",
+    "llám", "marqu", "chiam", "dzwo",
+)  # fmt: skip
+_LETTERED = re.compile("ph[. ]?:|[tmpfoch] ?[.:]")
 """One of these is in whatever presents a number."""
+
+
+def _has_stem(near: str) -> bool:
+    for stem in _STEMS:
+        if stem in near:
+            return True
+    return _LETTERED.search(near) is not None
+
+
+_LAST_WORDS = """
+    phone telephone cellphone smartphone mobilephone mobile cell tel fax handy telefon téléphone télephone teléphone
+    teléfono telefono whatsapp call dial telefoon mobiel mobil mobiltelefon festnetz rufnummer telefone telemóvel
+    telemovel celular cellulare móvil movil portable fixe puhelin tlf gsm sms msisdn telefonnummer telefonnr
+    telefoonnummer telefoonnr mobilnummer mobilnr handynummer handynr faxnummer faxnr contact telefonu komórka
+    komórki komórkę komorka komorki komorkę no nr num number nummer numéro numero número numer numeru is ist lautet
+    est es è é jest er är on to at op på til till naar unter der au al a il para pelo pod na office desk home work
+    direct main mob ph t m p f o c h
+    """
+_ENDS_LABEL = frozenset(_LAST_WORDS.split())
+_LAST = re.compile(r"[^\W\d_]*\Z")
+
+
+def _is_labelled(before: str) -> bool:
+    """A label of telephone numbers ends here. Its last word is looked at first, for nearly always it is another."""
+    bare = before.rstrip(" \t\r\n\v\f\xa0:=#\"'().")
+    last = _LAST.search(bare[-20:])
+    return last is not None and last[0].lower() in _ENDS_LABEL and _LABEL_BEFORE.search(before) is not None
 
 
 def may_be_presented(text: str, start: int, end: int) -> bool:
     """False: nothing near these places calls a number to dial what stands there. Much faster than `is_presented`."""
-    if _FORMED.search(text, start, end):
+    if _FORMED.search(text, start, end) or _BRACKETED.search(text, start, end):
         return True
     near = text[max(0, start - REACH - 12) : end + 24].lower()
-    return _STEMS.search(near) is not None
+    return _has_stem(near)
 
 
 def is_formed(before: str, candidate: str, after: str) -> bool:
@@ -147,9 +215,13 @@ def is_formed(before: str, candidate: str, after: str) -> bool:
 
 def is_presented(before: str, candidate: str, after: str) -> bool:
     """The text calls this candidate a number to dial. `before` and `after` are what stands next to it."""
-    if touches(before[-1:], after[:1]) or not _STEMS.search((before[-REACH:] + " " + after).lower()):
+    if not _has_stem((before[-REACH:] + " " + after).lower()):
         return False
-    if _LABEL_BEFORE.search(before[-REACH:]) or _LABEL_AFTER.match(after):
+    if _KEY_BEFORE.search(before) and (after[:1] == "&" or not touches("", after[:1])):
+        return True
+    if touches(before[-1:], after[:1]):
+        return False
+    if _is_labelled(before[-REACH:]) or _LABEL_AFTER.match(after):
         return True
     if candidate.isdigit() or _CLAIMS.search(before[-REACH:]):
         return False

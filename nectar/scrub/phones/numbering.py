@@ -302,7 +302,7 @@ def closer(regions: tuple[str, ...]) -> Automaton:
 
     It lets more through than `verdict`, but takes many numbers at a time.
     """
-    return Automaton("|".join(dict.fromkeys(map(_closer, map(_plan, regions)))))
+    return Automaton("|".join(dict.fromkeys(_closer(plan, _bare(plan)) for plan in map(_plan, regions))))
 
 
 @cache
@@ -311,13 +311,63 @@ def surely_valid(region: str) -> Automaton:
     return Automaton(rf"(?:{_plan(region).surely.pattern})\Z")
 
 
-def _closer(plan: _Plan) -> str:
+@cache
+def surely_behind_code(region: str) -> Automaton:
+    """Matches most of what is valid behind the region's country code, where no prefix may be taken off it."""
+    plan = _plan(region)
+    prefixes = "|".join(f"(?:{prefix.pattern})" for prefix, _ in plan.prefixes)
+    return Automaton(rf"{f'(?!{prefixes})' if prefixes else ''}(?:{plan.surely.pattern})\Z")
+
+
+@cache
+def perhaps_behind_code(region: str) -> Automaton:
+    """Matches all that may be valid behind the region's country code, and some more."""
+    plan = _plan(region)
+    prefixes, rewritten = _prefixes(plan)
+    return Automaton(rf"^(?:(?:{prefixes}){{0,2}}(?:{plan.valid.pattern})${rewritten})")
+
+
+@cache
+def perhaps_dialled(regions: tuple[str, ...]) -> Automaton:
+    """Matches all digits for which `international` finds a number in one of the regions, and some more."""
+    plans = map(_plan, regions)
+    return Automaton("|".join(dict.fromkeys(_closer(plan, plan.valid.pattern) for plan in plans)))
+
+
+@cache
+def surely_dialled(region: str) -> Automaton:
+    """Matches most of what is valid in the region as it stands, with no prefix that may be taken off."""
+    plan = _plan(region)
+    return Automaton(rf"(?!{plan.begins.pattern})(?:{plan.surely.pattern})\Z")
+
+
+@cache
+def surely_behind_zero(region: str) -> Automaton | None:
+    """Matches most of what is valid in the region behind its national prefix of zero; None where that is another."""
+    plan = _plan(region)
+    if [(prefix.pattern, transform) for prefix, transform in plan.prefixes] != [("0", None)]:
+        return None
+    other = rf"(?:{plan.abroad.pattern})|(?:{plan.general.pattern})\Z"
+    return Automaton(rf"(?!{other})0(?!0)(?:{plan.surely.pattern})\Z")
+
+
+def code_of(region: str) -> str:
+    return _plan(region).code
+
+
+def main_region(digits: str) -> tuple[str, str] | None:
+    """The country code with which digits begin, and the region whose rules hold first for it; None where none is."""
+    region = _main_region(digits)
+    return None if region is None or region == _NO_REGION else (_plan(region).code, region)
+
+
+def _closer(plan: _Plan, bare: str) -> str:
+    """`bare`: what is taken as it stands."""
     prefixes, rewritten = _prefixes(plan)
     valid = plan.valid.pattern
     behind_prefix = rf"(?:{prefixes}){{1,2}}(?:{valid})$"
     behind_code = rf"{plan.code}(?:{prefixes}){{0,2}}(?:{valid})$"
-    bare = rf"(?:{_bare(plan)})$"
-    return rf"^(?:{plan.abroad.pattern}|(?:{plan.code})?(?:{behind_prefix}{rewritten})|{behind_code}|{bare})"
+    return rf"^(?:{plan.abroad.pattern}|(?:{plan.code})?(?:{behind_prefix}{rewritten})|{behind_code}|(?:{bare})$)"
 
 
 def _prefixes(plan: _Plan) -> tuple[str, str]:

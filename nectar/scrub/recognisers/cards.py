@@ -35,7 +35,9 @@ class WideCardRecognizer(CardRecognizer):
     PATTERNS = (
         Pattern("Mastercard 2", rf"{_FROM}2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720){_FOURS}{_TO}", 0.3),
         Pattern("Visa 19", rf"{_FROM}4\d{{3}}{_FOURS}[- ]?\d{{3}}{_TO}", 0.3),
-        Pattern("JCB 15", rf"{_FROM}(?:2131|1800)[- ]?\d{{4}}[- ]?\d{{4}}[- ]?\d{{3}}{_TO}", 0.3),
+        Pattern(
+            "JCB 15", rf"{_FROM}(?:2131|1800)[- ]?(?:\d{{4}}[- ]?\d{{4}}[- ]?\d{{3}}|\d{{6}}[- ]\d{{5}}){_TO}", 0.3
+        ),
         Pattern("JCB 16", rf"{_FROM}35\d\d{_FOURS}{_TO}", 0.3),
         Pattern("Maestro", rf"{_FROM}(?:0604|(?:5[0678]|6\d)\d\d)(?:[- ]?\d{{4}}){{2,3}}(?:[- ]?\d{{1,3}})?{_TO}", 0.3),
         # UnionPay writes its longest numbers as six and thirteen.

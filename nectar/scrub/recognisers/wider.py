@@ -27,7 +27,11 @@ IBAN_LENGTHS = {
 
 
 class WideIbanRecognizer(PatternRecognizer):  # type: ignore[misc]
-    """IBANs in lower case, with dots, behind the word itself (`IBANDE89...`), and of countries added since."""
+    """IBANs in lower case, with dots, behind the word itself (`IBANDE89...`), and of countries added since.
+
+    And those that are too long or too short for their country: the check digits prove them all the same, and an account
+    that lost a digit of its branch on the way still tells whose it is.
+    """
 
     # The countries here would make the prefilter's compilation five times as long.
     FORMS = (r"[A-Z]{2}[0-9]{2}(?:[ .-]?[A-Z0-9]{4}){2}",)
@@ -36,17 +40,29 @@ class WideIbanRecognizer(PatternRecognizer):  # type: ignore[misc]
         lengths = {length: [c for c, of in IBAN_LENGTHS.items() if of == length] for length in IBAN_LENGTHS.values()}
         written = "|".join(f"(?:{'|'.join(lengths[length])}){_groups(length)}" for length in sorted(lengths))
         start = r"(?:(?<![A-Z0-9])|(?<=(?<![A-Z0-9])IBAN))"
-        patterns = [Pattern("IBAN", rf"{start}(?:{written})(?![A-Z0-9])", 0.5)]
+        country = f"(?-i:{'|'.join(IBAN_LENGTHS)})"
+        patterns = [
+            Pattern("IBAN", rf"{start}(?:{written})(?![A-Z0-9])", 0.5),
+            Pattern("other length", rf"{start}{country}[0-9]{{2}}(?-i:[A-Z0-9]{{11,30}})(?![A-Z0-9])", 0.5),
+            Pattern(
+                "other length, grouped",
+                rf"{start}{country}[0-9]{{2}} (?-i:[A-Z0-9]{{4}})(?: [0-9]{{4}}){{2,6}}(?: [0-9]{{1,3}})?(?![A-Z0-9])",
+                0.5,
+            ),
+        ]
         super().__init__(supported_entity=e.IBAN_CODE, patterns=patterns, name="WideIban")
 
     def validate_result(self, pattern_text: str) -> bool:
         written = re.sub(r"[ .-]", "", pattern_text).upper()
-        if sum(character.isdigit() for character in written) < _FEWEST_DIGITS:
+        as_registered = len(written) == IBAN_LENGTHS[written[:2]]
+        if sum(character.isdigit() for character in written) < (_FEWEST_DIGITS if as_registered else _FEWEST_OTHERWISE):
             return False  # words of four letters in a row
         return int("".join(str(int(character, 36)) for character in written[4:] + written[:4])) % 97 == 1
 
 
 _FEWEST_DIGITS = 6
+_FEWEST_OTHERWISE = 12
+"""Of codes with fewer, one in a hundred has the check digits."""
 
 
 def _groups(length: int) -> str:

@@ -131,9 +131,14 @@ def pseudonyms(texts: Sequence[str], kind: str, keys: PseudonymKeys) -> list[str
 
 def _messages(texts: Sequence[str], kind: str) -> list[bytes]:
     """The normalised values, as bytes. Plain ASCII is done for all of them in one go, with the same result."""
-    joined = "\n".join(texts)
-    if not texts or kind in _NAMES or kind in {e.PHONE_NUMBER, e.IP_ADDRESS}:
+    if kind == e.PHONE_NUMBER and texts:
+        from nectar.scrub.phones.many import written_alike
+
+        forms = written_alike(texts)
+        return [_message(t, kind) if form is None else form.encode() for t, form in zip(texts, forms, strict=True)]
+    if not texts or kind in _NAMES or kind == e.IP_ADDRESS:
         return [_message(text, kind) for text in texts]
+    joined = "\n".join(texts)
     if not joined.isascii() or joined.count("\n") != len(texts) - 1:
         odd = [not text.isascii() or "\n" in text for text in texts]
         others = iter(_messages([text for text, is_odd in zip(texts, odd, strict=True) if not is_odd], kind))
