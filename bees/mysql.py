@@ -15,7 +15,7 @@ import json
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -37,6 +37,7 @@ from bees.core.sql.mysql.settle import settle
 from bees.core.sql.mysql.verdict import judged
 from bees.core.sql.names import unknown
 from bees.core.sql.options import ServerOptions, StreamOptions
+from bees.core.sql.parameters import bound
 from bees.core.sql.place import Place
 from bees.core.sql.rows.keys import chosen_filters
 from bees.core.sql.span import span_of
@@ -108,6 +109,7 @@ class MySQLWorkerBee(WorkerBee):
         self._open: list[Stream] = []
         self._followed: dict[str, Following] = {}
         self._proven_at: float | None = None
+        self._moment: Stream | None = None
         self._joined: SourceKey | None = None
         self._leave: weakref.finalize[Any, Any] | None = None
 
@@ -197,6 +199,7 @@ class MySQLWorkerBee(WorkerBee):
                 pollen.Column(c.name, c.form.kind, c.nullable, c.comment, c.type_name) for c in reading.columns
             ),
             key=tuple(c.name for c in reading.key),
+            replaces=reading.by_content,
             cursors=reading.relation.cursors(),
             cursor=chosen.cursor,
             comment=reading.relation.comment,
@@ -216,6 +219,22 @@ class MySQLWorkerBee(WorkerBee):
             return ()
         with self.server.stream(o.batch_bytes, o.batch_rows) as data:
             return [span.told() for span in cut(data, stream, reading, o.slices)]
+
+    def one_moment(self) -> AbstractContextManager[None] | None:
+        """What the tables hold together when it is entered; only of engines that keep versions of rows."""
+        return self._as_of_now() if self.options.consistent else None
+
+    @contextmanager
+    def _as_of_now(self) -> Iterator[None]:
+        o = self.options
+        with self._asking():
+            pass  # whoever may not read is told so before anything is kept for him
+        with self.server.stream(o.batch_bytes, o.batch_rows, moment=True) as moment:
+            self._moment = moment
+            try:
+                yield
+            finally:
+                self._moment = None
 
     def collect_nectar(
         self,
@@ -237,7 +256,7 @@ class MySQLWorkerBee(WorkerBee):
                 reading = self._settled(questions, stream)
                 span = span_of(slice, reading.by, stream)
                 place = begin(questions, stream, reading, cursor, span)
-        with self.server.stream(o.batch_bytes, o.batch_rows) as data:
+        with self.server.stream(o.batch_bytes, o.batch_rows, within=self._moment) as data:
             self._open.append(data)
             try:
                 yield from read(Leg(stream, reading, limit, o.max_rows, span), data, place)
@@ -282,7 +301,9 @@ class MySQLWorkerBee(WorkerBee):
     def stream_identity(self, stream: str) -> str:
         """The table or query. Other filters show other rows: behind the mark may be some that were never read."""
         chosen = self._chosen(stream)
-        read = ["query", chosen.query] if chosen.query else ["table", chosen.table or stream]
+        read = (
+            ["query", chosen.query, *map(str, chosen.parameters)] if chosen.query else ["table", chosen.table or stream]
+        )
         held = [] if self.options.row_filters is None else [sorted(self.options.row_filters.items())]
         return json.dumps([*read, *held, *(["cdc"] if self._follows(stream) else [])])
 
@@ -317,7 +338,7 @@ class MySQLWorkerBee(WorkerBee):
         try:
             if chosen.query:
                 text = _checked(chosen) if o.row_filters is None else self._filtered(chosen.query)
-                return catalog.query(questions, text)
+                return catalog.query(questions, bound(text, chosen.parameters, "mysql", f"streams.{name}"))
             relation = catalog.table(questions, chosen.table or name, o.database, where)
             if o.row_filters is None:
                 return relation

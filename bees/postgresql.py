@@ -20,7 +20,7 @@ import json
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +35,7 @@ from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.leg import Leg
 from bees.core.sql.names import unknown
 from bees.core.sql.options import ServerOptions, StreamOptions
+from bees.core.sql.parameters import bound
 from bees.core.sql.place import Place
 from bees.core.sql.postgres import catalog, select, slots
 from bees.core.sql.postgres.following import Following
@@ -112,6 +113,7 @@ class PostgreSQLWorkerBee(WorkerBee):
         self._open: list[Stream] = []
         self._followed: dict[str, Following] = {}
         self._rights: Rights | None = None
+        self._moment: str | None = None
         self._proven_at = 0.0
         self._joined: SourceKey | None = None
         self._leave: weakref.finalize[Any, Any] | None = None
@@ -209,6 +211,7 @@ class PostgreSQLWorkerBee(WorkerBee):
                 pollen.Column(c.name, c.form.kind, c.nullable, c.comment, c.type_name) for c in reading.columns
             ),
             key=tuple(c.name for c in reading.key),
+            replaces=reading.by_content,
             cursors=reading.relation.cursors(),
             cursor=chosen.cursor,
             comment=reading.relation.comment,
@@ -229,6 +232,21 @@ class PostgreSQLWorkerBee(WorkerBee):
         with self.server.stream(o.batch_bytes) as data:
             return [span.told() for span in cut(data, stream, reading, o.slices)]
 
+    def one_moment(self) -> AbstractContextManager[None] | None:
+        """What the tables hold together when it is entered, for as long as it lasts."""
+        return self._as_of_now() if self.options.consistent else None
+
+    @contextmanager
+    def _as_of_now(self) -> Iterator[None]:
+        with self._asking():
+            pass  # whoever may not read is told so before anything is kept for him
+        with self.server.moment() as moment:
+            self._moment = moment
+            try:
+                yield
+            finally:
+                self._moment = None
+
     def collect_nectar(
         self,
         stream: str,
@@ -248,7 +266,7 @@ class PostgreSQLWorkerBee(WorkerBee):
                 reading = self._settled(connection, stream)
                 span = span_of(slice, reading.by, stream)
                 place = begin(connection, stream, reading, cursor, span)
-        with self.server.stream(self.options.batch_bytes) as data:
+        with self.server.stream(self.options.batch_bytes, self._moment) as data:
             self._open.append(data)
             try:
                 yield from read(
@@ -328,7 +346,9 @@ class PostgreSQLWorkerBee(WorkerBee):
     def stream_identity(self, stream: str) -> str:
         """The table or query with the schema that unqualified names are looked for in."""
         chosen = self._chosen(stream)
-        read = ["query", chosen.query] if chosen.query else ["table", chosen.table or stream]
+        read = (
+            ["query", chosen.query, *map(str, chosen.parameters)] if chosen.query else ["table", chosen.table or stream]
+        )
         # Other filters show other rows: behind the mark of the last flight there may be some that were never read.
         held = [] if self.options.row_filters is None else [sorted(self.options.row_filters.items())]
         followed = [self._following(stream).slot] if self._follows(stream) else []
@@ -363,7 +383,9 @@ class PostgreSQLWorkerBee(WorkerBee):
                 text = _checked(chosen) if o.row_filters is None else self._filtered(chosen.query)
             except SecurityViolation as error:
                 raise error.within(f"streams.{name}.query") from None
-            return catalog.query(connection, text, f"streams.{name}.query")
+            return catalog.query(
+                connection, bound(text, chosen.parameters, "postgres", f"streams.{name}"), f"streams.{name}.query"
+            )
         where = f"streams.{name}.table"
         relation = catalog.table(connection, chosen.table or name, o.schema_, where)
         if o.row_filters is not None:

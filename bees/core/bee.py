@@ -17,6 +17,7 @@ from __future__ import annotations
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -147,6 +148,10 @@ class WorkerBee(ABC):
     def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
         """Parts of a stream that may be read side by side, each with its own checkpoint. Empty: it is one part."""
         return ()
+
+    def one_moment(self) -> AbstractContextManager[None] | None:
+        """Within it all streams are read as they were at one moment. None: each of them as it is when it is read."""
+        return None
 
     @abstractmethod
     def collect_nectar(

@@ -232,6 +232,11 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
         point = point_of(row, row.name)
     if point.slice and point.ended:
         return _leave(task, rt)
+    return leg_of(task, bee, rt, point).run()
+
+
+def leg_of(task: Task, bee: OpenBee, rt: Runtime, point: Point, kind: type[Leg] = Leg) -> Leg:
+    """A leg that begins at `point`. Raises Superseded, or GiveUp for a stream without a key."""
     stream = bee.stream(point.stream)
     if point.fingerprint != bee.fingerprint(stream):
         refuse_older(task, point.stream)
@@ -244,7 +249,7 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
         )
     data_key = flight_key(rt.key, task.data_key, task.flight)
     cursor, part = open_cursor(rt, task, point.cursor, type(bee.bee))
-    return Leg(task, bee, stream, rt, data_key, point.epoch, point.seq, cursor, part).run()
+    return kind(task, bee, stream, rt, data_key, point.epoch, point.seq, cursor, part)
 
 
 def _leave(task: Task, rt: Runtime) -> Left:

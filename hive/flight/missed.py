@@ -90,7 +90,7 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
         tx.run("end_whole", **where, held=0)
         return 0
     keys, older = _missed(tx, where)
-    if _are_too_many(tx, where, read.most, len(keys), older):
+    if _are_too_many(tx, where, read, len(keys), older):
         log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=len(keys))
         tx.run("end_whole", **where, held=len(keys))
         return 0
@@ -109,14 +109,18 @@ def _missed(tx: Transaction, where: dict[str, Any]) -> tuple[list[str], int]:
     return [key for key, _ in found], sum(older for _, older in found)
 
 
-def _are_too_many(tx: Transaction, where: dict[str, Any], most: float, missed: int, older: int) -> bool:
-    """Records of an old epoch go where the reading met about as many: their key or their source is another one now."""
+def _are_too_many(tx: Transaction, where: dict[str, Any], read: Any, missed: int, older: int) -> bool:
+    """Records of an old epoch go where the reading met about as many: their key or their source is another one now.
+
+    So do all of a stream in which a changed record is another record, where the reading met any.
+    """
     if missed <= FEW:
         return False
-    if missed - older > max(FEW, most * _living(tx, where)):
+    if not read.replaces and missed - older > max(FEW, read.most * _living(tx, where)):
         return True
     row = tx.run("count_met", **where).fetchone()
-    return older > FEW and row is not None and row.met < (1 - most) * older
+    met = 0 if row is None else row.met
+    return bool(met == 0 if read.replaces else older > FEW and met < (1 - read.most) * older)
 
 
 def _living(tx: Transaction, where: dict[str, Any]) -> int:

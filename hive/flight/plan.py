@@ -24,6 +24,33 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
     Raises GiveUp when the source offers nothing, LeaseHeld when another flight reads the first stream just now,
     Superseded when a flight with a newer configuration was faster.
     """
+    streams = offered(task, bee)
+    hints: list[Hint] = []
+    cuts = parts.asked(bee, streams)
+    alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 and not cuts else None
+    with rt.db.single() if alone else rt.db.transaction() as tx:
+        points = [alone] if alone else [register(tx, task, stream) for stream in streams]
+        whole = not (points[0].slices or streams[0].name in cuts)
+        if whole:
+            adopt(tx, task, points[0])
+        # Only now: who reads the stream just now must not find itself in an epoch that is not its own.
+        found: list[Point] = []
+        for stream, point in zip(streams, points, strict=True):
+            now = begun(tx, task, bee, stream, point)
+            if point.slices or stream.name in cuts:
+                found += parted(tx, rt, task, bee, stream, now, cuts.get(stream.name, ()), anew=now != point)
+            else:
+                found.append(now)
+        if not whole:
+            adopt(tx, task, found[0])
+        for point in found[1:]:
+            hints += task.follow(tx, rt.settings, "collect", task.queue, checkpoint=point.checkpoint)
+    rt.send(hints)
+    return task.adopted(found[0].checkpoint), found[0]
+
+
+def offered(task: Task, bee: OpenBee) -> Sequence[Stream]:
+    """The streams to read. Raises GiveUp where there is none."""
     streams = bee.pollen()
     if not streams:
         raise GiveUp(
@@ -32,31 +59,10 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
             where="streams",
             advice="name what to read under `streams`, or check what the credentials may see with `hive schema`",
         )
-    hints: list[Hint] = []
-    cuts = parts.asked(bee, streams)
-    alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 and not cuts else None
-    with rt.db.single() if alone else rt.db.transaction() as tx:
-        points = [alone] if alone else [_register(tx, task, stream) for stream in streams]
-        whole = not (points[0].slices or streams[0].name in cuts)
-        if whole:
-            _adopt(tx, task, points[0])
-        # Only now: who reads the stream just now must not find itself in an epoch that is not its own.
-        found: list[Point] = []
-        for stream, point in zip(streams, points, strict=True):
-            begun = _begun(tx, task, bee, stream, point)
-            if point.slices or stream.name in cuts:
-                found += _parted(tx, rt, task, bee, stream, begun, cuts.get(stream.name, ()), anew=begun != point)
-            else:
-                found.append(begun)
-        if not whole:
-            _adopt(tx, task, found[0])
-        for point in found[1:]:
-            hints += task.follow(tx, rt.settings, "collect", task.queue, checkpoint=point.checkpoint)
-    rt.send(hints)
-    return task.adopted(found[0].checkpoint), found[0]
+    return streams
 
 
-def _adopt(tx: Transaction, task: Task, point: Point) -> None:
+def adopt(tx: Transaction, task: Task, point: Point) -> None:
     """Make the planning task the reading one of this point. Raises StaleFence, or LeaseHeld."""
     row = tx.run(
         "adopt", day=task.day, id=task.id, fence=task.fence, owner=task.owner, checkpoint=point.checkpoint
@@ -67,7 +73,7 @@ def _adopt(tx: Transaction, task: Task, point: Point) -> None:
         raise LeaseHeld(f"another flight of {task.bee_name!r} reads {point.stream!r} just now")
 
 
-def _parted(
+def parted(
     tx: Transaction,
     rt: Runtime,
     task: Task,
@@ -113,7 +119,7 @@ def _as_before(task: Task, bee: OpenBee, stream: Stream, rt: Runtime) -> Point |
     return point_of(row, stream.name)
 
 
-def _register(tx: Transaction, task: Task, stream: Stream) -> Point:
+def register(tx: Transaction, task: Task, stream: Stream) -> Point:
     """The stream's checkpoint, made if it was never read."""
     which = {"jar": task.jar, "bee": task.bee, "stream": stream.name}
     return point_of(
@@ -121,7 +127,7 @@ def _register(tx: Transaction, task: Task, stream: Stream) -> Point:
     )
 
 
-def _begun(tx: Transaction, task: Task, bee: OpenBee, stream: Stream, point: Point) -> Point:
+def begun(tx: Transaction, task: Task, bee: OpenBee, stream: Stream, point: Point) -> Point:
     """The same point, or a new epoch if what it belongs to has changed or everything is to be read again."""
     fingerprint = bee.fingerprint(stream)
     if point.fingerprint == fingerprint and not task.full_refresh:
@@ -129,9 +135,11 @@ def _begun(tx: Transaction, task: Task, bee: OpenBee, stream: Stream, point: Poi
     if point.fingerprint and point.fingerprint != fingerprint:
         refuse_older(task, stream.name)
     step = 1 if point.fingerprint else 0
-    begun = tx.run("new_epoch", checkpoint=point.checkpoint, fingerprint=fingerprint, step=step).fetchone()
-    assert begun is not None
-    return replace(point, epoch=begun.epoch, cursor=None, fingerprint=fingerprint)
+    made = tx.run(
+        "new_epoch", checkpoint=point.checkpoint, fingerprint=fingerprint, step=step, replaces=stream.replaces
+    ).fetchone()
+    assert made is not None
+    return replace(point, epoch=made.epoch, cursor=None, fingerprint=fingerprint)
 
 
 def refuse_older(task: Task, stream: str) -> None:

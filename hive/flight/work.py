@@ -27,6 +27,7 @@ from hive.flight.collect import collect
 from hive.flight.pinned import pinned_config
 from hive.flight.plan import plan, take_lease
 from hive.flight.task import Left, Task
+from hive.flight.together import read_together
 from hive.flight.verdict import SHORTEST_WAIT, Verdict, backoff, describe, judge, refuses_credentials
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint, choose
@@ -147,6 +148,9 @@ def _do(task: Task, rt: Runtime) -> Left:
         if bee.breaker is not None:
             traces.note({"circuit.state": bee.breaker.state})
     with guarded(bee.breaker):
+        moment = bee.bee.one_moment()
+        if moment is not None:
+            return read_together(task, bee, rt, moment)
         if task.kind == "plan":
             mine, point = plan(task, bee, rt)
             return collect(mine, bee, rt, point)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote, urlsplit
 
 import psycopg
@@ -84,6 +86,31 @@ def test_parts_are_read_and_land_in_any_order(table):
     flight = table.nest.fly()
     table.nest.drain(lambda tasks: tasks[::-1])
     assert table.nest.hive.flight(flight).records_landed == 400
+    assert table.jar() == table.there()
+
+
+def test_workers_side_by_side_read_each_part_once(table):
+    """Four workers take whatever task is due, for three flights of which two overlap."""
+    nest = table.nest
+    workers = [nest.runtime(f"worker:{n}:1") for n in range(4)]
+    first, second = nest.fly(), nest.fly()
+
+    def busy(rt):
+        until = time.monotonic() + 60
+        while time.monotonic() < until and nest.rows("SELECT 1 FROM hive.flight WHERE state IN ('queued', 'running')"):
+            for task in nest.due():
+                nest.work(task, rt)
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(busy, workers))
+    table.run("DELETE FROM shop.people WHERE id % 10 = 0; UPDATE shop.people SET name = 'new' WHERE id % 10 = 1")
+    third = nest.land()
+
+    told = [nest.hive.flight(flight) for flight in (first, second)]
+    assert [one.state for one in told] == ["complete", "complete"]
+    assert sum(one.records_landed for one in told) == 400
+    assert (third.records_landed, third.records_deleted, third.records_unchanged) == (40, 40, 320)
     assert table.jar() == table.there()
 
 

@@ -36,7 +36,7 @@ _FEW = 64
 
 def table(raw: bytes, *, plain_text_ids: bool = False) -> tuple[pa.Table, bytes] | None:
     """The documents in `raw` as a table, and the last one's bytes; None where they are not all alike."""
-    starts = _starts(raw)
+    starts = starts_of(raw)
     if len(starts) < _FEW:
         return None
     # Places are read past the end of a document that lies: the padding keeps them inside.
@@ -61,7 +61,7 @@ def table(raw: bytes, *, plain_text_ids: bool = False) -> tuple[pa.Table, bytes]
     return pa.table(named), raw[int(starts[-1]) :]
 
 
-def _starts(raw: bytes) -> Places:
+def starts_of(raw: bytes) -> Places:
     starts, at = [], 0
     while at < len(raw):
         starts.append(at)
@@ -82,6 +82,18 @@ def _names(raw: bytes, start: int) -> Iterator[bytes]:
             at += _WIDTH[kind]
         elif kind != _NULL:
             return
+
+
+def values(data: Bytes, kind: int, at: Places, size: int) -> pa.Array | None:
+    """Values of one simple type that begin at these places; None for what this does not know."""
+    none = np.zeros(len(at), np.bool_)
+    if kind == _STRING:
+        found = _strings(data, none, at, size)
+        return None if found is None else found[0]
+    width = _WIDTH.get(kind)
+    if width is None or int(at.max()) + width > size:
+        return None
+    return _fixed(kind, data[at[:, None] + np.arange(width)], none)
 
 
 def _alike(data: Bytes, at: Places, wanted: Bytes) -> bool:

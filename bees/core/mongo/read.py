@@ -13,7 +13,7 @@ import structlog
 from pymongo import errors
 
 from bees.core.errors import GiveUp
-from bees.core.mongo import queries, quick
+from bees.core.mongo import mixed, queries, quick
 from bees.core.mongo.place import Place, Value
 from bees.core.mongo.values import CODEC, ID, decode, slices, tables
 from bees.core.mongo.verdict import is_momentary
@@ -179,8 +179,8 @@ def _batches(
 def _alike(
     reading: Reading, place: Place, kind: str | None, raw: bytes, now: dt.datetime | None
 ) -> tuple[Batch, Place] | None:
-    """The same for documents with the same plain fields; None for others."""
-    found = quick.table(raw, plain_text_ids=place.texts)
+    """The same for documents whose fields can be read all at once; None for others."""
+    found = quick.table(raw, plain_text_ids=place.texts) or mixed.table(raw, plain_text_ids=place.texts)
     if found is None:
         return None
     table, piece = found

@@ -116,7 +116,7 @@ def tables(documents: Sequence[dict[str, Any]], *, plain_text_ids: bool = False)
     fields, arrays = [], []
     for name in names:
         values = [document.get(name) for document in documents]
-        field, array = _id_column(values, plain_text_ids) if name == ID else column(escape(name), values)
+        field, array = id_column(values, plain_text_ids) if name == ID else column(escape(name), values)
         fields.append(field)
         arrays.append(array)
     yield len(documents), pa.Table.from_arrays(arrays, schema=pa.schema(fields))
@@ -155,7 +155,7 @@ def _typed(kinds: set[type], values: list[Any]) -> pa.Array | None:
     return None
 
 
-def _id_column(values: list[Any], plain_text_ids: bool) -> tuple[pa.Field, pa.Array]:
+def id_column(values: list[Any], plain_text_ids: bool) -> tuple[pa.Field, pa.Array]:
     """The `_id`s: two that differ at the source differ here, and each has the same form in every batch.
 
     ObjectIds are their 24 digits, and a text that looks like one is {"$string": ...}; with `plain_text_ids`, for

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import pyarrow as pa
 import structlog
 
+from bees.core.sql.content import new_salt
 from bees.core.sql.ordered import Ordered
 from bees.core.sql.place import Place, place_of
 from bees.core.sql.span import Span
@@ -91,7 +92,8 @@ def begin(
     if cursor and place is None:
         log.warning("cursor_of_another_order", stream=stream, result="reading starts from the beginning")
     high = place.high if place else None
-    place = replace(reading.first_place(), high=high)
+    salt = ((place and place.salt) or new_salt()) if reading.by_content else None
+    place = replace(reading.first_place(), high=high, salt=salt)
     if span and span.after:
         return place.at("rows")
     if opening := asked(high):

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bees.core.bee import BeeOptions, Columns, KeyColumns, Name, Seconds, StreamName
 from bees.core.errors import GiveUp
+from bees.core.sql.parameters import Value
 
 if TYPE_CHECKING:
     from nectar.pollen import Kind
@@ -24,6 +25,9 @@ class StreamOptions(BeeOptions):
 
     table: Name | None = Field(None, description="table or view, `schema.table` elsewhere; the stream's name if unset")
     query: str | None = Field(None, max_length=65536, description="one SELECT statement, instead of a table")
+    parameters: tuple[Value, ...] = Field(
+        (), description="values for `query`, one for each of its places: `$1`, `$2` in PostgreSQL, `?` in MySQL"
+    )
     key: KeyColumns = Field((), description="columns that identify a record; the primary key if unset")
     cursor: Name | None = Field(None, description="column that grows with each change; unset: all rows in each flight")
     lookback: float | str | None = Field(
@@ -51,10 +55,22 @@ class StreamOptions(BeeOptions):
             raise ValueError('a look-back is a number that is not negative, or a time such as "5m" or "2h"')
         return value
 
+    @field_validator("parameters")
+    @classmethod
+    def _plain_values(cls, values: tuple[Value, ...]) -> tuple[Value, ...]:
+        for value in values:
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError("a value holds the character NUL, which no text of a server may")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("a value is no finite number")
+        return values
+
     @model_validator(mode="after")
     def _table_or_query(self) -> StreamOptions:
         if self.table and self.query:
             raise ValueError("a stream reads a `table` or a `query`, not both")
+        if self.parameters and not self.query:
+            raise ValueError("`parameters` are the values of a `query`, and there is none")
         return self
 
 
@@ -86,6 +102,11 @@ class ServerOptions(BeeOptions):
     )
     batch_bytes: int = Field(16 * 2**20, ge=1024, description="size at which a batch is closed")
     batch_rows: int = Field(20_000, ge=1, description="rows at which a batch is closed")
+    consistent: bool = Field(
+        False,
+        description="read all streams as they were at one moment, one after the other in one transaction: "
+        "no part is left for a later leg, and a crash begins all of them anew",
+    )
     slices: int = Field(
         4, ge=1, le=64, description="parts, by ranges of its key, in which a large table is read by several workers"
     )
@@ -102,6 +123,12 @@ class ServerOptions(BeeOptions):
             raise ValueError("a client certificate needs both `ssl_cert` and `ssl_key`")
         return self
 
+    @model_validator(mode="after")
+    def _moment_or_changes(self) -> Self:
+        if self.consistent and getattr(self, "cdc", None):
+            raise ValueError("changes go on: `cdc` goes without `consistent`")
+        return self
+
     @field_validator("streams", mode="before")
     @classmethod
     def _bare_names(cls, value: Any) -> Any:
@@ -115,7 +142,7 @@ class ServerOptions(BeeOptions):
         """Whether a stream is read in parts where its table is large: parts have no order of changes among them."""
         chosen = self.chosen(stream)
         whole = not (chosen.query or chosen.cursor or self.max_rows or self.row_level_security)
-        return self.slices > 1 and whole and self.row_filters is None
+        return self.slices > 1 and not self.consistent and whole and self.row_filters is None
 
 
 class Followed(Protocol):

@@ -34,6 +34,13 @@ class Ordered(Generic[R, C]):
     key: tuple[C, ...]
     cursor: C | None
     lookback: float
+    by_content: bool = False
+    """The key is made of the rows themselves: see bees/core/sql/content.py."""
+
+    @property
+    def read(self) -> tuple[C, ...]:
+        """The columns that the source itself has."""
+        return tuple(c for c in self.columns if c not in self.key) if self.by_content else self.columns
 
     @property
     def by(self) -> tuple[str, ...]:

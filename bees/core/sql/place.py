@@ -11,6 +11,7 @@ two are left out where the catalog rules such rows out.
     high    the greatest cursor value sealed so far; never moves backwards
     cap     what `high` may not pass in this flight (the source's clock when it began)
     read    rows that this flight has read, counted where their number is limited
+    salt    of the hashes by which rows without a key are known; the stream keeps it
     done    the flight read everything; the next one begins anew from `high` less the look-back
 """
 
@@ -35,10 +36,11 @@ class Place:
     cap: str | None = None
     done: bool = False
     read: int = 0
+    salt: str | None = None
 
     def cursor(self) -> Cursor:
         told = {"by": list(self.by), "phase": self.phase, "after": list(self.after), "done": self.done}
-        marks = {"start": self.start, "high": self.high, "cap": self.cap, "read": self.read or None}
+        marks = {"start": self.start, "high": self.high, "cap": self.cap, "read": self.read or None, "salt": self.salt}
         return told | {name: value for name, value in marks.items() if value is not None}
 
     def moved(self, after: tuple[str, ...], high: str | None) -> Place:
@@ -49,7 +51,7 @@ class Place:
         return replace(self, phase=phase, after=())
 
     def finished(self) -> Place:
-        return Place(by=self.by, high=self.high, done=True)
+        return Place(by=self.by, high=self.high, done=True, salt=self.salt)
 
 
 def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
@@ -67,4 +69,5 @@ def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
         cap=cursor.get("cap"),
         done=bool(cursor.get("done")),
         read=int(cursor.get("read") or 0),
+        salt=cursor.get("salt"),
     )

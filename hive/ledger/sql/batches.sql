@@ -7,7 +7,7 @@ SELECT c.id AS checkpoint, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq
 -- Another source, query, key or cursor column: what was read until now says nothing about what comes.
 UPDATE hive.checkpoint
    SET fingerprint = %(fingerprint)s, epoch = epoch + %(step)s, sealed_cursor = NULL, updated_at = clock_timestamp(),
-       pass_from = NULL, whole_from = NULL, whole_to = NULL
+       pass_from = NULL, whole_from = NULL, whole_to = NULL, replaces = %(replaces)s
  WHERE id = %(checkpoint)s
 RETURNING epoch;
 
@@ -139,7 +139,7 @@ WITH mine AS (
      ORDER BY c.id FOR UPDATE OF c
 ), whole AS (
     SELECT min(id) AS checkpoint, array_agg(id) AS checkpoints, bee, jar, stream, max(epoch) AS epoch,
-           min(whole_from) AS whole_from, max(whole_to) AS whole_to
+           min(whole_from) AS whole_from, max(whole_to) AS whole_to, bool_or(replaces) AS replaces
       FROM mine GROUP BY bee, jar, stream HAVING bool_and(coalesce(landed_seq >= whole_to, false))
 )
 SELECT w.*, j.part, b.name AS bee_name, s.name AS stream_name,
@@ -231,6 +231,10 @@ WITH found AS (
     INSERT INTO hive.lease (checkpoint) SELECT id FROM point ON CONFLICT DO NOTHING
 )
 SELECT id AS checkpoint, stream, fingerprint, epoch, sealed_cursor, sealed_seq, slice, slices, ended, midway FROM point;
+
+-- begin_pass --
+-- All of it is read from its beginning, whatever of it was read before.
+UPDATE hive.checkpoint SET sealed_cursor = NULL, pass_from = NULL WHERE id = %(checkpoint)s;
 
 -- lock_parts --
 -- A stream and its parts, for who begins a reading of it or goes on with one.

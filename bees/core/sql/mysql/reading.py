@@ -65,7 +65,7 @@ class _Source:
         return _empty(self._leg.reading.columns)
 
     def close(self) -> None:
-        self._data.close()
+        self._data.end_reading()
 
 
 def table_of(

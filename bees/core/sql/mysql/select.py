@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bees.core.sql.content import COPY, HASH
 from bees.core.sql.mysql.catalog import Relation, SourceColumn
 from bees.core.sql.mysql.forms import name_of, quoted
 from bees.core.sql.ordered import Ordered
@@ -84,8 +85,24 @@ def _keyless(reading: Reading, place: Place) -> list[str]:
 
 def _content(reading: Reading) -> str:
     """A hash of what is read of a row: the only order that rows without a key have. Rows that are equal have one."""
-    parts = [f"COALESCE(MD5(CAST({c.form.carry.format(_of(c))} AS BINARY)), '~')" for c in reading.columns]
-    return f"CONVERT(SHA2(CONCAT({', '.join(parts)}), 256) USING utf8mb4) COLLATE utf8mb4_bin"
+    return _hash(reading, "")
+
+
+def _hash(reading: Reading, salt: str) -> str:
+    parts = [f"COALESCE(MD5(CAST({c.form.carry.format(_of(c))} AS BINARY)), '~')" for c in reading.read]
+    return f"CONVERT(SHA2(CONCAT({', '.join([quoted(salt), *parts])}), 256) USING utf8mb4) COLLATE utf8mb4_bin"
+
+
+def _origin(reading: Reading, place: Place) -> str:
+    """What stands after FROM: with the hash and the number of each row where they are its key."""
+    origin = reading.relation.origin
+    if not reading.by_content:
+        return origin
+    made, copy = name_of(HASH), name_of(COPY)
+    return (
+        f"(SELECT h.*, ROW_NUMBER() OVER (PARTITION BY h.{made}) AS {copy}"  # noqa: S608 - names are quoted
+        f" FROM (SELECT t.*, {_hash(reading, place.salt or '')} AS {made} FROM {origin} AS t) AS h)"
+    )
 
 
 def _start(cursor: SourceColumn, text: str) -> str:
@@ -119,7 +136,7 @@ def rows_from(reading: Reading, place: Place, limit: int | None = None, span: Sp
     remaining = _all(_remaining(reading, place, span))
     statement = (
         f"SELECT {', '.join(chosen)}, {_content(reading) if keyless else _is_mark(reading, place)}"  # noqa: S608
-        f" FROM {reading.relation.origin} AS t WHERE {remaining} ORDER BY {', '.join(order)}"
+        f" FROM {_origin(reading, place)} AS t WHERE {remaining} ORDER BY {', '.join(order)}"
     )
     return statement if limit is None else f"{statement} LIMIT {limit:d}"
 

@@ -93,9 +93,19 @@ class Server:
             pool.return_connection(connection, key, link.name, sound=sound)
 
     @contextmanager
-    def stream(self, batch_bytes: int, batch_rows: int) -> Iterator[Stream]:
-        """A session for data. Leaving it before the last row ends the statement and the session on the server."""
-        stream = Stream(self, batch_bytes, batch_rows)
+    def stream(
+        self, batch_bytes: int, batch_rows: int, *, moment: bool = False, within: Stream | None = None
+    ) -> Iterator[Stream]:
+        """A session for data. Leaving it before the last row ends the statement and the session on the server.
+
+        `moment`: all that is read in it is as it was when it began. `within`: read in such a session, and leave it
+        open.
+        """
+        if within is not None:
+            yield within
+            within.end_reading()
+            return
+        stream = Stream(self, batch_bytes, batch_rows, moment=moment)
         try:
             yield stream
         finally:
@@ -287,15 +297,19 @@ class Link:
 class Stream:
     """One data session: statements one after the other, each as pieces of rows."""
 
-    def __init__(self, server: Server, batch_bytes: int, batch_rows: int) -> None:
+    def __init__(self, server: Server, batch_bytes: int, batch_rows: int, *, moment: bool = False) -> None:
         self._server = server
+        self._keeps = moment
         self._most = (batch_bytes, batch_rows)
         self._key, self._link = server.key(), Link(server)
         self._connection = shared().get_connection(self._key, self._link.name, self._link)
         self._reading = False
         try:
             with judged(server.address):
-                self._connection.query("START TRANSACTION READ ONLY")
+                if moment:
+                    self._connection.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                kept = "WITH CONSISTENT SNAPSHOT, " if moment else ""
+                self._connection.query(f"START TRANSACTION {kept}READ ONLY")
         except BaseException:
             self.close()
             raise
@@ -318,6 +332,11 @@ class Stream:
                 self._reading = False
                 return
             yield piece
+
+    def end_reading(self) -> None:
+        """Done with a stream: a session that keeps a moment stays open for the next, unless rows are on their way."""
+        if self._reading or not self._keeps:
+            self.close()
 
     def close(self) -> None:
         """End whatever still runs. May be called twice, and after the server went away."""

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bees.core.errors import GiveUp
+from bees.core.sql import content
+from bees.core.sql.mysql.catalog import SourceColumn
+from bees.core.sql.mysql.forms import form_of
 from bees.core.sql.mysql.select import Reading
 from bees.core.sql.options import lookback
 
@@ -17,11 +20,19 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+_MADE = tuple(
+    SourceColumn(name, form_of(word), word, nullable=False)
+    for name, word in ((content.HASH, "varchar"), (content.COPY, "bigint"))
+)
+"""What rows without a key are known by."""
+
+
 def settle(name: str, chosen: StreamOptions, relation: Relation, *, keyless: bool = False) -> Reading:
     """What is read of a stream. Raises GiveUp: no key, an unknown column, one that rows cannot be sorted by."""
     where = f"streams.{name}"
     key = tuple(relation.column(k, f"{where}.key") for k in chosen.key or relation.key)
-    if not key and not keyless:
+    by_content = not key and bool(chosen.query) and not chosen.cursor
+    if not key and not keyless and not by_content:
         raise GiveUp(
             f"the stream {name!r} has no key, so its records cannot be told apart",
             code="no_key",
@@ -39,7 +50,11 @@ def settle(name: str, chosen: StreamOptions, relation: Relation, *, keyless: boo
                 advice="choose a `key` and a `cursor` of plain types",
             )
         columns = columns | {column.name: column}
+    if by_content:
+        content.refuse_taken(relation.columns, where)
+        key = _MADE
+        columns = columns | {column.name: column for column in key}
     if cursor is not None and relation.place and not relation.view and cursor.name not in relation.indexed:
         log.warning("cursor_without_index", stream=name, column=cursor.name, result="the server sorts the whole table")
     back = lookback(chosen.lookback, cursor.form if cursor else None, where)
-    return Reading(relation, tuple(columns.values()), key, cursor, back)
+    return Reading(relation, tuple(columns.values()), key, cursor, back, by_content)

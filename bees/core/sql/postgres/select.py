@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from psycopg import sql
 
+from bees.core.sql.content import COPY, HASH
 from bees.core.sql.ordered import Ordered
 from bees.core.sql.postgres.catalog import Relation, SourceColumn
 from nectar.batch import marked
@@ -76,11 +77,30 @@ def _keyless(reading: Reading, place: Place) -> list[sql.Composed]:
 
 def _content(reading: Reading) -> sql.Composable:
     """A hash of what is read of a row: the only order that rows without a key have. Rows that are equal have one."""
-    row = sql.SQL(", ").join([_of(c) for c in reading.columns])
+    return _hash(reading, "")
+
+
+def _hash(reading: Reading, salt: str) -> sql.Composable:
+    row = sql.SQL(", ").join([_of(c) for c in reading.read])
     return sql.SQL(
-        "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(CAST(ROW({}) AS pg_catalog.text), 'UTF8')), 'hex')"
-        ' COLLATE pg_catalog."C"'
-    ).format(row)
+        "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({} || CAST(ROW({}) AS pg_catalog.text), 'UTF8')),"
+        " 'hex') COLLATE pg_catalog.\"C\""
+    ).format(sql.Literal(salt), row)
+
+
+def _origin(reading: Reading, place: Place) -> sql.Composable:
+    """What stands after FROM: with the hash and the number of each row where they are its key."""
+    if not reading.by_content:
+        return reading.relation.origin
+    return sql.SQL(
+        "(SELECT h.*, pg_catalog.row_number() OVER (PARTITION BY h.{hash}) AS {copy}"
+        " FROM (SELECT t.*, {made} AS {hash} FROM {origin} AS t) AS h)"
+    ).format(
+        hash=sql.Identifier(HASH),
+        copy=sql.Identifier(COPY),
+        made=_hash(reading, place.salt or ""),
+        origin=reading.relation.origin,
+    )
 
 
 def _start(cursor: SourceColumn, text: str) -> sql.Composable:
@@ -116,7 +136,7 @@ def rows_from(reading: Reading, place: Place, limit: int | None = None, span: Sp
     statement = sql.SQL("SELECT {}, {} FROM {} AS t WHERE {} ORDER BY {}").format(
         sql.SQL(", ").join(chosen),
         _content(reading) if keyless else _is_mark(reading, place),
-        reading.relation.origin,
+        _origin(reading, place),
         _all(_remaining(reading, place, span)),
         sql.SQL(", ").join(order),
     )

@@ -138,9 +138,26 @@ class Server:
             pool.return_connection(connection, key, link.name)
 
     @contextmanager
-    def stream(self, batch_bytes: int) -> Iterator[Stream]:
-        """A session for data. Leaving it before the last row ends the statement and the session on the server."""
-        stream = Stream(self, batch_bytes)
+    def moment(self) -> Iterator[str]:
+        """A transaction that keeps what the server holds now; gives the name by which sessions see the same."""
+        with self.questions() as connection:
+            connection.rollback()
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                if self.transaction_pooling:
+                    connection.execute(self.opening().encode())
+                # It does nothing while others read by it.
+                connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                row = connection.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+                yield str(row[0] if row else "")
+
+    @contextmanager
+    def stream(self, batch_bytes: int, moment: str | None = None) -> Iterator[Stream]:
+        """A session for data. Leaving it before the last row ends the statement and the session on the server.
+
+        `moment`: what the server held when that was exported; unset: now.
+        """
+        stream = Stream(self, batch_bytes, moment)
         try:
             yield stream
         finally:
@@ -192,8 +209,9 @@ class Server:
 class Stream:
     """One data session: statements one after the other, each as Arrow batches."""
 
-    def __init__(self, server: Server, batch_bytes: int) -> None:
+    def __init__(self, server: Server, batch_bytes: int, moment: str | None = None) -> None:
         self._server = server
+        self._moment = moment
         self._key, self._link = server.key(), Data(server)
         self._connection = shared().get_connection(self._key, self._link.name, self._link)
         self._batch_bytes = batch_bytes
@@ -215,9 +233,28 @@ class Stream:
             self._connection.adbc_connection.set_autocommit(False)
         except dbapi.Error as error:
             raise self._verdict(error, "a transaction") from None
+        if self._moment is not None:
+            self._take(self._moment)
         if self._server.transaction_pooling:
             _, rows = self.read(self._server.opening(), "a transaction")
             list(rows)
+
+    def _take(self, moment: str) -> None:
+        """See what the server held at another session's moment. Raises RetryLater where that session is gone."""
+        from adbc_driver_postgresql import dbapi
+
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                cursor.execute(f"SET TRANSACTION SNAPSHOT {_quoted(moment)}")
+        except dbapi.Error as error:
+            if _sqlstate(error) in ("22023", "42704"):
+                raise RetryLater(
+                    "the moment as of which the streams are read is gone: its session ended",
+                    code="moment_gone",
+                    where=self._server.address,
+                ) from None
+            raise self._verdict(error, "a transaction") from None
 
     def read(self, statement: str, where: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The statement's columns, and its rows as they arrive by COPY, in batches of about `batch_bytes`."""

@@ -5,18 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bees.core.errors import GiveUp
+from bees.core.sql import content
 from bees.core.sql.options import lookback
 from bees.core.sql.postgres import select
+from bees.core.sql.postgres.catalog import SourceColumn
+from bees.core.sql.postgres.forms import form_of
 
 if TYPE_CHECKING:
     from bees.core.sql.options import StreamOptions
     from bees.core.sql.postgres import catalog
 
 
+_MADE = tuple(
+    SourceColumn(
+        name, form_of(name=word, schema="pg_catalog", letter="b", category=letter, cast=word, domain=False), word,
+        nullable=False,
+    )
+    for name, word, letter in ((content.HASH, "text", "S"), (content.COPY, "int8", "N"))
+)  # fmt: skip
+"""What rows without a key are known by."""
+
+
 def settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyless: bool = False) -> select.Reading:
     where = f"streams.{name}"
     key = tuple(relation.column(k, f"{where}.key") for k in chosen.key or relation.key)
-    if not key and not keyless:
+    by_content = not key and bool(chosen.query) and not chosen.cursor
+    if not key and not keyless and not by_content:
         raise GiveUp(
             f"the stream {name!r} has no key, so its records cannot be told apart",
             code="no_key",
@@ -34,5 +48,9 @@ def settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyl
                 advice="choose a `key` and a `cursor` of plain types",
             )
         columns = columns | {column.name: column}
+    if by_content:
+        content.refuse_taken(relation.columns, where)
+        key = _MADE
+        columns = columns | {column.name: column for column in key}
     back = lookback(chosen.lookback, cursor.form if cursor else None, where)
-    return select.Reading(relation, tuple(columns.values()), key, cursor, back)
+    return select.Reading(relation, tuple(columns.values()), key, cursor, back, by_content)
