@@ -15,9 +15,10 @@ from pydantic import Field, SecretStr
 
 from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+from bees.core.storage.gated import GatedFileBee
 
 T = TypeVar("T")
 _ARCHIVED = "the blob is archived: rehydrate it, or leave it out by `patterns`"
@@ -41,7 +42,7 @@ class AzureBlobOptions(RemoteOptions):
     )
 
 
-class AzureBlobBee(FileBee):
+class AzureBlobBee(GatedFileBee):
     bee_type: ClassVar[BeeType] = "file"
     Options: ClassVar[type[BeeOptions]] = AzureBlobOptions
     extra = "azure"
@@ -59,7 +60,7 @@ class AzureBlobStorage(Storage):
         super().__init__(options.concurrency)
         inside = options.path.strip("/")
         self._prefix = f"{inside}/" if inside else ""
-        self._client, self._session = _client(options)
+        self._client, self._session = _client(options, self)
 
     def check(self) -> None:
         self._ask(lambda: next(self._client.list_blobs(self._prefix or None, results_per_page=1), None))
@@ -145,7 +146,7 @@ def _lost(error: Exception) -> SourceError:
     return dial.unreachable("account")
 
 
-def _client(options: AzureBlobOptions) -> tuple[Any, Any]:
+def _client(options: AzureBlobOptions, storage: Storage) -> tuple[Any, Any]:
     from azure.core.pipeline.transport import RequestsTransport
     from azure.storage.blob import ContainerClient
 
@@ -161,7 +162,7 @@ def _client(options: AzureBlobOptions) -> tuple[Any, Any]:
     to = urlsplit(url)
     port = to.port or (80 if to.scheme == "http" else 443)
     policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
-    session = dial.session(policy, "endpoint", options.concurrency + 2)
+    session = dial.session(policy, "endpoint", options.concurrency + 2, storage)
     transport = RequestsTransport(session=session, session_owner=False, use_env_settings=False)
     try:
         client = ContainerClient(

@@ -15,9 +15,10 @@ from pydantic import Field, SecretStr
 
 from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+from bees.core.storage.gated import GatedFileBee
 
 T = TypeVar("T")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
@@ -38,7 +39,7 @@ class GcsOptions(RemoteOptions):
     endpoint: str = Field("https://storage.googleapis.com", pattern=r"^https?://", description="the server's address")
 
 
-class GcsBee(FileBee):
+class GcsBee(GatedFileBee):
     bee_type: ClassVar[BeeType] = "file"
     Options: ClassVar[type[BeeOptions]] = GcsOptions
     extra = "gcs"
@@ -57,7 +58,7 @@ class GcsStorage(Storage):
         inside = options.path.strip("/")
         self._prefix = f"{inside}/" if inside else ""
         self._timeout = options.timeout
-        self._client = _client(options)
+        self._client = _client(options, self)
         self._retry = _retry(options.timeout)
         self._bucket = self._client.bucket(options.bucket)
 
@@ -163,7 +164,7 @@ def _retry(seconds: float) -> Any:
     return DEFAULT_RETRY.with_timeout(seconds)
 
 
-def _client(options: GcsOptions) -> Any:
+def _client(options: GcsOptions, adapter_of: Storage) -> Any:
     from google.api_core.client_options import ClientOptions
     from google.auth.credentials import AnonymousCredentials
     from google.auth.transport.requests import AuthorizedSession, Request
@@ -172,7 +173,7 @@ def _client(options: GcsOptions) -> Any:
     to = urlsplit(options.endpoint)
     port = to.port or (80 if to.scheme == "http" else 443)
     policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
-    plain = dial.session(policy, "endpoint", options.concurrency + 2)
+    plain = dial.session(policy, "endpoint", options.concurrency + 2, adapter_of)
     where = ClientOptions(api_endpoint=options.endpoint)
     if options.auth.method == "anonymous":
         return storage.Client("none", AnonymousCredentials(), _http=plain, client_options=where)

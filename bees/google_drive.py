@@ -23,10 +23,11 @@ from pydantic import Field, SecretStr
 
 from bees.core.bee import BeeOptions, BeeType
 from bees.core.errors import GiveUp
-from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.filebee import RemoteOptions
 from bees.core.http import Answer, Credentials, HttpClient, Limits
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, Storage, joined, rooted, safe_name, walk
+from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.web import WebStorage
 
 _FOLDER = "application/vnd.google-apps.folder"
@@ -59,7 +60,7 @@ class GoogleDriveOptions(RemoteOptions):
     token_url: str = Field("https://oauth2.googleapis.com/token", pattern=r"^https?://", description="who gives tokens")
 
 
-class GoogleDriveBee(FileBee):
+class GoogleDriveBee(GatedFileBee):
     bee_type: ClassVar[BeeType] = "file"
     Options: ClassVar[type[BeeOptions]] = GoogleDriveOptions
 

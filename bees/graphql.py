@@ -35,20 +35,19 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, JsonValue, field_validator, model_validator
-
 from bees.core import exact_json
 from bees.core.address import OptionNames
-from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
+from bees.core.cursors import highest, less
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.graphql import Asked, BadQuery, parse
 from bees.core.graphql import Field as AskedField
 from bees.core.graphql_answer import Page, errors_of, page_of, truncated, wait_of
-from bees.core.http import Answer, HttpClient, checked_url
+from bees.core.graphql_options import Connected, GraphqlOptions, Nested, StreamOptions
+from bees.core.http import Answer, HttpClient
 from bees.core.http_verdict import SHORTEST_WAIT
-from bees.core.paging import MOST_EMPTY, Reading, circle, highest, less
+from bees.core.paging import MOST_EMPTY, Reading, circle
 from bees.core.resilience.gate import GatedBee
-from bees.core.rest.client import LONGEST_PAUSE, HttpOptions, named_stream, open_client, patiently
+from bees.core.rest.client import LONGEST_PAUSE, named_stream, open_client, patiently
+from bees.core.rest.formats import bounded
 from nectar.batch import Batch, Cursor, Reject
 from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, sift, table, text
@@ -71,111 +70,6 @@ _KINDS: dict[str, Kind] = {
 _ROOT = "query { __schema { queryType { name } } }"
 _TYPE = """query($name: String!) { __type(name: $name) { fields { name type { ...T ofType { ...T ofType { ...T ofType {
  ...T } } } } } } } fragment T on __Type { kind name }"""
-
-
-class Connected(BeeOptions):
-    """A query and the connection in its answer."""
-
-    query: str = Field(description="one query, with a variable for the place to go on from: after: $after")
-    connection: Name = Field(description="dotted path to the connection or list, such as desk.tickets")
-    after_variable: Name = Field("after", description="variable that takes endCursor")
-
-    @field_validator("query")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        try:
-            parse(value)
-        except BadQuery as error:
-            raise ValueError(f"no query: {error}") from None
-        return value
-
-    @model_validator(mode="after")
-    def _pages(self) -> Connected:
-        found = self.asked.at(self.connection)
-        if found is None:
-            raise ValueError(f"the query asks for nothing at '{self.connection}' (option connection)")
-        if found.selection.keys() & {"nodes", "edges"}:
-            info = found.selection.get("pageInfo")
-            if info is None or not {"hasNextPage", "endCursor"} <= info.selection.keys():
-                raise ValueError(f"'{self.connection}' must ask for pageInfo {{ hasNextPage endCursor }}")
-            if self.after_variable not in self.asked.variables:
-                raise ValueError(f"the query must use ${self.after_variable}, or it reads one page for ever")
-        return self
-
-    @property
-    def asked(self) -> Asked:
-        return parse(self.query)
-
-    @property
-    def node_path(self) -> str:
-        """Dotted path to what is asked of each record."""
-        found = self.asked.at(self.connection)
-        asked = found.selection if found else {}
-        return self.connection + (".nodes" if "nodes" in asked else ".edges.node" if "edges" in asked else "")
-
-    @property
-    def node(self) -> AskedField:
-        """What is asked of each record."""
-        return self.asked.at(self.node_path) or AskedField("")
-
-
-class Nested(Connected):
-    """A connection inside of each record, whose further pages are read by a query of its own."""
-
-    parent_field: Name = Field("id", description="field of the record that the variable takes")
-    parent_variable: Name = Field("id", description="variable that names the record")
-
-    @model_validator(mode="after")
-    def _of_parent(self) -> Nested:
-        if self.parent_variable not in self.asked.variables:
-            raise ValueError(f"the query must use ${self.parent_variable} (option parent_variable)")
-        return self
-
-
-class StreamOptions(Connected):
-    """One connection of the API."""
-
-    variables: dict[Name, JsonValue] = Field(default_factory=dict, description="values of the query's other variables")
-    key: KeyColumns = Field((), description="field or fields that identify a record")
-    cursor: Name | None = Field(None, description="field that only grows, such as updatedAt")
-    cursor_variable: Name | None = Field(None, description="variable that takes the highest cursor seen so far")
-    lookback: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="cursor_variable begins so far before it: seconds, or steps"
-    )
-    nested: dict[Name, Nested] = Field(
-        default_factory=dict, description="connections inside of a record, by dotted path; each becomes a list"
-    )
-
-    @model_validator(mode="after")
-    def _whole(self) -> StreamOptions:
-        if self.cursor_variable and not self.cursor:
-            raise ValueError("cursor_variable needs cursor: the field whose highest value it takes")
-        if self.cursor_variable and self.cursor_variable not in self.asked.variables:
-            raise ValueError(f"the query must use ${self.cursor_variable} (option cursor_variable)")
-        unknown = sorted(self.variables.keys() - self.asked.variables)
-        if unknown:
-            raise ValueError(f"the query has no variable ${unknown[0]}")
-        needed = [*self.key, *([self.cursor] if self.cursor else []), *self.nested]
-        needed += [nested.parent_field for nested in self.nested.values()]
-        missing = [path for path in needed if not _selected(self.node, path)]
-        if missing:
-            raise ValueError(f"the query does not ask for '{missing[0]}' of each record")
-        return self
-
-
-class GraphqlOptions(HttpOptions):
-    url: str = Field(description="address that takes the queries, such as https://api.example.com/graphql")
-    introspect: bool = Field(True, description="ask the API for the types of what the queries read")
-    streams: dict[StreamName, StreamOptions] = Field(min_length=1, description="what to read, by name")
-
-    @field_validator("url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        try:
-            checked_url(value)
-        except GiveUp as error:
-            raise ValueError(str(error)) from None
-        return value
 
 
 class GraphqlBee(GatedBee):
@@ -346,6 +240,7 @@ class GraphqlBee(GatedBee):
         )
         advice = "check url: is this the API, or a page for people?"
         try:
+            bounded(answer.body, where)
             told = exact_json.read(answer.body)
         except SkipRecord as error:
             raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
@@ -416,13 +311,6 @@ def _rejects(errors: Sequence[Any], where: str) -> list[Reject]:
         Reject(f"{where}, error {number}", "graphql_error", reason, text(error).encode("utf-8", "backslashreplace"))
         for number, (error, reason) in enumerate(zip(errors, told.reasons, strict=True), 1)
     ]
-
-
-def _selected(node: AskedField, path: str) -> bool:
-    found: AskedField | None = node
-    for part in path.split("."):
-        found = found.selection.get(part) if found else None
-    return found is not None
 
 
 def _at(value: Any, path: str) -> Any:

@@ -15,9 +15,10 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 from pydantic import Field
 
 from bees.core.bee import BeeOptions, BeeType, Name
-from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.filebee import RemoteOptions
 from bees.core.http import HttpClient, Limits, checked_url
 from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, joined, rooted, safe_name, walk
+from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, folder_url
 
 
@@ -26,7 +27,7 @@ class HttpIndexOptions(RemoteOptions):
     auth: WebAuth = WebAuth()
 
 
-class HttpIndexBee(FileBee):
+class HttpIndexBee(GatedFileBee):
     bee_type: ClassVar[BeeType] = "file"
     Options: ClassVar[type[BeeOptions]] = HttpIndexOptions
 

@@ -14,9 +14,10 @@ from pydantic import Field, SecretStr
 
 from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+from bees.core.storage.gated import GatedFileBee
 
 _BUSY = {
     "SlowDown",
@@ -49,7 +50,7 @@ class S3Options(RemoteOptions):
     auth: S3Auth = Field(S3Auth(method="ambient"), description="keys, anonymous, or ambient where it is unset")
 
 
-class S3Bee(FileBee):
+class S3Bee(GatedFileBee):
     bee_type: ClassVar[BeeType] = "file"
     Options: ClassVar[type[BeeOptions]] = S3Options
 
@@ -67,7 +68,7 @@ class S3Storage(Storage):
         self._bucket = options.bucket
         inside = options.path.strip("/")
         self._prefix = f"{inside}/" if inside else ""
-        self._client = _client(options)
+        self._client = _client(options, self)
 
     def check(self) -> None:
         self._ask(lambda: self._page(b"", "/", ""))
@@ -175,7 +176,7 @@ def _lost(error: Exception) -> SourceError:
     return RetryLater("the connection broke", code="connection_lost", where="endpoint")
 
 
-def _client(options: S3Options) -> Any:
+def _client(options: S3Options, storage: Storage) -> Any:
     import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -202,6 +203,7 @@ def _client(options: S3Options) -> Any:
     policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
     # The one place of botocore where connections are made; it has no public name.
     http = client._endpoint.http_session  # noqa: SLF001
-    http._pool_classes_by_scheme = dial.pool_classes(policy, http._pool_classes_by_scheme, "endpoint")  # noqa: SLF001
+    base = http._pool_classes_by_scheme  # noqa: SLF001
+    http._pool_classes_by_scheme = dial.pool_classes(policy, base, "endpoint", storage)  # noqa: SLF001
     http._manager.pool_classes_by_scheme = http._pool_classes_by_scheme  # noqa: SLF001
     return client

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp
-from bees.core.filebee import FileBee, RemoteOptions
+from bees.core.filebee import RemoteOptions
 from bees.core.http import HttpClient, Limits, checked_url
 from bees.core.storage.base import Entry, Gone, Listed, Storage, joined, rooted, safe_name, walk
+from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, folder_url
 
 _ASKED = (
@@ -31,7 +32,7 @@ class WebdavOptions(RemoteOptions):
     auth: WebAuth = WebAuth()
 
 
-class WebdavBee(FileBee):
+class WebdavBee(GatedFileBee):
     bee_type: ClassVar[BeeType] = "file"
     Options: ClassVar[type[BeeOptions]] = WebdavOptions
 

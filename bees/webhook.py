@@ -23,7 +23,7 @@ from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
 from bees.core.errors import GiveUp
 from bees.core.inbox import InboxBee
 from bees.core.messages import Format, document, format_of, lines
-from bees.core.paging import MISSING, dig
+from bees.core.paths import MISSING, dig
 from nectar.batch import Batch, Cursor, Reject
 from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, sift, table

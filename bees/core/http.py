@@ -161,6 +161,10 @@ class HttpClient:
         backend = GuardedBackend(policy, self._deadline)
         self._pool = httpcore.ConnectionPool(tls or _tls(), max_connections=4, network_backend=backend)
 
+    def through(self, gate: Gate | None) -> None:
+        """Send every request through this gate."""
+        self._gate = gate
+
     @property
     def skew(self) -> float:
         """Seconds by which the server's clock is ahead of ours, by its last answer."""

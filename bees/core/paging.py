@@ -6,27 +6,21 @@ that goes with each batch. It keeps no credential: links lose theirs before they
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import math
-import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 from pydantic import Field, model_validator
 
 from bees.core.bee import BeeOptions, Name
+from bees.core.cursors import higher
 from bees.core.errors import GiveUp
 from bees.core.http_verdict import last_modified
+from bees.core.paths import MISSING, dig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from jsonpath import CompoundJSONPath, JSONPath
+    from collections.abc import Mapping, Sequence
 
     from bees.core.http import Answer
     from nectar.batch import Cursor
@@ -272,126 +266,6 @@ def _next_cursor(options: Pagination, answer: Answer, body: Any, items: Sequence
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise GiveUp("the next cursor is no text or number", code="bad_cursor", advice="check pagination.cursor_path")
     return found, False
-
-
-MISSING = object()
-
-
-def dig(body: Any, path: str) -> Any:
-    """What stands at a dotted path of objects, or MISSING. A path that begins with $ is JSONPath: its first match."""
-    if path.startswith("$"):
-        return next(iter(matches(body, path)), MISSING)
-    for part in path.split("."):
-        if not isinstance(body, dict) or part not in body:
-            return MISSING
-        body = body[part]
-    return body
-
-
-def matches(body: Any, path: str) -> list[Any]:
-    """Everything that a JSONPath finds. Raises ValueError for what is none."""
-    return _compiled(path).findall(body)
-
-
-@functools.cache
-def _compiled(path: str) -> JSONPath | CompoundJSONPath:
-    import jsonpath  # here: few listings need it
-
-    try:
-        return jsonpath.compile(path)
-    except jsonpath.JSONPathError:
-        pass
-    raise ValueError("a path that begins with $ is JSONPath, such as $.data[*].items[*]")
-
-
-def highest(start: Any, values: Iterable[Any]) -> Any:
-    """The highest of a cursor's values, as plain JSON: text or an integer."""
-    for value in values:
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            start = higher(start, value)
-        elif isinstance(value, float | Decimal):
-            start = higher(start, str(value))
-    return start
-
-
-def higher(old: Any, new: Any) -> Any:
-    """The later of two cursor values. One that cannot be compared changes nothing: a cursor never goes back."""
-    if old is None or new is None:
-        return new if old is None else old
-    (old_kind, old_rank), (new_kind, new_rank) = _rank(old), _rank(new)
-    return new if old_kind == new_kind and new_rank > old_rank else old
-
-
-def _rank(value: Any) -> tuple[str, Any]:
-    """Numbers, also in text, by size; ISO dates by time, whatever their zone; other text by its characters."""
-    text = str(value)
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        pass
-    else:
-        if number.is_finite():
-            return "number", number
-    then = _dated(text)
-    return ("text", text) if then is None else ("time", then)
-
-
-def _dated(text: str) -> datetime | None:
-    """ISO 8601 (also 2026/01/02), or the dates of mail and HTTP. Without a zone it is UTC."""
-    try:
-        if re.match(r"[A-Z][a-z]{2}, +[0-9]", text):
-            then = parsedate_to_datetime(text)
-        else:
-            then = datetime.fromisoformat(re.sub(r"^([0-9]{4})/([0-9]{2})/([0-9]{2})", r"\1-\2-\3", text))
-    except (ValueError, OverflowError):
-        return None
-    return then if then.tzinfo else then.replace(tzinfo=UTC)
-
-
-def instant(value: Any) -> datetime | None:
-    """The instant that a value names: a date, or Unix time in seconds, milliseconds or microseconds."""
-    kind, rank = _rank(value)
-    if kind == "time":
-        return rank if isinstance(rank, datetime) else None
-    if kind != "number" or rank < 0:
-        return None
-    number = rank
-    for _ in range(2):
-        number = number / 1000 if number > 10**11 else number
-    return datetime.fromtimestamp(float(number), UTC) if number <= 10**11 else None
-
-
-def less(since: Any, lookback: float) -> Any:
-    """A cursor's value less the look-back, spelled like the value: numbers by steps, instants by seconds.
-
-    Other text, and what cannot be lessened, stays as it is.
-    """
-    if not lookback:
-        return since
-    kind, rank = _rank(since)
-    if kind == "number":
-        lower = rank - Decimal(str(lookback))
-        lower = max(lower, Decimal(0)) if rank >= 0 else lower
-        return f"{lower.to_integral_value(ROUND_FLOOR) if rank == rank.to_integral_value() else lower:f}"
-    return _earlier(str(since), lookback) if kind == "time" else since
-
-
-def _earlier(text: str, seconds: float) -> str:
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        return _earlier(f"{text}T00:00:00", math.ceil(seconds / 86_400) * 86_400)[:10]
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return text  # a date of mail, or with slashes: it is asked for in another form, if at all
-    fraction = re.search(r"[.,]([0-9]+)", text)
-    digits = len(fraction[1]) if fraction else 0
-    spec = "seconds" if not digits else "milliseconds" if digits <= 3 else "microseconds"
-    try:
-        then = datetime.fromisoformat(text) - timedelta(seconds=seconds if digits else math.ceil(seconds))
-    except OverflowError:
-        return text
-    made = then.isoformat(" " if " " in text else "T", spec)
-    return made.removesuffix("+00:00") + text[-1] if text[-1] in "Zz" else made
 
 
 @dataclass(frozen=True)

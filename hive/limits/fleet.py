@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bees.core.bee import WorkerBee
     from hive.ledger.db import Database
 
+_WEB = re.compile(r"(?P<kind>[a-z0-9_]+)[ :](?P<address>https?://.*)", re.DOTALL)
 _WHO = ("auth", "headers", "user", "username", "account", "email", "client_id", "access_key")
 """Options that say who asks. Those whose value is a secret do so, too, whatever they are called."""
 
@@ -52,10 +54,11 @@ def endpoint_of(bee: int, made: WorkerBee) -> str:
     A connector that does not tell sources apart has one for each bee.
     """
     identity = made.source_identity()
-    kind, _, address = identity.partition(" ")
-    if address.startswith(("http://", "https://")):
-        found = urlsplit(address)
-        return f"{kind} {found.scheme}://{found.netloc.rpartition('@')[2].lower()}"
+    web = _WEB.fullmatch(identity)
+    if web:
+        found = urlsplit(web["address"])
+        return f"{web['kind']} {found.scheme}://{found.netloc.rpartition('@')[2].lower()}"
+    address = identity.partition(" ")[2]
     return identity if address else f"{identity} of bee {bee}"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from bees.core.errors import RetryLater
 from bees.core.resilience.gate import BudgetGate
 from bees.core.resilience.quota import MemoryBudget, Quota
 from bees.graphql import GraphqlBee
+from bees.http_index import HttpIndexBee
 from bees.noaa_weather import NoaaWeatherBee
 from bees.rest import RestBee
+from hive.limits.fleet import endpoint_of
 
 PAGES = 3
 QUERY = "query($after: String) { tickets(after: $after) { pageInfo { hasNextPage endCursor } nodes { id } } }"
@@ -157,3 +160,45 @@ def test_a_server_that_says_it_was_the_last_one_is_not_asked_again(server):
 
     assert server.asked == 1
     assert told.value.after == pytest.approx(120, abs=2)
+
+
+def test_files_behind_http_pass_also_from_several_threads(tmp_path):
+    for n in range(12):
+        (tmp_path / f"{n}.jsonl").write_text(json.dumps({"id": n}) + "\n")
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    web = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(tmp_path)))
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    options = {"url": f"http://127.0.0.1:{web.server_port}/", "allow_private": True, "concurrency": 4}
+    streams = {"rows": {"patterns": "*.jsonl", "key": "id"}}
+    gate = Counting()
+    budget = MemoryBudget(Quota(5, 600))
+    try:
+        with HttpIndexBee.from_options({**options, "streams": streams}) as bee:
+            bee.through(gate)
+            rows = sum(batch.table.num_rows for batch in bee.collect_nectar("rows", None))
+        with HttpIndexBee.from_options({**options, "streams": streams}) as bee:
+            bee.through(BudgetGate(budget))
+            with pytest.raises(RetryLater) as told:
+                list(bee.collect_nectar("rows", None))
+    finally:
+        web.shutdown()
+        web.server_close()
+
+    assert rows == 12
+    assert len(gate.entered) == len(gate.left) >= 13
+    assert told.value.code == "rate_limited"
+
+
+@pytest.mark.parametrize(
+    ("identity", "endpoint"),
+    [
+        ("rest https://Desk.example.com/api/v1", "rest https://desk.example.com"),
+        ("webdav:https://files.example.com:8443/team/a", "webdav https://files.example.com:8443"),
+        ("sftp files.example.com:22", "sftp files.example.com:22"),
+        ("local", "local of bee 7"),
+    ],
+)
+def test_bees_of_one_server_are_one_source(identity, endpoint):
+    made = type("Bee", (), {"source_identity": lambda _: identity})()
+
+    assert endpoint_of(7, made) == endpoint

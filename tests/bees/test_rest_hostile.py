@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from bees.core.address import AddressPolicy, Allowed
+from bees.core.cursors import instant
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.http import HttpClient
 from bees.core.http_verdict import verdict
-from bees.core.paging import instant
 from bees.rest import RestBee
 from nectar.batch import Batch
 
@@ -108,6 +108,7 @@ def resets(connection: socket.socket) -> None:
 
 BOMB = gzip.compress(b"[" + b" " * (128 << 20), 1)
 DEEP = b"[" * 10_000 + b"]" * 10_000
+MANY = b"[" + b"{}," * (5 << 20) + b"{}]"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,8 @@ DEEP = b"[" * 10_000 + b"]" * 10_000
         (drips, RetryLater, "timeout"),
         (resets, RetryLater, "connection_lost"),
         (answer(DEEP), GiveUp, "not_json"),
+        (answer(MANY), GiveUp, "too_many_values"),
+        (answer(b"[" + b"0," * 50_000 + b"0]"), GiveUp, "no_records"),
         (answer(b'[{"id": ' + b"9" * 5000 + b"}]"), GiveUp, "not_json"),
         (answer(json.dumps({"error": CANARY, "data": None}).encode()), GiveUp, "error_inside"),
         (answer(json.dumps({"told": CANARY, "data": None}).encode()), GiveUp, "no_records"),
@@ -156,7 +159,13 @@ def test_each_mishap_has_a_name_and_the_page_before_it_is_kept(
 
 
 @pytest.mark.parametrize(
-    "told", [answer(BOMB, "Content-Encoding: gzip"), answer(DEEP), answer(b"", "X-Long: " + "a" * (8 << 20))]
+    "told",
+    [
+        answer(BOMB, "Content-Encoding: gzip"),
+        answer(DEEP),
+        answer(MANY),
+        answer(b"", "X-Long: " + "a" * (8 << 20)),
+    ],
 )
 def test_what_is_too_large_does_not_cost_its_size(server: Hostile, told: bytes) -> None:
     me = psutil.Process()

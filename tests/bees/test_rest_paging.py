@@ -9,8 +9,9 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bees.core.cursors import higher, less
 from bees.core.errors import GiveUp
-from bees.core.paging import REMEMBERED, Links, Reading, higher, less
+from bees.core.paging import REMEMBERED, Links, Reading
 from bees.rest import RestBee
 from hive.demo import api
 from hive.demo.people import tickets

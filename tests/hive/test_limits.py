@@ -23,7 +23,7 @@ from hive.ledger.db import Database
 from hive.limits.breaker import BreakerOpen, LedgerBreaker
 from hive.limits.budget import LedgerBudget
 from hive.limits.policies import breaker_of, quota_of, retry_of
-from hive.metrics import families
+from hive.metrics.families import Page
 from hive.metrics.figures import figures
 from hive.status import left_alone, look
 from tests.bees.test_resilience import most_in
@@ -345,9 +345,9 @@ class TestSeen:
         for name in ("one", "two"):
             register(name, path=f"/{name}")
             nest.land(name)
-        before = families.text(figures(nest.rt.db, patience=5))
+        before = Page().text(figures(nest.rt.db, patience=5))
         LedgerBreaker(nest.rt.db, f"rest {desk.url}", BreakerPolicy(1, 60)).failed("timeout")
-        page = families.text(figures(nest.rt.db, patience=5))
+        page = Page().text(figures(nest.rt.db, patience=5))
 
         assert "hive_circuit_breaker_state{bee=" not in before
         assert [f'hive_circuit_breaker_state{{bee="{name}"}} 2' in page for name in ("one", "two")] == [True, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ class GatedBee(WorkerBee):
 
 
 class BudgetGate:
-    """Lets requests through as a budget allows and as the source's own headers say. Not thread-safe: a bee has its own.
+    """Lets requests through as a budget allows and as the source's own headers say. A bee's threads share one.
 
     budget   None: only what the source says counts
     """
@@ -54,6 +55,7 @@ class BudgetGate:
         self._name = 0.0
         self._size = 0
         self._told_until = 0.0
+        self._lock = threading.Lock()
 
     def enter(self, where: str) -> None:
         """Returns when a request may go out; sleeps for some seconds. Raises RetryLater for a longer wait."""
@@ -73,15 +75,16 @@ class BudgetGate:
 
     def _next(self) -> float:
         """Seconds to wait; 0: a token was taken."""
-        now = self._clock()
-        if now < self._told_until:
-            return self._told_until - now
-        if self._budget is None:
-            return 0.0
-        if self._tokens and now < self._good_until:
-            self._tokens -= 1
-            return 0.0
-        return self._drawn(self._budget, now)
+        with self._lock:
+            now = self._clock()
+            if now < self._told_until:
+                return self._told_until - now
+            if self._budget is None:
+                return 0.0
+            if self._tokens and now < self._good_until:
+                self._tokens -= 1
+                return 0.0
+            return self._drawn(self._budget, now)
 
     def _drawn(self, budget: RateBudget, now: float) -> float:
         back = Back(self._name, self._tokens) if self._tokens else None

@@ -10,8 +10,9 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from bees.core.cursors import higher
 from bees.core.errors import GiveUp
-from bees.core.paging import Reading, higher
+from bees.core.paging import Reading
 from bees.core.rest.listing import Listing, Page
 from nectar.batch import Reject
 from nectar.jsonrows import text

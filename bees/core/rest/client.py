@@ -108,6 +108,7 @@ def patiently(
     content: bytes | None,
     options: HttpOptions,
     sleep: Callable[[float], None],
+    also: tuple[int, ...] = (),
 ) -> Answer:
     """Send a request that reads, again if need be; all of it within LONGEST_PAUSE, but for the last try.
 
@@ -118,7 +119,7 @@ def patiently(
     policy = replace(_MOMENTS, attempts=options.request_attempts)
     while True:
         try:
-            return client.request(method, url, where=where, headers=headers, content=content)
+            return client.request(method, url, where=where, headers=headers, content=content, also=also)
         except RetryLater as error:
             if error.code == "rate_limited":
                 pause = max(error.after or 0.0, SHORTEST_WAIT)

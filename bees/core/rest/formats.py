@@ -29,6 +29,8 @@ ACCEPT: dict[str, str] = {
     "xml": "application/xml, text/xml",
 }
 _DEEPEST = 100
+MOST_VALUES = 2_000_000
+"""Of one body of JSON: each takes some hundred bytes of memory, however few it has on its way."""
 
 
 def read(
@@ -39,6 +41,8 @@ def read(
     `decimals`: every fraction of JSON comes as Decimal, for those who calculate with it.
     """
     exactly = parse if decimals else exact_json.read
+    if form in ("json", "jsonl"):
+        bounded(raw, where)
     if form == "jsonl":
         return _lines(raw, where, exactly)
     if form == "csv":
@@ -50,6 +54,14 @@ def read(
     except SkipRecord as error:
         advice = "check base_url and path: is this the API, or a page for people?"
         raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
+
+
+def bounded(raw: bytes, where: str) -> None:
+    """Raises GiveUp for JSON of more than MOST_VALUES values, by commas or lines, before one of them is made."""
+    if max(raw.count(b","), raw.count(b"\n")) > MOST_VALUES:
+        message = f"the answer holds more than {MOST_VALUES:,} values"
+        advice = "ask for smaller pages (pagination.size), or for fewer fields"
+        raise GiveUp(message, code="too_many_values", where=where, advice=advice)
 
 
 def _lines(raw: bytes, where: str, exactly: Callable[[bytes], Any]) -> tuple[list[Any], list[Reject]]:

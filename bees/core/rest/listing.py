@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from bees.core.cursors import higher, highest, less
 from bees.core.errors import GiveUp
-from bees.core.paging import (
-    MISSING,
-    Links,
-    Reading,
-    circle,
-    dig,
-    higher,
-    highest,
-    less,
-    next_page,
-    page_params,
-)  # fmt: skip
+from bees.core.paging import Links, Reading, circle, next_page, page_params
+from bees.core.paths import MISSING, dig
 from bees.core.rest import formats, hooks, template
 from bees.core.rest.source import HookHttp, Source, encoded, records
 from bees.core.rest.window import spelled, window_end
@@ -31,6 +22,10 @@ from nectar.jsonrows import sift, text
 if TYPE_CHECKING:
     from bees.core.http import Answer
     from bees.core.rest.options import StreamOptions
+
+
+_MOST_STRANGE = 10_000
+"""Items of a page that are no objects, before the page is none."""
 
 
 @dataclass
@@ -234,6 +229,10 @@ class Listing:
                 several += made
                 rejects += failed
             items = several
+        strange = sum(type(item) is not dict or not item for item in items)
+        if strange > _MOST_STRANGE and strange * 2 > len(items):
+            advice = "check records: does it lead to the list of objects?"
+            raise GiveUp("most of the page is no records", code="no_records", where=position, advice=advice)
         rows, unfit = sift(items, position)
         if self.options.fields:
             scope = self._scope(reading)

@@ -9,9 +9,11 @@ import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName, Words
+from bees.core.cursors import instant
 from bees.core.errors import GiveUp
 from bees.core.http import checked_url
-from bees.core.paging import Pagination, instant, matches
+from bees.core.paging import Pagination
+from bees.core.paths import matches
 from bees.core.rest.auth import HeaderName
 from bees.core.rest.client import HttpOptions
 from bees.core.rest.formats import Format

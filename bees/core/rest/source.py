@@ -12,7 +12,7 @@ import httpx
 from bees.core.address import OptionNames
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.http import Answer, Gate, HttpClient, checked_url
-from bees.core.paging import MISSING, dig
+from bees.core.paths import MISSING, dig
 from bees.core.rest import formats
 from bees.core.rest.client import open_client, patiently
 from bees.core.rest.options import RestOptions, joined
@@ -150,7 +150,7 @@ def records(body: Any, path: str | None, where: str) -> list[Any]:
 def _at(body: Any, path: str) -> Any:
     if not path.startswith("$"):
         return dig(body, path)
-    from bees.core.paging import matches
+    from bees.core.paths import matches
 
     found = matches(body, path)
     return found[0] if len(found) == 1 and isinstance(found[0], list) else found

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bees.core.errors import GiveUp
-from bees.core.paging import MISSING, dig
+from bees.core.paths import MISSING, dig
 
 Scope = Mapping[str, Any]
 """What may be named, by the first word: config, state, parent, record."""

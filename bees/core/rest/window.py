@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from bees.core.paging import instant
+from bees.core.cursors import instant
 
 _FORMATS = ("as_is", "iso", "date", "epoch", "epoch_ms")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

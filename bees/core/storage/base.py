@@ -12,10 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from bees.core.errors import GiveUp
 from bees.core.storage.ranges import RangeReader
+
+if TYPE_CHECKING:
+    from bees.core.http import Gate
 
 _SAME = "the server tells several files by the same name: one of them is read"
 DEEPEST = 64
@@ -104,6 +107,7 @@ class Storage(ABC):
 
     def __init__(self, concurrency: int = 1) -> None:
         self.concurrency = concurrency
+        self.gate: Gate | None = None  # of adapters that speak HTTP, before each of their requests
         self._pool: ThreadPoolExecutor | None = None
 
     @property

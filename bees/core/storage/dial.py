@@ -15,6 +15,8 @@ from bees.core.errors import GiveUp, RetryLater, SourceError
 if TYPE_CHECKING:
     import requests
 
+    from bees.core.storage.base import Storage
+
 
 def policy_for(
     scheme: str,
@@ -57,12 +59,15 @@ def denied(option: str = "auth") -> GiveUp:
     return GiveUp("the credentials are refused", code="denied", where=option, advice=advice)
 
 
-def pool_classes(policy: AddressPolicy, base: dict[str, Any], option: str) -> dict[str, Any]:
-    """urllib3's pool classes by scheme, made to dial checked addresses only. `base` are those of the library."""
-    return {scheme: _guarded(pool, policy, option) for scheme, pool in base.items()}
+def pool_classes(policy: AddressPolicy, base: dict[str, Any], option: str, storage: Storage) -> dict[str, Any]:
+    """urllib3's pool classes by scheme, made to dial checked addresses only. `base` are those of the library.
+
+    Each request passes the gate that `storage` has by then.
+    """
+    return {scheme: _guarded(pool, policy, option, storage) for scheme, pool in base.items()}
 
 
-def _guarded(pool: Any, policy: AddressPolicy, option: str) -> Any:
+def _guarded(pool: Any, policy: AddressPolicy, option: str, storage: Storage) -> Any:
     from urllib3.exceptions import NewConnectionError
     from urllib3.util import connection
 
@@ -79,10 +84,25 @@ def _guarded(pool: Any, policy: AddressPolicy, option: str) -> Any:
                     failure = error
             raise NewConnectionError(self, "no address of the server answers") from failure
 
-    return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": Connection})
+    class Guarded(pool):  # type: ignore[misc]
+        ConnectionCls = Connection
+
+        def urlopen(self, method: str, url: str, *given: Any, **named: Any) -> Any:
+            if storage.gate is None:
+                return super().urlopen(method, url, *given, **named)
+            storage.gate.enter(option)
+            status, headers = 0, {}
+            try:
+                response = super().urlopen(method, url, *given, **named)
+                status, headers = response.status, response.headers
+                return response
+            finally:
+                storage.gate.leave(status, headers)
+
+    return Guarded
 
 
-def session(policy: AddressPolicy, option: str, connections: int) -> requests.Session:
+def session(policy: AddressPolicy, option: str, connections: int, storage: Storage) -> requests.Session:
     """A session of requests that dials so, reads nothing of the environment and uses no proxy."""
     import requests
     from requests.adapters import HTTPAdapter
@@ -91,7 +111,7 @@ def session(policy: AddressPolicy, option: str, connections: int) -> requests.Se
     made = requests.Session()
     made.trust_env = False
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, pool_block=True)
-    adapter.poolmanager.pool_classes_by_scheme = pool_classes(policy, pool_classes_by_scheme, option)
+    adapter.poolmanager.pool_classes_by_scheme = pool_classes(policy, pool_classes_by_scheme, option, storage)
     made.mount("http://", adapter)
     made.mount("https://", adapter)
     return made

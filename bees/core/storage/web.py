@@ -50,6 +50,7 @@ class WebStorage(Storage):
         me = threading.get_ident()
         if me not in self._clients:
             self._clients[me] = self._make(self._limits)
+            self._clients[me].through(self.gate)
         return self._clients[me]
 
     def ask(
