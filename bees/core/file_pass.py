@@ -13,13 +13,14 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, TypedDict
 
 import pyarrow as pa
 import structlog
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.file_inside import Found, is_member_of, member_key, merged, plain
 from bees.core.file_rows import holds_others, is_document, judged, reading_of
 from bees.core.filebee import FileOptions, Plan
 from bees.core.files import digest, document, document_table, shown, tail, trouble
@@ -70,6 +71,8 @@ class _Item:
     key: bytes
     now: Listed | None
     old: Record | None
+    members: list[Record] = field(default_factory=list)
+    """What is known of documents within it, if it was an archive."""
     job: Future[Opened] | None = None
 
     @property
@@ -94,6 +97,7 @@ class Pass:
         self._documents = RowBuffer(options.batch_rows, options.batch_bytes)
         self._tables = TableBuffer(options.batch_rows, options.batch_bytes)
         self._buffer: RowBuffer | TableBuffer = self._documents if plan.document else self._tables
+        self._found = Found({})
         self._failures = 0
 
     def batches(self) -> Iterator[Batch]:
@@ -131,7 +135,11 @@ class Pass:
                 known = next(old, None)
             there = known if known is not None and known.key == key else None
             known = next(old, None) if there else known
-            yield _Item(key, now, there)
+            members: list[Record] = []
+            while known is not None and is_member_of(known.key, key):
+                members.append(known)
+                known = next(old, None)
+            yield _Item(key, now, there, members)
             count += 1
             if count > self._options.max_files:
                 raise GiveUp(
@@ -147,18 +155,24 @@ class Pass:
         """The items in their order, while small files among the next ones are being read."""
         window: deque[_Item] = deque()
         jobs = size = 0
+        broken: SourceError | None = None
         try:
-            for item in self._items():
-                if isinstance(item.now, Entry) and self._is_fetched(item, item.now):
-                    item.job = self._storage.ahead(item.now)
-                    jobs, size = jobs + 1, size + max(item.now.size, 0)
-                window.append(item)
-                while window and (window[0].job is None or jobs > 2 * self._storage.concurrency or size > _WINDOW):
-                    first = window.popleft()
-                    if first.job and isinstance(first.now, Entry):
-                        jobs, size = jobs - 1, size - max(first.now.size, 0)
-                    yield first
+            try:
+                for item in self._items():
+                    if isinstance(item.now, Entry) and self._is_fetched(item, item.now):
+                        item.job = self._storage.ahead(item.now)
+                        jobs, size = jobs + 1, size + max(item.now.size, 0)
+                    window.append(item)
+                    while window and (window[0].job is None or jobs > 2 * self._storage.concurrency or size > _WINDOW):
+                        first = window.popleft()
+                        if first.job and isinstance(first.now, Entry):
+                            jobs, size = jobs - 1, size - max(first.now.size, 0)
+                        yield first
+            except SourceError as error:  # of the listing: what is listed is read first
+                broken = error
             yield from window
+            if broken is not None:
+                raise broken
         finally:
             for item in window:
                 if item.job:
@@ -181,6 +195,8 @@ class Pass:
             self._memory.keep(item.key, item.old)
         else:
             yield from self._read(item, item.now)
+        for member in item.members:
+            self._memory.keep(member.key, member)
 
     def _same_version(self, item: _Item, entry: Entry) -> bool:
         half = self._at is not None and item.key == self._at_key
@@ -257,6 +273,7 @@ class Pass:
             return
         content = memory.content(b"too_large" if large else _print(data))
         flags = item.flags
+        item.members = list(merged(item.members, (), sure=not large))  # it may have been an archive
         if item.old is None or item.old.content != content:
             name = shown(file.entry.path)
             if large:
@@ -282,23 +299,29 @@ class Pass:
         if place is None and content and item.old and item.old.content == content:
             self._keep(file, item, content, item.flags)
             return
+        found = self._found = Found(place or {})
         top, passed = (place or {}).get("member", 0), (place or {}).get("passed", 0)
         again = passed
         half = _Half(file.entry, content, file.handle, place or {})
-        for found in members(file.handle, file.entry.path, top, rows_apart=self._plan.rows_apart):
-            if isinstance(found, Reject):
-                self._reject(replace(found, position=shown(found.position)))
-            elif again and found.top == top:
+        for one in members(file.handle, file.entry.path, top, rows_apart=self._plan.rows_apart):
+            if isinstance(one, Reject):
+                found.sure = False
+                self._reject(replace(one, position=shown(one.position)))
+            elif again and one.top == top:
                 again -= 1  # of an archive within, and read before reading stopped
             else:
-                passed = passed + 1 if found.top == top else 1
-                top, again = found.top, 0
+                passed = passed + 1 if one.top == top else 1
+                top, again = one.top, 0
                 self._half = replace(half, place={"member": top, "passed": passed})
-                self._judged(replace(file.entry, path=found.path), shown(found.path), found.data)
+                key, told = member_key(item.key, one.path), len(self._buffer.rejects)
+                if self._judged(replace(file.entry, path=one.path), shown(one.path), one.data) and key:
+                    found.keys.add(key)
+                found.sure = found.sure and len(self._buffer.rejects) == told
             if self._buffer.full():
                 yield self._flush()
         self._half = None
         self._keep(file, item, content or NO_VERSION, item.flags)
+        item.members = list(merged(item.members, found.keys, sure=found.sure))
 
     def _moved_from(self, item: _Item, content: bytes) -> str | None:
         """The path of a document with this content that is there no more."""
@@ -381,6 +404,8 @@ class Pass:
 
     def _place(self, half: _Half) -> _At:
         place = half.place
+        if self._plan.document:
+            place = {**place, **self._found.stored()}
         try:
             before = tail(half.handle, place["offset"]) if "offset" in place else ""
         except (NotReadError, SourceError):
@@ -401,7 +426,7 @@ class Pass:
             if missing > _FEW and missing > documents * self._options.max_deleted:
                 held = missing
             else:
-                gone = [shown(os.fsdecode(key)) for key in self._memory.gone()]
+                gone = [shown(os.fsdecode(plain(key))) for key in self._memory.gone()]
         if held and held != self._cursor.get("held"):
             reason = f"{held} of {documents} documents are gone, more than `max_deleted`: none of them was deleted"
             self._reject(Reject(self._plan.name, "too_many_gone", reason))

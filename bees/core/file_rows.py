@@ -35,6 +35,11 @@ class FileStream(BeeOptions):
     key: KeyColumns = Field((), description="fields that identify a row; unset: its file and line")
     header: bool = Field(True, description="the first row of a CSV file or sheet names its columns; else column_1, ...")
     delimiter: str = Field("", pattern=r'^[^"\r\n]?$', description="of CSV; unset: of , ; tab | the one that fits")
+    element: str = Field(
+        "",
+        pattern=r"^[^\s/{}]*$",
+        description="of XML: the elements that are rows, by name; unset: those inside the root",
+    )
 
 
 def reading(stream: FileStream, *, built_in: bool) -> tuple[bool, tuple[str, ...]]:
@@ -51,6 +56,7 @@ def reading_of(stream: FileStream, encoding: str, batch_rows: int, batch_bytes: 
     """How the stream's files of rows are read."""
     return Reading(
         format=stream.format, key=stream.key, header=stream.header, delimiter=stream.delimiter, encoding=encoding,
+        element=stream.element,
         batch_rows=batch_rows, batch_bytes=batch_bytes,
     )  # fmt: skip
 

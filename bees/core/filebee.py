@@ -189,6 +189,7 @@ class FileBee(WorkerBee):
             hint = "leave `key` out, or set `format` to one of rows, such as csv"
             raise GiveUp("the key of documents is their path", code="no_key", where=f"streams.{name}.key", advice=hint)
         how = [stream.format, stream.header, stream.delimiter, key, self.options.encoding]
+        how += [stream.element] if stream.element else []
         how += [self.options.max_file_bytes] if document else []
         return Plan(
             name=name, document=document, stream=stream, key=key, settings=json.dumps(how),

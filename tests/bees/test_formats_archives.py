@@ -150,6 +150,58 @@ def test_7z_gives_its_documents_and_says_why_not(monkeypatch: pytest.MonkeyPatch
     assert [r.code for part in rows for r in part.rejects] == ["too_much_inside"], "counted although nobody wants them"
 
 
+def land(folder: Path, jar: set[str], cursor: Any, **options: Any) -> Any:
+    """Read what is new into the jar, one batch a leg, as a hive would; gives the last cursor."""
+    for _ in range(200):
+        with LocalBee.from_options({"path": str(folder), **options}) as bee:
+            batch = next(iter(bee.collect_nectar("documents", cursor)), None)
+        if batch is None:
+            break
+        for row in batch.table.to_pylist():
+            if row.get("_op") == "delete":
+                jar.remove(row["path"])
+            else:
+                jar.add(row["path"])
+        cursor = json.loads(json.dumps(batch.cursor))
+    return cursor
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_what_leaves_an_archive_leaves_the_jar_and_with_the_archive_all_of_it(tmp_path: Path, rows: int) -> None:
+    """Beside names that sort between an archive and what is in it."""
+    jar: set[str] = set()
+    for name in ("a.zip-b.txt", "a.zip!.txt", "a.txt"):
+        (tmp_path / name).write_text(name)
+    others = {"a.zip-b.txt", "a.zip!.txt", "a.txt"}
+    (tmp_path / "a.zip").write_bytes(zipped({"x.txt": "x", "in/y.txt": "y", "i.zip": zipped({"z.txt": "z"})}))
+    cursor = land(tmp_path, jar, None, batch_rows=rows)
+    inside = {"a.zip/x.txt", "a.zip/in/y.txt", "a.zip/i.zip/z.txt"}
+    assert jar == others | inside
+    assert land(tmp_path, jar, cursor, batch_rows=rows) == cursor
+
+    (tmp_path / "a.zip").write_bytes(zipped({"x.txt": "x2", "i.zip": zipped({"w.txt": "w"})}))
+    (tmp_path / "a.txt").unlink()
+    cursor = land(tmp_path, jar, cursor, batch_rows=1000)
+    assert jar == {"a.zip-b.txt", "a.zip!.txt", "a.zip/x.txt", "a.zip/i.zip/w.txt"}
+
+    data = bytearray(zipped({"x.txt": "x" * 99, "n.txt": "new"}))
+    data[36:40] = b"\xff" * 4
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    cursor = land(tmp_path, jar, cursor, batch_rows=1000)
+    assert jar == {"a.zip-b.txt", "a.zip!.txt", "a.zip/x.txt", "a.zip/i.zip/w.txt", "a.zip/n.txt"}, (
+        "a damaged one: unsure"
+    )
+
+    (tmp_path / "a.zip").unlink()
+    cursor = land(tmp_path, jar, cursor, batch_rows=1000)
+    assert jar == {"a.zip-b.txt", "a.zip!.txt"}
+    (tmp_path / "a.zip").write_bytes(zipped({"x.txt": "x"}))
+    cursor = land(tmp_path, jar, cursor)
+    (tmp_path / "a.zip").write_text("a text by now")
+    land(tmp_path, jar, cursor)
+    assert jar == {"a.zip-b.txt", "a.zip!.txt", "a.zip"}
+
+
 def quine() -> bytes:
     """A gzip file that holds itself (Russ Cox, "Zip Files All The Way Down"), in the sense that matters here: a zip
     whose one member is a zip whose one member is... deeper than anybody looks, at every level the same bytes.

@@ -25,3 +25,26 @@ def test_documents_land_as_text_and_a_locked_one_is_put_aside(make_nest):
     assert found["d.zip/in/e.html"]["text"] == "# Hi\n\nthere"
     assert "@example.com" not in str(found)
     assert nest.rows("SELECT code FROM hive.quarantine") == [("password_protected",)]
+
+
+def test_names_of_files_are_scrubbed_although_an_ending_hides_the_address(make_nest):
+    nest = make_nest()
+    folder = nest.register(
+        streams={"papers": {"patterns": "*.txt"}, "rows": {"patterns": "*.csv"}, "packed": {"patterns": "*.zip"}},
+        scrubbing={"profile": "gdpr_compliant"},
+    )
+    (folder / "to jane.doe@example.com.txt").write_text("a letter")
+    (folder / "of bob@example.com.csv").write_text("n\n1\n")
+    (folder / "about al@example.com.v2.zip").write_bytes(documents.zipped({"cy@example.org.tar.txt": "x"}))
+
+    result = nest.land()
+
+    assert (result.state, result.records_landed) == ("complete", 3)
+    landed = str(nest.rows("SELECT data FROM hive.honey"))
+    assert not [who for who in ("jane", "bob", "al@", "cy@", "example") if who in landed]
+    assert landed.count(".txt") >= 2, "what says what it is stays"
+    assert not nest.rows("SELECT FROM hive.honey WHERE record_key LIKE '%%@example%%'")
+    assert sum(line["count"] for line in result.scrubbed) >= 6
+
+    (folder / "to jane.doe@example.com.txt").unlink()
+    assert nest.land().records_deleted == 1

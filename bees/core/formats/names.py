@@ -6,15 +6,15 @@ from typing import Literal
 
 from bees.core.formats.packed import ENDINGS, inner_name
 
-Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "avro", "excel"]
+Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "avro", "excel", "xml"]
 
 _BY_ENDING: dict[str, Format] = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".arrows": "arrow", ".feather": "arrow",
     ".ipc": "arrow", ".avro": "avro", ".xlsx": "excel", ".xlsm": "excel", ".xlsb": "excel", ".xls": "excel",
-    ".ods": "excel",
+    ".ods": "excel", ".xml": "xml",
 }  # fmt: skip
-_AMBIGUOUS = {".json"}
+_AMBIGUOUS = {".json", ".xml"}
 """Endings of rows and of documents alike: rows only where somebody says so."""
 ROWS = tuple(sorted(set(_BY_ENDING) - _AMBIGUOUS))
 ROW_ENDINGS = (*ROWS, *(f"{rows}{packed}" for rows in ROWS for packed in ENDINGS))

@@ -24,6 +24,7 @@ class Reading:
     delimiter    of CSV; empty: the one that fits
     encoding     of text without a byte order mark; empty: UTF-8; `auto`: found out from the beginning of the file
     batch_rows   rows of a part at most
+    element      of XML: the elements that are rows, by name; empty: those just inside the root
     batch_bytes  bytes of the file that make a part, about
     """
 
@@ -32,6 +33,7 @@ class Reading:
     header: bool = True
     delimiter: str = ""
     encoding: str = ""
+    element: str = ""
     batch_rows: int = 5000
     batch_bytes: int = 8 << 20
 

@@ -33,7 +33,7 @@ _DEEPEST = 2
 """Compressions within one another."""
 _NO_ROWS = "the file holds no rows of text: leave it out by `patterns`"
 _SHEETS = (b"xl/workbook", b"xl/worksheets", b"opendocument.spreadsheet")
-_WALLED = ("parquet", "arrow", "avro", "excel")
+_WALLED = ("parquet", "arrow", "avro", "excel", "xml")
 _FAILURES = {
     "timeout": ("reading_timeout", "reading the file took too long"),
     "memory": ("reading_memory", "reading the file took too much memory"),

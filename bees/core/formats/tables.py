@@ -59,7 +59,7 @@ def parts_of(frames: Iterator[bytes]) -> Iterator[Part]:
 def rows_of(file: BinaryIO, request: Mapping[str, Any]) -> Iterator[Part]:
     """The parts of a file from `request["place"]` on; at a broken place a last one says so."""
     name, place = request["name"], request["place"] or {}
-    reader = {"parquet": _parquet, "arrow": _arrow, "avro": _avro, "excel": _excel}[request["format"]]
+    reader = {"parquet": _parquet, "arrow": _arrow, "avro": _avro, "excel": _excel, "xml": _xml}[request["format"]]
     try:
         yield from reader(file, request, place)
     except Unreadable as error:
@@ -210,6 +210,12 @@ def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
         for rows, numbers in _sheet(sheet, request["header"], start, request["batch_rows"]):
             made = _named_rows(rows, asked, numbers)
             yield Part(made, {"sheet": index, "number": numbers[-1]}, (), len(rows) * 64)
+
+
+def _xml(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[Part]:
+    from bees.core.formats.xml_rows import xml_parts
+
+    yield from xml_parts(file, request, place, _of_rows, Unreadable)
 
 
 def _sheet(sheet: Any, header: bool, start: int, most: int) -> Iterator[tuple[list[dict[str, Any]], list[int]]]:

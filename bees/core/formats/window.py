@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, Protocol
 
-KEPT = 40 << 20
+KEPT = 24 << 20
 """Bytes of the past that stay: more than the largest row and a block together."""
 _STEP = 1 << 18
 
@@ -89,7 +89,7 @@ class Window(io.RawIOBase):
         return bool(read)
 
     def _forget(self) -> None:
-        if self._at > 2 * self._kept:
+        if self._at > self._kept + self._kept // 4:
             gone = self._at - self._kept
             del self._held[:gone]
             self._base += gone

@@ -24,7 +24,8 @@ _LIBRARIES = (
     "email.parser", "email.feedparser", "email.header", "email.charset", "email.headerregistry", "email.utils",
     "email.contentmanager", "email.quoprimime", "email.base64mime", "binascii",
     "zipfile", "bz2", "lzma", "html.entities", "quopri", "base64",
-    "bees.core.formats.tables", "pyarrow.parquet", "pyarrow.compute", "fastavro", "fastavro._read", "python_calamine",
+    "bees.core.formats.tables", "bees.core.formats.xml_rows", "pyarrow.parquet", "pyarrow.compute", "fastavro",
+    "fastavro._read", "python_calamine",
     "zoneinfo", "tzdata", "decimal", "_strptime", "snappy", "zstandard",
 )  # fmt: skip
 _ALL = ("nectar.extract.read", *(f"nectar.extract.{name}" for name in _READERS), *_LIBRARIES)

@@ -1,0 +1,61 @@
+"""What a pass remembers of the documents within an archive, so that one that is there no more can be deleted.
+
+A member's record has the archive's key, a NUL, and its path within: it stands right behind the archive's own record,
+before any other file.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import struct
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from bees.core.storage.memory import MISSING, NO_VERSION, SENT, Record, pack, unpack
+
+_LONGEST = 32_000
+"""Bytes of a key at most; who has a longer one is not remembered."""
+
+
+def member_key(archive: bytes, path: str) -> bytes | None:
+    """The key of a member whose path, which begins with the archive's, was shown. None: it cannot be remembered."""
+    try:
+        raw = os.fsencode(path)
+    except UnicodeEncodeError:
+        return None
+    key = archive + b"\0" + raw[len(archive) + 1 :]
+    return key if len(key) <= _LONGEST else None
+
+
+def plain(key: bytes) -> bytes:
+    """The path of a record, of a member or of a file."""
+    return key.replace(b"\0", b"/")
+
+
+def is_member_of(key: bytes, archive: bytes) -> bool:
+    return key.startswith(archive + b"\0")
+
+
+class Found:
+    """Members that were read of one archive, perhaps in several legs; `sure` while nothing within was left out."""
+
+    def __init__(self, place: Mapping[str, Any]) -> None:
+        self.keys: set[bytes] = set()
+        self.sure = bool(place.get("sure", not place))
+        try:
+            self.keys.update(record.key for record in unpack(place["found"]))
+        except (KeyError, ValueError, TypeError, binascii.Error, struct.error, zlib.error):
+            self.sure = not place
+
+    def stored(self) -> dict[str, Any]:
+        """For the place of a cursor."""
+        return {"found": pack([Record(key, NO_VERSION, NO_VERSION) for key in sorted(self.keys)]), "sure": self.sure}
+
+
+def merged(old: Iterable[Record], found: Collection[bytes], *, sure: bool) -> Iterator[Record]:
+    """The members' records after an archive was read, in order; what was not found is gone if that is `sure`."""
+    made = {record.key: record._replace(flags=SENT | MISSING) if sure else record for record in old}
+    made |= {key: Record(key, NO_VERSION, NO_VERSION, SENT) for key in found}
+    yield from (made[key] for key in sorted(made))

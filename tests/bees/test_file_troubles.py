@@ -1,0 +1,234 @@
+"""What goes wrong with sources of files: the one file suffers, the rest lands, and nobody starts again from zero."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.local import LocalBee
+from bees.s3 import S3Bee
+from bees.webdav import WebdavBee
+from nectar.batch import Batch
+from tests.bees.certificates import certificate
+from tests.bees.contract import rows
+from tests.servers.s3 import KEYS
+
+pytestmark = pytest.mark.servers
+Answer = tuple[int, bytes]
+
+
+@contextmanager
+def peer(answer: Callable[[str, dict[str, str]], Answer], tls: Path | None = None) -> Iterator[str]:
+    """A server of one function: path and parameters in, status and body out."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            status, body = answer(asked.path, {k: v[0] for k, v in parse_qs(asked.query).items()})
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", '"one"')
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PROPFIND = do_GET  # noqa: N815 - the protocol's word
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def listing(keys: list[str], token: str) -> bytes:
+    items = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>&quot;one&quot;</ETag>"
+        f"<Size>4</Size></Contents>"
+        for key in keys
+    )
+    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+    return f'<?xml version="1.0"?><ListBucketResult>{items}{more}</ListBucketResult>'.encode()
+
+
+def problem(code: str) -> bytes:
+    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>no</Message></Error>'.encode()
+
+
+class Bucket:
+    """Six objects in three pages; the second page meets a trouble for as long as there is one."""
+
+    keys = tuple(f"{n}.txt" for n in range(6))
+
+    def __init__(self, trouble: Answer) -> None:
+        self.trouble: Answer | None = trouble
+        self.read: list[str] = []
+
+    def __call__(self, path: str, asked: dict[str, str]) -> Answer:
+        if "list-type" not in asked:
+            self.read.append(path.rpartition("/")[2])
+            return 200, b"text"
+        after = asked.get("continuation-token") or asked.get("start-after", "")
+        left = [key for key in self.keys if key > after]
+        if left and left[0] == "2.txt" and self.trouble:
+            return self.trouble
+        return 200, listing(left[:2], left[1] if len(left) > 2 else "")
+
+
+def read(bee: S3Bee, cursor: Any = None) -> tuple[list[Batch], SourceError | None]:
+    got: list[Batch] = []
+    try:
+        got.extend(bee.collect_nectar("documents", cursor))
+    except SourceError as error:
+        return got, error
+    return got, None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "verdict"),
+    [
+        (400, "ExpiredToken", GiveUp, "denied"),
+        (403, "AccessDenied", GiveUp, "denied"),
+        (503, "SlowDown", RetryLater, "rate_limited"),
+    ],
+)
+def test_a_listing_that_breaks_off_in_its_middle_goes_on_there(
+    status: int, code: str, kind: type[SourceError], verdict: str
+) -> None:
+    bucket = Bucket((status, problem(code)))
+    with peer(bucket) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "keys", **KEYS}}
+        with S3Bee.from_options(options) as bee:
+            first, error = read(bee)
+        assert isinstance(error, kind)
+        assert error.code == verdict
+        assert not any(key in str(error) for key in KEYS.values())
+        assert [row["path"] for row in rows(first)] == ["0.txt", "1.txt"]
+        bucket.trouble, bucket.read = None, []
+        with S3Bee.from_options(options) as bee:
+            rest, error = read(bee, json.loads(json.dumps(first[-1].cursor)))
+
+    assert error is None
+    assert [row["path"] for row in rows(rest)] == ["2.txt", "3.txt", "4.txt", "5.txt"]
+    assert sorted(bucket.read) == ["2.txt", "3.txt", "4.txt", "5.txt"], "what was read is not read again"
+
+
+def test_a_certificate_that_nobody_trusts_is_refused_with_advice(tmp_path: Path) -> None:
+    with peer(lambda _, __: (200, b""), certificate(tmp_path, "elsewhere.example")) as url:
+        common = {"allow_private": True, "timeout": 5}
+        keys = {"method": "keys", **KEYS}
+        for bee in (
+            S3Bee.from_options({"bucket": "papers", "endpoint": url, "auth": keys, **common}),
+            WebdavBee.from_options({"url": url, **common}),
+        ):
+            with bee, pytest.raises(GiveUp) as error:
+                bee.validate_flight_path()
+            assert "certificate" in f"{error.value.code} {error.value}"
+            assert error.value.advice
+
+
+def test_a_server_that_sends_half_a_file_and_hangs_ends_in_time() -> None:
+    release = threading.Event()
+
+    def hanging(_: str, asked: dict[str, str]) -> Answer:
+        if "list-type" in asked:
+            return 200, listing(["a.txt"], "")
+        release.wait(20)
+        return 200, b"text"
+
+    with peer(hanging) as url:
+        options = {
+            "bucket": "papers", "endpoint": url, "allow_private": True, "timeout": 0.5,
+            "auth": {"method": "keys", **KEYS},
+        }  # fmt: skip
+        began = time.monotonic()
+        with S3Bee.from_options(options) as bee:
+            got, error = read(bee)
+        release.set()
+
+    assert time.monotonic() - began < 20
+    assert (rows(got), error) == ([], None), "one file that fails is tried by the next pass"
+
+
+def test_names_of_every_kind_are_names(tmp_path: Path) -> None:
+    names = [
+        b"new\nline.txt",
+        b"sur\xed\xa0\x80rogate.txt",
+        b"x" * 251 + b".txt",
+        b"-rf.txt",
+        b"$(id).txt",
+        b"\xff.txt",
+    ]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(name.hex().encode())
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        found = {
+            row["path"]: bytes.fromhex(row["content"].decode())
+            for row in rows(list(bee.collect_nectar("documents", None)))
+        }
+
+    assert sorted(found.values()) == sorted(names)
+    assert len(found) == len(names)
+    for path in found:
+        path.encode()  # what lands is text
+
+
+_LOOK = """
+import sys
+from pathlib import Path
+from bees.local import LocalBee
+with LocalBee.from_options({"path": sys.argv[1]}) as bee:
+    batches = list(bee.collect_nectar("records", None))
+print([r.code for b in batches for r in b.rejects], sum(b.table.num_rows for b in batches))
+print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) >> 10)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "end", "told"),
+    [
+        ("a.csv", b'a,b\n1,2\n"x', b"\n3,4\n", "['unclosed_quote'] 1"),
+        ("a.jsonl", b'{"a": 1}\n{"a": "x', b'"}\n{"a": 2}\n', "['row_too_long'] 2"),
+    ],
+)
+def test_a_line_of_a_gigabyte_takes_little_memory(
+    tmp_path: Path, name: str, begin: bytes, end: bytes, told: str
+) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.write(begin)
+        file.truncate(1 << 30)  # a hole: takes no room on the disk
+        file.seek(0, os.SEEK_END)
+        file.write(end)
+
+    done = subprocess.run([sys.executable, "-c", _LOOK, str(tmp_path)], capture_output=True, text=True, check=True)
+
+    line, peak = done.stdout.splitlines()
+    assert line == told
+    assert int(peak) < 400
