@@ -1,20 +1,33 @@
-"""Logs: one structured line when something starts, one when it ends, and what someone must act on."""
+"""Logs: one structured line when something starts, one when it ends, and what someone must act on.
+
+Every line passes the filter of `hive.masking`. Of a library's line only what cannot hold a value is written, its
+pattern and the numbers in it; of an error that nobody caught, its class and where it came from.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
+import threading
 import warnings
-from typing import TextIO, cast
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any, TextIO, cast
 
 import structlog
 
-from hive.settings import settings
+from hive.errors import trail
+from hive.masking import masked, remember, remember_address
+from hive.settings import Settings, settings
 
 # Celery says at each start that root may be dangerous, for messages may be pickles: ours are JSON, nothing else is
 # taken. It says so before it asks anybody how to log, so this stands where every process of the hive comes by.
 warnings.filterwarnings("ignore", message="(?s)You're running the worker with superuser privileges")
+
+_PLACES = re.compile(r"%(?:\((\w+)\))?[-#0 +]*[\d*]*(?:\.[\d*]+)?([a-zA-Z%])")
+_LEFT_OUT = "..."
 
 
 class Forgiving:
@@ -33,25 +46,110 @@ class Forgiving:
             self._stream.flush()
 
 
+class _OfLibraries(logging.Handler):
+    """What libraries say, as lines like our own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        about: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and isinstance(record.exc_info[1], BaseException):
+            about |= {"kind": type(record.exc_info[1]).__name__, "trail": trail(record.exc_info[1])}
+        say = getattr(structlog.get_logger(), record.levelname.lower(), structlog.get_logger().warning)
+        say(pattern(record), **about)
+
+
+def pattern(record: logging.LogRecord) -> str:
+    """A library's message with its numbers; texts and objects, which may hold anything, are left out."""
+    text = str(record.msg)
+    if not record.args:
+        return text
+    named = record.args if isinstance(record.args, dict) else None
+    rest = iter(() if named is not None else tuple(record.args))
+
+    def shown(found: re.Match[str]) -> str:
+        if found[2] == "%":
+            return "%"
+        value = named.get(found[1] or "") if named is not None else next(rest, None)
+        return str(value) if value is None or isinstance(value, bool | int | float) else _LEFT_OUT
+
+    return _PLACES.sub(shown, text)
+
+
 def configure() -> None:
     """JSON lines on standard error; a terminal gets readable ones. Libraries speak from WARNING on.
 
     Celery too, which else says of each task that it came and that it went: our own lines tell more.
     """
-    level = logging.getLevelNamesMapping()[settings().log_level]
+    chosen = settings()
+    level = logging.getLevelNamesMapping()[chosen.log_level]
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _last_filter,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Forgiving(sys.stderr))),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True
-    )
+    _remember_own(chosen)
+    logging.basicConfig(level=logging.WARNING, handlers=[_OfLibraries()], force=True)
     logging.getLogger("celery").setLevel(max(level, logging.WARNING))
+    sys.excepthook, threading.excepthook, warnings.showwarning = _uncaught, _uncaught_in_thread, _warned
+
+
+def _last_filter(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Timestamp and level are ours. What cannot be filtered is not written."""
+    error = line.pop("exc_info", None)
+    if error is not None:
+        error = error if isinstance(error, BaseException) else sys.exc_info()[1]
+        if error is not None:
+            line.update(kind=type(error).__name__, trail=trail(error))
+    try:
+        kept = {key: line[key] for key in ("timestamp", "level") if key in line}
+        return {**masked({key: value for key, value in line.items() if key not in kept}), **kept}
+    except Exception as failed:  # noqa: BLE001 - of whatever somebody gave to be logged
+        return {"event": "line.not_masked", "kind": type(failed).__name__, **kept}
+
+
+def _remember_own(chosen: Settings) -> None:
+    """Passwords and keys of the hive itself."""
+    for given in (chosen.key, chosen.flower_login):
+        if given is not None:
+            remember(given.get_secret_value())
+    state = chosen.running()
+    for given in (chosen.database_url, chosen.redis_url):
+        if given is not None:
+            remember_address(given.get_secret_value())
+    for name in ("database_url", "redis_url"):
+        remember_address(str(state.get(name) or ""))
+    login = state.get("flower_login") or {}
+    remember(str(login.get("password") or ""))
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    structlog.get_logger().error("process.failed", kind=kind.__name__, trail=trail(error.with_traceback(trace)))
+
+
+def _uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is None or issubclass(told.exc_type, SystemExit):
+        return
+    name = told.thread.name if told.thread is not None else ""
+    structlog.get_logger().error("thread.failed", thread=name, kind=told.exc_type.__name__, trail=trail(told.exc_value))
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """A warning's text may repeat what it is about; its class and place say enough to look it up."""
+    del message
+    structlog.get_logger().warning("python.warning", kind=category.__name__, place=f"{filename}:{lineno}")

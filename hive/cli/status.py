@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hive.cli import show
 from hive.cli.ledger import ledger
 
+if TYPE_CHECKING:
+    from hive.runtime import Runtime
+
 
 def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def status(json: show.Json = False) -> None:
-    """Show addresses, workers, queues and bees."""
-    from hive.settings import settings
-    from hive.status import look, with_grounded
-    from hive.versions import grounded_bees, refused
+def status(
+    json: show.Json = False,
+    live: Annotated[
+        bool | None,
+        typer.Option("--live/--once", help="A screen that stays, or one look. Without it: live on a terminal."),
+    ] = None,
+) -> None:
+    """Show what works, what waits and what is broken."""
+    if live or (live is None and not json and sys.stdin.isatty() and sys.stdout.isatty()):
+        from hive.cli.live import watch
 
+        with ledger() as rt, contextlib.suppress(KeyboardInterrupt):
+            watch(lambda: _live(rt))
+        return
     with ledger() as rt:
-        found = look(rt.db)
-        with rt.db.single() as tx:
-            found["config_refused"] = refused(tx)
-            left_out = grounded_bees(tx)
-    found["bees"] = with_grounded(found["bees"], left_out)
-    state = settings().running()
-    found["database"] = _address(settings().database())
-    found |= {name: state.get(name) for name in ("gateway", "flower", "started_at")}
+        found = _found(rt)
     if json:
         show.document(found)
         return
@@ -64,11 +70,39 @@ def status(json: show.Json = False) -> None:
     _bees(found)
 
 
+def _found(rt: Runtime) -> dict[str, Any]:
+    from hive.settings import settings
+    from hive.status import look, with_grounded
+    from hive.versions import grounded_bees, refused
+
+    found = look(rt.db)
+    with rt.db.single() as tx:
+        found["config_refused"] = refused(tx)
+        left_out = grounded_bees(tx)
+    found["bees"] = with_grounded(found["bees"], left_out)
+    state = settings().running()
+    found["database"] = _address(settings().database())
+    return found | {name: state.get(name) for name in ("gateway", "flower", "started_at")}
+
+
+def _live(rt: Runtime) -> dict[str, Any]:
+    """For the screen: with totals, whose growth it shows."""
+    from hive.settings import settings
+    from hive.status import look
+
+    found = look(rt.db)
+    with rt.db.transaction() as tx:
+        pace = tx.run("pace").fetchone()
+    assert pace is not None
+    return found | {"pace": pace._asdict(), "gateway": settings().running().get("gateway")}
+
+
 def _bees(found: Mapping[str, Any]) -> None:
     bees: Sequence[Sequence[Any]] = [
         (
             b["name"],
             b["connector"],
+            b.get("state"),
             _flies(b),
             b["last_state"],
             b["last_finished"],
@@ -80,7 +114,7 @@ def _bees(found: Mapping[str, Any]) -> None:
         for b in found["bees"]
     ]
     names: Sequence[str] = (
-        "bee", "connector", "enabled", "last flight", "ended", "next slot", "cannot fly", "error", "advice",
+        "bee", "connector", "state", "enabled", "last flight", "ended", "next slot", "cannot fly", "error", "advice",
     )  # fmt: skip
     for _ in ("advice", "error", "cannot fly"):
         names, bees = show.trimmed(names, bees)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from hive import masking
 from hive.config.fields import fields_of, item_annotation, may_hold_secret, union_members
 from hive.config.problems import did_you_mean
 from hive.settings import Settings
@@ -206,12 +207,16 @@ def _fetch(part: str | Reference, environ: Mapping[str, str], vault: Callable[[s
     if part.kind == "environment":
         if part.name not in environ:
             raise MissingReference(part, hint=did_you_mean(part.name, environ))
+        if masking.is_secret_name(part.name):
+            masking.remember(environ[part.name])
         return environ[part.name]
     if bee and part.name.startswith("bees/") and not part.name.startswith(f"bees/{bee}/"):
         # A bee with an address of its own choice would else carry another bee's password there.
         raise BadReference(f"refers to {part.name!r}, which belongs to another bee")
     try:
-        return vault(part.name)
+        found = vault(part.name)
+        masking.remember(found)
+        return found  # noqa: TRY300 - what it raises is looked at below
     except LookupError as error:
         raise MissingReference(part, hint=str(getattr(error, "hint", ""))) from error
 

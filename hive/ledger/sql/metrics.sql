@@ -115,8 +115,8 @@ SELECT b.id, b.name, b.connector, b.enabled, b.paused_at IS NOT NULL AS paused, 
   FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id
   LEFT JOIN LATERAL (SELECT coalesce(started_at, created_at) AS at FROM hive.flight
                       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) p ON true
-  LEFT JOIN LATERAL (SELECT min(next_slot) AS slot FROM hive.schedule
-                      WHERE bee = b.id AND enabled AND b.enabled AND b.paused_at IS NULL) n ON true
+  LEFT JOIN (SELECT bee, min(next_slot) AS slot FROM hive.schedule WHERE enabled GROUP BY bee) n
+    ON n.bee = b.id AND b.enabled AND b.paused_at IS NULL
   LEFT JOIN LATERAL (
       SELECT sum(r.rows) AS rows, sum(l.landed) AS landed FROM hive.flight f
        CROSS JOIN LATERAL (SELECT sum(rows) AS rows FROM hive.batch WHERE day = f.day AND flight = f.id) r
@@ -152,3 +152,14 @@ SELECT s.bee, count(*) AS slots FROM hive.slot s LEFT JOIN hive.tally t ON t.bee
  WHERE s.flight IS NULL AND s.created_at > greatest(clock_timestamp() - interval '1 hour', t.current_at)
    AND s.outcome IN ('skipped:overlap', 'skipped:catch_up')
  GROUP BY s.bee;
+
+-- pace --
+-- Records that were read and landed so far, by all bees, and flights that ended.
+SELECT (coalesce(sum(t.records_read), 0) + coalesce((
+            SELECT sum(b.rows) FROM hive.flight f JOIN hive.batch b ON b.day = f.day AND b.flight = f.id
+             WHERE f.state = 'running'), 0))::bigint AS read,
+       (coalesce(sum(t.records_landed + t.records_unchanged), 0) + coalesce((
+            SELECT sum(r.landed + r.unchanged) FROM hive.flight f JOIN hive.receipt r ON r.day = f.day AND r.flight = f.id
+             WHERE f.state = 'running'), 0))::bigint AS landed,
+       coalesce(sum(t.complete), 0)::bigint AS complete, coalesce(sum(t.failed), 0)::bigint AS failed
+  FROM hive.tally t;

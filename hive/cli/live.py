@@ -1,0 +1,264 @@
+"""`hive status` on a terminal: a screen that stays, one look a second, what needs a person first."""
+
+from __future__ import annotations
+
+import datetime as dt
+import select
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hive.condition import STATES, UNWELL
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+EVERY = 1.0
+"""Seconds between two looks; a look that takes long is not repeated so soon."""
+KEPT = 60
+"""Looks that a sparkline goes back."""
+_BARS = " ▁▂▃▄▅▆▇█"
+_COLOURS = {
+    "misconfigured": "bold magenta", "stuck": "bold red", "late": "bold red", "failing": "red", "lagging": "yellow",
+    "rate_limited": "cyan", "breaker_open": "cyan", "paused": "blue", "flying": "bold green", "healthy": "green",
+    "new": "dim", "disabled": "dim", "lost": "bold red", "running": "green", "idle": "dim",
+}  # fmt: skip
+
+
+@dataclass
+class History:
+    """What the last looks saw, for sparklines: figures by name, the newest last."""
+
+    seen: dict[str, deque[float]] = field(default_factory=dict)
+    _before: tuple[float, Mapping[str, float]] | None = None
+
+    def note(self, found: Mapping[str, Any], at: float) -> None:
+        """`at` is a monotonic clock's; `found["pace"]` holds totals, of which the growth a second is kept."""
+        totals = {name: float(count) for name, count in found["pace"].items()}
+        if self._before is not None and at > self._before[0]:
+            for name, count in totals.items():
+                self._add(name, max(0.0, count - self._before[1][name]) / (at - self._before[0]))
+        self._before = at, totals
+        for queue in found["queues"]:
+            self._add(f"queue {queue['name']}", queue["due"])
+
+    def of(self, name: str) -> Sequence[float]:
+        return tuple(self.seen.get(name, ()))
+
+    def _add(self, name: str, value: float) -> None:
+        self.seen.setdefault(name, deque(maxlen=KEPT)).append(value)
+
+
+def sparkline(values: Sequence[float], width: int = 30) -> str:
+    """The last values as bars; the tallest is the largest of them, and no bar is exactly nothing."""
+    shown = list(values)[-width:]
+    most = max(shown, default=0.0)
+    steps = len(_BARS) - 1
+    bars = [0 if not value or not most else max(1, round(value / most * steps)) for value in shown]
+    return "".join(_BARS[bar] for bar in bars).rjust(width)
+
+
+def screen(found: Mapping[str, Any], history: History, height: int, now: dt.datetime) -> RenderableType:
+    """The whole picture; tables are cut so that it fits into `height` lines."""
+    from rich.console import Group
+
+    bees = found["bees"]
+    unwell = [bee for bee in bees if bee.get("state") in UNWELL]
+    unwell.sort(key=lambda bee: STATES.index(bee["state"]))
+    flying = [bee for bee in bees if bee.get("state") == "flying"]
+    waiting = [bee for bee in bees if bee.get("state") in ("rate_limited", "breaker_open")]
+    room = max(3, height - 12 - len(found["queues"]))
+    parts = [_head(found, now), _counts(bees), _pace(history), _workers(found["workers"])]
+    shown = unwell[: max(3, room // 2)]
+    parts.append(_unwell(shown, len(unwell)))
+    room -= len(shown) + 2
+    if waiting and room > 3:
+        parts.append(_waiting(waiting[: max(1, room // 3)], now))
+        room -= min(len(waiting), max(1, room // 3)) + 2
+    if found["queues"]:
+        parts.append(_queues(found["queues"], history))
+    if room > 3:
+        parts.append(_coming(flying, bees, room - 2, now))
+    return Group(*parts)
+
+
+def _head(found: Mapping[str, Any], now: dt.datetime) -> RenderableType:
+    from rich.text import Text
+
+    told = f"configuration {found['config_version'] or '-'}   {found.get('gateway') or ''}   q or Ctrl-C ends this"
+    return Text.assemble(
+        ("Worker Bees ", "bold yellow"), (f"{found['version']}   ", "bold"), (told, "dim"), f"   {_clock(now)}"
+    )
+
+
+def _counts(bees: Sequence[Mapping[str, Any]]) -> RenderableType:
+    from rich.text import Text
+
+    counts = Counter(str(bee.get("state")) for bee in bees)
+    text = Text(f"{len(bees)} bees  ")
+    for state in STATES:
+        if counts[state]:
+            text.append(f" {counts[state]} {state.replace('_', '-')} ", style=_COLOURS.get(state, ""))
+    return text
+
+
+def _pace(history: History) -> RenderableType:
+    from rich.text import Text
+
+    text = Text()
+    for name, about in (("read", "read"), ("landed", "landed"), ("complete", "flights"), ("failed", "failed")):
+        values = history.of(name)
+        text.append(f"{about} ", style="dim")
+        text.append(sparkline(values, 14), style="red" if name == "failed" else "green")
+        text.append(f" {values[-1] if values else 0:,.0f}/s   ")
+    return text
+
+
+def _workers(workers: Sequence[Mapping[str, Any]]) -> RenderableType:
+    from rich.text import Text
+
+    counts = Counter(str(worker["status"]) for worker in workers if worker["queues"])
+    text = Text("workers  ", style="dim")
+    if not counts["running"] + counts["idle"]:
+        text.append("none lives: start `hive worker` or `hive up` ", style="bold red")
+    for status in ("running", "idle", "lost"):
+        if counts[status]:
+            text.append(f" {counts[status]} {status} ", style=_COLOURS[status])
+    if not any(worker["alive"] and not worker["queues"] for worker in workers):
+        text.append("  no scheduler lives: start `hive beat` or `hive up`", style="bold red")
+    memory = sum(worker["rss"] for worker in workers if worker["alive"])
+    text.append(f"   {memory >> 20} MB", style="dim")
+    return text
+
+
+def _unwell(bees: Sequence[Mapping[str, Any]], all_: int) -> RenderableType:
+    from rich.text import Text
+
+    if not bees:
+        return Text("\nno bee needs a person", style="green")
+    table = _table(f"{all_} need a person", ("bee", "state", "why", "what to do"))
+    for bee in bees:
+        told = str(bee.get("message") or bee["why"])
+        advice = str(bee.get("advice") or "`hive doctor` says more")
+        table.add_row(Text(bee["name"]), _state(bee["state"]), Text(told), Text(advice))
+    return table
+
+
+def _waiting(bees: Sequence[Mapping[str, Any]], now: dt.datetime) -> RenderableType:
+    table = _table("left alone", ("bee", "state", "for"))
+    for bee in bees:
+        table.add_row(bee["name"], _state(bee["state"]), _span(bee["retry_at"], now))
+    return table
+
+
+def _queues(queues: Sequence[Mapping[str, Any]], history: History) -> RenderableType:
+    table = _table("queues", ("queue", "due", "oldest", "running", "last minute"))
+    for queue in queues:
+        age, line = queue["oldest"], sparkline(history.of(f"queue {queue['name']}"))
+        late = "red" if age > 60 else ""
+        table.add_row(queue["name"], str(queue["due"]), f"{age:.0f} s", str(queue["running"]), line, style=late)
+    return table
+
+
+def _coming(
+    flying: Sequence[Mapping[str, Any]], bees: Sequence[Mapping[str, Any]], room: int, now: dt.datetime
+) -> RenderableType:
+    """What flies, then what flies next."""
+    table = _table("flying and next", ("bee", "state", "last", "ended", "next", "behind"))
+    coming = sorted((bee for bee in bees if bee.get("next_slot") and bee not in flying), key=lambda b: b["next_slot"])
+    for bee in [*flying, *coming][:room]:
+        lag = bee.get("lag")
+        table.add_row(
+            bee["name"], _state(bee["state"]), bee["last_state"] or "-", _span(bee["last_finished"], now),
+            _span(bee["next_slot"], now), "-" if lag is None else _seconds(lag),
+        )  # fmt: skip
+    return table
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title=f"\n{title}", title_justify="left", title_style="bold", expand=True)
+    for name in columns:
+        table.add_column(name, header_style="dim", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _state(state: str) -> Any:
+    from rich.text import Text
+
+    return Text(state.replace("_", "-"), style=_COLOURS.get(state, ""))
+
+
+def _span(at: dt.datetime | None, now: dt.datetime) -> str:
+    """`in 12 s`, `3 min ago`."""
+    if at is None:
+        return "-"
+    seconds = (at - now).total_seconds()
+    return f"in {_seconds(seconds)}" if seconds >= 0 else f"{_seconds(-seconds)} ago"
+
+
+def _seconds(seconds: float) -> str:
+    for most, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < most:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def _clock(now: dt.datetime) -> str:
+    return now.astimezone().strftime("%H:%M:%S")
+
+
+def watch(look: Callable[[], Mapping[str, Any]], looks: int | None = None) -> None:
+    """Show it until q or Ctrl-C, or for so many looks. A look that fails says so, and the next one is tried."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console, history = Console(highlight=False), History()
+    with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as shown:
+        while looks is None or looks > 0:
+            began = time.monotonic()
+            try:
+                found = look()
+                history.note(found, began)
+                now = dt.datetime.now(dt.UTC)
+                shown.update(screen(found, history, console.size.height, now), refresh=True)
+            except Exception as error:  # noqa: BLE001 - the ledger may be away for a while: that is what the screen is for
+                told = f"the ledger does not answer ({type(error).__name__}): `hive doctor` says more; tried again"
+                shown.update(Text(told, style="bold red"), refresh=True)
+            looks = None if looks is None else looks - 1
+            if pressed(max(EVERY, 3 * (time.monotonic() - began))):
+                return
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], bool]]:
+    """Gives a function that waits so many seconds and says whether q was pressed meanwhile."""
+    if not sys.stdin.isatty():
+        yield _slept
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield _pressed
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _slept(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def _pressed(seconds: float) -> bool:
+    ready, _, _ = select.select([sys.stdin], [], [], seconds)
+    return bool(ready) and sys.stdin.read(1) in ("q", "Q", "\x03", "\x1b")

@@ -1,0 +1,194 @@
+"""The live screen of `hive status`: what needs a person stands first, and every state is told apart."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bees.core.errors import GiveUp, RetryLater
+from hive.cli.live import History, screen, sparkline
+from hive.condition import STATES, Flying, judge
+from hive.status import look
+from tests.hive.nest import KEY, Nest, make_nest, nest, write
+from tests.hive.test_cancel import fail_reading
+
+__all__ = ["make_nest", "nest"]
+
+ROWS = [{"id": n, "mail": f"ada{n}@example.com"} for n in range(4)]
+
+
+@pytest.fixture
+def people(nest) -> Nest:
+    write(nest.register(scrubbing={"profile": "gdpr_compliant"}) / "a.jsonl", ROWS)
+    nest.run("UPDATE hive.worker SET queues = '{bees.file,nectar}'")
+    return nest
+
+
+def state(people: Nest, name: str = "people") -> str:
+    return next(bee["state"] for bee in look(people.rt.db)["bees"] if bee["name"] == name)
+
+
+def drawn(found: dict[str, Any], history: History | None = None, height: int = 40) -> str:
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(screen({"pace": {}, **found}, history or History(), height, dt.datetime.now(dt.UTC)))
+    return console.export_text()
+
+
+class TestStates:
+    """What went wrong shows at the next look, not when a flight has ended."""
+
+    def test_a_bee_that_is_tried_again_fails_already(self, people, monkeypatch):
+        fail_reading(monkeypatch, RetryLater("no answer", code="timeout", advice="is the server up?"))
+        people.fly()
+        people.work(people.due()[0])
+
+        (bee,) = look(people.rt.db)["bees"]
+        assert (bee["state"], bee["error"], bee["advice"]) == ("failing", "timeout", "is the server up?")
+        assert "it is tried again" in bee["why"]
+
+    def test_a_bee_whose_worker_is_gone_is_stuck(self, people):
+        people.fly()
+        doomed = people.runtime("doomed:1:1")
+        people.claim(people.due()[0], doomed)
+        flying = state(people)
+        people.bury("doomed:1:1")
+
+        assert (flying, state(people)) == ("flying", "stuck")
+
+    def test_a_flight_that_says_nothing_is_stuck(self, people):
+        people.fly()
+        people.claim(people.due()[0])
+        people.run("UPDATE hive.task SET started_at = now() - interval '40 seconds' WHERE state = 'running'")
+
+        (bee,) = look(people.rt.db)["bees"]
+        assert bee["state"] == "stuck"
+        assert 39 < bee["silent"] < 60
+        assert "has not got on" in bee["why"]
+
+    def test_a_task_that_nobody_can_take_is_stuck(self, people):
+        people.fly()
+        people.run("UPDATE hive.worker SET queues = '{nectar}'")
+        people.run("UPDATE hive.task SET available_at = now() - interval '40 seconds'")
+
+        assert state(people) == "stuck"
+
+    def test_a_bee_that_waits_its_turn_is_not_stuck(self, people):
+        people.fly()
+        people.run("UPDATE hive.task SET available_at = now() - interval '40 seconds'")
+
+        assert state(people) == "flying"
+
+    def test_a_wrong_option_is_told_from_a_failure(self, people, monkeypatch):
+        people.land()
+        fail_reading(monkeypatch, GiveUp("no key", code="no_key", advice="name a key"))
+        people.land()
+        wrong = state(people)
+        fail_reading(monkeypatch, GiveUp("no", code="locked"))
+        people.land()
+
+        assert (wrong, state(people)) == ("misconfigured", "failing")
+
+    def test_a_bee_that_leaves_slots_out_lags(self, people):
+        people.land()
+        people.run("UPDATE hive.tally SET current_at = now() - interval '5 minutes'")
+        people.run(
+            "INSERT INTO hive.slot (bee, slot_key, outcome)"
+            " SELECT id, 'default@' || n, 'skipped:overlap' FROM hive.bee, generate_series(1, 2) n"
+        )
+
+        (bee,) = look(people.rt.db)["bees"]
+        assert (bee["state"], 290 < bee["lag"] < 330) == ("lagging", True)
+        people.land()
+        assert state(people) == "healthy"
+
+    def test_all_states_are_told_apart(self):
+        told = [
+            judge(enabled=False), judge(cannot_fly="no driver"), judge(paused=True), judge(patient=True),
+            judge(patient=True, open_breaker=True), judge(flying=Flying(lost=True)), judge(late=True),
+            judge(last_state="failed"), judge(last_state="complete", left_out=3),
+            judge(last_state="complete", flying=Flying(silent=1.0)), judge(), judge(last_state="complete"),
+        ]  # fmt: skip
+
+        assert sorted(one.state for one in told) == sorted(STATES)
+        assert all(one.why for one in told)
+
+
+class TestScreen:
+    def test_what_needs_a_person_stands_first_with_its_advice(self, people, monkeypatch):
+        people.land()
+        fail_reading(monkeypatch, GiveUp("the folder is locked", code="locked", advice="unlock the folder"))
+        people.land()
+        people.register("other")
+        people.hive.schedule_job("other", "*/5 * * * *")
+
+        text = drawn(look(people.rt.db))
+
+        assert "2 bees" in text
+        assert "1 failing" in text
+        line = next(line for line in text.splitlines() if line.startswith("people"))
+        assert "the folder is locked" in line
+        assert "unlock the folder" in line
+        assert text.index("need a person") < text.index("flying and next")
+        assert "no scheduler lives" in text
+
+    def test_a_hive_that_is_well_says_so(self, people):
+        people.land()
+
+        assert "no bee needs a person" in drawn(look(people.rt.db))
+
+    def test_it_fits_the_terminal(self, people):
+        found = look(people.rt.db)
+        (bee,) = found["bees"]
+        bees = [{**bee, "name": f"bee-{n}", "state": "failing", "why": "x"} for n in range(300)]
+
+        assert len(drawn({**found, "bees": bees}, height=24).splitlines()) <= 24
+
+    def test_sparklines_show_the_growth_of_totals(self):
+        history = History()
+        for at, landed in enumerate((0, 10, 30, 30)):
+            history.note({"pace": {"landed": landed}, "queues": [{"name": "nectar", "due": landed}]}, float(at))
+
+        assert history.of("landed") == (10.0, 20.0, 0.0)
+        assert sparkline(history.of("landed"), 3) == "▄█ "
+        assert history.of("queue nectar") == (0, 10, 30, 30)
+
+    def test_on_a_terminal_it_stays_until_q(self, people, tmp_path):
+        people.land()
+        ours, theirs = pty.openpty()
+        environment = {**os.environ, "HIVE_DATABASE_URL": people.settings.database(), "HIVE_KEY": KEY,
+                       "HIVE_DATA_DIR": str(tmp_path), "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}  # fmt: skip
+        process = subprocess.Popen([sys.executable, "-m", "hive", "status"], stdin=theirs, stdout=theirs, stderr=theirs,
+                                   env=environment)  # fmt: skip
+        os.close(theirs)
+        try:
+            said = _until(ours, b"no bee needs a person")
+            assert process.poll() is None
+            os.write(ours, b"q")
+            said += _until(ours, b"\x1b[?1049l")
+            assert process.wait(timeout=10) == 0
+            assert b"ada" not in said
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+
+
+def _until(terminal: int, word: bytes, limit: float = 30.0) -> bytes:
+    said, ends = b"", time.monotonic() + limit
+    while word not in said:
+        assert time.monotonic() < ends, said[-500:]
+        if select.select([terminal], [], [], 0.2)[0]:
+            with contextlib.suppress(OSError):
+                said += os.read(terminal, 65536)
+    return said
