@@ -29,6 +29,7 @@ from hive.cli import (
     slots,
     status,
     up,
+    user,
     vault,
 )
 
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 for module in (
     up, demo, status, doctor, bees, combs, fly, jars, config, reload,
-    quarantine, scrub, slots, replication, lease, balance, vault, processes,
+    quarantine, scrub, slots, replication, lease, balance, vault, user, processes,
 ):  # fmt: skip
     module.register(app)
 

@@ -55,7 +55,10 @@ def janitor() -> None:
 
 
 def gateway() -> None:
-    """Answer on HTTP: /healthz, /metrics, /status, webhooks."""
+    """Answer on HTTP.
+
+    Pages with a login, /healthz, /metrics, /status and webhooks.
+    """
     from hive.gateway.serve import serve
     from hive.logs import configure
     from hive.settings import settings

@@ -21,6 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hive.config.model import UnknownBee
+from hive.dashboard.routes import Dashboard
+from hive.gateway.operator import operator_login
 from hive.gateway.webhooks import Receiver
 from hive.ledger.db import UNREACHABLE, Database
 from hive.metrics.connectors import MetricsCollector
@@ -114,7 +116,7 @@ class Gateway:
     def _knows(self, request: Request) -> bool:
         """Whether the request carries the operator's login."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        login = _login(self._settings)
+        login = operator_login(self._settings)
         if scheme.lower() != "basic" or login is None:
             return False
         try:
@@ -124,10 +126,15 @@ class Gateway:
         return hmac.compare_digest(told, login.encode())
 
 
-def app(settings: Settings, db: Database) -> Starlette:
-    """The gateway's application on a database; the caller closes the database."""
+def app(settings: Settings, db: Database, ending: Callable[[], bool] = lambda: False) -> Starlette:
+    """The gateway's application on a database; the caller closes the database.
+
+    `ending`: whether this process is about to end. Streams of pages end then, too. `state.close` comes before the
+    database's own.
+    """
     gateway = Gateway(settings, db)
-    return Starlette(
+    dashboard = Dashboard(settings, db, ending)
+    made = Starlette(
         routes=[
             Route("/healthz", gateway.healthz, methods=["GET"]),
             Route("/metrics", gateway.metrics, methods=["GET"]),
@@ -136,13 +143,8 @@ def app(settings: Settings, db: Database) -> Starlette:
             Route("/metrics/connectors/{name}", gateway.connector, methods=["GET"]),
             Route("/health/connectors", gateway.health, methods=["GET"]),
             Route("/webhooks/{bee}", Receiver(settings, db).receive, methods=["POST"]),
+            *dashboard.routes(),
         ]
     )
-
-
-def _login(settings: Settings) -> str | None:
-    """The operator's `user:password`: the running hive's, else HIVE_FLOWER_LOGIN."""
-    state = settings.running().get("flower_login")
-    if state:
-        return f"{state['user']}:{state['password']}"
-    return settings.flower_login.get_secret_value() if settings.flower_login is not None else None
+    made.state.close = dashboard.close
+    return made

@@ -9,6 +9,7 @@ import uvicorn
 from hive.gateway.app import app
 from hive.ledger.db import Database
 from hive.settings import Settings
+from hive.telemetry import switch
 
 _GRACE = 1
 """Seconds that open requests have after a signal."""
@@ -26,9 +27,15 @@ def serve(settings: Settings) -> None:
     pooling, limit = settings.transaction_pooling, min(ANSWER_LIMIT, settings.answer_limit)
     db = Database(settings.database(), transaction_pooling=pooling, answer_limit=limit)
     try:
+        if switch.on("metrics"):
+            from hive.telemetry.meters import Sender
+
+            Sender(db).start()
         with listening(settings.gateway_host, settings.gateway_port) as listener:
+            servers: list[uvicorn.Server] = []
+            made = app(settings, db, lambda: servers[0].should_exit)
             config = uvicorn.Config(
-                app(settings, db),
+                made,
                 log_level="error",
                 access_log=False,
                 lifespan="off",
@@ -38,7 +45,9 @@ def serve(settings: Settings) -> None:
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE,
             )
-            uvicorn.Server(config).run(sockets=[listener])
+            servers.append(uvicorn.Server(config))
+            servers[0].run(sockets=[listener])
+            made.state.close()
     finally:
         db.close()
 

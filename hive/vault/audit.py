@@ -25,10 +25,13 @@ class Entry(NamedTuple):
     body: Mapping[str, Any]
 
 
-def note(engine: sa.Engine, action: str, tenant: str, body: Mapping[str, Any]) -> None:
-    """Write an entry and commit it, before what it tells of is done. `body` holds counts and names, never a value."""
+def note(engine: sa.Engine, action: str, tenant: str, body: Mapping[str, Any], who: str | None = None) -> None:
+    """Write an entry and commit it, before what it tells of is done. `body` holds counts and names, never a value.
+
+    `who`: the account of somebody who is logged in; None: the user of the operating system.
+    """
     with engine.begin() as connection:
-        connection.execute(sa.insert(audit).values(who=_who(), action=action, tenant=tenant, body=body))
+        connection.execute(sa.insert(audit).values(who=who or _who(), action=action, tenant=tenant, body=body))
 
 
 def entries(engine: sa.Engine, limit: int = 100) -> Sequence[Entry]:

@@ -99,14 +99,13 @@ SELECT count(*) FILTER (WHERE alive_until > clock_timestamp() AND queues <> '{}'
   FROM hive.worker;
 
 -- dash_bee --
-SELECT b.id, b.uid::text AS uid, b.name, b.connector, b.queue, b.origin, b.config_version, b.enabled, b.paused_at,
-       b.last_error, b.created_at, b.updated_at,
-       coalesce(b.config -> 'honey_jar' ->> 'name', b.config ->> 'honey_jar', b.name) AS jar,
-       coalesce(b.config -> 'scrubbing' ->> 'profile', b.config ->> 'scrubbing') AS profile,
-       t.complete, t.failed, t.cancelled, t.records_read, t.records_landed, t.records_quarantined, t.bytes_read, t.retries,
-       t.success_at, r.state AS breaker, r.failures, r.until, r.last_failure
-  FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id
-  LEFT JOIN hive.breaker r ON r.endpoint = b.endpoint AND b.endpoint <> '' WHERE b.name = %(name)s AND b.origin <> 'gone';
+SELECT b.id, coalesce(b.config -> 'honey_jar' ->> 'name', b.config ->> 'honey_jar', b.name) AS jar,
+       CASE WHEN jsonb_typeof(b.config #> '{scrubbing,profile}') = 'string' THEN b.config #>> '{scrubbing,profile}' END
+           AS profile,
+       CASE WHEN jsonb_typeof(b.config #> '{scrubbing,custom_rules}') = 'array'
+            THEN jsonb_array_length(b.config #> '{scrubbing,custom_rules}') ELSE 0 END AS rules,
+       t.complete, t.failed, t.cancelled, t.records_read, t.bytes_read
+  FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id WHERE b.name = %(name)s AND b.origin <> 'gone';
 
 -- dash_schedules --
 SELECT s.name, s.spec, s.next_slot, s.enabled, s.missed FROM hive.schedule s WHERE s.bee = %(bee)s ORDER BY s.name;
