@@ -21,27 +21,24 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
-from psycopg import sql
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bees.core.bee import BeeType, Columns, Name, WorkerBee
 from bees.core.errors import GiveUp
 from bees.core.pool import SourceKey, shared
-from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.leg import Leg
 from bees.core.sql.names import unknown
 from bees.core.sql.options import ServerOptions, StreamOptions
-from bees.core.sql.parameters import bound
 from bees.core.sql.place import Place
 from bees.core.sql.postgres import catalog, select, slots
 from bees.core.sql.postgres.following import Following
 from bees.core.sql.postgres.options import CdcOptions
 from bees.core.sql.postgres.parts import cut
 from bees.core.sql.postgres.reading import begin, read
+from bees.core.sql.postgres.relation import Held, relation_of
 from bees.core.sql.postgres.rights import Rights, rights, too_much
 from bees.core.sql.postgres.session import Server, Stream
 from bees.core.sql.postgres.settle import settle
@@ -376,35 +373,7 @@ class PostgreSQLWorkerBee(WorkerBee):
 
     def _relation(self, connection: psycopg.Connection, name: str, chosen: StreamOptions) -> catalog.Relation:
         o = self.options
-        if chosen.query:
-            if o.row_filters is None and o.row_level_security:
-                raise _not_held(f"streams.{name}.query", "give `row_filters`: what a query reads is known only to them")
-            try:
-                text = _checked(chosen) if o.row_filters is None else self._filtered(chosen.query)
-            except SecurityViolation as error:
-                raise error.within(f"streams.{name}.query") from None
-            return catalog.query(
-                connection, bound(text, chosen.parameters, "postgres", f"streams.{name}"), f"streams.{name}.query"
-            )
-        where = f"streams.{name}.table"
-        relation = catalog.table(connection, chosen.table or name, o.schema_, where)
-        if o.row_filters is not None:
-            try:
-                text = self._filtered(sql.SQL("TABLE {}").format(relation.origin).as_string(None))
-            except SecurityViolation as error:
-                raise error.within(where) from None
-            return replace(relation, origin=sql.SQL("({})").format(sql.SQL(text)))
-        if o.row_level_security and not catalog.held_by_policies(connection, relation):
-            raise _not_held(where, "give `row_filters`, or a policy at the source and a role that it binds")
-        if o.row_level_security:
-            log.info("rows_held_back", stream=name, by="policies of the source")
-        return relation
-
-    def _filtered(self, query: str) -> str:
-        from bees.core.sql.row_filter import apply_row_level_security
-
-        log.info("rows_held_back", by="row_filters")
-        return apply_row_level_security(query, self.options.row_filters or {}, default_schema=self.options.schema_)
+        return relation_of(connection, name, chosen, Held(o.schema_, o.row_filters, policies=o.row_level_security))
 
     def _settled(self, connection: psycopg.Connection, name: str) -> select.Reading:
         """The stream as the catalog has it, or had it a moment ago: a table may change while this bee lives on."""
@@ -422,25 +391,8 @@ class PostgreSQLWorkerBee(WorkerBee):
         return reading if time.monotonic() - settled <= _SETTLED else None
 
 
-def _checked(chosen: StreamOptions) -> str:
-    """The text of the stream's query that is run, once it is known to be a harmless read."""
-    from bees.core.sql.guard import check_query, harmless_functions
-
-    more = {*harmless_functions(), *chosen.functions} if chosen.functions else None
-    return check_query(chosen.query or "", functions=more)
-
-
 def _not_followed(what: str) -> GiveUp:
     return GiveUp(f"the changes of {what} are not followed", code="no_cdc", where="cdc", advice="set `cdc`")
-
-
-def _not_held(where: str, advice: str) -> GiveUp:
-    return GiveUp(
-        "row_level_security is asked for, and nothing holds the rows back",
-        code="no_row_filter",
-        where=where,
-        advice=advice,
-    )
 
 
 def _limit(query: Mapping[str, Any] | None) -> int | None:

@@ -130,7 +130,7 @@ class JsonRows:
             return self._reject(number, rejects[0].code, rejects[0].reason, raw)
         row = rows[0]
         if not self._key:
-            return _placed(row, self._name, number)
+            return placed(row, self._name, number)
         if any(row.get(field) is None for field in self._key):
             return self._reject(number, "no_key", "a field of the stream's key is missing", raw)
         return row
@@ -294,7 +294,7 @@ def unique(names: Sequence[str], taken: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(made)
 
 
-def _placed(row: dict[str, Any], name: str, line: int) -> dict[str, Any]:
+def placed(row: dict[str, Any], name: str, line: int) -> dict[str, Any]:
     own = {PLACE[0]: name, PLACE[1]: line}
     if own.keys().isdisjoint(row):
         return own | row

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bees.core.rest.declared import shared
 from bees.jira import JiraBee
 from hive.demo.api import running
 from tests.bees.contract import BeeContract, Source
@@ -66,3 +67,11 @@ def test_a_data_center_is_asked_by_offset_with_a_personal_token() -> None:
     assert [(one["startAt"], one["login"]) for one in asked] == [(n, "Bearer pat-1") for n in ("0", "3", "6")]
     start = 946_684_800_000 - 60_000  # the year 2000, less the look-back
     assert asked[0]["jql"] == f"(project = SEC AND status = Open) AND updated >= {start} ORDER BY updated ASC"
+
+
+def test_what_every_source_over_http_may_say_is_passed_on() -> None:
+    given = {"base_url": "https://jira.example.com", "jql": "project = A", "api_token": "t", "request_attempts": 7,
+             "timeout": 5}  # fmt: skip
+    told = shared(JiraBee.from_options(given).options)
+
+    assert (told["request_attempts"], told["timeout"]) == (7, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from bees.core.errors import GiveUp, RetryLater
 from bees.rest import RestBee
 from nectar.batch import Batch
 from tests.bees.contract import BeeContract, Source
-from tests.servers.web import httpbin, json_server, pouchdb_server
+from tests.servers.web import httpbin, json_server, pocketbase, pouchdb_server
 
 pytestmark = pytest.mark.servers
 
@@ -176,3 +177,34 @@ def test_the_changes_of_a_couchdb_are_followed_by_its_own_token(tmp_path: Path) 
     assert sorted(ids(first)) == [f"d{n}" for n in range(10)]
     assert sorted(ids(second)) == ["d3", "late"]
     assert ids(third) == []
+
+
+def test_a_pocketbase_is_read_by_what_changed(tmp_path: Path) -> None:
+    things = {
+        "path": "/api/collections/things/records",
+        "params": {"sort": "updated,id", "filter": "updated >= '{{ state.since }}'"},
+        "records": "items",
+        "key": "id",
+        "cursor": "updated",
+        "start": "2000-01-01 00:00:00.000Z",
+        "pagination": {"type": "page", "page_param": "page", "size": 7, "size_param": "perPage"},
+    }
+    with pocketbase(tmp_path) as (url, client):
+        for n in range(20):
+            client.post("/api/collections/things/records", json={"n": n, "title": f"thing {n}"}).raise_for_status()
+        given = options(url, things=things)
+        auth = {"method": "api_key", "header": "Authorization", "key": client.headers["Authorization"]}
+        first = read({**given, "auth": auth}, "things")
+        changed = first[0].table.to_pylist()[3]["id"]
+        time.sleep(0.01)
+        client.patch(f"/api/collections/things/records/{changed}", json={"title": "new"}).raise_for_status()
+        second = read({**given, "auth": auth}, "things", json.loads(json.dumps(first[-1].cursor)))
+        with pytest.raises(GiveUp) as error:
+            read(given, "things")
+
+    assert [batch.table.num_rows for batch in first][:3] == [7, 7, 6]
+    assert len(set(ids(first))) == 20
+    rows = [row for batch in second for row in batch.table.to_pylist()]
+    assert (rows[-1]["id"], rows[-1]["title"]) == (changed, "new")
+    assert len(rows) < 4
+    assert error.value.code == "denied"

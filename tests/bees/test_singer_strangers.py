@@ -44,8 +44,10 @@ def test_tap_jsonl_reads_a_file_that_grows(nest: Nest, tmp_path: Path) -> None:
 def tickets(empty_database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(empty_database_url, autocommit=True) as made:
         made.execute("CREATE TABLE ticket (id int PRIMARY KEY, title text, amount numeric(12,4), at timestamptz)")
-        made.execute("INSERT INTO ticket SELECT n, 'ticket ' || n, n * 1.25, '2026-01-01Z'::timestamptz + n * interval '1 s'"
-                     " FROM generate_series(1, 300) n")  # fmt: skip
+        made.execute(
+            "INSERT INTO ticket SELECT n, 'ticket ' || n, n * 1.25, '2026-01-01Z'::timestamptz + n * interval '1 s'"
+            " FROM generate_series(1, 300) n"
+        )
         yield made
 
 

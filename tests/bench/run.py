@@ -42,6 +42,7 @@ QUESTIONS = {
     "scrub": ("scrub_speed", 900),
     "accuracy": ("accuracy", 300),
     "api": ("api", 300),
+    "files": ("files", 600),
 }
 """Name -> module, and the seconds after which it is given up."""
 _GRACE = 40.0

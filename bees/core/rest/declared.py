@@ -6,17 +6,15 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from bees.core.resilience.gate import GatedBee
+from bees.core.rest.client import HttpOptions
 from bees.rest import RestBee
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bees.core.http import Gate
-    from bees.core.rest.client import HttpOptions
     from nectar.batch import Batch, Cursor
     from nectar.pollen import Stream
-
-_SHARED = ("headers", "tls", "timeout", "max_body_bytes", "allow_private", "allow_networks", "rate_limit_wait")
 
 
 class DeclaredBee(GatedBee):
@@ -63,4 +61,4 @@ class DeclaredBee(GatedBee):
 
 def shared(options: HttpOptions) -> dict[str, Any]:
     """What a connector's options say of HTTP, for the options of `rest`."""
-    return {name: getattr(options, name) for name in ("auth", *_SHARED)}
+    return {name: getattr(options, name) for name in HttpOptions.model_fields}
