@@ -37,7 +37,7 @@ def browser() -> Iterator[Any]:
 
     folder = unpacked("chromium")
     SHOTS.mkdir(exist_ok=True)
-    variables = {**environment(folder), "CHROME_CONFIG_HOME": str(SHOTS.parent), "HOME": os.environ.get("HOME", "/tmp")}
+    variables = {**environment(folder), "CHROME_CONFIG_HOME": str(SHOTS), "HOME": os.environ.get("HOME", "/tmp")}
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
             executable_path=str(folder / "usr/lib/chromium/chromium"),
