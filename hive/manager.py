@@ -266,11 +266,11 @@ class HiveManager:
         found = self._rows(
             "SELECT b.name, b.connector, b.queue, b.enabled, b.origin, b.origin = 'gone' AS removed,"
             " CASE WHEN b.retry_at > clock_timestamp() THEN b.retry_at END AS retry_at, b.paused_at, b.last_error,"
-            " (SELECT min(next_slot) FROM hive.schedule s WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL)"
-            " AS next_slot,"
-            " (SELECT coalesce(sum(missed), 0)::int FROM hive.schedule s WHERE s.bee = b.id) AS missed,"
+            " CASE WHEN b.paused_at IS NULL THEN s.next_slot END AS next_slot, coalesce(s.missed, 0) AS missed,"
             " f.state AS last_state, f.finished_at AS last_finished, f.id::text AS last_flight"
-            " FROM hive.bee b LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight"
+            " FROM hive.bee b LEFT JOIN (SELECT bee, min(next_slot) FILTER (WHERE enabled) AS next_slot,"
+            "   sum(missed)::int AS missed FROM hive.schedule GROUP BY bee) s ON s.bee = b.id"
+            " LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight"
             "   WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true ORDER BY b.name",
             [],
         )

@@ -315,6 +315,13 @@ checkpoint = Table(
         server_default=text("false"),
         comment="of a part: it was read to its end in this round",
     ),
+    Column(
+        "replaces",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="a complete read takes the place of all that was there",
+    ),
     UniqueConstraint("bee", "jar", "stream", "slice"),
     postgresql_with={"fillfactor": "70"},
 )

@@ -43,7 +43,10 @@ def test_nothing_stays_open_behind_it(db: Database) -> None:
 
 
 def test_a_moment_whose_session_ended_is_tried_again_later(db: Database) -> None:
-    end = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+    end = (
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+        " WHERE state = 'idle in transaction' AND datname = current_database()"
+    )
     with db.bee(consistent=True) as bee:
         moment = bee.one_moment()
         assert moment is not None

@@ -32,7 +32,7 @@ class Held:
 
 
 def relation_of(connection: psycopg.Connection, name: str, chosen: StreamOptions, held: Held) -> catalog.Relation:
-    """Raises GiveUp for what is not there or nothing holds back, SecurityViolation for a query that is no plain read."""
+    """Raises GiveUp for what is not there or nothing holds back, SecurityViolation for a query that is no read."""
     return _query(connection, name, chosen, held) if chosen.query else _table(connection, name, chosen, held)
 
 

@@ -1,0 +1,19 @@
+"""Values of MySQL queries."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bees.mysql_source import Database, source_database  # noqa: F401 - the fixture `db`
+from tests.bees.parametered import Parametered
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(autouse=True)
+def _fill(db: Database) -> None:
+    db.fill = db.many  # type: ignore[attr-defined]
+
+
+class TestMySQL(Parametered):
+    marks = ("?", "?")
