@@ -1,7 +1,8 @@
 """Files of one folder of this machine: texts as documents and tables as rows.
 
 No link is followed beneath the folder, and nothing but regular files is opened. What was read is known by size, times
-and inode, and by content: so a file comes again when its bytes differ, whatever its times say.
+and inode, and by content: so a file comes again when its bytes differ, whatever its times say. With `watch` the hive
+flies the bee when the system tells of a change in the folder; see `hive/folders.py`.
 """
 
 from __future__ import annotations

@@ -378,6 +378,7 @@ class Pass:
     def _taken(self, half: _Half, place: Place | None) -> Iterator[Batch]:
         options = self._options
         reading = reading_of(self._plan.stream, options.encoding, options.batch_rows, options.batch_bytes)
+        reading = replace(reading, rows_apart=self._plan.rows_apart)
         self._half = half
         for part in read_rows(half.handle, shown(half.entry.path), reading, place):
             if not self._tables.fits(part):

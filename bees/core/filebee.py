@@ -9,7 +9,8 @@ A connector is `FileBee` with options and `connect`, which gives a `Storage`.
 
 What was read is known by version (an ETag, or size and times) and by content, so a file that was only touched does
 not come again. A changed CSV or JSON Lines file comes whole; the hive drops the rows that it has. Rows of deleted
-files are not deleted.
+files are not deleted. What is within an archive comes under the archive's path and its own, such as
+`letters.zip/2024/jane.txt`: texts as documents, which are deleted when they leave it, and tables as rows.
 
 The memory travels in each cursor, some 27 bytes a file: 100,000 files make cursors of 2.7 MB, one with every batch.
 Above `max_files` a bee is refused: part it by `patterns` or by `path`, or take it as `bucket_snapshot`.
@@ -63,7 +64,7 @@ class FileOptions(BeeOptions):
     batch_rows: int = Field(5000, gt=0, description="a batch is closed at this number of records")
     batch_bytes: int = Field(8 << 20, gt=0, description="a batch is closed at this size")
     streams: dict[StreamName, FileStream] = Field(
-        {}, description="unset: `records`, the rows of tables (CSV, JSON Lines, Parquet...), and `documents`"
+        {}, description="unset: `records`, the rows of tables (CSV, Parquet..., in archives too), and `documents`"
     )
 
     @field_validator("encoding")

@@ -346,6 +346,33 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
+def test_a_text_without_end_in_a_json_array_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bees.core.formats import json_array
+
+    monkeypatch.setattr(json_array, "_MOST_AHEAD", 1 << 20)
+    data = b'[{"a": 1}, {"a": 2}, {"a": "' + b"x" * (3 << 20) + b'"}, {"a": 4}]'
+
+    parts = list(read_rows(io.BytesIO(data), "a.json", Reading(format="json")))
+
+    assert [row["a"] for part in parts for row in part.table.to_pylist()] == [1, 2]
+    assert [(r.position, r.code) for part in parts for r in part.rejects] == [("a.json, item 3", "row_too_long")]
+
+
+def test_an_array_is_read_alike_quickly_and_with_care() -> None:
+    from bees.core.formats.json_array import JsonDocumentParts
+
+    rng = random.Random(1)
+    whole = json.dumps([{"a": n, "b": [1.5, {"c": None}], "d": "x\u0000\u00e9"} for n in range(6)]).encode()
+    for _ in range(1500):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(3)):
+            data[rng.randrange(len(data))] = rng.choice(b'[]{},:"0x \\')
+        if rng.random() < 0.3:
+            del data[rng.randrange(len(data)) :]
+        read = JsonDocumentParts(io.BytesIO(bytes(data)), "a.json", Reading())
+        assert repr([item[:2] for item in read._items()]) == repr([item[:2] for item in read._careful()]), data
+
+
 @pytest.mark.parametrize("kind", PACKERS)
 def test_compressed_rows_come_and_a_broken_end_loses_only_itself(kind: str) -> None:
     rng = random.Random(1)

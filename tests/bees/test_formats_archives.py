@@ -269,3 +269,29 @@ def test_members_that_overlap_are_counted_as_often_as_they_come(monkeypatch: pyt
 
     assert 1 <= sum(isinstance(m, Member) for m in found) <= 4
     assert isinstance(found[-1], Reject)
+
+
+def test_what_is_wrong_with_an_archive_is_told_once(tmp_path: Path) -> None:
+    locked = bytearray(zipped({"a.csv": "n\n1\n", "b.txt": "x", "../up.txt": "x"}))
+    with zipfile.ZipFile(io.BytesIO(bytes(locked))) as archive:
+        places = [(info.header_offset, info.filename) for info in archive.infolist() if "up" not in info.filename]
+        at = archive.start_dir
+    for offset, name in places:
+        locked[offset + 6] |= 1
+        locked[at + 8] |= 1
+        at += 46 + len(name)
+    (tmp_path / "z.zip").write_bytes(bytes(locked))
+    (tmp_path / "y.zip").write_bytes(zipped({"a.csv": "n\n1\n"})[:-9])
+
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        told = {
+            stream: [(r.position, r.code) for batch in bee.collect_nectar(stream, None) for r in batch.rejects]
+            for stream in ("documents", "records")
+        }
+
+    assert told == {
+        "documents": [
+            ("y.zip", "broken_archive"), ("z.zip/b.txt", "password_protected"), ("z.zip", "unsafe_name"),
+        ],
+        "records": [("z.zip/a.csv", "password_protected")],
+    }  # fmt: skip

@@ -32,11 +32,12 @@ def is_archive(data: bytes, name: str) -> bool:
 def members(file: BinaryIO, name: str, start: int = 0, *, rows_apart: bool = False) -> Iterator[Member | Reject]:
     """Every document within, at any depth, or why one is left out, from the member `start` on.
 
-    `rows_apart`: somebody else reads the tables within, so nothing is said of them.
+    `rows_apart`: another stream reads the tables within, and says what is wrong with them.
     """
     for item in inside(file, name, start):
         if isinstance(item, Reject):
-            yield item
+            if not (rows_apart and rows_by_name(item.position)):
+                yield item
         elif rows_by_name(item.path):
             if not rows_apart:
                 reason = (

@@ -25,6 +25,7 @@ class Reading:
     encoding     of text without a byte order mark; empty: UTF-8; `auto`: found out from the beginning of the file
     batch_rows   rows of a part at most
     element      of XML: the elements that are rows, by name; empty: those just inside the root
+    rows_apart   another stream reads the documents within archives, and tells what is wrong with these
     batch_bytes  bytes of the file that make a part, about
     """
 
@@ -34,6 +35,7 @@ class Reading:
     delimiter: str = ""
     encoding: str = ""
     element: str = ""
+    rows_apart: bool = False
     batch_rows: int = 5000
     batch_bytes: int = 8 << 20
 

@@ -138,6 +138,8 @@ def _archived(file: BinaryIO, name: str, reading: Reading, place: Place | None) 
 
     for item in inside(file, name, at.get("member", 0), wanted):
         if isinstance(item, Reject):
+            if reading.rows_apart and not item.position.lower().endswith(endings):
+                continue  # the stream of documents tells what is wrong with the archive
             yield Part(pa.table({}), at, (item,))
             continue
         if not item.path.lower().endswith(endings):
