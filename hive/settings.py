@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     gateway_host: str = Field("127.0.0.1", description="address the gateway listens on")
     gateway_port: int = Field(8000, ge=0, le=65535, description="the gateway's port; 0 is any free one")
     flower_port: int = Field(5555, ge=0, le=65535, description="Flower's port; 0 is any free one")
+    flower_link: str | None = Field(
+        None,
+        pattern=r"^(/|https?://)[!-~]*$",
+        description="where the pages' link to Flower leads, such as /flower/ behind a proxy; unset: to its port",
+    )
 
     flower_login: SecretStr | None = Field(
         None, description="user:password of Flower; unset: made once under the data folder"

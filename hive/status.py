@@ -19,13 +19,13 @@ _BEES = """
 SELECT b.id, b.name, b.connector, b.enabled, b.paused_at, f.state AS last_state, f.finished_at AS last_finished,
        f.id::text AS last_flight, CASE WHEN b.retry_at > clock_timestamp() THEN b.retry_at END AS retry_at,
        b.last_error ->> 'code' AS error, b.last_error ->> 'message' AS message, b.last_error ->> 'advice' AS advice,
-       (SELECT min(next_slot) FROM hive.schedule s
-         WHERE s.bee = b.id AND s.enabled AND b.paused_at IS NULL) AS next_slot,
+       CASE WHEN b.paused_at IS NULL THEN s.next_slot END AS next_slot,
        t.success_at AS last_success, extract(epoch FROM clock_timestamp() - t.current_at)::float8 AS lag,
        t.last_state AS ended, b.last_error
   FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id
+  LEFT JOIN (SELECT bee, min(next_slot) AS next_slot FROM hive.schedule WHERE enabled GROUP BY bee) s ON s.bee = b.id
   LEFT JOIN LATERAL (SELECT id, state, finished_at FROM hive.flight
-       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true 
+       WHERE bee = b.id ORDER BY created_at DESC LIMIT 1) f ON true
  WHERE b.origin <> 'gone' AND (%(name)s::text IS NULL OR b.name = %(name)s) ORDER BY b.name
 """
 _SHOWN = (

@@ -39,6 +39,8 @@ class Kept(Generic[T]):
         self._lasts = least
         self._value: T | None = None
         self._at = float("-inf")
+        self.away = False
+        """Whether the ledger could not be reached when it was asked last."""
         self._asking: asyncio.Task[None] | None = None
 
     async def get(self, wait: float) -> T | None:
@@ -54,8 +56,9 @@ class Kept(Generic[T]):
         begun = time.monotonic()
         try:
             self._value = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask)
-        except NO_ANSWER:
-            self._value = None
+            self.away = False
+        except NO_ANSWER as error:
+            self._value, self.away = None, isinstance(error, UNREACHABLE)
         except Exception as error:  # noqa: BLE001 - one number less on the page, and the log says where
             log.error("page.question", kind=type(error).__name__, at=trail(error))
             self._value = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -55,6 +56,7 @@ class Dashboard:
         self._sessions = Sessions(settings, db)
         self._attempts = Attempts()
         self._runtime: Runtime | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._acts = Acts(self._acting)
         self._views = Views(Look(db), self._hive, self._threads)
         self._hub = Hub(self._render, ending)
@@ -225,7 +227,15 @@ class Dashboard:
     # Login and acts
 
     async def _login_page(self, request: Request) -> Response:
+        if self._warming is None:  # whoever types a password finds the first page ready
+            self._warming = asyncio.get_running_loop().create_task(self._warm())
         return self._ask_login(request, "", web.inside(request.query_params.get("next", "/")))
+
+    async def _warm(self) -> None:
+        with contextlib.suppress(*NO_ANSWER, MissingHiveKey):
+            await self._in_thread(web.compile_all)
+            await self._in_thread(self._acting)
+            await self._views.overview({})
 
     def _ask_login(self, request: Request, why: str, then: str, status: int = 200) -> Response:
         frame = self._frame(request, None)

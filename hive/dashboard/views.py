@@ -17,6 +17,7 @@ from hive.dashboard.charts import SHOWN
 from hive.dashboard.kept import Kept
 from hive.dashboard.look import STATES, Look
 from hive.jars.search import search
+from hive.ledger.db import DatabaseAway
 from hive.manager import HiveManager, UnknownFlight
 
 T = TypeVar("T")
@@ -85,6 +86,8 @@ class Views:
             self._queues.get(1.0),
             self._workers.get(1.0),
         )
+        if self._open.away:
+            raise DatabaseAway("the database cannot be reached")
         jars, aside, asides, faults, retries = await asyncio.gather(
             self._jars.get(1.0), self._quarantine.get(1.0), self._quarantined.get(1.0), self._faults.get(1.0),
             self._retries.get(1.0),

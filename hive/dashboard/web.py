@@ -70,6 +70,12 @@ def templates() -> jinja2.Environment:
     return made
 
 
+def compile_all() -> None:
+    """Make all templates ready: that takes longer than to render them."""
+    for name in templates().list_templates():
+        templates().get_template(name)
+
+
 @cache
 def assets() -> str:
     """A word in the addresses of script and styles, another one when they change."""

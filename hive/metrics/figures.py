@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ from hive.ledger.db import Database, Transaction
 from hive.registry import connectors
 from hive.versions import grounded_bees
 
+_DRIVERS_LAST = 30.0
+"""Seconds for which what is installed is not looked at again: that takes a tenth of a second."""
 NEWEST = 2000
 """So many of the fleet's newest tasks tell how its workers do."""
 
@@ -58,7 +62,12 @@ def why_grounded(tx: Transaction) -> dict[str, str]:
 
 
 def missing_drivers() -> dict[str, str]:
-    """Connectors of which something is not installed, and how to install it."""
+    """Connectors of which something is not installed, and how to install it; at most half a minute old."""
+    return dict(_missing_drivers(int(time.monotonic() // _DRIVERS_LAST)))
+
+
+@functools.lru_cache(maxsize=1)
+def _missing_drivers(_period: int) -> dict[str, str]:
     return {name: about.missing for name, about in connectors().items() if about.missing}
 
 

@@ -7,7 +7,6 @@ workers, are in the ledger already: here they are only put into OpenTelemetry's 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -35,6 +34,7 @@ from hive.ledger.db import UNREACHABLE, Database
 from hive.ledger.tables import DURATIONS
 from hive.metrics.families import pools_of
 from hive.metrics.figures import Figures, figures
+from hive.settings import environment
 from hive.telemetry.otel import resource
 
 log = structlog.get_logger()
@@ -126,6 +126,6 @@ def _apart(counts: Sequence[int], whole: int) -> list[int]:
 def _interval() -> float:
     """Seconds."""
     try:
-        return max(0.1, float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL") or INTERVAL) / 1000)
+        return max(0.1, float(environment().get("OTEL_METRIC_EXPORT_INTERVAL") or INTERVAL) / 1000)
     except ValueError:
         return INTERVAL / 1000

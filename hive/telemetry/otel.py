@@ -27,6 +27,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 from bees.core import spans
 from bees.core.errors import SourceError
 from hive.errors import HiveError
+from hive.settings import environment
 
 if TYPE_CHECKING:
     from bees.core.spans import Attributes, Tell
@@ -94,7 +95,7 @@ class Tracing:
         self._ids = _Ids()
         processor = BatchSpanProcessor(
             OTLPSpanExporter(),
-            schedule_delay_millis=None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else DELAY,
+            schedule_delay_millis=None if environment().get("OTEL_BSP_SCHEDULE_DELAY") else DELAY,
         )
         self._provider = TracerProvider(
             resource=resource(), id_generator=self._ids, sampler=_sampler(), span_limits=SpanLimits(max_events=0)
@@ -204,13 +205,13 @@ def _below(parent: SpanContext) -> Context:
 
 def _sampler() -> Sampler:
     """OTEL_TRACES_SAMPLER. The flight alone decides, so that none is sent in part."""
-    name = os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower().removeprefix("parentbased_")
+    name = environment().get("OTEL_TRACES_SAMPLER", "").strip().lower().removeprefix("parentbased_")
     if name == "always_off":
         return ALWAYS_OFF
     if name != "traceidratio":
         return ALWAYS_ON
     try:
-        share = float(os.environ.get("OTEL_TRACES_SAMPLER_ARG") or 1)
+        share = float(environment().get("OTEL_TRACES_SAMPLER_ARG") or 1)
     except ValueError:
         log.warning("telemetry.bad_share", setting="OTEL_TRACES_SAMPLER_ARG", expected="a number from 0 to 1")
         share = 1.0
@@ -219,7 +220,7 @@ def _sampler() -> Sampler:
 
 def resource() -> Resource:
     """Who sends. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES stand above."""
-    named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "worker-bees"}
+    named = {} if environment().get("OTEL_SERVICE_NAME") else {"service.name": "worker-bees"}
     version = importlib.metadata.version("worker-bees")
     instance = f"{socket.gethostname()}:{os.getpid()}"
     return Resource.create({**named, "service.version": version, "service.instance.id": instance})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from typing import Literal
+
+from hive.settings import environment
 
 Signal = Literal["traces", "metrics"]
 
@@ -13,12 +14,12 @@ Signal = Literal["traces", "metrics"]
 @functools.cache
 def on(signal: Signal) -> bool:
     """Whether an endpoint is set for it, and nothing switches it off. Asked once for each process."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if environment().get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
-    if os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip() not in ("", "otlp"):
+    if environment().get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip() not in ("", "otlp"):
         return False
     names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
-    return any(os.environ.get(name, "").strip() for name in names)
+    return any(environment().get(name, "").strip() for name in names)
 
 
 def keep_redis_from_it() -> None:

@@ -16,6 +16,8 @@ import uvicorn
 from hive.dashboard import accounts
 from hive.gateway.app import app
 from hive.gateway.serve import listening
+from hive.ledger.db import Database
+from hive.settings import Settings
 from tests.hive.nest import Nest
 
 __all__ = ["PASSWORD", "Visitor", "served", "visit"]
@@ -26,9 +28,9 @@ PASSWORD = "made-up-password"
 class Visitor:
     """Somebody with a browser's memory for cookies. Every answer is read to its end."""
 
-    def __init__(self, nest: Nest) -> None:
+    def __init__(self, settings: Settings, db: Database) -> None:
         self._loop = asyncio.new_event_loop()
-        self.app = app(nest.settings, nest.rt.db)
+        self.app = app(settings, db)
         transport = httpx.ASGITransport(self.app, client=("192.0.2.7", 1))
         self._client = httpx.AsyncClient(transport=transport, base_url="http://hive")
 
@@ -72,7 +74,7 @@ def visit(make_nest: Callable[..., Nest]) -> Iterator[Callable[..., Visitor]]:
     made: list[Visitor] = []
 
     def make(nest: Nest, role: str | None = None) -> Visitor:
-        visitor = Visitor(nest)
+        visitor = Visitor(nest.settings, nest.rt.db)
         made.append(visitor)
         if role == "viewer":
             accounts.put(nest.rt.db, "vera", "viewer", PASSWORD)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import time
 import urllib.parse
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hive.dashboard import accounts
 from hive.dashboard.accounts import BadAccount, UnknownAccount
+from hive.dashboard.look import Look
 from hive.dashboard.sessions import MOST_FAILURES
+from hive.dashboard.views import Views
 from hive.dashboard.web import inside
+from hive.ledger.db import Database, DatabaseAway
+from hive.settings import Settings
 from tests.hive.nest import Nest, make_nest, write
-from tests.hive.pages import PASSWORD, visit
+from tests.hive.pages import PASSWORD, Visitor, visit
 
 __all__ = ["make_nest", "visit"]
 
@@ -385,7 +392,7 @@ class TestWhatIsShown:
 
     def test_the_first_page_tells_states_apart(self, people, visit):
         for name in ("tired", "polite", "lost", "calm"):
-            folder = people.register(name, every="1h")
+            folder = people.register(name, every="24h")
             write(folder / "a.jsonl", [{"id": 1}])
             people.land(name)
         people.hive.pause("tired")
@@ -531,6 +538,33 @@ class TestLive:
             next(stream.iter_lines())
             since = time.monotonic()
         assert time.monotonic() - since < 3
+
+
+class TestWithoutALedger:
+    @pytest.fixture
+    def gone(self) -> Iterator[Database]:
+        """A database that nobody serves."""
+        opened = Database("postgresql://nobody@127.0.0.1:1/none")
+        yield opened
+        opened.close()
+
+    def test_pages_and_login_say_so(self, gone, tmp_path):
+        visitor = Visitor(Settings(data_dir=tmp_path, flower_login=f"operator:{PASSWORD}"), gone)
+        try:
+            visitor.keep("hive_session", "x" * 43)
+            assert visitor.get("/").status_code == 503
+            assert "nothing is lost" in visitor.get("/bees").text
+            assert visitor.log_in().status_code == 503
+            assert visitor.get("/live?at=/").status_code == 503
+        finally:
+            visitor.close()
+
+    def test_an_open_page_keeps_what_it_shows_and_says_that_the_ledger_is_away(self, gone):
+        with ThreadPoolExecutor(2) as threads:
+            views = Views(Look(gone), lambda: None, threads)
+
+            with pytest.raises(DatabaseAway):
+                asyncio.run(views.overview({}))
 
 
 def test_a_page_of_ten_thousand_bees_is_bounded(nest, visit):

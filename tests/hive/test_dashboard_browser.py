@@ -33,14 +33,14 @@ SIZES = {"desk": (1320, 900), "phone": (390, 800)}
 
 def filled(nest: Nest) -> Nest:
     """One bee that is well with a record set aside, one that fails, one that is paused."""
-    people = nest.register(every="5m", scrubbing={"profile": "gdpr_compliant"})
+    people = nest.register(every="24h", scrubbing={"profile": "gdpr_compliant"})
     rows = [{"id": n, "mail": f"p{n}@example.com", "note": "a kind letter"} for n in range(120)]
     write(people / "a.jsonl", [*rows, {"id": 999, "note": "n" * 500}])
     nest.land()
-    broken = nest.register("broken", every="10m")
+    broken = nest.register("broken", every="24h")
     shutil.rmtree(broken)
     nest.land("broken")
-    write(nest.register("resting", every="1h") / "a.jsonl", [{"id": 1}])
+    write(nest.register("resting", every="24h") / "a.jsonl", [{"id": 1}])
     nest.land("resting")
     nest.hive.pause("resting")
     return nest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 
 import pytest
@@ -177,3 +178,10 @@ def test_the_queue_follows_from_the_type():
     assert queue_of("database") == "bees.database"
     with pytest.raises(ValueError, match="did you mean 'database'"):
         queue_of("databse")
+
+
+def test_connectors_are_read_by_many_threads_at_once():
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: connectors(), range(16)))
+
+    assert all(one == found[0] for one in found)
