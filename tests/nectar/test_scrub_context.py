@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
+import pyarrow as pa
 import pytest
 
-from nectar.scrub import detect
+from nectar.scrub import DataScrubber, detect
 from nectar.scrub.find.context import WORDS
-from nectar.scrub.find.findings import DOUBTED
+from nectar.scrub.find.findings import DOUBTED, THRESHOLD
 
 KINDS = (
     "CREDIT_CARD", "US_SSN", "US_ITIN", "US_BANK_NUMBER", "IBAN_CODE", "US_PASSPORT", "US_DRIVER_LICENSE", "UK_NHS",
@@ -41,7 +42,13 @@ _OTHERS = (
 def made(seed, count):
     """Texts with weak numbers, words that may help them, and words of all sorts between."""
     rng = random.Random(seed)
-    words = [word for kind in KINDS for word in WORDS[kind]]
+    words = [word for kind in KINDS for word in WORDS[kind]] + [
+        "saving",
+        "securities",
+        "licensing",
+        "public",
+        "customer",
+    ]
     for _ in range(count):
         parts = []
         for _ in range(rng.randrange(1, 4)):
@@ -94,3 +101,16 @@ def test_a_word_within_a_word_is_a_doubted_reason():
 
     assert [f.score for f in detect([text], ["US_PASSPORT"], DOUBTED)[0]] == [DOUBTED]
     assert detect([text], ["US_PASSPORT"]) == [[]]
+
+
+@pytest.mark.parametrize("threshold", [DOUBTED, THRESHOLD])
+def test_a_column_says_what_each_of_its_values_says_alone(threshold):
+    profile = {"pii_detection": ["US_BANK_NUMBER", "US_SSN", "PHONE_NUMBER"], "default_action": "replace"}
+    scrubber = DataScrubber({"profile": "own", "profiles": {"own": profile | {"threshold": threshold}}})
+    words = ("saving", "securities", "saved", "account", "nothing")
+    values = [f"{words[n % len(words)]} {10**8 + 7919 * n}" for n in range(200)]
+
+    column = scrubber.process(pa.table({"note": values}))["note"].to_pylist()
+
+    assert column == [scrubber.process(value) for value in values]
+    assert column[0] == ("saving <US_BANK_NUMBER>" if threshold == DOUBTED else values[0])

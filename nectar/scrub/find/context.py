@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from nectar.scrub.find import entities as e
-from nectar.scrub.find.fillers import FILLERS
+from nectar.scrub.find.fillers import FILLERS, STOP_WORDS
 from nectar.scrub.find.locales import KINDS
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -113,7 +113,7 @@ class _Spoken:
 def _spoken(words: Iterable[str]) -> _Spoken:
     found = [_WORD.findall(word) for word in words]
     return _Spoken(
-        needles=tuple(dict.fromkeys(parts[0] for parts in found)),
+        needles=tuple(dict.fromkeys(_root(parts[0]) for parts in found)),
         parts=tuple(dict.fromkeys(part for parts in found for part in _as_part(" ".join(parts)))),
     )
 
@@ -123,6 +123,11 @@ def _as_part(word: str) -> tuple[str, ...]:
     if " " in word or len(word) < 3:
         return (f" {word} ",)
     return (word,) if len(word) > 3 else (f" {word}", f"{word} ")
+
+
+def _root(word: str) -> str:
+    """What words of one root share: `saving` and `save`, `security` and `securities`."""
+    return word.rstrip("ey") if len(word) > 3 else word
 
 
 _SPOKEN = {entity: _spoken(words) for entity, words in WORDS.items()}
@@ -136,9 +141,20 @@ def _like(word: str, token: str) -> bool:
     return word == token
 
 
-def may_help(entity: str, text: str, start: int, end: int) -> bool:
-    """False: no word can lift a hit of this entity that starts between these places. Looks no further than needed."""
-    return _SPOKEN[entity].may_be_in(text[max(0, start - _REACH) : end].lower())
+def may_help(entity: str, text: str, start: int, end: int, *, loosely: bool = False) -> bool:
+    """False: no word can lift a hit of this entity that starts between these places. Looks no further than needed.
+
+    loosely  what `stands_about` takes for one counts, too
+    """
+    if not loosely:
+        return _SPOKEN[entity].may_be_in(text[max(0, start - _REACH) : end].lower())
+    window = text[max(0, start - _FARTHEST) : end + 1].lower()
+    return any(needle in window for needle in needles(entity))
+
+
+def needles(entity: str) -> tuple[str, ...]:
+    """One of these is in every text whose words lift a hit of this entity, however little."""
+    return (*_SPOKEN[entity].needles, *_ROOTS[entity])
 
 
 _CLAIMS = frozenset(
@@ -195,8 +211,7 @@ def stands_about(entity: str, text: str, start: int) -> bool:
     So a word here is all between two spaces, and the root of a context word is enough, inside any word (`us` in
     `customer`). That lets through more than presidio does, and nothing less.
     """
-    first = text.rfind("\n\n", 0, start) + 1 if start > _FARTHEST else 0
-    window = text[max(first, start - _FARTHEST) : start + 1].lower()
+    window = text[max(0, start - _FARTHEST) : start + 1].lower()
     roots = _ROOTS[entity]
     if not any(root in window for root in roots):
         return False
@@ -211,17 +226,13 @@ def stands_about(entity: str, text: str, start: int) -> bool:
     return False
 
 
-_SILENT = FILLERS | {"call", "first", "full", "last", "name", "no", "us"}
+_SILENT = STOP_WORDS
 """spaCy's list is all of these."""
 
 _IRREGULAR = frozenset({"gave", "given", "gone", "kept", "said", "saw", "seen", "shown", "taken", "took", "went"})
 
 _FARTHEST = 2_000
 """Characters: the addresses of pages among five words may be long."""
-
-
-def _root(word: str) -> str:
-    return word.rstrip("ey") if len(word) > 3 else word
 
 
 def _is_silent(word: str) -> bool:
@@ -236,9 +247,9 @@ _ENDING = re.compile(r"(?:ing|e[sd]|[sd])\Z")
 
 
 _ROOTS = {
-    entity: tuple(dict.fromkeys(_root(part) for word in words for part in _WORD.findall(word)))
-    for entity, words in WORDS.items()
+    entity: tuple(dict.fromkeys(_root(word) for word in words if " " not in word)) for entity, words in WORDS.items()
 }
+"""Several words are never in one of presidio's."""
 _ROOTS[e.US_DRIVER_LICENSE] += ("lic",)
 """presidio's, too, and a part of `public` and `click`."""
 

@@ -134,7 +134,7 @@ def _scan(
     candidates = chain(look_up(written, entities, threshold, lifted), whole_values(written, entities, lifted))
     for i, start, end, number, strong in candidates:
         text, (recogniser, believed, regional) = written[i], asked[number]
-        if not (strong or believed or _may_help(recogniser.entity, text, start, end)):
+        if not (strong or believed or _may_help(recogniser.entity, text, start, end, threshold)):
             continue
         view = views.get(i) if views else None
         place = i if view is None else view[0]
@@ -185,13 +185,13 @@ def _asked(entities: frozenset[str], lifted: frozenset[str]) -> list[tuple[Recog
     return [(r, r.entity in lifted, r.name.startswith(phones_of(""))) for r in who]
 
 
-def _may_help(entity: str, text: str, start: int, end: int) -> bool:
+def _may_help(entity: str, text: str, start: int, end: int, threshold: float) -> bool:
     """Words near these places may make a weak hit believable."""
     if entity == PHONE_NUMBER:
         from nectar.scrub.phones.likely import may_be_presented
 
         return may_be_presented(text, start, end)
-    return words.may_help(entity, text, start, end)
+    return words.may_help(entity, text, start, end, loosely=threshold <= DOUBTED)
 
 
 def _settled(hits: list[Hit] | ScanError | None, threshold: float) -> Scan:

@@ -163,9 +163,9 @@ def touches(before: str, after: str) -> bool:
 _STEMS = (
     "phon", "fon", "mobil", "mob", "cel", "tel", "fax", "facs", "call", "dial", "answer", "hotline", "helpline",
     "landline", "voice", "whatsapp", "sms", "messag", "contact", "pager", "reach", "text", "ring", "number", "handy",
-    "nummer", "léph", "portable", "móvil", "movil", "office", "desk", "home", "work", "direct", "main", "numér", "numer",
-    "núm", "fixe", "gsm", "msisdn", "puhelin", "tlf", "komórk", "komork", "bel", "bereik", "unter", " au ", "lig", "llam",
-    "llám", "marqu", "chiam", "dzwo",
+    "nummer", "léph", "portable", "móvil", "movil", "office", "desk", "home", "work", "direct", "main", "numér",
+    "numer", "núm", "fixe", "gsm", "msisdn", "puhelin", "tlf", "komórk", "komork", "bel", "bereik", "unter", " au ",
+    "lig", "llam", "llám", "marqu", "chiam", "dzwo",
 )  # fmt: skip
 _LETTERED = re.compile("ph[. ]?:|[tmpfoch] ?[.:]")
 """One of these is in whatever presents a number."""

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from nectar.errors import NectarError
 from nectar.scrub.find import context
 from nectar.scrub.find import entities as e
-from nectar.scrub.find.findings import CHECKSUM, CONTEXT, PATTERN
+from nectar.scrub.find.findings import CHECKSUM, CONTEXT, DOUBTED, PATTERN
 
 UNKNOWN, NOTHING = -2, -1
 """What `settle` says of a value that must be scanned, and of one that holds nothing."""
@@ -212,7 +212,9 @@ def _in_others(texts: Sequence[str], kinds: frozenset[str], question: Question) 
     for number, start, end, which, strong in look_up(texts, kinds, question.threshold, lifted):
         if not seen[number]:
             kind = who[which]
-            seen[number] = strong or kind in lifted or context.may_help(kind, texts[number], start, end)
+            loosely = question.threshold <= DOUBTED
+            named = strong or kind in lifted
+            seen[number] = named or context.may_help(kind, texts[number], start, end, loosely=loosely)
     return seen
 
 
@@ -231,7 +233,7 @@ def _run(least: int) -> str:
 @lru_cache(maxsize=64)
 def _words(kind: str) -> str:
     """A context word, anywhere: without one, and without the field's name, the kind's weak forms count nothing."""
-    return "(?i)" + "|".join(map(re.escape, context.WORDS[kind]))
+    return "(?i)" + "|".join(map(re.escape, context.needles(kind)))
 
 
 def _weak(kind: str, least: int) -> Callable[[_Values, bool], Mask]:
