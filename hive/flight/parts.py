@@ -11,9 +11,11 @@ of a stream have two seqs, and what a later round read has the higher pos, in wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bees.core.bee import WorkerBee
+from bees.core.errors import GiveUp
 from hive.errors import LeaseHeld
 
 if TYPE_CHECKING:
@@ -27,10 +29,16 @@ ROOM = 2**32
 
 
 def asked(bee: OpenBee, streams: Sequence[Stream]) -> dict[str, Sequence[str]]:
-    """The parts of the streams that fall into some. May ask the source."""
+    """The parts of the streams that fall into some. May ask the source.
+
+    What cannot be read at all is told by the task that reads it: the other streams land.
+    """
     if type(bee.bee).slices is WorkerBee.slices:
         return {}
-    found = {stream.name: tuple(bee.bee.slices(stream.name, None)) for stream in streams}
+    found: dict[str, Sequence[str]] = {}
+    for stream in streams:
+        with suppress(GiveUp):
+            found[stream.name] = tuple(bee.bee.slices(stream.name, None))
     return {name: parts for name, parts in found.items() if len(parts) > 1}
 
 

@@ -111,9 +111,8 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
     left = leg.most(place)
     while True:
         for piece in source.pieces(place, left):
-            place = piece.place
-            if leg.max_rows is not None:
-                place = replace(place, read=place.read + piece.rows)
+            read = place.read + piece.rows if leg.max_rows is not None else piece.place.read
+            place = replace(piece.place, read=read)
             if held:
                 yield held
             held = Batch(leg.stream, piece.table, place.cursor(), rejects=piece.rejects)
