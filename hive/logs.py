@@ -28,6 +28,12 @@ warnings.filterwarnings("ignore", message="(?s)You're running the worker with su
 
 _PLACES = re.compile(r"%(?:\((\w+)\))?[-#0 +]*[\d*]*(?:\.[\d*]+)?([a-zA-Z%])")
 _LEFT_OUT = "..."
+_on = False
+
+
+def is_on() -> bool:
+    """Whether this process has a log of the hive's: a command or somebody's own program has none."""
+    return _on
 
 
 class Forgiving:
@@ -79,6 +85,8 @@ def configure() -> None:
 
     Celery too, which else says of each task that it came and that it went: our own lines tell more.
     """
+    global _on  # noqa: PLW0603 - one log for each process
+    _on = True
     chosen = settings()
     level = logging.getLevelNamesMapping()[chosen.log_level]
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from hive import logs
 from hive.ledger.db import UNREACHABLE, Database
 from hive.telemetry import traces
 
@@ -18,7 +19,7 @@ log = structlog.get_logger()
 
 
 def tell_created(flight: uuid.UUID, bee: str, slot: str) -> None:
-    if structlog.is_configured():
+    if logs.is_on():
         log.info("flight.created", bee=bee, flight=str(flight), slot=slot)
     traces.created(flight, bee, slot)
 
@@ -29,7 +30,7 @@ def tell_ended(
     """`closed` is the row of `close_flight`; counts that are 0 are left out."""
     some = {name: count for name, count in counts.items() if count}
     failed = {"code": code} if code else {}
-    if structlog.is_configured():
+    if logs.is_on():
         say = log.warning if state == "failed" else log.info
         about = {"bee": closed.name, "flight": str(flight), "state": state, "seconds": round(closed.seconds, 3)}
         say("flight.ended", **about, **failed, **some)

@@ -7,7 +7,8 @@ import time
 from hive.ledger.db import Database
 
 FRESH = 1.0
-"""Seconds for which an answer serves. Asking at each claim took as long as the claim: it looks into every day's batches,
+"""Seconds for which an answer serves. Asking at each claim took as long as the claim, for it looks into the batches of
+every day,
 and what a process reads within a second is little beside the limit."""
 
 

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.hive.nest import Nest, make_nest, nest
-from tests.servers.mariadb import MariaDB, mariadb
+from tests.servers.mariadb import MariaDB
 from tests.servers.taps import installed
 
-__all__ = ["make_nest", "mariadb", "nest"]
+__all__ = ["make_nest", "nest"]
 
 pytestmark = pytest.mark.servers
 

@@ -102,7 +102,7 @@ def flown(postgres, valkey, migrated_template, address, collected) -> Iterator[R
         "OTEL_EXPORTER_OTLP_ENDPOINT": collected.address, "OTEL_METRIC_EXPORT_INTERVAL": "500",
         "CANARY_TOKEN": TOKEN, "CANARY_PASSWORD": PASSWORD, "CANARY_KEY": KEY,
     }  # fmt: skip
-    with hive_folder(**servers(postgres, valkey, migrated_template, 9), **told) as hive:
+    with hive_folder(**servers(postgres, valkey, migrated_template), **told) as hive:
         folder = hive.folder / "lines"
         folder.mkdir()
         lines = [

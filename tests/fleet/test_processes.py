@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import signal
@@ -39,8 +40,12 @@ CELERY = str(Path(sys.executable).parent / "celery")
 LOGIN = "keeper:smoke-and-veil-19"
 
 
-def servers(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, template: str | None, number: int) -> dict[str, str]:
+_numbers = itertools.count(1)
+
+
+def servers(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, template: str | None) -> dict[str, str]:
     """Settings of a hive on the session's servers, in a database of its own."""
+    number = next(_numbers)
     name = f"fleet_{number}"
     url = postgres.create_database(name, template=template)
     return {"HIVE_DATABASE_URL": url, "HIVE_REDIS_URL": valkey.url(63 - number), "HIVE_KEY": KEY}
@@ -89,7 +94,7 @@ class TestStarting:
 @pytest.fixture(scope="module")
 def running(postgres, valkey, migrated_template) -> Iterator[RunningHive]:
     """`hive up` on servers that it was given, as a terminal's foreground process."""
-    with hive_folder(**servers(postgres, valkey, migrated_template, 1)) as hive:
+    with hive_folder(**servers(postgres, valkey, migrated_template)) as hive:
         process = hive.begin("up")
         wait_until(lambda: hive.ready() or process.poll() is not None, "the hive's start")
         assert process.poll() is None, process.communicate()
@@ -224,7 +229,7 @@ class Plain:
 @pytest.fixture(scope="module")
 def plain(postgres, valkey, migrated_template) -> Iterator[Plain]:
     """One worker, two beats, three janitors and Flower."""
-    given = servers(postgres, valkey, migrated_template, 2)
+    given = servers(postgres, valkey, migrated_template)
     with hive_folder(
         **given, HIVE_FLOWER_LOGIN=LOGIN, HIVE_LEASE="4", HIVE_HEARTBEAT="1", HIVE_BATCH_ROWS="100"
     ) as hive:

@@ -73,7 +73,7 @@ def working(postgres, valkey, migrated_template) -> Iterator[RunningHive]:
         info = connection.info
         source = {"host": info.host, "port": info.port, "database": "scraped_source", "user": "scraped_reader",
                   "password": "made-up-word", "ssl_mode": "disable"}  # fmt: skip
-    with hive_folder(**servers(postgres, valkey, migrated_template, 8)) as hive:
+    with hive_folder(**servers(postgres, valkey, migrated_template)) as hive:
         folder = hive.folder / "people"
         folder.mkdir()
         write(folder / "a.jsonl", [{"id": n, "mail": f"ada{n}@example.com"} for n in range(20)])

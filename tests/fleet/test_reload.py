@@ -23,7 +23,7 @@ BEES = 4
 
 @pytest.fixture(scope="module")
 def running(postgres, valkey, migrated_template) -> Iterator[RunningHive]:
-    with hive_folder(**servers(postgres, valkey, migrated_template, 9)) as hive:
+    with hive_folder(**servers(postgres, valkey, migrated_template)) as hive:
         configure(hive, every="1d")
         process = hive.begin("up", "--config", "hive.yaml", "--watch")
         wait_until(lambda: hive.ready() or process.poll() is not None, "the hive's start")
@@ -125,7 +125,7 @@ def test_a_storm_of_versions_under_load_loses_and_doubles_nothing(running):
 
 
 def test_a_beat_by_itself_takes_a_changed_file_into_use_on_sighup(postgres, valkey, migrated_template):
-    with hive_folder(**servers(postgres, valkey, migrated_template, 10)) as hive:
+    with hive_folder(**servers(postgres, valkey, migrated_template)) as hive:
         configure(hive, every="1d")
         ready = hive.folder / "ready"
         beat = hive.begin("beat", HIVE_CONFIG=str(hive.folder / "hive.yaml"), HIVE_READY_FILE=str(ready))

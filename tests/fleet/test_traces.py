@@ -51,7 +51,7 @@ def sources(postgres: EmbeddedPostgres) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def traced(postgres, valkey, migrated_template, collected, sources) -> Iterator[RunningHive]:
     told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collected.address, "OTEL_METRIC_EXPORT_INTERVAL": "500"}
-    with hive_folder(**servers(postgres, valkey, migrated_template, 7), **told) as hive:
+    with hive_folder(**servers(postgres, valkey, migrated_template), **told) as hive:
         config = {
             "bees": {
                 "tickets": {
