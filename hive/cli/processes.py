@@ -6,6 +6,18 @@ from typing import Annotated
 
 import typer
 
+_GRACE = 15.0
+"""Seconds in which a part of `hive up` may end by itself once that is gone."""
+
+
+def _end_with_its_hive() -> None:
+    """Where this is a part of `hive up`: nothing of a hive that was killed stays."""
+    from hive.embedded.process import end_with_parent
+    from hive.settings import settings
+
+    if settings().ready_file is not None:
+        end_with_parent(_GRACE)
+
 
 def register(app: typer.Typer) -> None:
     for command in (worker, beat, janitor, gateway, flower):
@@ -28,6 +40,7 @@ def worker(
         if name not in QUEUES:
             near = did_you_mean(name, QUEUES) or f"; there are {', '.join(QUEUES)}"
             raise typer.BadParameter(f"no queue is named {name!r}{near}", param_hint="--queues")
+    _end_with_its_hive()
     name = f"{'.'.join(names)}@%h"
     app.worker_main(
         ["worker", "-Q", ",".join(names), "-c", str(concurrency), "-n", name, "--without-gossip", "--without-mingle"]
@@ -41,6 +54,7 @@ def beat() -> None:
     """
     from hive.celery import app
 
+    _end_with_its_hive()
     app.start(["beat", "--loglevel", "WARNING"])
 
 
@@ -51,6 +65,7 @@ def janitor() -> None:
     """
     from hive.janitor import run
 
+    _end_with_its_hive()
     run()
 
 
@@ -64,6 +79,7 @@ def gateway() -> None:
     from hive.settings import settings
 
     configure()
+    _end_with_its_hive()
     serve(settings())
 
 
@@ -74,4 +90,5 @@ def flower() -> None:
     """
     from hive.celery import app
 
+    _end_with_its_hive()
     app.start(["flower"])

@@ -38,11 +38,13 @@ def add(
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     with ledger() as rt:
-        audit.note(rt.db.engine, "user:add", "default", {"account": name, "role": role})
+        told = {"account": name, "role": role}
         try:
             new = put(rt.db, name, cast("Any", role), password)
         except BadAccount as error:
+            audit.note(rt.db.engine, "user:add:refused", "default", told)
             raise typer.BadParameter(str(error)) from None
+        audit.note(rt.db.engine, "user:add", "default", told)
     show.say(f"{name}: {'added' if new else 'changed'}, {role}")
 
 

@@ -257,7 +257,7 @@ class FleetConfig(_Part):
         """Bees that no schedule and no event makes fly."""
         return [
             name for name, bee in self.bees.items()
-            if bee.enabled and not (bee.missing or bee.schedules or bee.after or bee.on)
+            if bee.enabled and not (bee.missing or bee.schedules or bee.after or bee.on or bee.source.get("watch"))
         ]  # fmt: skip
 
     def flying(self) -> FleetConfig:

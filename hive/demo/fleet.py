@@ -123,6 +123,6 @@ def is_nectar_child(pid: int, supervisor: int) -> bool:
     """Whether `pid` is a pool process of the worker that scrubs and lands."""
     with contextlib.suppress(psutil.NoSuchProcess):
         worker = psutil.Process(pid).parent()
-        ours = psutil.Process(supervisor).children()
+        ours = psutil.Process(supervisor).children(recursive=True)
         return worker in ours and "nectar" in worker.cmdline()
     return False

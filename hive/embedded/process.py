@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -45,6 +46,25 @@ def dies_with(parent: int, signum: int) -> Callable[[], None]:
             os._exit(1)
 
     return ask
+
+
+def end_with_parent(grace: float) -> None:
+    """Kill this process and what it started `grace` seconds after the one that started it is gone.
+
+    The kernel asks it to end at once (`dies_with`); one that hangs, such as on a server that went too, does not hear.
+    For a process that leads its session, as `spawn` starts it; others are left alone.
+    """
+    parent = os.getppid()
+    if os.getsid(0) != os.getpid():
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        time.sleep(grace)
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def spawn(

@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
 from hive.demo import api
+from hive.demo.fleet import is_nectar_child
 from hive.embedded import EmbeddedPostgres, EmbeddedValkey, places
 from hive.manager import HiveManager
 from hive.runtime import open_runtime
@@ -106,6 +108,11 @@ def running(postgres, valkey, migrated_template) -> Iterator[RunningHive]:
 
 class TestRunning:
     """In this order: the last test ends the hive."""
+
+    def test_the_demo_knows_the_processes_that_scrub(self, running):
+        supervisor = running.process.pid
+        everyone = [one.pid for one in psutil.Process(supervisor).children(recursive=True)]
+        wait_until(lambda: [pid for pid in everyone if is_nectar_child(pid, supervisor)], "a pool's process")
 
     def test_a_second_hive_on_the_folder_is_refused_and_the_first_one_unharmed(self, running):
         before = running.settings.running()

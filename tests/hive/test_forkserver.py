@@ -138,3 +138,27 @@ def test_nothing_is_preloaded_that_reads_settings_or_connects():
         "assert not [fd for fd in fds if fd.startswith('socket')], fds\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+ORPHAN = """
+import signal, time
+from hive.embedded import process
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+process.end_with_parent(0.5)
+print("up", flush=True)
+time.sleep(60)
+"""
+PARENT = (
+    "import subprocess, sys, time\n"
+    f"part = subprocess.Popen([sys.executable, '-c', {ORPHAN!r}], start_new_session=True)\n"
+    "print(part.pid, flush=True)\ntime.sleep(60)\n"
+)
+
+
+def test_a_part_that_hangs_is_killed_after_its_hive():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        told = sorted(parent.stdout.readline().strip() for _ in range(2))
+        part = psutil.Process(int(told[0]))
+        assert told[1] == "up"
+        parent.kill()
+    until(lambda: not part.is_running() or part.status() == psutil.STATUS_ZOMBIE)
