@@ -108,6 +108,32 @@ def configure() -> None:
     sys.excepthook, threading.excepthook, warnings.showwarning = _uncaught, _uncaught_in_thread, _warned
 
 
+class _ErrorStream:
+    """Standard error as it is when something is written."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def for_commands() -> None:
+    """Lines of a command, from WARNING on, go to standard error: standard output is for answers."""
+    if _on or structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _last_filter,
+            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _ErrorStream())),
+    )
+
+
 def _last_filter(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Timestamp and level are ours. What cannot be filtered is not written."""
     error = line.pop("exc_info", None)

@@ -58,11 +58,13 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its own callback prints it
         bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    from hive.logs import for_commands
+
+    for_commands()
 
 
 def main() -> None:

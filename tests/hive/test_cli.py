@@ -759,4 +759,5 @@ def test_celery_is_silent_about_tasks_and_root():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert said.stderr == "WARNING celery.worker look here\n"
+    (line,) = map(json.loads, said.stderr.splitlines())
+    assert (line["level"], line["logger"], line["event"]) == ("warning", "celery.worker", "look here")
