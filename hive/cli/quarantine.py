@@ -44,15 +44,23 @@ def entries(
 def entry(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number from `hive quarantine list`.")],
     json: show.Json = False,
+    place: Annotated[
+        bool, typer.Option("--place", help="With the file, page or line as the source names it; each use is audited.")
+    ] = False,
 ) -> None:
     """Show one entry: kind, size, reason and place.
 
-    Its content stays sealed.
+    Its content stays sealed. So does the name of a file, which may tell of a person, but for --place.
     """
     from hive.jars.aside import entry as look
+    from hive.jars.aside import place_of
+    from hive.vault import audit
 
     with ledger() as rt:
         found = look(rt.db, number)
+        if place:
+            audit.note(rt.db.engine, "quarantine:place", "default", {"entry": number})
+            found["place"] = place_of(rt.db, lambda tenant: rt.keyring(tenant).key("quarantine")[1], number)
     if json:
         show.document(found)
     else:

@@ -39,12 +39,12 @@ def add(
         password = sys.stdin.readline().rstrip("\r\n")
     with ledger() as rt:
         told = {"account": name, "role": role}
+        audit.note(rt.db.engine, "user:add", "default", told)
         try:
             new = put(rt.db, name, cast("Any", role), password)
         except BadAccount as error:
             audit.note(rt.db.engine, "user:add:refused", "default", told)
             raise typer.BadParameter(str(error)) from None
-        audit.note(rt.db.engine, "user:add", "default", told)
     show.say(f"{name}: {'added' if new else 'changed'}, {role}")
 
 

@@ -99,7 +99,8 @@ def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
     except (ValueError, KeyError, OSError, Unsealable) as error:
         raise NotRetriable(
             f"the quarantined record {number} is no record, but what the source gave instead of one ({row.place}): "
-            f"mend it there, then fly the bee {row.bee_name!r} with --full-refresh"
+            f"`hive quarantine show {number} --place` names it; mend it there, fly the bee {row.bee_name!r} with "
+            f"--full-refresh, then `hive quarantine drop {number}`"
         ) from error
     task = Task(
         day=row.created_at.date(), id=0, flight=row.flight, bee=row.bee, kind="process", queue=row.queue, priority=0,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from psycopg.rows import dict_row
 
-from hive.jars.quarantine import HEADER_BYTES
+from hive.jars.quarantine import HEADER_BYTES, open_entry
 from hive.ledger.db import Database
 from hive.vault.envelope import NONCE_BYTES, TAG_BYTES
 
@@ -18,6 +19,25 @@ SELECT q.id, b.name AS bee, j.name AS jar, s.name AS stream, q.flight::text AS f
   LEFT JOIN hive.stream s ON s.id = q.stream
 """
 _FRAME = {"frame": NONCE_BYTES + TAG_BYTES + HEADER_BYTES}
+
+
+_SEALED = """
+SELECT q.checkpoint, q.seq, q."row", q.body, b.tenant FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee
+ WHERE q.id = %s AND q.body IS NOT NULL
+"""
+
+
+def place_of(db: Database, key_of: Callable[[str], bytes], number: int) -> str:
+    """Where an entry came from, as the source named it: a name may hold a personal value, so it is sealed.
+
+    `key_of` gives a tenant's key of quarantined records. Raises LookupError.
+    """
+    with db.transaction() as tx:
+        found = tx.psycopg.execute(_SEALED, [number]).fetchone()
+    if found is None:
+        raise LookupError(_unknown(number))
+    checkpoint, seq, row, body, tenant = found
+    return open_entry(key_of(tenant), checkpoint, seq, row, bytes(body))[0]
 
 
 def entries(db: Database, state: str = "open") -> list[dict[str, Any]]:

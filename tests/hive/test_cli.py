@@ -607,6 +607,19 @@ class TestQuarantine:
         assert shown.json["size"] > 0
         assert not [said for said in (plain, shown, told) if "nnnn" in said.out or "Ben" in said.out]
 
+    def test_the_name_of_a_file_is_told_where_it_is_asked_for_and_that_is_audited(self, hive, nest):
+        (nest.register() / "jane.roe@example.com.jsonl").write_text('{"id": 1}\nno json\n')
+        nest.land()
+        number = hive("quarantine", "list", "--json").json[0]["id"]
+        plain, asked = hive("quarantine", "show", number), hive("quarantine", "show", number, "--place", "--json")
+
+        assert "jane" not in plain.out
+        assert asked.json["place"] == "jane.roe@example.com.jsonl:2"
+        entry = hive("vault", "audit", "--json").json[0]
+        assert (entry["action"], entry["body"]) == ("quarantine:place", {"entry": number})
+        refused = hive("quarantine", "retry", number)
+        assert f"hive quarantine show {number} --place" in refused.err
+
     def test_retry_lands_what_the_limit_kept_out(self, hive, large):
         number = hive("quarantine", "list", "--json").json[0]["id"]
         again = hive("quarantine", "retry", number)
