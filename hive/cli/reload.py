@@ -42,7 +42,13 @@ def reload(
     if chosen is None and settings().running().get("config"):
         chosen = Path(settings().running()["config"])
     with HiveManager() as hive:
-        _tell(hive.reload(chosen), json=json)
+        change = hive.reload(chosen)
+    if chosen is not None:
+        from hive.config.load import load
+        from hive.settings import environment
+
+        show.unscrubbed(load(chosen, environ=environment()))
+    _tell(change, json=json)
 
 
 def history(limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20, json: show.Json = False) -> None:

@@ -58,7 +58,10 @@ def up(
     with show.working("the hive starts"):
         state: Mapping[str, Any] = start(chosen, [sys.executable, "-m", "hive", "up", *options])
     _announce(chosen, state, first=first)
-    show.say("it runs in the background; `hive down` stops it")
+    there = f" --data {data}" if data is not None else ""
+    show.say(f"it runs in the background; `hive down{there}` stops it")
+    if data is not None:
+        show.say(f"for the other commands: export HIVE_DATA_DIR={data.resolve()}")
 
 
 def _run(chosen: Settings, *, first: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -247,6 +248,7 @@ class _Check:
         if not isinstance(scrubbing, Mapping):
             return  # there is none, or the model has said so
         from nectar.errors import BadProfile
+        from nectar.scrub.find.names import require
         from nectar.scrub.profile.profiles import BUILT_IN, meant, profile_named
         from nectar.scrub.profile.rules import parse_rules
 
@@ -263,6 +265,13 @@ class _Check:
             near = closest(name, known)
             expected = "" if near else f"one of {', '.join(known)}"
             self.report(("scrubbing", "profile"), f"no profile is named {name!r}", expected=expected, suggestion=near)
+        elif isinstance(name, str):
+            with suppress(BadProfile):  # of the profile itself, which has been told
+                treatments = profile_named(name, {**self.known.profiles, **own}).treatments
+                try:
+                    require(entity for entity, _ in treatments)
+                except BadProfile as error:
+                    self.report(("scrubbing", "profile"), str(error))
         for number, rule in enumerate(rules if isinstance(rules, list | tuple) else ()):
             if isinstance(rule, Mapping):
                 try:

@@ -495,3 +495,16 @@ def test_suggestions_ignore_case_and_stay_silent_when_nothing_is_near():
             from_mapping("a", {"source_pth": "/in"}, connector="file_worker")
         with pytest.raises(ConfigProblems, match="cannot fly: connector 'dropbox' is not built"):
             from_mapping("a", {"type": "dropbox"}, connector="file_worker")
+
+
+def test_a_profile_that_takes_a_model_is_refused_where_the_model_is_missing(read, monkeypatch):
+    from nectar.scrub.find import names
+
+    told = """
+        scrubbing_profiles: {people: {pii_detection: [emails, names], default_action: replace}}
+        bees: {shop: {type: village, source: {host: x}, scrubbing: {profile: people}}}
+    """
+    monkeypatch.setattr(names, "find_spec", lambda _: None)
+    with pytest.raises(ConfigProblems, match=r"worker-bees\[names\]"):
+        read(told)
+    monkeypatch.undo()
