@@ -1,7 +1,8 @@
 """One look at all files of a stream, perhaps the rest of one that was begun before.
 
-Cursor: what `Memory` holds, `at` the place in a file half read, `full` where the pass began from nothing and nothing
-was set aside, so that its end is the end of a complete read, `held` how many deletions wait for a person.
+Cursor: what `Memory` holds, `at` the place in a file half read, `doubtful` others that were left half read, `full`
+where the pass began from nothing and nothing was set aside, so that its end is the end of a complete read, `held` how
+many deletions wait for a person.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class Pass:
         self._begun = self._memory.pos
         self._at: _At | None = cursor.get("at")
         self._at_key = base64.b64decode(self._at["file"]) if self._at else b""
+        # Of these files something else was sent last than what is known of them: they were half read.
+        self._doubtful = {base64.b64decode(key) for key in cursor.get("doubtful", ())}
+        if self._at:
+            self._doubtful.add(self._at_key)
         self._full = not cursor or "full" in cursor or (snapshot and "pos" not in cursor)
         self._closed: list[bytes] = []
         self._half: _Half | None = None
@@ -184,8 +189,9 @@ class Pass:
     def _take(self, item: _Item) -> Iterator[Batch]:
         if self._at and item.key > self._at_key:
             self._at = None
-        if self._at and item.key == self._at_key:
-            item.old = None  # what was known of it is no longer what was sent last
+        if item.key in self._doubtful:
+            self._doubtful.remove(item.key)
+            item.old = None
         if item.now is None:
             self._memory.keep(item.key, self._absent(item.old))
         elif isinstance(item.now, Closed):
@@ -231,7 +237,9 @@ class Pass:
                 self._unreadable(item, *_DENIED)
             else:
                 self._memory.keep(item.key, item.old and item.old._replace(version=NO_VERSION))
-        self._half = self._at = None
+        self._half = None
+        if item.key >= self._at_key:  # a file that came before the one that is half read leaves that as it is
+            self._at = None
 
     def _failing(self, item: _Item, error: RetryLater) -> None:
         """One file that fails is tried again by the next pass, and set aside if it fails there too."""
@@ -295,7 +303,7 @@ class Pass:
 
     def _members(self, file: Opened, item: _Item) -> Iterator[Batch]:
         """The documents within an archive, as far as they are not read already."""
-        place, content = self._resume(file)
+        place, content = self._resume(file, item)
         if place is None and content and item.old and item.old.content == content:
             self._keep(file, item, content, item.flags)
             return
@@ -345,7 +353,7 @@ class Pass:
         return entry.stamp is None or entry.stamp < time.time_ns() - self._storage.grain
 
     def _rows(self, file: Opened, item: _Item) -> Iterator[Batch]:
-        place, content = self._resume(file)
+        place, content = self._resume(file, item)
         if place is None and content and item.old and item.old.content == content:
             self._keep(file, item, content)
             return
@@ -356,9 +364,9 @@ class Pass:
         else:
             self._memory.keep(item.key, None)
 
-    def _resume(self, file: Opened) -> tuple[Place | None, bytes | None]:
+    def _resume(self, file: Opened, item: _Item) -> tuple[Place | None, bytes | None]:
         """Where to go on in the file, if it was half read, and its content; None where it changed behind that place."""
-        at = self._at
+        at = self._at if item.key == self._at_key else None
         place = (at["place"] or None) if at else None
         if at and at["version"] == self._memory.version(file.entry).hex():
             return place, bytes.fromhex(at["content"]) or None
@@ -401,6 +409,9 @@ class Pass:
         if self._full:
             here["full"] = True
         at = self._place(self._half) if self._half else self._at
+        left = sorted(self._doubtful - ({base64.b64decode(at["file"])} if at else set()))
+        if left:
+            here["doubtful"] = [base64.b64encode(key).decode() for key in left]
         return here | ({"at": at} if at else {})
 
     def _place(self, half: _Half) -> _At:

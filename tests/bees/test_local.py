@@ -534,6 +534,24 @@ def test_a_half_read_file_that_goes_back_to_its_old_bytes_comes_whole(tmp_path: 
     assert [r["id"] for r in rows(read(tmp_path, "records", middle.cursor))] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("stops", [0, 1])
+def test_a_file_that_comes_before_the_one_half_read_takes_nothing_from_it(tmp_path: Path, stops: int) -> None:
+    """Its content is that of the half read one: it must not be gone on with in its place."""
+    write(tmp_path, b_csv="id\n1\n2\n3\n")
+    end = read(tmp_path, "records")[-1].cursor
+    write(tmp_path, b_csv="id\n7\n8\n9\n")
+    cursor = read(tmp_path, "records", end, batch_rows=2)[0].cursor
+    write(tmp_path, a_csv="id\n7\n8\n9\n", b_csv="id\n1\n2\n3\n")
+    seen: list[dict[str, Any]] = []
+    for batch in read(tmp_path, "records", cursor, batch_rows=2)[:stops]:
+        cursor, seen = batch.cursor, rows([batch])
+    seen += rows(read(tmp_path, "records", cursor, batch_rows=2))
+
+    assert [(r["source_file"], r["id"]) for r in seen] == [
+        (file, id_) for file, ids in (("a.csv", "789"), ("b.csv", "123")) for id_ in ids
+    ]
+
+
 def test_a_complete_read_in_two_legs_says_so_at_its_end_only(tmp_path: Path) -> None:
     write(tmp_path, a_csv="id\n1\n2\n3\n", b_csv="id\n4\n")
     first = read(tmp_path, "records", batch_rows=2)
