@@ -72,6 +72,12 @@ _LEADS = np.zeros(256, dtype=bool)
 _LEADS[list(b"([+")] = True
 """What belongs to a number that it stands before, with nothing but separators between."""
 
+_DIVIDES_SOCIAL, _DIVIDES_DATES, _DIVIDES_YEARS = np.zeros((3, 256), dtype=bool)
+_DIVIDES_SOCIAL[list(b"-. ")] = True
+_DIVIDES_DATES[list(b"-./ ")] = True
+_DIVIDES_YEARS[list(b"- /")] = True
+"""What stands between the parts of what is no telephone number (`likely` says the same)."""
+
 _TOUCHES = _IS_LETTER.copy()
 _TOUCHES[list(b"_#@\\%$&*^<")] = True
 """What is no number to dial because of what stands before it (`likely.touches` says the same, and more)."""
@@ -343,10 +349,10 @@ def _others(runs: Runs, clusters: Numbers) -> Numbers:
     head = first[three]
     marks = [text[runs.stops[run]] for run in (head, head + 1)]
     single = (runs.gaps[head] == 1) & (runs.gaps[head + 1] == 1)
-    social = runs.sequence(3, 2, 4)[head] & np.isin(marks, list(b"-. ")).all(axis=0)
-    small = [np.isin(text[runs.starts[run]], list(b"0123")) for run in (head + 1, head + 2)]
+    social = runs.sequence(3, 2, 4)[head] & _DIVIDES_SOCIAL[marks[0]] & _DIVIDES_SOCIAL[marks[1]]
+    small = [text[runs.starts[run]] <= ord("3") for run in (head + 1, head + 2)]
     dated = _year(runs, head) & (runs.sizes[head + 1] == 2) & (runs.sizes[head + 2] == 2) & small[0] & small[1]
-    same = (marks[0] == marks[1]) & np.isin(marks[0], list(b"-./ "))
+    same = (marks[0] == marks[1]) & _DIVIDES_DATES[marks[0]]
     found[three] = single & (social | (dated & same))
     return found
 
@@ -363,7 +369,7 @@ def _spaced(runs: Runs, run: Numbers) -> Numbers:
     found = runs.gaps[run] > 0
     for place in range(_GAP):
         between = runs.text[np.minimum(runs.stops[run] + place, len(runs.text) - 1)]
-        found &= (place >= runs.gaps[run]) | np.isin(between, list(b"- /"))
+        found &= (place >= runs.gaps[run]) | _DIVIDES_YEARS[between]
     return found
 
 
