@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-from hive.jars.aside import drop
 from hive.manager import HiveManager
 from hive.runtime import Runtime
 
@@ -64,6 +63,8 @@ class Acts:
         return f"Entry {number}: {', '.join(parts) or 'nothing was left to land'}.", ""
 
     def drop_entry(self, number: str) -> tuple[str, str]:
+        from hive.jars.aside import drop  # brings polars along, which pages do not need
+
         drop(self._runtime().db, _number(number))
         return f"Entry {number} was given up, and its content destroyed.", ""
 
