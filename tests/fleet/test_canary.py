@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from tests.fleet.running import RunningHive, hive_folder, wait_until
-from tests.fleet.test_processes import hive_of, servers
+from tests.fleet.test_processes import flower_listens, hive_of, servers
 from tests.servers.otlp import Collected, receiving
 
 pytestmark = pytest.mark.fleet
@@ -133,6 +133,9 @@ def flown(postgres, valkey, migrated_template, address, collected) -> Iterator[R
         bees["wronged"] = {"type": "postgresql", "source": source, "streams": {"q": {"query": query, "key": "id"}}}
         (hive.folder / "hive.yaml").write_text(json.dumps({"bees": bees}))
         hive.up("--config", "hive.yaml")
+        state = hive.settings.running()
+        login = "{user}:{password}".format(**state["flower_login"])
+        wait_until(lambda: flower_listens(state["flower"], login), "the start of Flower")
         with hive_of(hive) as manager:
             for bee in BEES[1:]:
                 manager.fly(bee)

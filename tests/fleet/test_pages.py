@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.running import RunningHive, hive_folder
+from tests.fleet.running import RunningHive, hive_folder, wait_until
+from tests.fleet.test_processes import flower_listens
 from tests.servers.browser import SHOTS, browser
 
 __all__ = ["browser"]
@@ -39,6 +40,7 @@ def hive() -> Iterator[RunningHive]:
 def test_a_bee_is_flown_from_its_page_and_seen_in_flower(hive, browser):
     state = hive.settings.running()
     login = state["flower_login"]
+    wait_until(lambda: flower_listens(state["flower"], "{user}:{password}".format(**login)), "the start of Flower")
     page: Any = browser.new_context(base_url=state["gateway"]).new_page()
     page.set_default_timeout(60_000)
     page.goto("/bees/letters")

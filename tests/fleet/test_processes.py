@@ -252,18 +252,19 @@ def plain(postgres, valkey, migrated_template) -> Iterator[Plain]:
                 fleet.start(f"janitor-{number}", str(Path(CELERY).with_name("hive")), "janitor")
             living = "SELECT 1 FROM hive.worker WHERE alive_until > clock_timestamp()"
             fleet.wait(lambda: len(fleet.rows(living)) == 2 + 2 + 3, "the start of all processes")
-            fleet.wait(lambda: listens(port), "the start of Flower")
+            fleet.wait(lambda: flower_listens(fleet.flower, LOGIN), "the start of Flower")
             yield fleet
         finally:
             fleet.close()
 
 
-def listens(port: int) -> bool:
+def flower_listens(address: str, login: str) -> bool:
+    """Whether Flower has heard an event: what was said before it listened, it never shows."""
     try:
-        socket.create_connection((places.LOOPBACK, port), timeout=1).close()
+        status, body = get(f"{address}/api/workers?status=1", login)
     except OSError:
         return False
-    return True
+    return status == 200 and any(json.loads(body).values())
 
 
 def people(first: int, last: int) -> list[dict[str, Any]]:
