@@ -99,13 +99,30 @@ def documents(quick: bool) -> list[Figure]:
 
 
 def clean(quick: bool) -> list[Figure]:
-    """Licence texts, cut into pieces that differ, so that none is met twice."""
+    """Licence texts, as they are and without the lines in which something is found (authors' addresses)."""
     texts = licences(1_000_000 if quick else 6_000_000)
-    size = sum(len(text.encode()) for text in texts) / MB
-    # Each round has texts that no cache has seen.
-    batches = [[f"{round_} {text}" for text in texts] for round_ in range(_REPEATED)]
-    rates = [size / seconds for seconds in _detected(batches)]
-    return [Figure(f"text without personal data (aim 400; {size:.1f} MB)", "MB/s", rates, at_least=100.0)]
+    bare = _without_findings(texts)
+    rates = []
+    for some in (bare, texts):
+        size = sum(len(text.encode()) for text in some) / MB
+        # Each round has texts that no cache has seen.
+        batches = [[f"{round_} {text}" for text in some] for round_ in range(_REPEATED)]
+        rates.append([size / seconds for seconds in _detected(batches)])
+    return [
+        Figure(f"text without personal data (aim 400; {size:.1f} MB)", "MB/s", rates[0], at_least=100.0),
+        Figure("the same texts with their authors' addresses", "MB/s", rates[1]),
+    ]
+
+
+def _without_findings(texts: Sequence[str]) -> list[str]:
+    from nectar.scrub import detect
+
+    bare = []
+    for text, findings in zip(texts, detect(texts, ENTITIES, THRESHOLD), strict=True):
+        places = {text.count("\n", 0, finding.start) for finding in findings}
+        lines = text.split("\n")
+        bare.append("\n".join([line for place, line in enumerate(lines) if place not in places]))
+    return bare
 
 
 def hashed(quick: bool) -> list[Figure]:

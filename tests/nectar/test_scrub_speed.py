@@ -381,3 +381,64 @@ def test_patterns_without_a_time_out_find_the_same(line, monkeypatch):
 def test_only_what_is_repeated_without_an_end_has_a_time_out():
     assert all(recogniser._is_bounded(pattern.regex) for pattern in UsSsnRecognizer.PATTERNS)
     assert not any(map(recogniser._is_bounded, ["a+b", "a*", "(a{2,})b", "(?:a|b){1,3}+"]))
+
+
+LOGGED = [
+    "2026-08-25T23:11:04Z", "2026-08-25T23:11:04.120+02:00", "2026-08-25 23:11:04,120", "[2026-08-25 23:11:04.120]",
+    "(2026-08-25)", "25.08.2026", "25/08/2026 ", "10.20.130.140:8080", "took 12.75 ms for 480 rows, 3 of 7 (x 12)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LOGGED)
+def test_times_dates_and_addresses_of_machines_cost_no_recogniser_a_call(text):
+    line = f"{text} worker 7 starts anew\n"
+    looked_at = list(prefilter.look_up([line * 40], frozenset({"PHONE_NUMBER", "CREDIT_CARD", "US_SSN"}), 0.35))
+
+    assert looked_at == []
+
+
+@pytest.mark.parametrize("text", ["(516) 274-0970 ext 7", "+1 516 274 0970", "516-274-0970 x12", "+495161234567 T 12"])
+def test_small_numbers_about_a_number_hide_nothing_of_it(text):
+    line = f"12:04 7 of 9, 3.5 {text} 10:30, 5 "
+    entities = frozenset({"PHONE_NUMBER"})
+
+    assert found(line * 40, entities) == [
+        hit for place in range(40) for hit in found(line, entities, place * len(line))
+    ]
+
+
+def found(text, entities, moved=0):
+    return [(hit.entity, hit.start + moved, hit.end + moved) for hit in engine.scan_texts([text], entities)[text]]
+
+
+def dated(rng):
+    """What stands in logs and tables beside telephone numbers, with the marks that make a number of it or none."""
+    year, month, day, hour = (
+        f"{rng.choice((19, 20))}{rng.randrange(100):02}",
+        *(f"{rng.randrange(40):02}" for _ in "mdh"),
+    )
+    mark, minute = rng.choice("-/. :"), f"{rng.randrange(100):02}"
+    return rng.choice([
+        f"{year}{mark}{month}{mark}{day}", f"{day}{mark}{month}{mark}{year}", f"{year}-{month}-{day} {hour}:{minute}",
+        f"{year}/{month}/{day} {hour}:{minute[0]}", f"{year}-{month}-{day}T{hour}:{minute}", f"{hour}:{minute}:{day}",
+        f"10.{month}.{day}.{minute}", f"{minute}.{day}", str(rng.randrange(10 ** rng.randint(1, 12))),
+        "(516) 274-0970", "516-274-0970", "+49 30 123456", "078-05-1120", "x", "T", "ext.", "int", "#", "~", "+", "(",
+        "[", "]", ")", "_", "\u00e9", "call", "phone:", "worker", "; ",
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("lifted", [frozenset(), frozenset({"PHONE_NUMBER"})])
+def test_numbers_among_dates_and_times_are_the_same_alone_and_among_others(monkeypatch, lifted):
+    rng, marks = random.Random(20), ["", " ", "  ", ", ", "-", "(", "[", "+", "\n", "x", "T"]
+    texts = [
+        "".join(dated(rng) + rng.choice(marks) for _ in range(rng.randint(1, 6)))
+        for _ in range(800)
+    ]  # fmt: skip
+    entities = frozenset({"PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "US_BANK_NUMBER"})
+
+    def scans(few):
+        monkeypatch.setattr(prefilter.few, "CHARACTERS", few)
+        engine.cache.clear()
+        return engine.scan_texts(texts, entities, lifted, 0.35)
+
+    assert scans(10**9) == scans(-1)

@@ -22,6 +22,9 @@ Numbers = Any
 SEPARATORS = b"-xX ()[]./~"
 """What may stand between the digits of one number; phonenumbers' punctuation is the widest of all recognisers."""
 
+_FEWEST = 4
+"""Digits of the shortest number that any screen wants."""
+
 _GAP = 4
 """Separators between two runs of digits, at most: phonenumbers' limit."""
 
@@ -37,6 +40,9 @@ _EXTENSION = 24
 _BEGINS_EXTENSION = np.zeros(256, dtype=bool)
 _BEGINS_EXTENSION[list(b"xXtT#~_")] = True
 """One of these stands before each extension: `x`, `ext`, `int`, `anexo`, `#`, or a word in another script."""
+
+_IS_T = np.zeros(256, dtype=bool)
+_IS_T[list(b"tT")] = True
 
 _IN_EXTENSION = _BEGINS_EXTENSION.copy()
 _IN_EXTENSION[list(b" \t,;:.=-eEnNsSiIoOaA")] = True
@@ -72,11 +78,20 @@ _LEADS = np.zeros(256, dtype=bool)
 _LEADS[list(b"([+")] = True
 """What belongs to a number that it stands before, with nothing but separators between."""
 
+_BRACKETS = np.zeros(256, dtype=bool)
+_BRACKETS[list(b"([")] = True
+
 _DIVIDES_SOCIAL, _DIVIDES_DATES, _DIVIDES_YEARS = np.zeros((3, 256), dtype=bool)
 _DIVIDES_SOCIAL[list(b"-. ")] = True
 _DIVIDES_DATES[list(b"-./ ")] = True
 _DIVIDES_YEARS[list(b"- /")] = True
 """What stands between the parts of what is no telephone number (`likely` says the same)."""
+
+_DIVIDES_TIMES = np.zeros(256, dtype=bool)
+_DIVIDES_TIMES[list(b"-/")] = True
+
+_HOURLY = ((4, ord("2")), (2, ord("1")), (2, ord("3")), (2, ord("2")))
+"""Year, month, day and hour: how many digits they have, and up to what the first one is."""
 
 _TOUCHES = _IS_LETTER.copy()
 _TOUCHES[list(b"_#@\\%$&*^<")] = True
@@ -88,12 +103,14 @@ class Runs:
     """The runs of digits of a text (bytes, one for each code point), and the clusters that they form.
 
     starts, stops  of each run; `sizes` is their difference
+    before         where the run before each one stops (0 for the first), also where that one is left out
     joined         for each run but the last: the next one belongs to the same cluster
     """
 
     text: Numbers
     starts: Numbers
     stops: Numbers
+    before: Numbers
 
     @cached_property
     def sizes(self) -> Numbers:
@@ -136,25 +153,27 @@ class Runs:
     def spans(self) -> tuple[Numbers, Numbers, Numbers]:
         """Where each cluster starts and stops, and where the one before it stops (0 for the first)."""
         lasts = np.concatenate((self.firsts[1:], [len(self.starts)])) - 1
-        stops = self.stops[lasts]
-        return self.starts[self.firsts], stops, np.concatenate(([0], stops[:-1]))
+        return self.starts[self.firsts], self.stops[lasts], self.before[self.firsts]
 
     @cached_property
     def linked(self) -> Numbers:
         """For each cluster but the last whether the next one may be its extension (`x 12`, `ext. 12`, `#12`)."""
         starts, stops, _ = self.spans
         linked = np.zeros(len(starts) - 1, dtype=bool)
-        near = np.flatnonzero(starts[1:] - stops[:-1] <= _EXTENSION)
-        stops = stops[near]
-        gaps = starts[near + 1] - stops
-        begun = np.zeros(len(near), dtype=bool)
-        broken = np.zeros(len(near), dtype=bool)
-        for place in range(int(gaps.max(initial=0))):
-            between = self.text[np.minimum(stops + place, len(self.text) - 1)]
-            inside = place < gaps
-            begun |= inside & _BEGINS_EXTENSION[between]
-            broken |= inside & ~_IN_EXTENSION[between]
-        linked[near] = begun & ~broken
+        gaps = starts[1:] - stops[:-1]
+        left = np.flatnonzero(gaps <= _EXTENSION)
+        begun = np.zeros(len(left), dtype=bool)
+        for place in range(_EXTENSION + 1):
+            over = gaps[left] <= place
+            linked[left[over & begun]] = True
+            left, begun = left[~over], begun[~over]
+            if not len(left):
+                break
+            between = self.text[stops[left] + place]
+            goes_on = _IN_EXTENSION[between]
+            left, begun, between = left[goes_on], begun[goes_on], between[goes_on]
+            # `int` and `ext` do not begin with a T, but the time of day behind a date does.
+            begun |= _BEGINS_EXTENSION[between] & ~(_IS_T[between] & (place == 0))
         return linked
 
     @cached_property
@@ -171,10 +190,30 @@ class Runs:
     def extended(self) -> Numbers:
         """Clusters of which a part may be an extension: what is left of their digits is another number."""
         inside = np.zeros(len(self.starts), dtype=bool)
-        for place in range(_GAP):
-            between = self.text[np.minimum(self.stops[:-1] + place, len(self.text) - 1)]
-            inside[1:] |= self.joined & (place < self.gaps) & _BEGINS_EXTENSION[between]
+        near = np.flatnonzero(self.joined)
+        stops, gaps = self.stops[near], self.gaps[near]
+        for place in range(int(gaps.max(initial=0))):
+            between = self.text[np.minimum(stops + place, len(self.text) - 1)]
+            inside[near + 1] |= (place < gaps) & _BEGINS_EXTENSION[between]
         return self.with_runs(inside) | np.concatenate(([False], self.linked))
+
+    def of_some_size(self) -> Runs:
+        """These without the clusters of a few digits that no recogniser finds, of which most texts are full.
+
+        An extension is as short, so those that may be one stay, with what they belong to.
+        """
+        small = self.sizes < _FEWEST
+        small[1:] &= ~self.joined
+        small[:-1] &= ~self.joined
+        tied = np.concatenate(([False], self.linked))
+        small &= ~(tied | np.append(self.linked, False))[self.clusters]
+        if not small.any():
+            return self
+        kept = np.flatnonzero(~small)
+        some = Runs(self.text, self.starts[kept], self.stops[kept], self.before[kept])
+        some.joined = np.concatenate(([False], self.joined))[kept][1:]
+        some.linked = tied[self.clusters[kept[some.firsts]]][1:] if len(kept) else tied[:0]
+        return some
 
     def with_runs(self, wanted: Numbers) -> Numbers:
         """For each cluster whether it holds one of these runs."""
@@ -193,12 +232,16 @@ class Runs:
 
 
 def runs_in(text: Numbers) -> Runs | None:
-    """The digits of a text, given as an array of bytes; None where it has none."""
+    """The digits of a text that may be a number, given as an array of bytes; None where there are none."""
     is_digit = np.empty(len(text) + 2, dtype=bool)
     is_digit[0] = is_digit[-1] = False
     np.less(text - np.uint8(48), 10, out=is_digit[1:-1])
     edges = np.flatnonzero(is_digit[1:] != is_digit[:-1])
-    return Runs(text, edges[0::2], edges[1::2]) if len(edges) else None
+    if not len(edges):
+        return None
+    starts, stops = edges[0::2], edges[1::2]
+    runs = Runs(text, starts, stops, np.concatenate(([0], stops[:-1]))).of_some_size()
+    return runs if len(runs.starts) else None
 
 
 def parts(text: bytes) -> Iterator[tuple[int, int, bool]]:
@@ -279,9 +322,10 @@ def phones(regions: Iterable[str], *, believed: bool = False) -> Screen:
     plans = closer(tuple(regions))
 
     def look(runs: Runs) -> tuple[Numbers, Numbers]:
+        abroad = _after_plus(runs)
         wanted = (
-            (runs.extended & (runs.digits > 4))
-            | _after_plus(runs)
+            (runs.extended & (runs.digits > _FEWEST))
+            | abroad
             | (np.diff(np.append(runs.firsts, len(runs.sizes))) > _MANY)
         )
         taken = np.cumsum(np.concatenate(([0], runs.sizes)))
@@ -294,7 +338,7 @@ def phones(regions: Iterable[str], *, believed: bool = False) -> Screen:
             sizes = taken[last + 1] - taken[first]
             fewer = sizes <= _LONGEST_PHONE
             first, last, sizes = first[fewer], last[fewer], sizes[fewer]
-            whole = (sizes >= 4) & ends[last]
+            whole = (sizes >= _FEWEST) & ends[last]
             asked.append((clusters[first[whole]], taken[first[whole]], sizes[whole]))
             goes_on = last + 1 < len(runs.sizes)
             goes_on[goes_on] = runs.joined[last[goes_on]]
@@ -302,9 +346,36 @@ def phones(regions: Iterable[str], *, believed: bool = False) -> Screen:
         if asked:
             of_cluster, offsets, sizes = map(np.concatenate, zip(*asked, strict=True))
             wanted[of_cluster[plans.matches(runs.written, offsets, sizes)]] = True
+        times = _times(runs)
+        times = times[~(abroad | np.concatenate(([False], runs.linked)))[times]]
+        wanted[times] = False
         return wanted | _dialled(runs, touching=believed), wanted
 
     return look
+
+
+def _times(runs: Runs) -> Numbers:
+    """The clusters that are a date and an hour with minutes behind it (`2026-08-25 23:11`).
+
+    phonenumbers leaves them out, too (`_TIME_STAMPS`), though the plan of Washington takes most of this decade's.
+    """
+    text, last = runs.text, len(runs.text) - 1
+    clusters = np.flatnonzero(np.diff(np.append(runs.firsts, len(runs.starts))) == len(_HOURLY))
+    for place, (size, most) in enumerate(_HOURLY):
+        run = runs.firsts[clusters] + place
+        clusters = clusters[(runs.sizes[run] == size) & (text[runs.starts[run]] <= most)]
+    year = runs.firsts[clusters]
+    dated = text[runs.starts[year]] >= ord("1")
+    for run in (year, year + 1):
+        dated &= (runs.gaps[run] == 1) & _DIVIDES_TIMES[text[runs.stops[run]]]
+    for place in range(_GAP):
+        between = text[np.minimum(runs.stops[year + 2] + place, last)]
+        dated &= (place >= runs.gaps[year + 2]) | (between == ord(" "))
+    stops = runs.stops[year + 3]
+    minute = text[np.minimum(stops + 1, last)]
+    dated &= (stops + 2 <= last) & (text[np.minimum(stops, last)] == ord(":"))
+    dated &= (minute >= ord("0")) & (minute <= ord("5")) & (text[np.minimum(stops + 2, last)] - np.uint8(48) < 10)
+    return clusters[dated]
 
 
 def _divided(runs: Runs) -> Numbers:
@@ -327,16 +398,18 @@ def _dialled(runs: Runs, *, touching: bool) -> Numbers:
     found = (runs.digits >= 7) & (runs.digits <= most)
     if not touching:
         found &= ~_TOUCHES[runs.text[np.maximum(runs.starts[runs.firsts] - 1, 0)]]
-    others = np.flatnonzero(found)
-    others = others[_others(runs, others)]
-    found[others[_alone(runs, others)]] = False
+    asked = np.flatnonzero(found)
+    others, dates = _others(runs, asked)
+    asked, dates = asked[others], dates[others]
+    found[asked[_alone(runs, asked, dates)]] = False
     return found
 
 
-def _others(runs: Runs, clusters: Numbers) -> Numbers:
-    """Which of these clusters are written as what `likely` takes for no telephone number.
+def _others(runs: Runs, clusters: Numbers) -> tuple[Numbers, Numbers]:
+    """Which of these clusters are written as what `likely` takes for no telephone number, and which as a date.
 
-    A decimal, an American social security number, a date that begins with its year, or two years (`2009-2014`).
+    A decimal, an American social security number, an IPv4 address, a date that begins with its year (whatever is
+    behind it) or ends with it, or two years (`2009-2014`).
     """
     first, text = runs.firsts[clusters], runs.text
     count = np.diff(np.append(runs.firsts, len(runs.starts)))[clusters]
@@ -345,16 +418,25 @@ def _others(runs: Runs, clusters: Numbers) -> Numbers:
     pair = first[two]
     dot = (runs.gaps[pair] == 1) & (text[runs.stops[pair]] == ord("."))
     found[two] = dot | (_year(runs, pair) & _year(runs, pair + 1) & _spaced(runs, pair))
-    three = count == 3
+    three = count >= 3
     head = first[three]
     marks = [text[runs.stops[run]] for run in (head, head + 1)]
     single = (runs.gaps[head] == 1) & (runs.gaps[head + 1] == 1)
-    social = runs.sequence(3, 2, 4)[head] & _DIVIDES_SOCIAL[marks[0]] & _DIVIDES_SOCIAL[marks[1]]
-    small = [text[runs.starts[run]] <= ord("3") for run in (head + 1, head + 2)]
-    dated = _year(runs, head) & (runs.sizes[head + 1] == 2) & (runs.sizes[head + 2] == 2) & small[0] & small[1]
-    same = (marks[0] == marks[1]) & _DIVIDES_DATES[marks[0]]
-    found[three] = single & (social | (dated & same))
-    return found
+    alone = count[three] == 3
+    social = alone & runs.sequence(3, 2, 4)[head] & _DIVIDES_SOCIAL[marks[0]] & _DIVIDES_SOCIAL[marks[1]]
+    day, month = head + 1, head + 2
+    begun = _year(runs, head) & _two(runs, day) & _two(runs, month)
+    ended = alone & _two(runs, head) & _two(runs, day) & _year(runs, month)
+    dates = np.zeros(len(clusters), dtype=bool)
+    dates[three] = single & (begun | ended) & (marks[0] == marks[1]) & _DIVIDES_DATES[marks[0]]
+    found[three] = dates[three] | (single & social)
+    four = count == 4
+    head = first[four]
+    dotted = np.ones(len(head), dtype=bool)
+    for run in (head, head + 1, head + 2):
+        dotted &= (runs.gaps[run] == 1) & (text[runs.stops[run]] == ord(".")) & (runs.sizes[run] <= 3)
+    found[four] |= dotted & (runs.sizes[head + 3] <= 3)
+    return found, dates
 
 
 def _year(runs: Runs, run: Numbers) -> Numbers:
@@ -362,6 +444,11 @@ def _year(runs: Runs, run: Numbers) -> Numbers:
     start = runs.starts[run]
     century = runs.text[start] * np.int64(256) + runs.text[np.minimum(start + 1, len(runs.text) - 1)]
     return (runs.sizes[run] == 4) & ((century == 0x3139) | (century == 0x3230))  # 19 or 20
+
+
+def _two(runs: Runs, run: Numbers) -> Numbers:
+    """Which of these runs are two digits that may be a day or a month."""
+    return (runs.sizes[run] == 2) & (runs.text[runs.starts[run]] <= ord("3"))
 
 
 def _spaced(runs: Runs, run: Numbers) -> Numbers:
@@ -373,14 +460,18 @@ def _spaced(runs: Runs, run: Numbers) -> Numbers:
     return found
 
 
-def _alone(runs: Runs, clusters: Numbers) -> Numbers:
-    """Which clusters have neither a bracket or plus sign before them nor an extension behind: those are read along."""
+def _alone(runs: Runs, clusters: Numbers, dates: Numbers) -> Numbers:
+    """Which clusters have nothing before or behind them that is read along.
+
+    That is an extension behind, and a bracket or plus sign before; but a date stays one in a bracket.
+    """
     starts = runs.starts[runs.firsts[clusters]]
     led, goes_on = np.zeros(len(clusters), dtype=bool), np.ones(len(clusters), dtype=bool)
     for place in range(1, _LEAD + 2):
         at = starts - place
         before = runs.text[np.maximum(at, 0)]
-        led |= goes_on & (at >= 0) & _LEADS[before]
+        bracketed = dates & _BRACKETS[before] & (place == 1)
+        led |= goes_on & (at >= 0) & _LEADS[before] & ~bracketed
         goes_on &= _IS_SEPARATOR[before]
     return ~led & ~np.append(runs.linked, False)[clusters]
 
@@ -396,4 +487,4 @@ def _after_plus(runs: Runs) -> Numbers:
         signs, following = signs[near], following[near]
         found[following] = True
         following = following + 1
-    return runs.with_runs(found)
+    return runs.with_runs(found) & (runs.digits >= _FEWEST)  # not the hours of a time zone
