@@ -7,6 +7,7 @@ that goes with each batch. It keeps no credential: links lose theirs before they
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +57,7 @@ class Pagination(BeeOptions):
     more_path: Name | None = Field(None, description="where the body says whether more follows, such as has_more")
     done_path: Name | None = Field(None, description="where the body says that nothing follows, such as end_of_stream")
     total_path: Name | None = Field(None, description="offset: where the body says how many rows there are in all")
+    pages_path: Name | None = Field(None, description="page: where the body says how many pages there are in all")
     until: Literal["empty", "short", "seen"] = Field(
         "empty",
         description="page and offset end at an empty page, or at a short one; seen: a listing with the newest first "
@@ -92,6 +94,7 @@ class Reading:
     token   the opaque cursor that the source gave last, for the next pass
     empty   pages without a record since the last one with any
     items   versions of the last pass, by hash of key; `seen`: of this one
+    taken   records of the page `at` that were given out: it is read in pieces
     parent  a child stream: cursor of the parents' page; `done`: hashes of its parents that are read
     """
 
@@ -111,6 +114,7 @@ class Reading:
     empty: int = 0
     items: dict[str, str] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
+    taken: int = 0
     parent: dict[str, Any] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
 
@@ -165,6 +169,7 @@ class Reading:
         """
         self.at = following
         self.page += 1
+        self.taken = 0
         name = _short(repr(following))
         if name == self.mark:
             raise circle("the source leads back to a page that was read", where)
@@ -239,8 +244,7 @@ def next_page(options: Pagination, answer: Answer, body: Any, items: Sequence[An
     if options.type in ("page", "offset"):
         first = options.start if options.type == "page" else 0
         following = (first if at is None else at) + (1 if options.type == "page" else count)
-        total = dig(body, options.total_path) if options.total_path and options.type == "offset" else MISSING
-        over = isinstance(total, int) and following >= total
+        over = _counted_out(options, body, following)
         short = options.until == "short" and count < (options.size or 0)
         return (None if over or short or not count else following), False
     links = Links.of(answer.headers)
@@ -249,6 +253,17 @@ def next_page(options: Pagination, answer: Answer, body: Any, items: Sequence[An
     if options.type == "link" and not options.cursor_path:
         return links.following, True
     return _next_cursor(options, answer, body, items)
+
+
+def _counted_out(options: Pagination, body: Any, following: int) -> bool:
+    """Whether the body's own count, of rows or of pages, says that there is no such place."""
+    path = options.total_path if options.type == "offset" else options.pages_path
+    total = dig(body, path) if path else MISSING
+    if isinstance(total, str) and re.fullmatch("[0-9]{1,18}", total):
+        total = int(total)
+    if isinstance(total, bool) or not isinstance(total, int):
+        return False
+    return following >= total + (0 if options.type == "offset" else options.start)
 
 
 def _next_cursor(options: Pagination, answer: Answer, body: Any, items: Sequence[Any]) -> tuple[Any, bool]:
@@ -263,6 +278,8 @@ def _next_cursor(options: Pagination, answer: Answer, body: Any, items: Sequence
         return None, False
     if found is None or found is False or found == "":
         return None, not options.cursor_record
+    if options.place == "body" and isinstance(found, list) and all(type(part) in (str, int, float) for part in found):
+        return found or None, False  # the sort values of the last record, as search engines want them back
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise GiveUp("the next cursor is no text or number", code="bad_cursor", advice="check pagination.cursor_path")
     return found, False

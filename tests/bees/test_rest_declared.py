@@ -17,6 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.paging import Reading
+from bees.core.paths import MISSING, dig
+from bees.core.rest.listing import Listing
 from bees.rest import RestBee
 from hive.demo.api import running
 from nectar.batch import Batch
@@ -80,6 +83,14 @@ def rows(batches: list[Batch]) -> list[dict[str, Any]]:
 
 
 class TestRequests:
+    def test_a_list_is_sent_as_one_parameter_for_each_of_its_values(self, server: Scripted) -> None:
+        params = {"tag": ["a", "{{ config.kind }}", "c&d"], "none": [], "on": True}
+        with server.bee(path="/x?tag=0", params=params, source={"variables": {"kind": 7}}) as bee:
+            listing = Listing(bee._source, "x", bee.options.streams["x"])
+            url = listing.url(Reading(), {}, "x")
+
+        assert url.params.multi_items() == [("tag", "a"), ("tag", "7"), ("tag", "c&d"), ("on", "true")]
+
     def test_a_search_is_posted_with_values_of_state_and_config(self, server: Scripted) -> None:
         server.answer = lambda *_: {"hits": [{"id": 1, "at": 1767225600}]}
         given = {
@@ -136,6 +147,30 @@ class TestRequests:
 
 
 class TestSelection:
+    def test_one_record_alone_is_read_as_the_advice_says(self, server: Scripted) -> None:
+        server.answer = lambda *_: {"id": 1, "name": "all there is"}
+
+        assert "or $ if" in str(server.fails(path="/x"))
+        assert rows(server.read(path="/x", records="$")) == [{"id": 1, "name": "all there is"}]
+
+    @pytest.mark.parametrize(
+        ("body", "path", "found"),
+        [
+            ({"a": {"b": 1}}, "a.b", 1),
+            ({"a.b": 1, "a": {"b": 2}}, "a.b", 1),
+            ({"a": {"@x.y": 1}}, "a.@x.y", 1),
+            ({"a.b": {"c": 1}}, "a.b.c", 1),
+            ({"a.b": 0, "a": {"b": {"c": 1}}}, "a.b.c", 1),
+            ({"a": {"$ref": 1}}, "a.$ref", 1),
+            ({"a": {"b": None}}, "a.b", None),
+            ({"a": [1]}, "a.b", MISSING),
+            ({"": 1}, "a.", MISSING),
+            ([], "a", MISSING),
+        ],
+    )
+    def test_a_dotted_path_leads_to_names_with_dots_too(self, body: Any, path: str, found: Any) -> None:
+        assert dig(body, path) is found
+
     def test_jsonpath_finds_records_wherever_they_stand(self, server: Scripted) -> None:
         server.answer = lambda *_: {"days": [{"events": [{"id": 1}, {"id": 2}]}, {"events": [{"id": 3}]}]}
 
@@ -320,6 +355,44 @@ class TestPages:
         assert [(q.get("offset"), q.get("page")) for _, q, _ in server.asked] == [
             ("0", None), ("2", None), (None, "1"), (None, "2"),
         ]  # fmt: skip
+
+    def test_a_next_link_may_stand_under_a_name_with_dots(self, server: Scripted) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            skip = int(query.get("$skip", 0))
+            more = {"@odata.nextLink": f"{server.url}/x?$skip={skip + 2}"} if skip < 4 else {}
+            return {"@odata.context": "#Orders", "value": [{"id": skip}, {"id": skip + 1}], **more}
+
+        server.answer = answer
+        pages = {"type": "link", "cursor_path": "@odata.nextLink"}
+
+        assert [row["id"] for row in rows(server.read(path="/x", records="value", pagination=pages))] == list(range(6))
+
+    @pytest.mark.parametrize("start", [0, 1])
+    @pytest.mark.parametrize("spelled", [int, str])
+    def test_a_number_of_pages_is_believed(self, server: Scripted, start: int, spelled: Callable[[int], Any]) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            page = min(int(query["page"]), start + 2)  # a source that gives its last page for ever
+            return {"list": [{"id": page}], "meta": {"pages": spelled(3), "asked": query["page"]}}
+
+        server.answer = answer
+        pages = {"type": "page", "pages_path": "meta.pages", "start": start}
+
+        assert [row["id"] for row in rows(server.read(path="/x", records="list", pagination=pages))] == [
+            start, start + 1, start + 2,
+        ]  # fmt: skip
+
+    def test_a_cursor_may_be_the_sort_values_of_the_last_record(self, server: Scripted) -> None:
+        def answer(_: str, __: Any, body: Any) -> Any:
+            after = body.get("search_after", [0, "a"])[0]
+            return {"hits": [{"id": n, "sort": [n, "a"]} for n in range(after + 1, min(after + 3, 6))]}
+
+        server.answer = answer
+        pages = {"type": "cursor", "cursor_record": "sort", "cursor_param": "search_after", "place": "body"}
+        batches = server.read(path="/x", method="POST", body={"sort": ["n"]}, records="hits", pagination=pages)
+        later = server.read(batches[0].cursor, path="/x", method="POST", body={}, records="hits", pagination=pages)
+
+        assert [row["id"] for row in rows(batches)] == [1, 2, 3, 4, 5]
+        assert [row["id"] for row in rows(later)] == [3, 4, 5]
 
     def test_pages_without_end_or_without_records_end_with_a_name(self, server: Scripted) -> None:
         server.answer = lambda _, query, __: {"list": [{"id": query.get("c")}], "next": int(query.get("c", 0)) + 1}

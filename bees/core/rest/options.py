@@ -41,6 +41,8 @@ Hook = Annotated[str, AfterValidator(_hook)]
 Length = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
 """A length of time: 15m, 6h, 1d, or seconds."""
 Scalar = str | int | float | bool
+Parameter = Scalar | tuple[Scalar, ...]
+"""A value of the query, or several under one name."""
 
 
 class Changes(BeeOptions):
@@ -72,8 +74,10 @@ class StreamOptions(BeeOptions):
 
     path: Name = Field(description="path under base_url, such as /tickets")
     method: Literal["GET", "POST"] = Field("GET", description="GET, or POST for listings that are asked for so")
-    params: dict[Name, Scalar] = Field(default_factory=dict, description="query parameters")
-    first_params: dict[Name, Scalar] = Field(
+    params: dict[Name, Parameter] = Field(
+        default_factory=dict, description="query parameters; a list is sent as one parameter for each of its values"
+    )
+    first_params: dict[Name, Parameter] = Field(
         default_factory=dict, description="query parameters until the source has given a cursor or token, and no longer"
     )
     headers: dict[HeaderName, str] = Field(default_factory=dict, description="headers of this listing, not secret")

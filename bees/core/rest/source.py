@@ -144,7 +144,9 @@ def records(body: Any, path: str | None, where: str) -> list[Any]:
     if isinstance(found, list):
         return found
     problem = f"no list stands at '{path}'" if path else "the body is no list and does not hold exactly one"
-    raise GiveUp(problem, code="no_records", where=where, advice="set records: the dotted path to the list")
+    one = isinstance(body, dict) and path is None
+    advice = "set records: the dotted path to the list" + (", or $ if the body is itself the one record" if one else "")
+    raise GiveUp(problem, code="no_records", where=where, advice=advice)
 
 
 def _at(body: Any, path: str) -> Any:
