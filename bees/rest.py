@@ -29,12 +29,12 @@ from bees.core.paging import Reading
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest import hooks, template
 from bees.core.rest.children import Children
-from bees.core.rest.client import named_stream
+from bees.core.rest.client import named_stream, offered
 from bees.core.rest.listing import Listing
 from bees.core.rest.options import RestOptions, StreamOptions, shape
 from bees.core.rest.source import Source, secret_name
 from nectar.batch import Batch, Cursor
-from nectar.jsonrows import escape, table
+from nectar.jsonrows import table
 from nectar.pollen import Stream
 
 if TYPE_CHECKING:
@@ -80,12 +80,7 @@ class RestBee(GatedBee):
     def get_pollen_schema(self) -> Sequence[Stream]:
         """As the options say; an API cannot tell its columns before they are read."""
         return [
-            Stream(
-                name,
-                key=tuple(map(escape, listing.key)),
-                cursors=(escape(listing.cursor),) if listing.cursor else (),
-                cursor=escape(listing.cursor) if listing.cursor and listing.incremental else None,
-            )
+            offered(name, listing.key, listing.cursor, followed=listing.incremental)
             for name, listing in self._options.listings().items()
         ]
 
@@ -151,18 +146,19 @@ class RestBee(GatedBee):
     ) -> Iterator[Batch]:
         ended = False
         while not ended:
+            pages = listing.turns(reading, query, conditional=self._options.conditional)
             try:
-                page = listing.turn(reading, query, conditional=self._options.conditional)
+                for page in pages:
+                    ended = page.ended
+                    complete = page.ended and page.told and not query
+                    if page.read and (page.rows or page.rejects or complete):
+                        told = reading.cursor()
+                        yield Batch(listing.name, table(page.rows), told, None, complete, tuple(page.rejects))
             except GiveUp as error:
                 if error.code == "pagination_loop":
                     # Whoever went on from here would come round again for ever, also once the source is mended.
                     start = Reading(since=reading.since, token=reading.token, items=reading.items)
                     yield Batch(listing.name, table([]), start.cursor())
                 raise
-            ended = page.ended
-            complete = page.ended and page.told and not query
-            if page.read and (page.rows or page.rejects or complete):
-                told = reading.cursor()
-                yield Batch(listing.name, table(page.rows), told, None, complete, tuple(page.rejects))
         if told != reading.cursor():
             yield Batch(listing.name, table([]), reading.cursor())

@@ -14,6 +14,7 @@ the API keys in them, to its log, and cannot be told which address to dial. Noth
 from __future__ import annotations
 
 import base64
+import io
 import logging
 import re
 import ssl
@@ -320,14 +321,14 @@ class HttpClient:
         if encoding not in {"identity", "", "gzip", "x-gzip"}:
             raise GiveUp("the body comes in an encoding that was not asked for", code="bad_encoding", where=where)
         stream = response.iter_stream()
-        body = bytearray()
+        body = io.BytesIO()  # gives its bytes away without a copy of them
         for piece in _gunzip(stream) if "gzip" in encoding else stream:
-            body += piece
-            if len(body) > self._limits.body:
+            body.write(piece)
+            if body.tell() > self._limits.body:
                 advice = "ask for smaller pages (pagination.size), or raise max_body_bytes"
                 message = f"the body is larger than {self._limits.body} bytes"
                 raise GiveUp(message, code="body_too_large", where=where, advice=advice)
-        return bytes(body)
+        return body.getvalue()
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -32,6 +32,9 @@ _DEEPEST = 100
 MOST_VALUES = 2_000_000
 """Of one body of JSON: each takes some hundred bytes of memory, however few it has on its way."""
 
+_SMALLEST = 8
+"""Bytes of a value with its comma, on the average."""
+
 
 def read(
     raw: bytes, form: Format, where: str, delimiter: str = ",", *, decimals: bool = False
@@ -56,10 +59,14 @@ def read(
         raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
 
 
-def bounded(raw: bytes, where: str) -> None:
-    """Raises GiveUp for JSON of more than MOST_VALUES values, by commas or lines, before one of them is made."""
-    if max(raw.count(b","), raw.count(b"\n")) > MOST_VALUES:
-        message = f"the answer holds more than {MOST_VALUES:,} values"
+def bounded(raw: bytes, where: str, *, in_pieces: bool = False) -> None:
+    """Raises GiveUp for JSON of more than MOST_VALUES values, by commas or lines, before one of them is made.
+
+    `in_pieces`: a part of them is made at a time, so that a body above the usual limit may hold as many more.
+    """
+    most = max(MOST_VALUES, len(raw) // _SMALLEST) if in_pieces else MOST_VALUES
+    if max(raw.count(b","), raw.count(b"\n")) > most:
+        message = f"the answer holds more than {most:,} values"
         advice = "ask for smaller pages (pagination.size), or for fewer fields"
         raise GiveUp(message, code="too_many_values", where=where, advice=advice)
 

@@ -12,14 +12,17 @@ import httpx
 from bees.core.cursors import higher, highest, less
 from bees.core.errors import GiveUp
 from bees.core.paging import Links, Reading, circle, next_page, page_params
-from bees.core.paths import MISSING, dig
+from bees.core.paths import MISSING, dig, put
 from bees.core.rest import formats, hooks, template
+from bees.core.rest.pieces import LARGE, Pieces, cut
 from bees.core.rest.source import HookHttp, Source, encoded, records
 from bees.core.rest.window import spelled, window_end
 from nectar.batch import Reject
 from nectar.jsonrows import sift, text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from bees.core.http import Answer
     from bees.core.rest.options import StreamOptions
 
@@ -30,7 +33,7 @@ _MOST_STRANGE = 10_000
 
 @dataclass
 class Page:
-    """What one turn gave. `read` is False where the source called the page unchanged, or had none.
+    """What one turn gave, or a part of it. `read` is False where the source called the page unchanged, or had none.
 
     `told`: the source itself said that nothing follows.
     """
@@ -55,25 +58,36 @@ class Listing:
 
     def turn(self, reading: Reading, query: Mapping[str, Any], *, conditional: bool) -> Page:
         """Read one page and move on. Raises SourceError."""
+        (page,) = self.turns(reading, query, conditional=conditional, whole=True)
+        return page
+
+    def turns(
+        self, reading: Reading, query: Mapping[str, Any], *, conditional: bool, whole: bool = False
+    ) -> Iterator[Page]:
+        """The same, a large page in parts. Reading moves on with the last of them; before it, `taken` counts."""
         where = f"stream {self.name}, page {reading.page}"
         if self.options.windowed and reading.until is None:
             self._open_window(reading)
         if self.options.fetcher:
-            return self._fetch(self.options.fetcher, reading, where)
+            yield self._fetch(self.options.fetcher, reading, where)
+            return
         url = self.url(reading, query, where)
         validators = reading.validators(url, self.options.pagination) if conditional else {}
         try:
             answer = self._ask(url, reading, where, validators)
         except GiveUp as error:
             if error.code == "not_found" and reading.short:
-                return self._over(reading)  # some sources have no empty last page: after a short one they answer 404
+                yield self._over(reading)  # some sources have no empty last page: after a short one they answer 404
+                return
             if error.status == 410 and reading.token is not None:
                 reading.__dict__.update(Reading().__dict__)  # the source forgot what the token stood for: all anew
-                return Page(read=False)
+                yield Page(read=False)
+                return
             raise
         if answer.status == 304:
-            return self._skip(reading, answer, url, where, asked=bool(validators))
-        return self._read(reading, answer, url, where)
+            yield self._skip(reading, answer, url, where, asked=bool(validators))
+            return
+        yield from self._read(reading, answer, url, where, whole=whole)
 
     def url(self, reading: Reading, query: Mapping[str, Any], where: str, size: int | None = None) -> httpx.URL:
         options = self.options
@@ -131,7 +145,7 @@ class Listing:
         if options.pagination.place == "body":
             body = dict(body or {})
             for name, value in page_params(options.pagination, reading.at, size).items():
-                _put(body, name, value)
+                put(body, name, value)
         kind = "application/json" if options.body_as == "json" else "application/x-www-form-urlencoded"
         headers.setdefault("Content-Type", kind)
         return self.source.ask(url, where, headers, method="POST", content=encoded(body, options.body_as))
@@ -150,10 +164,32 @@ class Listing:
             return body, found, rejects
         return body, records(body, self.options.records, where), rejects
 
-    def _read(self, reading: Reading, answer: Answer, url: httpx.URL, where: str) -> Page:
-        body, items, rejects = self._items(answer, where)
-        paging = self.options.pagination
-        if reading.same_body(answer.body) and items and paging.type in ("page", "offset"):
+    def _pieces(self, answer: Answer, where: str) -> Pieces | None:
+        """A large page in pieces, if it is of the kind that can be cut."""
+        options = self.options
+        plain = options.format == "json" and not (options.records or "").startswith("$")
+        looked_at = options.changes or options.transformer or options.change_detector
+        if len(answer.body) < LARGE or not plain or looked_at or options.pagination.until == "seen":
+            return None
+        formats.bounded(answer.body, where, in_pieces=True)
+        found = cut(answer.body, options.records)
+        if found is None:
+            return None
+        self.source.check(found.around, where)
+        return found if records(found.around, options.records, where) == [0][: len(found)] else None
+
+    def _read(self, reading: Reading, answer: Answer, url: httpx.URL, where: str, *, whole: bool) -> Iterator[Page]:
+        paging, again = self.options.pagination, reading.taken > 0
+        same = reading.same_body(answer.body)
+        taken, reading.taken = reading.taken if same else 0, 0
+        # A page that is another one each time is read as a whole after a stop, or it might never be read to its end.
+        pieces = None if whole or (again and not same) else self._pieces(answer, where)
+        items: Sequence[Any]
+        if pieces is None:
+            body, items, rejects = self._items(answer, where)
+        else:
+            body, items, rejects = pieces.around, pieces, []
+        if same and not again and items and paging.type in ("page", "offset"):
             raise circle("the source gives the same page again", where)
         following, told = next_page(paging, answer, body, items, reading.at)
         if (
@@ -164,13 +200,34 @@ class Listing:
             following = None  # a cursor that stays as it is, and nothing there: some sources end so
         if paging.type == "link" and following is not None:
             following = self.source.followed(answer, following, where)
-        reading.short = bool(paging.type == "page" and paging.size and len(items) < paging.size)
+        short = bool(paging.type == "page" and paging.size and len(items) < paging.size)
+        first = 1
+        for first, items in pieces.after(taken) if pieces else ():
+            if first + len(items) <= len(pieces or ()):
+                reading.taken = first + len(items) - 1
+                yield self._part(reading, items, first)
+        reading.short = short
         if self.options.token_path:
             token = dig(body, self.options.token_path)
             reading.token = reading.token if token is MISSING or token is None else token
         if self.options.method == "GET":
             reading.changed(url, answer, following)
-        return self._moved(reading, items, rejects, following, where, told=told)
+        yield self._moved(reading, list(items), rejects, following, where, told=told, first=first)
+
+    def _part(self, reading: Reading, items: list[Any], first: int) -> Page:
+        """Records of a page of which more will come."""
+        rows, unfit = self._rows(reading, items, f"page {reading.page}", first)
+        self._noted(reading, rows)
+        return Page(rows, unfit)
+
+    def _noted(self, reading: Reading, rows: list[dict[str, Any]]) -> bool:
+        """Keep the cursor's highest value; whether one of the records is as old as what the last pass may have seen."""
+        name = self.options.cursor
+        if not name or not (self.options.incremental or self.options.parent):
+            return False
+        values = [row[name] if name in row else dig(row, name) for row in rows]
+        reading.high = highest(reading.high, (value for value in values if value is not MISSING))
+        return self.options.pagination.until == "seen" and any(_is_old(value, reading.since) for value in values)
 
     def _fetch(self, use: str, reading: Reading, where: str) -> Page:
         state = self._scope(reading)["state"]
@@ -179,18 +236,22 @@ class Listing:
         return self._moved(reading, items, [], following, where, told=True)
 
     def _moved(
-        self, reading: Reading, items: list[Any], rejects: list[Reject], following: Any, where: str, *, told: bool
+        self,
+        reading: Reading,
+        items: list[Any],
+        rejects: list[Reject],
+        following: Any,
+        where: str,
+        *,
+        told: bool,
+        first: int = 1,
     ) -> Page:
         """The page's records, with reading moved to the next page or to the end."""
         position = f"page {reading.page}"
         reading.count(len(items), self.source.options.max_pages, where)
-        rows, unfit = self._rows(reading, items, position)
-        if self.options.cursor and (self.options.incremental or self.options.parent):
-            name = self.options.cursor
-            values = [row[name] if name in row else dig(row, name) for row in rows]
-            known = self.options.pagination.until == "seen" and any(_is_old(v, reading.since) for v in values)
-            following = None if known else following
-            reading.high = highest(reading.high, (value for value in values if value is not MISSING))
+        rows, unfit = self._rows(reading, items, position, first)
+        if self._noted(reading, rows):
+            following = None
         page = Page(self._news(reading, rows, where), [*rejects, *unfit], told=told, ended=following is None)
         if following is not None:
             reading.advance(following, where)
@@ -220,7 +281,10 @@ class Listing:
         reading.advance(following, where)
         return Page(read=False)
 
-    def _rows(self, reading: Reading, items: list[Any], position: str) -> tuple[list[dict[str, Any]], list[Reject]]:
+    def _rows(
+        self, reading: Reading, items: list[Any], position: str, first: int = 1
+    ) -> tuple[list[dict[str, Any]], list[Reject]]:
+        """Part the records from what is none; `first` is the number of the first item in its page."""
         rejects: list[Reject] = []
         if self.options.transformer:
             several: list[Any] = []
@@ -233,7 +297,7 @@ class Listing:
         if strange > _MOST_STRANGE and strange * 2 > len(items):
             advice = "check records: does it lead to the list of objects?"
             raise GiveUp("most of the page is no records", code="no_records", where=position, advice=advice)
-        rows, unfit = sift(items, position)
+        rows, unfit = sift(items, position, first)
         if self.options.fields:
             scope = self._scope(reading)
             for row in rows:
@@ -261,13 +325,3 @@ class Listing:
 def _is_old(value: Any, since: Any) -> bool:
     """Whether a record is one that the last pass may have seen."""
     return value is not MISSING and value is not None and since is not None and higher(since, value) == since
-
-
-def _put(body: dict[str, Any], name: str, value: Any) -> None:
-    """Set a dotted name of a body that is sent; what stands around it stays."""
-    *outer, last = name.split(".")
-    for part in outer:
-        inner = body.get(part)
-        body[part] = dict(inner) if isinstance(inner, Mapping) else {}
-        body = body[part]
-    body[last] = value

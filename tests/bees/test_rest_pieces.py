@@ -1,0 +1,197 @@
+"""Large pages of JSON: read in pieces they are the same records, cost a part of the memory, and a stop loses none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bees.core import exact_json
+from bees.core.errors import GiveUp
+from bees.core.rest import listing, pieces
+from bees.core.rest.pieces import cut
+from bees.core.rest.source import records
+from nectar.jsonrows import text
+from tests.bees.test_rest_hostile import PAGE, Hostile, answer, ids
+
+_READER = """
+import json, resource, sys
+from bees.rest import RestBee
+streams = {"small": {"path": "/x?page=1", "key": "id"}, "large": {"path": "/x?page=2", "key": "id"}}
+options = {"base_url": sys.argv[1], "allow_private": True, "streams": streams}
+told = []
+with RestBee.from_options(options) as bee:
+    for name in streams:
+        rows = sum(batch.table.num_rows for batch in bee.collect_nectar(name, None))
+        told.append([rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss])
+print(json.dumps(told))
+"""
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Hostile]:
+    found = Hostile()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page is a large one, and each of its pieces holds a record or two."""
+    monkeypatch.setattr(listing, "LARGE", 0)
+    monkeypatch.setattr(pieces, "_PIECE", 20)
+
+
+def items(raw: bytes, path: str | None) -> list[Any] | None:
+    found = cut(raw, path)
+    return None if found is None else [item for _, part in found.after(0) for item in part]
+
+
+def spelled(value: Any) -> Any:
+    """Equal for a float and the Decimal of its digits: which of them it is hangs on what else stands in the bytes."""
+    return json.loads(text(value))
+
+
+@pytest.mark.usefixtures("tiny")
+@settings(max_examples=100, deadline=None)
+@given(
+    found=st.lists(st.dictionaries(st.text(max_size=4), _VALUES, max_size=3) | _VALUES, max_size=8),
+    before=st.dictionaries(st.text(max_size=4), _VALUES, max_size=2),
+    after=st.dictionaries(st.text(max_size=4), _VALUES, max_size=2),
+    indent=st.sampled_from([None, 1]),
+    ascii_only=st.booleans(),
+)
+def test_pieces_are_what_the_whole_is(
+    found: list[Any], before: dict[str, Any], after: dict[str, Any], indent: int | None, ascii_only: bool
+) -> None:
+    after = {f"{name}'": value for name, value in after.items()}
+    body = {**before, "told": {**before, "list": found, **after}, **after}
+    raw = json.dumps(body, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    bare = json.dumps(found, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+
+    got = items(raw, "told.list")
+    if got is not None:
+        assert spelled(got) == spelled(records(exact_json.read(raw), "told.list", ""))
+    assert spelled(items(bare, None)) == spelled(exact_json.read(bare))
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("raw", "path", "told"),
+    [
+        (b'{"n": 1, "list": [{"a": 1}, {"b": "]}\\""}], "next": "x"}', None, [{"a": 1}, {"b": ']}"'}]),
+        (b'\xef\xbb\xbf [ {"a": 1} , {"a": 2} ] ', None, [{"a": 1}, {"a": 2}]),
+        (b'{"a": {"b": [1, "two", [3], {"c": 4}]}}', "a.b", [1, "two", [3], {"c": 4}]),
+        (b'{"a.b": [1], "a": {"b": [2]}}', "a.b", None),
+        (b'{"a": {"b": [1, 2}}', "a.b", None),
+        (b'{"a": [{"n": 1}, {"n": 2}', "a", None),
+        (b'{"a": [{"n": "' + b'\\"' * 1_000_000, "a", None),
+        (b"[" * 10_000, None, None),
+        (b'[{"a": 1},]', None, None),
+        (b'[{"a": "aaaaaaaaaaaaaaaaaaaaaaaaa"},]', None, None),
+        (b'[{"a": "aaaaaaaaaaaaaaaaaaaaaaaaa"} {"a": 2}]', None, None),
+        (b'{"a": 1}', None, None),
+        (b'"text"', None, None),
+        (b"", None, None),
+    ],
+)
+def test_what_cannot_be_cut_is_left_whole(raw: bytes, path: str | None, told: list[Any] | None) -> None:
+    began = time.process_time()
+
+    assert items(raw, path) == told
+    assert time.process_time() - began < 5, "no text makes the scan go over it again and again"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_page_may_be_left_and_taken_up_between_any_two_pieces(server: Hostile) -> None:
+    server.pages = {n: answer(json.dumps({"list": [{"id": 10 * n + m} for m in range(7)]}).encode()) for n in (1, 2)}
+    everything = [10 * n + m for n in (1, 2) for m in range(7)]
+    whole = server.read()
+    again = [server.read(batch.cursor) for batch in whole]
+
+    assert ids(whole) == everything
+    assert len(whole) > 4
+    for number, rest in enumerate(again[:-1], 1):
+        assert ids(whole[:number]) + ids(rest) == everything
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_page_that_is_another_one_after_a_stop_is_read_from_its_beginning(server: Hostile) -> None:
+    server.pages = {1: answer(json.dumps([{"id": n} for n in range(6)]).encode())}
+    first = server.read()[0]
+    server.pages = {1: answer(json.dumps([{"id": n} for n in range(-2, 6)]).encode())}
+
+    assert ids([first]) == [0, 1]
+    assert ids(server.read(first.cursor)) == list(range(-2, 6))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_marks_positions_and_tokens_are_those_of_whole_pages(server: Hostile) -> None:
+    rows = [{"id": n, "at": f"2026-01-{n:02}"} for n in range(1, 8)]
+    body = {"list": [*rows[:5], 7, *rows[5:]], "token": "t2"}
+    server.pages = {1: answer(json.dumps(body).encode())}
+    given = {"records": "list", "pagination": {"type": "none"}}
+    batches = server.read(**given, token_path="token", cursor_param="since")
+    marked = server.read(**given, cursor="at", cursor_param="since")
+
+    assert [reject.position for batch in batches for reject in batch.rejects] == ["page 1, item 6"]
+    assert ids(batches) == list(range(1, 8))
+    assert [batch.cursor.get("token") for batch in batches] == [None] * (len(batches) - 1) + ["t2"]
+    assert marked[-1].cursor["since"] == "2026-01-07"
+    assert [batch.complete for batch in marked] == [False] * (len(marked) - 1) + [True]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"list": [{"id": 1}, {"id": 2}], "error": "no"}', "error_inside"),
+        (b'{"list": [{"id": 1}, {"id": 2}, {"id": 3}', "not_json"),
+        (b'{"list": [{"id": 1}, {"id": 2}, {"id": 3}]} and more', "not_json"),
+        (b'{"errors": [{"id": 1}, {"id": 2}, {"id": 3}]}', "error_inside"),
+        (b'{"one": [{"id": 1}, {"id": 2}], "two": []}', "no_records"),
+    ],
+)
+def test_nothing_of_a_page_comes_that_turns_out_to_be_none(server: Hostile, body: bytes, code: str) -> None:
+    server.pages = {1: answer(body)}
+    found = []
+    with server.bee(source={"errors": {"at": "error"}}) as bee, pytest.raises(GiveUp) as error:
+        found.extend(bee.collect_nectar("x", None))
+
+    assert (error.value.code, found) == (code, [])
+
+
+def test_a_source_that_gives_one_large_page_for_ever_is_still_noticed(
+    server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LARGE", 0)
+    same = answer(json.dumps([{"id": 1}, {"id": 2}]).encode())
+    server.pages = {1: same, 2: same}
+    with pytest.raises(GiveUp) as error:
+        server.read(pagination=PAGE)
+
+    assert error.value.code == "pagination_loop"
+
+
+def test_a_large_page_costs_little_more_than_its_bytes(server: Hostile) -> None:
+    row = b'{"id":%d,"name":"somebody","at":"2026-01-02","n":1.5},'
+    page = b"[" + b"".join(row % n for n in range(270_000))[:-1] + b"]"
+    assert 14 << 20 < len(page) < 16 << 20
+    server.pages = {1: answer(b'[{"id": 0, "name": "a", "at": "b", "n": 1.5}]'), 2: answer(page)}
+    done = subprocess.run([sys.executable, "-c", _READER, server.url], capture_output=True, text=True, check=True)
+    (_, before), (rows, after) = json.loads(done.stdout)
+
+    assert rows == 270_000
+    assert after - before < 64 << 10, "KiB: whole, the page makes some 200 MiB of objects"
