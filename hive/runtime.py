@@ -54,7 +54,7 @@ class Runtime:
     _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.limits = FleetLimits(self.db, lambda tenant: self.keyring(tenant).key("limits")[1])
+        self.limits = FleetLimits(self.db, lambda tenant: self.keyring(tenant).key("limits")[1], self.vault)
         self.pool = PoolLimits(self.db)
         self.backlog = Backlog(self.db, self.settings.pending_bytes)
         self.bees = OpenBees(self.vault, self.inbox, self.limits.attach)

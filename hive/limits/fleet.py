@@ -15,10 +15,12 @@ from bees.core.resilience.gate import BudgetGate, GatedBee
 from hive.limits.breaker import LedgerBreaker
 from hive.limits.budget import LedgerBudget
 from hive.limits.policies import breaker_of, quota_of
+from hive.limits.tokens import LedgerTokens
 
 if TYPE_CHECKING:
     from bees.core.bee import WorkerBee
     from hive.ledger.db import Database
+    from hive.vault.store import Vault
 
 _WEB = re.compile(r"(?P<kind>[a-z0-9_]+)[ :](?P<address>https?://.*)", re.DOTALL)
 _WHO = ("auth", "headers", "user", "username", "account", "email", "client_id", "access_key")
@@ -28,9 +30,11 @@ _WHO = ("auth", "headers", "user", "username", "account", "email", "client_id", 
 class FleetLimits:
     """Of one process. `key` gives a tenant's key for prints: nobody who reads the ledger can guess at credentials."""
 
-    def __init__(self, db: Database, key: Callable[[str], bytes]) -> None:
+    def __init__(self, db: Database, key: Callable[[str], bytes], vault: Callable[[str], Vault] | None = None) -> None:
+        """`vault`: of a tenant, where tokens are kept that all workers share; None: each process has its own."""
         self._db = db
         self._key = key
+        self._vault = vault
         self._breakers: dict[tuple[str, Any], LedgerBreaker] = {}
 
     def attach(self, bee: int, tenant: str, made: WorkerBee, config: Mapping[str, Any]) -> LedgerBreaker | None:
@@ -41,11 +45,23 @@ class FleetLimits:
             tx.run("note_bee", bee=bee, credential=credential, endpoint=endpoint)
         if isinstance(made, GatedBee):
             quota = quota_of(config)
-            made.through(BudgetGate(LedgerBudget(self._db, credential, quota) if quota else None))
+            budget = LedgerBudget(self._db, credential, quota) if quota else None
+            made.through(BudgetGate(budget, tokens=self._tokens(tenant, made)))
         policy = breaker_of(config)
         if policy is None:
             return None
         return self._breakers.setdefault((endpoint, policy), LedgerBreaker(self._db, endpoint, policy))
+
+    def _tokens(self, tenant: str, made: WorkerBee) -> LedgerTokens | None:
+        """Where the tokens of the bee's refresh token are. Another one, or another client, has a place of its own."""
+        auth = getattr(made.options, "auth", None)
+        if self._vault is None or getattr(auth, "method", "") != "oauth2_refresh_token":
+            return None
+        told = _open(auth)
+        # Not by a key: a token that was given once must be found for as long as the login lasts, whatever is rotated.
+        # Nobody guesses at a refresh token.
+        text = json.dumps([told["token_url"], told["client_id"], told["refresh_token"]]).encode()
+        return LedgerTokens(self._db, self._vault(tenant), hashlib.sha256(text).hexdigest()[:32])
 
 
 def endpoint_of(bee: int, made: WorkerBee) -> str:

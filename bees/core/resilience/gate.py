@@ -15,6 +15,7 @@ from bees.core.resilience.spent import spent
 
 if TYPE_CHECKING:
     from bees.core.http import Gate
+    from bees.core.rest.tokens import TokenStore
 
 PATIENCE = 5.0
 """Seconds of sleep before one request: a bee that is told to stop does so within seconds."""
@@ -36,6 +37,7 @@ class BudgetGate:
     """Lets requests through as a budget allows and as the source's own headers say. A bee's threads share one.
 
     budget   None: only what the source says counts
+    tokens   where those who share a refresh token keep what it gave; None: nobody shares one
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class BudgetGate:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         patience: float = PATIENCE,
+        tokens: TokenStore | None = None,
     ) -> None:
+        self.tokens = tokens
         self._budget = budget
         self._clock = clock
         self._sleep = sleep

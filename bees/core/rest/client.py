@@ -17,11 +17,16 @@ from bees.core.http_verdict import SHORTEST_WAIT
 from bees.core.resilience.retry import RetryPolicy
 from bees.core.rest.auth import Auth, HeaderName, Tls
 from bees.core.rest.login import login
+from bees.core.rest.tokens import KeepsTokens
+from nectar.jsonrows import escape
+from nectar.pollen import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import httpx
+
+    from nectar.pollen import Column
 
 LONGEST_PAUSE = 5.0
 """Seconds of sleep for one page: a bee that is told to stop does so within seconds."""
@@ -87,7 +92,7 @@ def open_client(
     return HttpClient(
         url,
         credentials=fixed,
-        login=login(options.auth, fixed, dial),
+        login=login(options.auth, fixed, dial, gate.tokens if isinstance(gate, KeepsTokens) else None),
         origins=origins,
         allow_private=options.allow_private,
         networks=networks,
@@ -133,6 +138,15 @@ def patiently(
                 if error.after is not None or late or not policy.again(error, tries):
                     raise
         sleep(pause)
+
+
+def offered(
+    name: str, key: tuple[str, ...], cursor: str | None, *, followed: bool, columns: tuple[Column, ...] = ()
+) -> Stream:
+    """A stream as its options describe it. `followed`: a pass asks only for what lies behind the highest cursor."""
+    column = escape(cursor) if cursor else None
+    cursors = (column,) if column else ()
+    return Stream(name, columns, key=tuple(map(escape, key)), cursors=cursors, cursor=column if followed else None)
 
 
 def named_stream(streams: Mapping[str, _S], stream: str) -> _S:

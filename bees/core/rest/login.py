@@ -4,8 +4,8 @@
     jwt_bearer, client_auth: assertion                RFC 7523 (2.1, 2.2), JWT signed with RS256 or ES256 (RFC 7518)
     aws_sigv4                                         "Signature Version 4 signing process", AWS General Reference
 
-A server that gives a new refresh token with each access token is followed while the bee is open; the vault keeps the
-one that it has, so such a server should be told to leave refresh tokens as they are.
+A server that gives a new refresh token with each access token is followed: in a hive by all workers, which share what
+it gave last (`bees.core.rest.tokens`), in bare Python while the bee is open.
 
 A clock that is wrong is told by the server's Date: what is signed then goes by the server's.
 """
@@ -25,6 +25,7 @@ from urllib.parse import quote, urlencode
 
 from bees.core.errors import GiveUp
 from bees.core.http import Credentials, basic
+from bees.core.rest.tokens import Tokens
 from nectar.errors import SkipRecord
 from nectar.jsonrows import parse
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from bees.core.http import HttpClient, Login
     from bees.core.rest.auth import Auth
+    from bees.core.rest.tokens import TokenStore
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 LIFE = 300.0  # seconds: of a token whose end nobody tells, and of what we sign
@@ -46,20 +48,27 @@ _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
-def login(auth: Auth, fixed: Credentials, dial: Callable[[str], HttpClient]) -> Login | None:
+def login(
+    auth: Auth, fixed: Credentials, dial: Callable[[str], HttpClient], store: TokenStore | None = None
+) -> Login | None:
     """What logs in with these options; None: the fixed credentials are all there is. `dial` opens the token server."""
     if auth.method == "aws_sigv4":
         return AwsLogin(auth, fixed)
-    return TokenLogin(auth, fixed, dial) if auth.token_url and auth.method != "none" else None
+    return TokenLogin(auth, fixed, dial, store) if auth.token_url and auth.method != "none" else None
 
 
 class TokenLogin:
     """A bearer token, fetched when it is needed, again shortly before its end, and once when it is refused."""
 
-    def __init__(self, auth: Auth, fixed: Credentials, dial: Callable[[str], HttpClient]) -> None:
+    def __init__(
+        self, auth: Auth, fixed: Credentials, dial: Callable[[str], HttpClient], store: TokenStore | None = None
+    ) -> None:
+        """`store`: where the tokens of a refresh token are, for those who share it."""
         self._auth = auth
         self._fixed = fixed
         self._dial = dial
+        self._store = store if auth.method == "oauth2_refresh_token" else None
+        self._refused = ""
         self._token = ""
         self._ends = 0.0
         self._skew = 0.0
@@ -74,22 +83,48 @@ class TokenLogin:
     def renew(self, status: int, skew: float) -> bool:  # noqa: ARG002 - of the source's clock; the token server has its own
         if status != 401:
             return False
-        self._token = ""
+        self._refused, self._token = self._token, ""
         return True
 
     def signed(self, method: str, url: httpx.URL, content: bytes | None) -> Mapping[str, str]:  # noqa: ARG002
         return {}
 
     def _fetch(self) -> None:
+        if self._store is None:
+            self._take(self._given())
+            return
+        with self._store.turn() as turn:
+            held = turn.tokens
+            if held is not None and held.access != self._refused and held.ends - time.time() > self._auth.renew_before:
+                self._token, self._refresh = held.access, held.refresh
+                self._ends = time.monotonic() + held.ends - time.time() - self._auth.renew_before
+                return
+            first = _plain(self._auth.refresh_token)
+            self._refresh = held.refresh if held is not None else first
+            try:
+                told = self._given()
+            except GiveUp as error:
+                if error.code != "denied" or self._refresh == first:
+                    raise
+                self._refresh = first  # what was kept may be older than the login, as after a restore
+                told = self._given()
+            life = self._take(told)
+            turn.keep(Tokens(self._token, time.time() + life, self._refresh))
+
+    def _given(self) -> dict[str, Any]:
+        """What the token server says, once more by its own clock where ours is wrong."""
         with closing(self._dial(self._auth.token_url)) as client:
             try:
-                told = self._asked(client)
+                return self._asked(client)
             except GiveUp:
                 skew = client.skew
                 if not self._auth.private_key or abs(skew - self._skew) < _SKEWED:
                     raise
                 self._skew = skew
-                told = self._asked(client)
+                return self._asked(client)
+
+    def _take(self, told: Mapping[str, Any]) -> float:
+        """Hold what was given; the seconds that the access token lasts."""
         token, life = told.get("access_token"), seconds(told.get("expires_in"))
         if not isinstance(token, str) or not token:
             raise GiveUp("the answer holds no access_token", code="denied", where="auth.token_url", advice=ADVICE)
@@ -97,6 +132,7 @@ class TokenLogin:
         self._ends = time.monotonic() + max(life - self._auth.renew_before, min(life / 2, 1.0))
         if isinstance(told.get("refresh_token"), str):
             self._refresh = told["refresh_token"]
+        return life
 
     def _asked(self, client: HttpClient) -> dict[str, Any]:
         fields, headers = self._request()
