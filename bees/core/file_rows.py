@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from bees.core.bee import BeeOptions, KeyColumns, Words
 from bees.core.files import checked_patterns
-from bees.core.formats import ARCHIVE_ENDINGS, ROW_ENDINGS, Format, Reading
+from bees.core.formats import ARCHIVE_ENDINGS, ROW_ENDINGS, Format, Reading, is_table, rows_by_name
 from bees.core.formats.members import is_archive
 from bees.core.formats.names import endings_of
 from bees.core.formats.rows import found_encoding
@@ -20,7 +20,7 @@ from bees.core.tabular import MAX_RAW
 from nectar.batch import Reject
 from nectar.extract.kinds import media_type
 from nectar.extract.read import needs_reader
-from nectar.extract.text import HEAD, decodes, encoding_of, looks_textual
+from nectar.extract.text import decodes, encoding_of, looks_textual
 
 Patterns = Annotated[Words, Field(min_length=1), AfterValidator(checked_patterns)]
 
@@ -74,9 +74,21 @@ class Judged:
 
 def is_document(head: bytes, declared: str, name: str) -> bool:
     """Whether a file that begins so is collected as a document at all."""
+    if is_table(head):
+        return False
     if media_type(head, name) is not None or is_archive(head, name):
         return True
     return looks_textual(head, encoding_of(head[:4], _encoding(declared, head)))
+
+
+def is_misnamed(head: bytes, name: str) -> bool:
+    """Whether a file that begins so is a table, and its name does not say it: nobody would read it as one."""
+    return is_table(head) and not rows_by_name(name)
+
+
+def rows_may_be_in(path: str) -> bool:
+    """Whether the built-in stream of rows looks into a file of this name."""
+    return path.lower().endswith((*ROW_ENDINGS, *ARCHIVE_ENDINGS))
 
 
 def holds_others(data: bytes, name: str) -> bool:
@@ -86,13 +98,14 @@ def holds_others(data: bytes, name: str) -> bool:
 
 def judged(name: str, data: bytes, declared: str) -> Judged:
     """A whole document; `name` is its path as shown."""
+    said = "" if declared == "auto" else declared  # a page says itself what it is in
     declared = _encoding(declared, data)
     encoding = encoding_of(data[:4], declared)
     kind = media_type(data, name)
     if kind is None and not looks_textual(data, encoding):
         return Judged()  # its beginning looked like a document, and the whole of it is none
     if kind is not None and needs_reader(kind):
-        return Judged(data, f"{kind}; charset={declared}" if declared and kind == "text/html" else kind)
+        return Judged(data, f"{kind}; charset={said}" if said and kind == "text/html" else kind)
     if not decodes(data, declared):
         reason = f"the text is not {encoding.name}: set `encoding` to what it is in"
         return Judged(reject=Reject(name, "not_utf8", reason, data[:MAX_RAW]))
@@ -101,4 +114,4 @@ def judged(name: str, data: bytes, declared: str) -> Judged:
 
 
 def _encoding(declared: str, data: bytes) -> str:
-    return found_encoding(data[:HEAD]) if declared == "auto" else declared
+    return found_encoding(data) if declared == "auto" else declared

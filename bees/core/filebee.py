@@ -55,7 +55,10 @@ class FileOptions(BeeOptions):
     )
     patterns: Patterns = Field(("*",), description="globs: by name at any depth, or by path when they hold a slash")
     recursive: bool = Field(True, description="read folders inside the folder too")
-    encoding: str = Field("", description="of files without a byte order mark; unset: UTF-8; auto: found out")
+    encoding: str = Field(
+        "auto",
+        description="of texts without a byte order mark; auto: UTF-8, or what their letters tell",
+    )
     max_file_bytes: int = Field(64 << 20, gt=0, description="a larger document is set aside; rows have no such limit")
     max_files: int = Field(1_000_000, gt=0, description="files of one stream; each takes some 27 bytes in every cursor")
     max_deleted: float = Field(

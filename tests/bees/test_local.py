@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pydantic
 import pytest
 from hypothesis import given, settings
@@ -779,3 +781,38 @@ def test_a_key_with_control_characters_finds_its_column(tmp_path: Path) -> None:
         {"path": str(tmp_path), "streams": {"s": {"patterns": "*.csv", "key": "a\x01b"}}}
     ) as bee:
         assert bee.get_pollen_schema()[0].key == tuple(batch.table.column_names[:1])
+
+
+def test_the_encoding_of_tables_and_texts_is_found_unless_it_is_said(tmp_path: Path) -> None:
+    names = "id;name\n1;José Muñoz\n2;Zoë Müller\n"
+    write(
+        tmp_path, a_csv=names.encode("cp1252"), b_csv=names.encode("utf-16-le"),
+        c_txt="Größe über alles".encode("cp1252"),
+        d_html='<meta charset="cp1251"><p>Иван'.encode("cp1251"),
+        mixed_csv="id;name\n1;José\n2;Łódź\n".encode() + "3;Müller\n".encode("latin-1"),
+    )  # fmt: skip
+
+    found, mixed = rows(read(tmp_path, "records")), read(tmp_path, "records", patterns="mixed.csv")
+    texts = {row["path"]: row["text"] for batch in read(tmp_path) for row in extract(batch.table)[0].to_pylist()}
+
+    assert [r["name"] for r in found if r["source_file"] != "mixed.csv"] == ["José Muñoz", "Zoë Müller"] * 2
+    assert texts == {"c.txt": "Größe über alles", "d.html": "Иван"}
+    assert [r["name"] for r in rows(mixed)] == ["José", "Łódź"]
+    assert rejects(mixed) == [("mixed.csv:4", "not_utf8")]
+    assert not rows(read(tmp_path, "records", patterns="a.csv", encoding="utf-8"))
+
+
+def test_a_table_under_a_strange_name_is_read_or_told(tmp_path: Path) -> None:
+    table = pa.table({"id": [7]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write(tmp_path, fake_zip=b"a text that is called an archive\n", data=sink.getvalue().to_pybytes())
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/sur\xff\xfe.csv")).write_bytes(b"id\n7\n")
+
+    tables, texts = read(tmp_path, "records"), read(tmp_path)
+
+    assert [r["id"] for r in rows(tables)] == ["7"]
+    assert rejects(tables) == []
+    assert [r["path"] for r in rows(texts)] == ["fake.zip"]
+    assert rejects(texts) == [("data", "misnamed_table")]
+    assert read(tmp_path, cursor=texts[-1].cursor) == [], "told once"

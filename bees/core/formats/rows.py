@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import io
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any, BinaryIO
@@ -19,12 +20,14 @@ from bees.core.formats.names import (
     endings_of,
     format_by_name,
     format_of,
+    is_workbook,
 )
-from bees.core.formats.packed import TROUBLES, Unpacking, WholeLines, inner_name, library, packing
+from bees.core.formats.packed import TROUBLES, Unpacking, WholeLines, inner_name, packing
 from bees.core.formats.part import Part, Place, Reading
-from bees.core.formats.window import windowed
+from bees.core.formats.window import windowed, with_newlines
 from bees.core.sandbox import Limits, Sandbox, SandboxError
 from nectar.batch import Reject
+from nectar.extract.guess import likely_encoding
 from nectar.extract.text import HEAD, decodes, encoding_of, looks_textual
 
 LIMITS = Limits(memory=2 << 30, seconds=120.0, output=1 << 42)
@@ -32,7 +35,6 @@ LIMITS = Limits(memory=2 << 30, seconds=120.0, output=1 << 42)
 _DEEPEST = 2
 """Compressions within one another."""
 _NO_ROWS = "the file holds no rows of text: leave it out by `patterns`"
-_SHEETS = (b"xl/workbook", b"xl/worksheets", b"opendocument.spreadsheet")
 _WALLED = ("parquet", "arrow", "avro", "excel", "xml")
 _FAILURES = {
     "timeout": ("reading_timeout", "reading the file took too long"),
@@ -65,7 +67,7 @@ def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place |
     if kind:
         yield from _unpacked(file, name, path, kind, reading, place, depth)
         return
-    if not depth and _holds_files(head, path, reading.format):
+    if not depth and _holds_files(file, head, path, reading.format):
         yield from _archived(file, name, reading, place)
         return
     chosen = reading.format if reading.format != "auto" else format_of(head, path)
@@ -73,6 +75,8 @@ def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place |
         yield from _walled(file, name, str(chosen), reading, place)
     elif chosen is None:
         if looks_textual(head, encoding_of(head[:4])):
+            if reading.rows_apart and path.lower().endswith(ARCHIVE_ENDINGS):
+                return  # a text that is called an archive is the other stream's document
             yield _rejected(name, "unknown_format", "no format of rows is known by these bytes or this name", place)
         else:
             yield _rejected(name, "not_text", _NO_ROWS, place)
@@ -96,6 +100,8 @@ def _textual(
     if chosen == "csv":
         if not reading.delimiter and path.lower().endswith((".tsv", ".tab")):
             reading = replace(reading, delimiter="\t")
+        if b"\r" in head and b"\n" not in head and "16" not in encoding.name and "32" not in encoding.name:
+            file = with_newlines(file)
         yield from CsvParts(file, name, reading, offset=offset).parts(place)
     elif chosen == "json":
         yield from JsonDocumentParts(file, name, reading).parts(place)
@@ -171,11 +177,14 @@ def _member(item: Inside, reading: Reading, place: Place | None) -> Iterator[Par
         yield Part(pa.table({}), last, (told(item.path, item.stream.trouble),))
 
 
-def _holds_files(head: bytes, path: str, asked: str) -> bool:
+def _holds_files(file: BinaryIO, head: bytes, path: str, asked: str) -> bool:
     """Whether a file that begins as an archive is one, and no spreadsheet, which is a zip file of parts."""
     if kind_of(head) != "zip" or path.lower().endswith(".zip"):
         return bool(kind_of(head))
-    return asked != "excel" and format_by_name(path) is None and not any(part in head for part in _SHEETS)
+    named = format_by_name(path)
+    if asked == "excel" or named == "excel" or is_workbook(head):
+        return False
+    return named is None or zipfile.is_zipfile(file)
 
 
 def _walled(file: BinaryIO, name: str, chosen: str, reading: Reading, place: Place | None) -> Iterator[Part]:
@@ -203,11 +212,11 @@ def sandbox() -> Sandbox:
 
 
 def found_encoding(head: bytes) -> str:
-    """The encoding of a text without a mark, by its beginning: UTF-8 where it can be, else what is likeliest."""
-    if encoding_of(head[:4]).bom or decodes(head, whole=False):
+    """The encoding of a text without a mark, by its beginning; none for UTF-8, and where nothing is likely enough."""
+    if encoding_of(head[:4]).bom or (b"\0" not in head and decodes(head, whole=False)):
         return ""
-    best = library("charset_normalizer").from_bytes(head).best()
-    return str(best.encoding) if best is not None else ""
+    likely = likely_encoding(head)
+    return "" if likely == "utf-8" else likely
 
 
 def _rejected(name: str, code: str, reason: str, place: Place | None) -> Part:
