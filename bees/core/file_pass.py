@@ -22,7 +22,7 @@ import structlog
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.file_inside import Found, is_member_of, member_key, merged, plain
-from bees.core.file_rows import holds_others, is_document, judged, reading_of
+from bees.core.file_rows import holds_others, is_document, is_misnamed, judged, reading_of, rows_may_be_in
 from bees.core.filebee import FileOptions, Plan
 from bees.core.files import digest, document, document_table, shown, tail, trouble
 from bees.core.formats import Place, TableBuffer, read_rows
@@ -40,6 +40,7 @@ _FEW = 20
 _IN_A_ROW = 3
 """Files in a row that fail for a while, and it is the source that fails, not a file."""
 _DENIED = (Closed("").code, Closed("").reason)
+_MISNAMED = "the file is a table, and its name does not say so: give it an ending, or a stream with `format`"
 _log = structlog.get_logger()
 
 
@@ -270,7 +271,7 @@ class Pass:
         memory, limit, declared = self._memory, self._options.max_file_bytes, self._options.encoding
         data = file.handle.read(HEAD)
         if not is_document(data, declared, file.entry.path):
-            self._keep(file, item, memory.content(b"binary"), item.flags)
+            self._no_document(file, item, data)
             return
         large = file.entry.size > limit
         if not large:
@@ -290,6 +291,14 @@ class Pass:
             elif self._judged(file.entry, name, data, self._moved_from(item, content)):
                 flags = SENT
         self._keep(file, item, content, flags)
+
+    def _no_document(self, file: Opened, item: _Item, head: bytes) -> None:
+        """Left out: a picture, a program. A table that nobody takes for one is told."""
+        misnamed = self._plan.rows_apart and is_misnamed(head, file.entry.path)
+        content = self._memory.content(b"misnamed table" if misnamed else b"binary")
+        if misnamed and (item.old is None or item.old.content != content):
+            self._reject(Reject(shown(file.entry.path), "misnamed_table", _MISNAMED))
+        self._keep(file, item, content, item.flags)
 
     def _judged(self, entry: Entry, name: str, data: bytes, moved_from: str | None = None) -> bool:
         """Whether a document's row was taken; else it is set aside or left out."""
@@ -311,7 +320,8 @@ class Pass:
         top, passed = (place or {}).get("member", 0), (place or {}).get("passed", 0)
         again = passed
         half = _Half(file.entry, content, file.handle, place or {})
-        for one in members(file.handle, file.entry.path, top, rows_apart=self._plan.rows_apart):
+        apart = self._plan.rows_apart and rows_may_be_in(file.entry.path)
+        for one in members(file.handle, file.entry.path, top, rows_apart=apart):
             if isinstance(one, Reject):
                 found.sure = False
                 self._reject(replace(one, position=shown(one.position)))

@@ -137,10 +137,18 @@ class Folder:
 
 
 def shown(path: str) -> str:
-    """A path as text. Bytes that are none become U+FFFD, and a print of all bytes keeps two such names apart."""
+    """A path as text. Bytes that are none become U+FFFD, and a print of all bytes keeps two such names apart.
+
+    The print stands before the name's endings, which tell formats.
+    """
     raw = os.fsencode(path)
     text = raw.decode("utf-8", "replace")
-    return f"{text}#{hashlib.blake2b(raw, digest_size=8).hexdigest()}" if "\ufffd" in text else text
+    if "\ufffd" not in text:
+        return text
+    folder, slash, name = text.rpartition("/")
+    at = name.find(".", 1)
+    at = len(name) if at < 0 else at
+    return f"{folder}{slash}{name[:at]}#{hashlib.blake2b(raw, digest_size=8).hexdigest()}{name[at:]}"
 
 
 def document(file: Entry, data: bytes, media_type: str, moved_from: str | None = None) -> tuple[Any, ...]:

@@ -31,6 +31,7 @@ PLACE = ("source_file", "source_row")
 """Columns that are the key of rows for which none is configured: the file, and the line where the row begins."""
 
 _DELIMITERS = ",;\t|"
+_SEPARATOR = "sep="
 _WRONG_ENCODING = "the bytes are not in the file's encoding: set `encoding`"
 
 
@@ -156,7 +157,7 @@ class CsvRows:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW))
         self._lines = lines
         self._name = name
-        self.delimiter = delimiter or _delimiter(lines)
+        self.delimiter = delimiter or _told(lines) or _delimiter(lines)
         self._record: list[bytes] = []
         self._bad = self._long = False
         self.columns: tuple[str, ...] = ()
@@ -299,6 +300,16 @@ def placed(row: dict[str, Any], name: str, line: int) -> dict[str, Any]:
     if own.keys().isdisjoint(row):
         return own | row
     return own | dict(zip(unique(list(row), PLACE), row.values(), strict=True))
+
+
+def _told(lines: Lines) -> str:
+    """The delimiter of a first line `sep=;`, as spreadsheets write it; the file then begins behind it."""
+    lines.go_to(lines.start)
+    first = lines.take()[0][:64].decode(lines.encoding, "replace").rstrip("\r\n").strip('"')
+    if len(first) != len(_SEPARATOR) + 1 or not first.lower().startswith(_SEPARATOR):
+        return ""
+    lines.start = lines.place
+    return first[-1]
 
 
 def _delimiter(lines: Lines) -> str:

@@ -448,3 +448,31 @@ def test_a_buffer_joins_parts_with_the_same_columns_only() -> None:
     assert (buffer.table().to_pylist(), len(buffer.rejects)) == ([{"a": 1}, {"a": 1}], 1)
     buffer.clear()
     assert (buffer.table().num_rows, buffer.rejects, buffer.full()) == (0, [], False)
+
+
+def test_the_dialects_of_spreadsheets_and_old_macs_are_read() -> None:
+    told = parts(b'"sep=|"\r\nid|a;b\r\n1|2,5;x\r\n', "f.csv")
+    old = b"id,name\r" + b"".join(b'%d,"a ""b"" %d"\r' % (n, n) for n in range(5000))
+    first = parts(old, "f.csv", batch_rows=2000)
+
+    assert rows(told) == [{"id": "1", "a;b": "2,5;x", "source_file": "f.csv", "source_row": 3}]
+    assert [int(r["id"]) for r in rows(first)] == list(range(5000))
+    assert rows(first)[-1]["name"] == 'a "b" 4999'
+    assert rows(parts(old, "f.csv", place=first[0].place))[0]["id"] == "2000"
+
+
+def test_what_a_table_is_called_is_believed_less_than_what_it_holds() -> None:
+    book = io.BytesIO()
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["id"])
+    workbook.active.append([7])
+    workbook.save(book)
+
+    for data, name in [
+        (book.getvalue(), "f.csv"), (b"id,b\n7,8\n", "f.xlsx"), (b"id;b\n7;8\n", "f.parquet"),
+        (b"id\tb\n7\t8\n", "f.xls"), (gzip.compress(b"id\n7\n"), "f.csv"),
+        (b'{"id": 7}\n{"id": 7}\n', "f.csv"), (b'[\n{"id": 7},\n{"id": 7}]', "f.jsonl"),
+    ]:  # fmt: skip
+        assert {str(row["id"]) for row in rows(parts(data, name))} == {"7"}, name
+    assert rejects(parts(b"no table at all", "f.parquet")) == [("f.parquet", "unknown_format")]
+    assert rejects(parts(b'{"a":' + b"[" * 50_000 + b"\n", "f.csv")) == []

@@ -8,11 +8,11 @@ A line, item or file that cannot be read is a reject with its place and reason; 
 
 from __future__ import annotations
 
-from bees.core.formats.names import ARCHIVE_ENDINGS, ROW_ENDINGS, Format, format_of, rows_by_name
+from bees.core.formats.names import ARCHIVE_ENDINGS, ROW_ENDINGS, Format, format_of, is_table, rows_by_name
 from bees.core.formats.part import Part, Place, Reading, TableBuffer
 from bees.core.formats.rows import read_rows
 
 __all__ = [
-    "ARCHIVE_ENDINGS", "ROW_ENDINGS", "Format", "Part", "Place", "Reading", "TableBuffer", "format_of", "read_rows",
-    "rows_by_name",
+    "ARCHIVE_ENDINGS", "ROW_ENDINGS", "Format", "Part", "Place", "Reading", "TableBuffer", "format_of", "is_table",
+    "read_rows", "rows_by_name",
 ]  # fmt: skip

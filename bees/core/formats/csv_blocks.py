@@ -25,7 +25,10 @@ BLOCK = 4 << 20
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 _FEW = 1 << 14
 """Bytes up to which rows one by one take no longer than a block."""
-_SINGLE = {"ascii", "iso8859-1", "iso8859-15", "cp1252", "cp1250", "cp1251", "iso8859-2", "iso8859-5", "koi8-r"}
+_SINGLE = {
+    "ascii", "iso8859-1", "iso8859-15", "iso8859-2", "iso8859-5", "koi8-r", "mac-roman", "cp850", "cp866", "cp874",
+    *(f"cp{number}" for number in range(1250, 1258)),
+}  # fmt: skip
 """Encodings of one byte a character, in which quotes, delimiters and line ends are those of ASCII."""
 
 

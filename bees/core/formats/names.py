@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from bees.core.formats.packed import ENDINGS, inner_name
+from nectar.errors import SkipRecord
+from nectar.extract.text import encoding_of, looks_textual
+from nectar.jsonrows import parse
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "avro", "excel", "xml"]
 
@@ -16,6 +19,10 @@ _BY_ENDING: dict[str, Format] = {
 }  # fmt: skip
 _AMBIGUOUS = {".json", ".xml"}
 """Endings of rows and of documents alike: rows only where somebody says so."""
+_BINARY = {"parquet", "arrow", "avro", "excel"}
+_AS_NAMED = {"json", "xml"}
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+_SHEETS = (b"xl/workbook", b"xl/worksheets", b"opendocument.spreadsheet")
 ROWS = tuple(sorted(set(_BY_ENDING) - _AMBIGUOUS))
 ROW_ENDINGS = (*ROWS, *(f"{rows}{packed}" for rows in ROWS for packed in ENDINGS))
 """Endings of files of rows, compressed ones too."""
@@ -39,15 +46,52 @@ def format_by_name(path: str) -> Format | None:
 def format_of(head: bytes, path: str) -> Format | None:
     """The format of a file that is not compressed: by its first bytes, then by its name."""
     named = format_by_name(path)
+    if binary := _binary(head):
+        return binary
+    if head.startswith(_OLE):
+        return "excel"
+    if head.startswith(_ZIP):
+        return "excel" if named in {None, "excel"} or is_workbook(head) else None
+    if named is None or named in _AS_NAMED or not looks_textual(head, encoding_of(head[:4])):
+        return named
+    found = _of_text(head)
+    if named == "jsonl":
+        return "json" if found == "json" else "jsonl"
+    return found or (None if named in _BINARY else named)
+
+
+def is_workbook(head: bytes) -> bool:
+    """Whether a zip file that begins so is a spreadsheet, whatever its name."""
+    return head.startswith(_ZIP) and any(part in head for part in _SHEETS)
+
+
+def is_table(head: bytes) -> bool:
+    """Whether a file holds rows by its bytes alone."""
+    return _binary(head) is not None or is_workbook(head)
+
+
+def _binary(head: bytes) -> Format | None:
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return "arrow"
-    if head.startswith(b"Obj\x01"):
-        return "avro"
-    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        return "excel" if named in {None, "excel"} else None
-    return named
+    return "avro" if head.startswith(b"Obj\x01") else None
+
+
+def _of_text(head: bytes) -> Format | None:
+    """What a text holds: exports get wrong endings. None where its beginning does not tell."""
+    lines = [line.strip() for line in head[encoding_of(head[:4]).bom :].split(b"\n") if line.strip()][:2]
+    if not lines or lines[0].startswith(b"<"):
+        return None
+    if lines[0] == b"[" or lines[0].startswith(b"[{"):
+        return "json"
+    if lines[0].startswith(b"{"):
+        try:
+            parse(lines[0].decode())
+        except (SkipRecord, UnicodeError):
+            return None
+        return "jsonl"
+    return "csv" if any(all(mark in line for line in lines) for mark in (b",", b";", b"\t", b"|")) else None
 
 
 def endings_of(chosen: str) -> tuple[str, ...]:

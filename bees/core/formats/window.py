@@ -99,3 +99,32 @@ class Window(io.RawIOBase):
 def windowed(source: Readable) -> BinaryIO:
     """A window onto the source, in the type that readers take."""
     return Window(source)  # type: ignore[return-value]
+
+
+class _Newlines(io.RawIOBase):
+    """A file whose lines end as those of old Macs did, with newlines in the same places."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data.replace(b"\r", b"\n")
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
+
+
+def with_newlines(source: BinaryIO) -> BinaryIO:
+    """Carriage returns read as newlines; every byte keeps its place."""
+    return io.BufferedReader(_Newlines(source), _STEP)
