@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from bees.core.sandbox.documents import Extractor
 from nectar.batch import mark_of
-from nectar.pipeline import refine
+from nectar.pipeline import Refined, refine
 from nectar.scrub.find import context
 from nectar.scrub.find import entities as e
 from nectar.scrub.scrubber import DataScrubber, Scrubbed
@@ -101,8 +103,9 @@ def preview(
 
         transform = Transform.of(steps)
     told = Preview()
-    for stream in bee.get_pollen_schema():
-        _look(told, bee, stream, asked, rows=rows, transform=transform)
+    with contextlib.closing(Extractor()) as extractor:  # files are read behind the wall, as in a flight
+        for stream in bee.get_pollen_schema():
+            _look(told, bee, stream, asked, rows=rows, transform=transform, extractor=extractor)
     return told
 
 
@@ -141,45 +144,57 @@ class _Asked:
 
 
 class _Watched:
-    """A scrubber that remembers what it was given and what it gave."""
+    """A scrubber that remembers what it was given first and what it gave; names of files come once more, in parts."""
 
     def __init__(self, scrubber: DataScrubber) -> None:
         self._scrubber = scrubber
-        self.given = pa.table({})
+        self.given: pa.Table | None = None
         self.gave: Scrubbed
 
     def scrub(self, table: pa.Table, deadline: Deadline | None = None) -> Scrubbed:
-        self.given, self.gave = table, self._scrubber.scrub(table, deadline)
-        return self.gave
+        made = self._scrubber.scrub(table, deadline)
+        if self.given is None:
+            self.given, self.gave = table, made
+        return made
 
 
 def _look(
-    told: Preview, bee: WorkerBee, stream: Stream, asked: _Asked, *, rows: int, transform: Transform | None
+    told: Preview,
+    bee: WorkerBee,
+    stream: Stream,
+    asked: _Asked,
+    *,
+    rows: int,
+    transform: Transform | None,
+    extractor: Extractor,
 ) -> None:
     fields: dict[str, _Field] = {}
     every = DataScrubber(_EVERYTHING)
     for table in _sample(bee, stream.name, rows):
         watched = _Watched(asked.scrubber)
         refined = refine(
-            table, watched, document=stream.document, value_limit=_LARGEST, transform=transform, key=stream.key
-        )
+            table, watched, document=stream.document, value_limit=_LARGEST, transform=transform, key=stream.key,
+            extractor=extractor,
+        )  # fmt: skip
         told.rows += table.num_rows
         told.refused.update(refined.failed.values())
         before = watched.given
-        if not before.num_rows:
+        if before is None or not before.num_rows:
             continue
         others = every.scrub(before)
-        paths = [*watched.gave.removed["field"].to_pylist(), *others.removed["field"].to_pylist()]
+        # Names of files are looked at twice; where a record failed, the rows of the whole have other numbers.
+        gave = refined if refined.table.num_rows == before.num_rows else watched.gave
+        paths = [*gave.removed["field"].to_pylist(), *others.removed["field"].to_pylist()]
         first = _columns(fields, before, paths)
         seen = set()
-        for row, name, kind, count in _removed(watched.gave):
+        for row, name, kind, count in _removed(gave):
             at = fields[name]
             place = first[name] + row
             at.found.setdefault(kind, set()).add(place)
             at.counts[kind] += count
             seen.add((name, kind))
             if kind not in at.shown:
-                new = _value(watched.gave.table, name, row)
+                new = _value(gave.table, name, row)
                 at.shown[kind] = _window(at.values[place], new)
         _unasked(fields, first, others, seen)
     for name, at in fields.items():
@@ -192,7 +207,7 @@ def _sample(bee: WorkerBee, stream: str, rows: int) -> Iterator[pa.Table]:
     for part in bee.slices(stream, None) or (None,):
         batches = bee.collect_nectar(stream, None, part)
         for batch in batches:
-            table = batch.table.slice(0, left)
+            table = batch.table.slice(0, min(left, batch.table.num_rows))  # Arrow gives rows of no columns any length
             if "_op" in table.column_names:
                 kept = [place for place, op in enumerate(table["_op"].to_pylist()) if op == "upsert" or op is None]
                 table = table.take(pa.array(kept, pa.int64()))
@@ -224,7 +239,7 @@ def _columns(fields: dict[str, _Field], table: pa.Table, found: Sequence[str]) -
     return first
 
 
-def _removed(scrubbed: Scrubbed) -> Iterator[tuple[int, str, str, int]]:
+def _removed(scrubbed: Scrubbed | Refined) -> Iterator[tuple[int, str, str, int]]:
     return zip(*[scrubbed.removed[c].to_pylist() for c in ("row", "field", "kind", "count")], strict=True)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bees.local import LocalBee
+from hive.preview import preview
+from nectar.extract import extract
+from nectar.keys import InMemoryKeys
 from tests.hive.nest import make_nest
 from tests.nectar import documents
 
@@ -48,3 +52,17 @@ def test_names_of_files_are_scrubbed_although_an_ending_hides_the_address(make_n
 
     (folder / "to jane.doe@example.com.txt").unlink()
     assert nest.land().records_deleted == 1
+
+
+def test_a_look_at_documents_reads_them_behind_the_wall_and_their_text_is_what_counts(tmp_path, monkeypatch):
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    (folder / "jane@example.com.docx").write_bytes(documents.docx("write to ann@example.com"))
+    monkeypatch.setitem(extract.__globals__, "read", None)  # nothing is read in this process
+
+    with LocalBee.from_options({"path": str(folder)}) as bee:
+        told = preview(bee, {"profile": "gdpr_compliant"}, InMemoryKeys(), rows=5)
+
+    found = {(line.field, line.kind): line.count for line in told.lines}
+    assert (told.rows, told.refused) == (1, {})
+    assert found["text", "EMAIL_ADDRESS"] == found["path", "EMAIL_ADDRESS"] == 1
