@@ -53,6 +53,12 @@ def only_one(settings: Settings) -> Iterator[None]:
         os.close(descriptor)
 
 
+def killed(settings: Settings) -> int | None:
+    """The process that the state file names, where it is gone: that hive was killed, or runs in another container."""
+    pid = settings.running().get("pid")
+    return pid if isinstance(pid, int) and not os.path.exists(f"/proc/{pid}") else None  # noqa: PTH110 - no pathlib
+
+
 def write_state(settings: Settings, state: Mapping[str, Any]) -> None:
     """Tell the other commands of this machine; mode 0600, since the addresses hold passwords."""
     places.write_secret(settings.state_path, json.dumps(state, indent=1))

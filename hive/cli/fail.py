@@ -88,9 +88,16 @@ def _with_advice(error: Exception) -> str:
 def _unreachable() -> str:
     from sqlalchemy.engine import make_url
 
+    from hive.running import killed
     from hive.settings import settings
 
-    address = make_url(settings().database())
+    chosen = settings()
+    if chosen.database_url is None and (pid := killed(chosen)) is not None:
+        return (
+            f"the hive on the data folder {chosen.data_dir.absolute()} was killed, its process {pid} is gone: "
+            "`hive up` starts it again, and nothing is lost"
+        )
+    address = make_url(chosen.database())
     return (
         f"the database {address.database!r} at {address.host}:{address.port or 5432} cannot be reached or does not let "
         "us in: see that PostgreSQL runs there and that HIVE_DATABASE_URL has the right user and password"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import structlog
@@ -33,6 +33,7 @@ from hive.vault.envelope import Unsealable
 from hive.vault.key import MissingHiveKey, hive_key
 from nectar.errors import NectarError
 
+T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 Shown = Callable[[Request, Person], Awaitable[Response]]
 
@@ -53,6 +54,7 @@ class Dashboard:
         self._db = db
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pages")
         self._telling = ThreadPoolExecutor(1, thread_name_prefix="pages-hints")
+        self._door = ThreadPoolExecutor(1, thread_name_prefix="pages-logins")
         self._sessions = Sessions(settings, db)
         self._attempts = Attempts()
         self._runtime: Runtime | None = None
@@ -91,12 +93,35 @@ class Dashboard:
     def close(self) -> None:
         """Wait for the questions that are under way, before the database is closed; not for a broker that is away."""
         self._telling.shutdown(wait=False, cancel_futures=True)
+        self._door.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
 
     # What is behind the pages
 
     async def _in_thread(self, ask: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+
+    async def _at_the_door(self, ask: Callable[[], T]) -> T:
+        """Passwords are looked at one by one, beside what those ask who are inside."""
+        return await asyncio.get_running_loop().run_in_executor(self._door, ask)
+
+    async def is_session(self, request: Request, bearer: str) -> bool:
+        """Whether this is the token of a session, or else the browser has one. Raises what NO_ANSWER names."""
+        token = bearer or web.token_of(request)
+        return await self._in_thread(lambda: self._sessions.person(token)) is not None
+
+    async def is_account(self, request: Request, basic: str) -> bool:
+        """Whether these are an account's name and password, as HTTP Basic gives them; wrong ones count as tries."""
+        name, _, password = web.unpacked(basic)
+        if await self._in_thread(lambda: self._sessions.has_shown(name, password)):
+            return True
+        address = request.client.host if request.client else ""
+        if not name or self._attempts.begin(address):
+            return False
+        if not await self._at_the_door(lambda: self._sessions.shows(name, password)):
+            return False
+        self._attempts.succeeded(address)
+        return True
 
     def _hive(self) -> HiveManager:
         """For looking: reads the ledger only."""
@@ -166,6 +191,10 @@ class Dashboard:
                 return self._sorry(request, person, 503, "The ledger is away", f"{text} Next: hive doctor")
 
         return handle
+
+    def sorry(self, request: Request, status: int, text: str) -> Response:
+        """A page for an address at which nothing is, whoever asks."""
+        return self._sorry(request, None, status, "There is no such page", text)
 
     def _sorry(self, request: Request, person: Person | None, status: int, title: str, text: str) -> Response:
         frame = {**self._frame(request, person), "live": False}
@@ -247,19 +276,19 @@ class Dashboard:
         except web.Refused as error:
             return self._ask_login(request, str(error), "/", error.code)
         then, address = web.inside(fields.get("next", "/")), request.client.host if request.client else ""
-        wait = self._attempts.wait(address)
+        wait = self._attempts.begin(address)
         if wait:
             response = self._ask_login(request, f"Too many tries: wait {wait:.0f} seconds.", then, 429)
             response.headers["Retry-After"] = str(int(wait) + 1)
             return response
         name, password = fields.get("name", "").strip(), fields.get("password", "")
         try:
-            token = await self._in_thread(lambda: self._sessions.log_in(name, password))
+            token = await self._at_the_door(lambda: self._sessions.log_in(name, password))
         except NO_ANSWER:
             return self._ask_login(request, "The ledger's database does not answer; try again.", then, 503)
         if token is None:
-            self._attempts.failed(address)
             return self._ask_login(request, "Name or password is wrong.", then, 401)
+        self._attempts.succeeded(address)
         old = web.token_of(request)
         if old:
             await self._in_thread(lambda: self._sessions.log_out(old))

@@ -26,6 +26,9 @@ MOST_FAILURES = 10
 """Refused logins of one address within `WINDOW` seconds after which it has to wait."""
 WINDOW = 60.0
 _MOST_ADDRESSES = 10_000
+SHOWN_LASTS = 300.0
+"""Seconds for which a password that a program showed with a request is not looked at again."""
+_MOST_SHOWN = 1000
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Sessions:
     def __init__(self, settings: Settings, db: Database) -> None:
         self._settings = settings
         self._db = db
+        self._secret = secrets.token_bytes(32)
+        self._shown: dict[bytes, float] = {}
 
     def log_in(self, name: str, password: str) -> str | None:
         """The token of a new session, or None. Both are written down; a name that is no account's is not: it may be a
@@ -68,6 +73,29 @@ class Sessions:
             connection.execute(sa.insert(session).values(row))
             connection.execute(sa.update(account).where(account.c.name == name).values(seen_at=now))
         return token
+
+    def shows(self, name: str, password: str) -> bool:
+        """Whether they belong together: programs show both with every request. Wrong ones are written down."""
+        known = self._credential(name)
+        if known is None or not self._is_right(name, password, known[1]):
+            if known is None:
+                matches(password, None)
+            who = f"account:{name}" if known is not None else "account:?"
+            audit.note(self._db.engine, "login:refused", "default", {}, who)
+            return False
+        if len(self._shown) >= _MOST_SHOWN:
+            self._shown.clear()
+        self._shown[self._proof(name, password, known[1])] = time.monotonic()
+        return True
+
+    def has_shown(self, name: str, password: str) -> bool:
+        """Whether `shows` said so lately and the account is still the same: to look at a password takes long."""
+        known = self._credential(name) if name else None
+        at = self._shown.get(self._proof(name, password, known[1])) if known is not None else None
+        return at is not None and at > time.monotonic() - SHOWN_LASTS
+
+    def _proof(self, name: str, password: str, credential: str) -> bytes:
+        return hmac.digest(self._secret, f"{name}\0{credential}\0{password}".encode("utf-8", "replace"), "sha256")
 
     def person(self, token: str) -> Person | None:
         """Whose session it is; None where it has ended."""
@@ -114,17 +142,24 @@ class Attempts:
         self._failed: dict[str, list[float]] = {}
         self._lock = threading.Lock()
 
-    def wait(self, address: str) -> float:
-        """Seconds until this address may try again; 0: now."""
+    def begin(self, address: str) -> float:
+        """Count a try, which may well be refused; else the seconds until this address may try again.
+
+        It counts before its password is looked at: tries that arrive together are no more than those in a row.
+        """
         with self._lock:
             recent = self._recent(address)
-            return max(0.0, recent[0] + WINDOW - time.monotonic()) if len(recent) >= MOST_FAILURES else 0.0
-
-    def failed(self, address: str) -> None:
-        with self._lock:
+            if len(recent) >= MOST_FAILURES:
+                return max(0.001, recent[0] + WINDOW - time.monotonic())
             if len(self._failed) >= _MOST_ADDRESSES:
                 self._failed.clear()
-            self._failed[address] = [*self._recent(address), time.monotonic()][-MOST_FAILURES:]
+            self._failed[address] = [*recent, time.monotonic()]
+            return 0.0
+
+    def succeeded(self, address: str) -> None:
+        """The try that was counted last was right."""
+        with self._lock:
+            self._failed[address] = self._recent(address)[:-1]
 
     def _recent(self, address: str) -> list[float]:
         return [at for at in self._failed.get(address, []) if at > time.monotonic() - WINDOW]

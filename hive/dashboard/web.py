@@ -134,6 +134,14 @@ def token_of(request: Request) -> str:
     return request.cookies.get(COOKIE, "")
 
 
+def unpacked(basic: str) -> tuple[str, str, str]:
+    """(name, colon, password) of HTTP Basic; all empty where it is none."""
+    try:
+        return base64.b64decode(basic, validate=True).decode().partition(":")
+    except ValueError:
+        return "", "", ""
+
+
 def keep(request: Request, response: Response, token: str, lasts: float) -> Response:
     """Give the browser its token. `Secure` wherever the page itself came over TLS."""
     secure = request.url.scheme == "https"

@@ -1,7 +1,7 @@
 """The gateway's routes.
 
-`/healthz` and `/metrics` are open; `/status` tells details only to the operator, and the other pages nothing at all
-without a login; webhooks are signed.
+`/healthz` and `/metrics` are open; `/status` tells details only to whoever has a login, and the other pages nothing at
+all without one; webhooks are signed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any, TypeVar
 import orjson
 import psycopg
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hive.config.model import UnknownBee
+from hive.dashboard.kept import NO_ANSWER
 from hive.dashboard.routes import Dashboard
 from hive.gateway.operator import operator_login
 from hive.gateway.webhooks import Receiver
@@ -35,6 +37,8 @@ T = TypeVar("T")
 
 _PATIENCE = 2.0
 """Seconds within which the database must answer."""
+_DOOR = 10.0
+"""Seconds for a login: a password takes a third of one, and several are looked at one by one."""
 
 
 def _or_anew(ask: Callable[[], T]) -> T:
@@ -45,12 +49,35 @@ def _or_anew(ask: Callable[[], T]) -> T:
         return ask()
 
 
+_NOT_THERE = {
+    404: "Nothing is at this address: the pages begin at /, and hooks of bees are POST /webhooks/BEE.",
+    405: "This address takes another method.",
+}
+
+
+def _not_there(dashboard: Dashboard, words: str) -> Callable[[Request, Exception], Response]:
+    """A page for a browser, JSON for whoever else asks; the headers of the refusal, such as Allow, stay."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if "text/html" in request.headers.get("accept", ""):
+            response = dashboard.sorry(request, error.status_code, words)
+        else:
+            response = JSONResponse({"error": words}, error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    return answer
+
+
 class Gateway:
     """Answers requests from one database."""
 
-    def __init__(self, settings: Settings, db: Database) -> None:
+    def __init__(self, settings: Settings, db: Database, dashboard: Dashboard | None = None) -> None:
+        """`dashboard` knows who has logged in; None: one of its own."""
         self._settings = settings
         self._db = db
+        self._dashboard = dashboard or Dashboard(settings, db, lambda: False)
         self._scraper = Scraper(settings, db)
         self._scraping = asyncio.Lock()
         self._collector = MetricsCollector(db)
@@ -60,7 +87,7 @@ class Gateway:
         return JSONResponse({"status": "ok" if alive else "unavailable"}, 200 if alive else 503)
 
     async def status(self, request: Request) -> Response:
-        if "authorization" not in request.headers:
+        if "authorization" not in request.headers and not await self._admitted(request):
             alive = await self._in_time(self._ping)
             return JSONResponse({"status": "ok" if alive else "unavailable"})
         return await self._told(request, lambda: look(self._db, patience=_PATIENCE))
@@ -68,7 +95,7 @@ class Gateway:
     async def metrics(self, _: Request) -> Response:
         """Also where the ledger is away: then the page says so."""
         async with self._scraping:  # who waits for the page holds none of the threads that others need
-            return Response(await asyncio.to_thread(self._scraper.text), media_type=CONTENT_TYPE)
+            return Response(await asyncio.to_thread(self._scraper.page), media_type=CONTENT_TYPE)
 
     async def connectors(self, request: Request) -> Response:
         return await self._told(request, lambda: [one.json() for one in self._collector.all_metrics()])
@@ -85,8 +112,10 @@ class Gateway:
         return {"status": "ok" if all(one["healthy"] for one in found) else "degraded", "connectors": found}
 
     async def _told(self, request: Request, ask: Callable[[], Any]) -> Response:
-        """What `ask` gives, as JSON, to the operator; 404 where it knows no such bee, 503 without an answer in time."""
-        if not self._knows(request):
+        """What `ask` gives, as JSON, to whoever has a login; 404: it knows no such bee; 503: no answer in time."""
+        if (known := await self._admitted(request)) is None:
+            return JSONResponse({"status": "unavailable"}, 503)
+        if not known:
             return JSONResponse({"error": "wrong login"}, 401, {"WWW-Authenticate": 'Basic realm="hive"'})
         try:
             told = await self._in_time(ask)
@@ -95,6 +124,13 @@ class Gateway:
         if told is None:
             return JSONResponse({"status": "unavailable"}, 503)
         return Response(orjson.dumps(told), media_type="application/json")
+
+    async def _admitted(self, request: Request) -> bool | None:
+        """None where the database, which knows sessions and accounts, does not answer in time."""
+        try:
+            return await asyncio.wait_for(self._knows(request), _DOOR)
+        except (TimeoutError, *NO_ANSWER):
+            return None
 
     async def _in_time(self, ask: Callable[[], T]) -> T | None:
         """What `ask` gives, or None where the database does not answer in time."""
@@ -113,17 +149,20 @@ class Gateway:
         self._db.engine.dispose()
         return self._ping()
 
-    def _knows(self, request: Request) -> bool:
-        """Whether the request carries the operator's login."""
+    async def _knows(self, request: Request) -> bool:
+        """Whether the request carries a login: the operator's or an account's, or a session as bearer or cookie."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            return self._is_operator(given) or await self._dashboard.is_account(request, given)
+        return await self._dashboard.is_session(request, given.strip() if scheme.lower() == "bearer" else "")
+
+    def _is_operator(self, given: str) -> bool:
         login = operator_login(self._settings)
-        if scheme.lower() != "basic" or login is None:
-            return False
         try:
             told = base64.b64decode(given, validate=True)
         except (binascii.Error, ValueError):
             return False
-        return hmac.compare_digest(told, login.encode())
+        return login is not None and hmac.compare_digest(told, login.encode())
 
 
 def app(settings: Settings, db: Database, ending: Callable[[], bool] = lambda: False) -> Starlette:
@@ -132,8 +171,8 @@ def app(settings: Settings, db: Database, ending: Callable[[], bool] = lambda: F
     `ending`: whether this process is about to end. Streams of pages end then, too. `state.close` comes before the
     database's own.
     """
-    gateway = Gateway(settings, db)
     dashboard = Dashboard(settings, db, ending)
+    gateway = Gateway(settings, db, dashboard)
     made = Starlette(
         routes=[
             Route("/healthz", gateway.healthz, methods=["GET"]),
@@ -146,5 +185,7 @@ def app(settings: Settings, db: Database, ending: Callable[[], bool] = lambda: F
             *dashboard.routes(),
         ]
     )
+    for code, words in _NOT_THERE.items():
+        made.add_exception_handler(code, _not_there(dashboard, words))
     made.state.close = dashboard.close
     return made

@@ -40,6 +40,12 @@ class Visitor:
     def post(self, path: str, fields: dict[str, str] | None = None, **how: Any) -> httpx.Response:
         return self._loop.run_until_complete(self._client.post(path, data=fields or {}, **how))
 
+    def at_once(self, times: int, path: str, fields: dict[str, str]) -> list[httpx.Response]:
+        async def all_of_them() -> list[httpx.Response]:
+            return await asyncio.gather(*(self._client.post(path, data=fields) for _ in range(times)))
+
+        return self._loop.run_until_complete(all_of_them())
+
     def log_in(self, name: str = "operator", password: str = PASSWORD, **fields: str) -> httpx.Response:
         return self.post("/login", {"name": name, "password": password, **fields})
 

@@ -7,6 +7,7 @@ import base64
 import re
 import time
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -88,6 +89,20 @@ class TestLogin:
 
         assert answer.status_code == 429
         assert 0 < int(answer.headers["retry-after"]) <= 61
+
+    def test_guesses_that_come_all_at_once_are_no_more_than_those_in_a_row(self, nest, visit):
+        visitor = visit(nest)
+
+        answers = visitor.at_once(3 * MOST_FAILURES, "/login", {"name": "operator", "password": "a guess"})
+
+        assert Counter(answer.status_code for answer in answers) == {401: MOST_FAILURES, 429: 2 * MOST_FAILURES}
+
+    def test_right_logins_are_no_guesses(self, nest, visit):
+        visitor = visit(nest)
+
+        answers = [visitor.log_in().status_code for _ in range(MOST_FAILURES + 2)]
+
+        assert set(answers) == {303}
 
     @pytest.mark.parametrize(
         "to",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
+from hive.dashboard import accounts
+from hive.dashboard.sessions import MOST_FAILURES, Sessions
 from hive.gateway.app import app
 from hive.ledger.db import Database
 from hive.settings import Settings
@@ -19,16 +23,35 @@ def client(settings: Settings, database: Database) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app(settings, database)), base_url="http://hive")
 
 
-def ask(settings: Settings, database: Database, path: str, login: str = "") -> httpx.Response:
-    import asyncio
-
-    headers = {"authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
+def ask(
+    settings: Settings, database: Database, path: str, login: str = "", *, method: str = "GET", **headers: str
+) -> httpx.Response:
+    headers |= {"authorization": basic(login)} if login else {}
 
     async def get() -> httpx.Response:
         async with client(settings, database) as opened:
-            return await opened.get(path, headers=headers)
+            return await opened.request(method, path, headers=headers)
 
     return asyncio.run(get())
+
+
+def basic(login: str) -> str:
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
+
+
+@contextmanager
+def kept(opened: httpx.AsyncClient) -> Iterator[Callable[..., httpx.Response]]:
+    """Ask one gateway several times for its status."""
+    loop = asyncio.new_event_loop()
+
+    def get(authorization: str = "", **headers: str) -> httpx.Response:
+        headers |= {"authorization": authorization} if authorization else {}
+        return loop.run_until_complete(opened.get("/status", headers=headers))
+
+    yield get
+    loop.run_until_complete(opened.aclose())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
 
 
 @pytest.fixture
@@ -80,4 +103,62 @@ def test_the_operator_sees_all(settings, database):
 
 
 def test_other_paths_are_not_there(settings, database):
-    assert ask(settings, database, "/metrics/nothing").status_code == 404
+    answer = ask(settings, database, "/metrics/nothing")
+
+    assert answer.status_code == 404
+    assert "/webhooks/BEE" in answer.json()["error"]
+
+
+def test_a_browser_sees_a_page_where_nothing_is(settings, database):
+    answer = ask(settings, database, "/<b>x", accept="text/html,*/*;q=0.8")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no such page" in answer.text
+    assert "<b>x" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_another_method_is_told_which_there_are(settings, database):
+    answer = ask(settings, database, "/status", method="DELETE")
+
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["allow"]
+    assert answer.json() == {"error": "This address takes another method."}
+
+
+def test_an_account_sees_all_until_it_has_another_password(settings, database):
+    accounts.put(database, "vera", "viewer", "made-up-words")
+    asked = client(settings, database)
+
+    with kept(asked) as get:
+        first, again = get(basic("vera:made-up-words")), get(basic("vera:made-up-words"))
+        accounts.put(database, "vera", "viewer", "other-made-up-words")
+        later, renewed = get(basic("vera:made-up-words")), get(basic("vera:other-made-up-words"))
+
+    assert [answer.status_code for answer in (first, again, later, renewed)] == [200, 200, 401, 200]
+    assert "bees" in again.json()
+
+
+def test_a_session_sees_all_as_cookie_and_as_bearer_until_it_ends(settings, database):
+    accounts.put(database, "vera", "viewer", "made-up-words")
+    token = Sessions(settings, database).log_in("vera", "made-up-words")
+
+    with kept(client(settings, database)) as get:
+        bearer, cookie = get(f"Bearer {token}"), get(cookie=f"hive_session={token}")
+        accounts.remove(database, "vera")
+        after, forgotten = get(f"Bearer {token}"), get(cookie=f"hive_session={token}")
+
+    assert "bees" in bearer.json()
+    assert "bees" in cookie.json()
+    assert (after.status_code, forgotten.json()) == (401, {"status": "ok"})
+
+
+def test_whoever_guesses_the_password_of_an_account_has_to_wait(settings, database):
+    accounts.put(database, "vera", "viewer", "made-up-words")
+
+    with kept(client(settings, database)) as get:
+        guesses = {get(basic(f"vera:guess {n}")).status_code for n in range(MOST_FAILURES)}
+        right = get(basic("vera:made-up-words"))
+
+    assert guesses == {401}
+    assert right.status_code == 401
