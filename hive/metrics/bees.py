@@ -1,13 +1,13 @@
 """The series of each bee. What a bee did not change since the last look is not written anew.
 
-Ten thousand bees make half a million lines, and nearly all of them say the same from one scrape to the next: a bee's
-lines are kept until what the ledger holds of it is another.
+Ten thousand bees make half a million lines, and nearly all of them say the same from one scrape to the next: the lines
+of some bees that stand together are kept until what the ledger holds of one of them is another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import starmap
+from collections.abc import Iterator, Sequence
+from itertools import chain, starmap
 from typing import Any, Literal
 
 from hive.ledger.tables import DURATIONS
@@ -41,27 +41,44 @@ _FAMILIES: tuple[tuple[str, Literal["counter", "gauge", "histogram"], str], ...]
 )
 STEADY = "paused"
 """The first column of a row of `bee_figures` that may differ though the bee did nothing."""
+_TOGETHER = 25
+"""Bees whose lines are written anew when one of them has changed."""
 _ENDS = [f'le="{bound:g}"}} ' for bound in DURATIONS]
 
 
 class Series:
-    """Lines of bees, kept by name from look to look; a bee that is gone leaves with the next look."""
+    """Lines of bees, kept by their place from look to look; a bee that is gone leaves with the next look."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Sequence[Any], tuple[str, ...]]] = {}
+        self._kept: list[_Some] = []
 
-    def text(self, bees: Sequence[Any]) -> str:
-        """All families whose lines change only when the bee did something."""
-        kept: dict[str, tuple[Sequence[Any], tuple[str, ...]]] = {}
+    def parts(self, bees: Sequence[Any]) -> Iterator[str]:
+        """All families whose lines change only when the bee did something, in pieces: joined they are 35 MB."""
         steady = bees[0]._fields.index(STEADY) if bees else 0
-        for bee in bees:
-            known, row = self._kept.get(bee.name), bee[:steady]
-            kept[bee.name] = known if known is not None and known[0] == row else (row, _lines(bee))
+        kept: list[_Some] = []
+        for start in range(0, len(bees), _TOGETHER):
+            rows = bees[start : start + _TOGETHER]
+            known = self._kept[start // _TOGETHER] if start // _TOGETHER < len(self._kept) else None
+            seen = [row[:steady] for row in rows]
+            kept.append(known if known is not None and known.seen == seen else _Some(seen, rows))
         self._kept = kept
-        columns = zip(*(lines for _, lines in kept.values()), strict=True) if kept else [()] * len(_FAMILIES)
-        return "".join(
-            part for one, lines in zip(starmap(head, _FAMILIES), columns, strict=True) for part in (one, *lines)
-        )
+        columns = zip(*(some.lines for some in kept), strict=True) if kept else [()] * len(_FAMILIES)
+        return chain.from_iterable((one, *lines) for one, lines in zip(starmap(head, _FAMILIES), columns, strict=True))
+
+    def labels(self) -> list[str]:
+        """`bee="name"` of each bee of the last look, in its order."""
+        return [label for some in self._kept for label in some.labels]
+
+
+class _Some:
+    """Some bees: what was seen of them, and their lines of each family, as one text."""
+
+    __slots__ = ("labels", "lines", "seen")
+
+    def __init__(self, seen: Sequence[Any], bees: Sequence[Any]) -> None:
+        self.seen = seen
+        self.labels = [f'bee="{escaped(bee.name)}"' for bee in bees]
+        self.lines = ["".join(lines) for lines in zip(*map(_lines, bees), strict=True)]
 
 
 def _lines(bee: Any) -> tuple[str, ...]:

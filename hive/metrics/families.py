@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import get_args
 
 from bees.core.bee import BeeType
@@ -23,7 +24,7 @@ from hive.health import is_healthy_worker
 from hive.ledger.tables import DURATIONS
 from hive.metrics.bees import Series
 from hive.metrics.figures import Figures, missing_drivers
-from hive.metrics.text import family, histogram, labels, single
+from hive.metrics.text import escaped, family, head, histogram, labels, single
 from hive.supervisor import QUEUES
 
 OPEN = 2
@@ -39,8 +40,16 @@ class Page:
         self._missing = missing_drivers()
 
     def text(self, found: Figures) -> str:
-        parts = [self._series.text(found.bees), *_of_bee_types(found), *_of_the_fleet(found)]
-        return "".join([*parts, *_of_the_hive(found, self._states(found)), *_of_queues(found), *_of_processes(found)])
+        return "".join(self.parts(found))
+
+    def parts(self, found: Figures) -> Iterator[str]:
+        """The page in pieces."""
+        yield from self._series.parts(found.bees)
+        yield from _of_bee_types(found)
+        yield from _of_the_fleet(found)
+        yield from _of_the_hive(found, self._series.labels(), list(self._states(found)))
+        yield from _of_queues(found)
+        yield from _of_processes(found)
 
     def _states(self, found: Figures) -> Iterator[tuple[str, str]]:
         """(bee, its state). Bees that were left out of the configuration, because they cannot fly, have one too."""
@@ -107,22 +116,25 @@ def _of_the_fleet(found: Figures) -> Iterator[str]:
     yield single("data_sources_connected", "gauge", "Sources whose last flight is complete.", well)
 
 
-def _of_the_hive(found: Figures, states: Iterator[tuple[str, str]]) -> Iterator[str]:
+def _of_the_hive(found: Figures, names: list[str], states: list[tuple[str, str]]) -> Iterator[str]:
+    """`names` are the labels of the bees found; `states` begins with theirs."""
     bees = found.bees
-    at = [labels(bee=bee.name) for bee in bees]
     for name, about, column in (
         ("hive_success_age_seconds", "Time since the last complete flight ended.", "success_age"),
         ("hive_lag_seconds", "Time since the last complete flight began: what is older is in the jar.", "lag"),
         ("hive_rate_limited_until_timestamp", "Until when the source wants to be left alone.", "retry_at"),
     ):
-        yield family(name, "gauge", about, [(a, getattr(b, column)) for a, b in zip(at, bees, strict=True)])
-    told = list(states)
-    count = Counter(state for _, state in told)
+        values = zip(names, map(attrgetter(column), bees), strict=True)
+        lines = [f"{name}{{{bee}}} {value}\n" for bee, value in values if value is not None]
+        yield f"{head(name, 'gauge', about)}{''.join(lines)}"
+    count = Counter(state for _, state in states)
     yield family("hive_bees", "gauge", "Enabled bees by state.", [(labels(state=s), count[s]) for s in STATES[1:]])
-    yield family(
-        "hive_bee_state", "gauge", "1 for the state that the bee is in.",
-        [(labels(bee=name, state=state), 1) for name, state in told],
-    )  # fmt: skip
+    further = [f'bee="{escaped(name)}"' for name, _ in states[len(names) :]]
+    lines = [
+        f'hive_bee_state{{{bee},state="{state}"}} 1\n'
+        for bee, (_, state) in zip([*names, *further], states, strict=True)
+    ]
+    yield f"{head('hive_bee_state', 'gauge', '1 for the state that the bee is in.')}{''.join(lines)}"
     yield family(
         "hive_scrubbed_total", "counter", "Personal data that scrubbing took out of records that landed.",
         [(labels(kind=kind, action=action), n) for (kind, action), n in sorted(_taken_out(found).items())],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from hive.garbage import unsearched
 from hive.ledger.db import UNREACHABLE, Database
 from hive.metrics.families import Page
 from hive.metrics.figures import figures
@@ -35,11 +36,14 @@ class Scraper:
         self._fresh = fresh
         self._page = Page()
         self._one = threading.Lock()
-        self._last = ""
+        self._last = b""
         self._ends = float("-inf")
         self._broker: redis.Redis | None = None
 
     def text(self) -> str:
+        return self.page().decode()
+
+    def page(self) -> bytes:
         """Never raises where a server is away: then `hive_ledger_up` or `hive_broker_up` is 0."""
         with self._one:
             if time.monotonic() > self._ends:
@@ -47,12 +51,14 @@ class Scraper:
                 self._ends = time.monotonic() + self._fresh
             return self._last
 
-    def _scraped(self) -> str:
+    def _scraped(self) -> bytes:
         began = time.perf_counter()
-        ledger, found = self._ledger(), ""
+        ledger = self._ledger()
+        found: list[str] = []
         if ledger is not None:
             try:
-                found = self._page.text(figures(self._db, patience=PATIENCE))
+                with unsearched():  # rows of ten thousand bees are no garbage before they are told
+                    found = list(self._page.parts(figures(self._db, patience=PATIENCE)))
             except (*UNREACHABLE, psycopg.Error):
                 ledger = None
         broker = self._latency_of_broker()
@@ -65,7 +71,7 @@ class Scraper:
             single("hive_broker_latency_seconds", "gauge", "A ping to the broker.", broker),
             single("hive_scrape_seconds", "gauge", "How long this page took.", time.perf_counter() - began),
         ]
-        return found + "".join(ends)
+        return "".join([*found, *ends]).encode()
 
     def _ledger(self) -> float | None:
         """Seconds of a round trip; None where nobody answers."""

@@ -15,6 +15,8 @@ from hive.flight.close import close_if_done
 from hive.flight.retry import retry
 from hive.janitor import Janitor
 from hive.ledger.db import Database, make_engine
+from hive.metrics import families
+from hive.metrics.figures import figures
 from hive.metrics.scrape import Scraper
 from hive.metrics.text import family, histogram, labels
 from hive.settings import Settings
@@ -450,3 +452,30 @@ class TestServers:
 
         assert scraper.text() == first
         assert Scraper(people.settings, people.rt.db).text() != first
+
+
+def test_pages_in_a_row_say_what_a_first_page_would(people):
+    """Lines are kept from page to page: each page must still be the one that somebody makes who keeps nothing."""
+    people.run(
+        "INSERT INTO hive.bee (name, connector, queue, config, config_version, origin)"
+        " SELECT 'bee-' || n, 'local', 'bees.file', '{}', 1, 'registered' FROM generate_series(10, 90) n"
+    )
+    people.run(
+        "INSERT INTO hive.tally (bee, bee_type, complete, durations, last_state, last_seconds, last_at)"
+        " SELECT id, 'file', 1, '{0,0,1,1,1,1}', 'complete', 1, now() FROM hive.bee WHERE name ~ 'bee-'"
+    )
+    changes = (
+        "SELECT 1",
+        "UPDATE hive.tally SET complete = 2 WHERE bee IN (SELECT id FROM hive.bee WHERE name IN ('bee-10', 'bee-77'))",
+        "UPDATE hive.bee SET enabled = false WHERE name = 'bee-30'",
+        """UPDATE hive.bee SET name = 'a "new" one' WHERE name = 'bee-90'""",
+        "UPDATE hive.bee SET paused_at = now() WHERE name = 'bee-50'",
+        "UPDATE hive.bee SET enabled = false WHERE name ~ 'bee-'",
+    )
+    keeps = families.Page()
+    for change in changes:
+        people.run(change)
+        found = figures(people.rt.db, patience=5)
+
+        assert keeps.text(found) == families.Page().text(found), change
+    assert 'bee="bee-' not in keeps.text(found)
