@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.running import RunningHive, hive_folder, wait_until
-from tests.fleet.test_processes import flower_listens
+from hive.embedded.places import free_port
+from tests.fleet.running import RunningHive, hive_folder, interrupt, wait_until
+from tests.fleet.test_processes import flower_listens, get
 from tests.servers.browser import SHOTS, browser
+from tests.servers.nginx import proxying
 
 __all__ = ["browser"]
 
@@ -67,3 +69,75 @@ def test_a_bee_is_flown_from_its_page_and_seen_in_flower(hive, browser):
     queue = page.request.post(f"{flower}/api/worker/shutdown/any")
     assert queue.status in (401, 403, 404, 405)
     page.context.close()
+
+
+@pytest.fixture(scope="module")
+def proxied(hive) -> Iterator[str]:
+    """The hive's gateway, and a Flower that knows its path there, behind nginx with the configuration of `deploy/`."""
+    state, port = hive.settings.running(), free_port()
+    login = "{user}:{password}".format(**state["flower_login"])
+    folder = hive.folder / "nginx"
+    folder.mkdir()
+    flower = hive.begin("flower", FLOWER_URL_PREFIX="flower", FLOWER_PORT=str(port))
+    try:
+        wait_until(lambda: flower_answers(f"http://127.0.0.1:{port}/flower/", login), "the start of Flower")
+        with proxying(folder, state["gateway"].removeprefix("http://"), f"127.0.0.1:{port}") as address:
+            yield address
+    finally:
+        interrupt(flower)
+
+
+def flower_answers(address: str, login: str) -> bool:
+    try:
+        return get(address, login)[0] == 200
+    except OSError:
+        return False
+
+
+def test_a_person_works_behind_the_proxy_of_deploy(hive, proxied, browser):
+    login = hive.settings.running()["flower_login"]
+    context = browser.new_context(base_url=proxied, ignore_https_errors=True)
+    page: Any = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto("/bees/letters")
+    page.fill("[name=name]", login["user"])
+    page.fill("[name=password]", login["password"])
+    page.click("button.main")
+    page.wait_for_selector("#live[data-state=on]")  # its stream comes through, too
+    [session] = [cookie for cookie in context.cookies() if cookie["name"] == "hive_session"]
+    page.click("text=Pause")
+    paused = page.inner_text(".said")
+    page.click("text=Resume")
+    page.wait_for_selector(".said >> text=flies again")
+
+    assert "is paused" in paused
+    assert session["secure"]
+    assert session["httpOnly"]
+    assert page.url.startswith(f"{proxied}/bees/letters")
+    assert page.request.get("/metrics").status == 404
+    assert page.request.get("/metrics/connectors").status == 200
+    assert "max-age" in page.request.get("/healthz").headers["strict-transport-security"]
+    context.close()
+
+
+def test_flower_is_behind_the_proxy_with_its_login_and_looks_as_it_should(hive, proxied, browser):
+    login = hive.settings.running()["flower_login"]
+    stranger = browser.new_context(ignore_https_errors=True)
+    assert stranger.request.get(f"{proxied}/flower/").status == 401
+    stranger.close()
+
+    credentials = {"username": login["user"], "password": login["password"]}
+    context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)
+    page: Any = context.new_page()
+    page.set_default_timeout(60_000)
+    failed: list[str] = []
+    page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+    page.goto(f"{proxied}/flower/")
+    page.get_by_role("link", name="Tasks").click()
+    page.wait_for_url(f"{proxied}/flower/tasks")
+    page.wait_for_load_state("load")
+    page.screenshot(path=SHOTS / "flower-proxied.png")
+
+    assert not [url for url in failed if "favicon" not in url]
+    assert page.request.post(f"{proxied}/flower/api/worker/shutdown/any").status in (401, 403, 404, 405)
+    context.close()
