@@ -28,7 +28,8 @@ def doctor(json: show.Json = False) -> None:
             print(
                 f"{finding.level}: {finding.what}: {finding.where}\n    why   {finding.why}\n    next  {finding.next}"
             )
-        said = f"{wrong} things are wrong" if wrong else "nothing is wrong"
-        show.say(f"hive: {said}, {len(found) - wrong} wait or were asked for")
+        said = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong" if wrong else "nothing is wrong"
+        rest = len(found) - wrong
+        show.say(f"hive: {said}, {rest} {'waits or was' if rest == 1 else 'wait or were'} asked for")
     if wrong:
         raise typer.Exit(1)

@@ -79,7 +79,7 @@ def export(
     with ledger() as rt, show.working(f"{name}: writes"):
         written = write(rt.db, name, format, output or sys.stdout.buffer)
     sys.stdout.flush()
-    show.say(f"{written.records} records{''.join(f', {file}' for file in written.files)}")
+    show.say(f"{show.counted(written.records, 'record')}{''.join(f', {file}' for file in written.files)}")
 
 
 def search(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hive.cli import show
 from hive.condition import STATES, UNWELL
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _counts(bees: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.text import Text
 
     counts = Counter(str(bee.get("state")) for bee in bees)
-    text = Text(f"{len(bees)} bees  ")
+    text = Text(f"{show.counted(len(bees), 'bee')}  ")
     for state in STATES:
         if counts[state]:
             text.append(f" {counts[state]} {state.replace('_', '-')} ", style=_COLOURS.get(state, ""))

@@ -10,7 +10,11 @@ import typer
 from hive.cli import show
 
 if TYPE_CHECKING:
+    from hive.manager import HiveManager
     from hive.versions import Change
+
+_LOOK_BACK = 200
+"""Versions among which the newest that came from a file is looked for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +30,7 @@ def register_in_config(config: typer.Typer) -> None:
 def reload(
     config: Annotated[
         Path | None,
-        typer.Option(help="File or folder that names the bees. [default: HIVE_CONFIG, or that of the running hive]"),
+        typer.Option(help="File or folder that names the bees. [default: HIVE_CONFIG, or the one read last]"),
     ] = None,
     json: show.Json = False,
 ) -> None:
@@ -36,12 +40,9 @@ def reload(
     they began with, but for credentials and stricter scrubbing.
     """
     from hive.manager import HiveManager
-    from hive.settings import settings
 
-    chosen = config or settings().config
-    if chosen is None and settings().running().get("config"):
-        chosen = Path(settings().running()["config"])
     with HiveManager() as hive:
+        chosen = config.absolute() if config is not None else _in_force(hive)
         change = hive.reload(chosen)
     if chosen is not None:
         from hive.config.load import load
@@ -49,6 +50,19 @@ def reload(
 
         show.unscrubbed(load(chosen, environ=environment()))
     _tell(change, json=json)
+
+
+def _in_force(hive: HiveManager) -> Path | None:
+    """HIVE_CONFIG, else the file that the newest version was read from, else the one that the hive was started with."""
+    from hive.settings import settings
+
+    if settings().config is not None:
+        return settings().config
+    newest = next((one.source for one in hive.config_history(_LOOK_BACK) if one.origin == "file"), "")
+    if newest.startswith("/") and Path(newest).exists():
+        return Path(newest)
+    started = settings().running().get("config")
+    return Path(started) if started else None
 
 
 def history(limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20, json: show.Json = False) -> None:
@@ -95,12 +109,16 @@ def _tell(change: Change, *, json: bool) -> None:
         show.document(change.json())
         return
     if change.version is None:
-        show.say(f"nothing changed: {len(change.bees)} bees stay as they are")
+        show.say(f"nothing changed: {_stay(len(change.bees))}")
         return
-    show.say(f"version {change.version} of the configuration, {len(change.bees)} bees")
+    show.say(f"version {change.version} of the configuration, {show.counted(len(change.bees), 'bee')}")
     for word, names in change.diff.items():
         if names:
             show.say(f"  {word}: {_listed(names)}")
+
+
+def _stay(bees: int) -> str:
+    return "1 bee stays as it is" if bees == 1 else f"{bees} bees stay as they are"
 
 
 def _listed(names: tuple[str, ...], most: int = 20) -> str:

@@ -111,9 +111,9 @@ def preview(
         for line in found.lines
     ]  # fmt: skip
     names = ("stream", "field", "kind", "of values", "pieces", "action", "such as", "hint")
-    show.table(names, lines, empty=f"{bee}: nothing was found in {found.rows} records")
+    show.table(names, lines, empty=f"{bee}: nothing was found in {show.counted(found.rows, 'record')}")
     for code, number in sorted(found.refused.items()):
-        show.say(f"hive: {number} records would go to quarantine: {code}")
+        show.say(f"hive: {show.counted(number, 'record')} would go to quarantine: {code}")
     if not scrubbing.get("profile") and not scrubbing.get("custom_rules"):
         show.say(f"hive: bee {bee!r} has no `scrubbing`: all of it lands as it is; try --profile gdpr_compliant")
 

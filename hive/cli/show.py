@@ -72,6 +72,11 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def counted(number: int, what: str) -> str:
+    """`1 bee`, `2 bees`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def say(text: str) -> None:
     """A word to the person, beside the data."""
     print(text, file=sys.stderr)

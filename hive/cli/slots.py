@@ -93,7 +93,7 @@ def backfill(
     if json:
         show.document({"bee": bee, "slots": made})
     else:
-        show.say(f"{bee}: {len(made)} flights made; `hive flights {bee}` shows them")
+        show.say(f"{bee}: {show.counted(len(made), 'flight')} made; see `hive flights {bee}`")
 
 
 def _instant(option: str, text: str) -> dt.datetime:

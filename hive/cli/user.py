@@ -49,18 +49,24 @@ def add(
 
 
 def listed(json: show.Json = False) -> None:
-    """List the accounts.
+    """List who may log in.
 
-    The login that `hive up` prints is none of them.
+    The login that `hive up` prints comes first.
     """
     from hive.dashboard.accounts import accounts
+    from hive.gateway.operator import operator_login
 
     with ledger() as rt:
-        found = accounts(rt.db)
+        found = [one._asdict() | {"made_by": "hive user add"} for one in accounts(rt.db)]
+        built_in = operator_login(rt.settings)
+    if built_in is not None:
+        told = {"name": built_in.partition(":")[0], "role": "operator", "created_at": None, "seen_at": None}
+        found.insert(0, told | {"made_by": "hive up"})
     if json:
-        show.document([one._asdict() for one in found])
+        show.document(found)
         return
-    show.table(("name", "role", "since", "last login"), found, empty="there are no accounts: hive user add NAME")
+    rows = [list(one.values()) for one in found]
+    show.table(("name", "role", "since", "last login", "made by"), rows, empty="nobody may log in: hive user add NAME")
 
 
 def remove(name: Name) -> None:

@@ -43,6 +43,19 @@ def test_an_account_is_added_listed_changed_and_removed(hive, stored):
     assert stored("vera") is None
 
 
+def test_the_login_that_hive_up_prints_is_listed_first_and_without_its_password(hive):
+    hive.set({"HIVE_FLOWER_LOGIN": f"operator:{PASSWORD}"})
+    hive("user", "add", "vera", stdin=f"{PASSWORD}\n")
+
+    told = hive("user", "list", "--json")
+
+    assert [(one["name"], one["role"], one["made_by"]) for one in told.json] == [
+        ("operator", "operator", "hive up"),
+        ("vera", "viewer", "hive user add"),
+    ]
+    assert PASSWORD not in told.out + hive("user", "list").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "password", "said"),
     [
