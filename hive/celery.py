@@ -97,7 +97,6 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_soft_shutdown_timeout=8,
     worker_enable_soft_shutdown_on_idle=False,
-    worker_send_task_events=True,  # from the first task on; Flower would ask for them only every five seconds
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

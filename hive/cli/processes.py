@@ -10,13 +10,15 @@ _GRACE = 15.0
 """Seconds in which a part of `hive up` may end by itself once that is gone."""
 
 
-def _end_with_its_hive() -> None:
-    """Where this is a part of `hive up`: nothing of a hive that was killed stays."""
+def _end_with_its_hive() -> bool:
+    """Whether this is a part of `hive up`; then nothing of a hive that was killed stays."""
     from hive.embedded.process import end_with_parent
     from hive.settings import settings
 
-    if settings().ready_file is not None:
-        end_with_parent(_GRACE)
+    if settings().ready_file is None:
+        return False
+    end_with_parent(_GRACE)
+    return True
 
 
 def register(app: typer.Typer) -> None:
@@ -40,11 +42,11 @@ def worker(
         if name not in QUEUES:
             near = did_you_mean(name, QUEUES) or f"; there are {', '.join(QUEUES)}"
             raise typer.BadParameter(f"no queue is named {name!r}{near}", param_hint="--queues")
-    _end_with_its_hive()
+    # Flower is beside a part of `hive up`; it asks other workers for their events, but only every five seconds.
+    events = ["--task-events"] if _end_with_its_hive() else []
     name = f"{'.'.join(names)}@%h"
-    app.worker_main(
-        ["worker", "-Q", ",".join(names), "-c", str(concurrency), "-n", name, "--without-gossip", "--without-mingle"]
-    )
+    argv = ["worker", "-Q", ",".join(names), "-c", str(concurrency), "-n", name]
+    app.worker_main([*argv, "--without-gossip", "--without-mingle", *events])
 
 
 def beat() -> None:
