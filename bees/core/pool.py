@@ -386,8 +386,12 @@ class HiveConnectionPool:
             pool.opening -= 1
             pool.failures = 0
             one.checked = self._clock()
-            pool.idle.appendleft(one)
+            wanted = pool.key in self._members.values()
+            if wanted:
+                pool.idle.appendleft(one)
             self._changed.notify_all()
+        if not wanted:  # its last user left meanwhile
+            self._close([(pool, one.connection)])
 
     def _pause(self) -> float:
         limits = self.limits

@@ -236,6 +236,24 @@ class TestRest:
         assert link.open_ones == 0
         assert not [t for t in threading.enumerate() if t not in before]
 
+    def test_one_that_is_looked_at_while_its_last_user_leaves_is_closed_as_well(self) -> None:
+        class Slow(Link):
+            looked_at, seen = threading.Event(), threading.Event()
+
+            def alive(self, connection: Connection, timeout: float) -> bool:
+                self.looked_at.set()
+                self.seen.wait(5)
+                return super().alive(connection, timeout)
+
+        link, pool = Slow(), HiveConnectionPool(limits=PoolLimits(interval=0.02))
+        user = pool.join(SHOP)
+        with pool.lend(SHOP, "postgresql", link):
+            pass
+        assert link.looked_at.wait(5)
+        threading.Timer(0.05, link.seen.set).start()
+        pool.leave(user)
+        until(lambda: link.open_ones == 0)
+
     def test_without_a_user_nothing_is_kept(self, link: Link) -> None:
         pool = HiveConnectionPool()
         with pool.lend(SHOP, "postgresql", link):

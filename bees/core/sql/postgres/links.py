@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import select
-import socket
 import threading
-from contextlib import contextmanager, suppress
+import weakref
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
+
+from bees.core.sql.postgres.patience import MORE, Session, cut, with_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,9 +42,10 @@ class Questions:
     def open(self) -> psycopg.Connection[Any]:
         self._server.resolve()
         try:
-            connection = psycopg.connect(self._server.conninfo(), prepare_threshold=None)
+            connection = Session.connect(self._server.conninfo(), prepare_threshold=None)
         except psycopg.Error as error:
             raise self._server.login_verdict(str(error)) from None
+        connection.patience = self._server.statement_timeout + MORE
         connection.read_only = True
         connection.cursor_factory = _Alone
         return connection
@@ -61,7 +64,7 @@ class Questions:
         if select.select([connection.fileno()], [], [], 0)[0]:
             return False  # nothing was asked: what waits there is the session's end
         if timeout:
-            with _within(timeout, lambda: _cut(connection.fileno())):
+            with _within(timeout, lambda: cut(connection.fileno())):
                 connection.execute("SELECT 1")
                 connection.rollback()
         return True
@@ -82,10 +85,14 @@ class Data:
         from adbc_driver_postgresql import dbapi
 
         self._server.resolve()
+        conninfo = self._server.conninfo()
         try:
-            return dbapi.connect(self._server.conninfo(), autocommit=True)
+            connection, handle = with_socket(lambda: dbapi.connect(conninfo, autocommit=True), self._server.port)
         except dbapi.Error as error:
             raise self._server.login_verdict(str(error)) from None
+        if handle is not None:
+            _handles[connection] = handle
+        return connection
 
     def clean(self, connection: Any) -> bool:
         connection.adbc_connection.set_autocommit(True)
@@ -96,13 +103,24 @@ class Data:
 
     def alive(self, connection: Any, timeout: float) -> bool:
         if timeout:
-            with connection.cursor() as cursor, _within(timeout, cursor.adbc_cancel):
-                cursor.execute("SELECT 1")
-                cursor.fetchone()
+            handle = handle_of(connection)
+            with connection.cursor() as cursor:
+                otherwise = partial(cut, handle) if handle else cursor.adbc_cancel
+                with _within(timeout, otherwise):
+                    cursor.execute("SELECT 1")
+                    cursor.fetchone()
         return True
 
     def close(self, connection: Any) -> None:
         connection.close()
+
+
+_handles: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+"""The sockets of ADBC's connections, as far as they are known."""
+
+
+def handle_of(connection: Any) -> int | None:
+    return _handles.get(connection)
 
 
 @contextmanager
@@ -114,8 +132,3 @@ def _within(seconds: float, otherwise: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         alarm.cancel()
-
-
-def _cut(handle: int) -> None:
-    with suppress(OSError), socket.socket(fileno=os.dup(handle)) as end:
-        end.shutdown(socket.SHUT_RDWR)

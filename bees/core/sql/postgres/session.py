@@ -24,7 +24,8 @@ from psycopg.conninfo import make_conninfo
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.pool import SourceKey, shared
 from bees.core.spans import query
-from bees.core.sql.postgres.links import Data, Questions
+from bees.core.sql.postgres.links import Data, Questions, handle_of
+from bees.core.sql.postgres.patience import MORE, WATCH, cut
 from bees.core.sql.postgres.verdict import judged, verdict
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ class Stream:
         self._reader: Any = None
         self._whole = True
         """The last statement was read to its end."""
+        self._silent = False
+        """The server answered nothing for too long, and the connection was cut."""
         try:
             self._begin()
         except BaseException:
@@ -266,12 +269,12 @@ class Stream:
         hint = {StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(self._batch_bytes)}
         try:
             self._cursor = self._connection.cursor(adbc_stmt_kwargs=hint)
-            with query(statement, "postgresql"):
+            with query(statement, "postgresql"), self._patience():
                 self._cursor.execute(statement)
                 handle = self._cursor.fetch_arrow()
-            # The driver's own reader: pyarrow's would turn an error in the middle into text without its SQLSTATE.
-            self._reader = AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
-            schema = self._reader.schema
+                # The driver's own reader: pyarrow's would turn an error in the middle into text without its SQLSTATE.
+                self._reader = AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
+                schema = self._reader.schema
         except (dbapi.Error, pa.ArrowException, OSError) as error:
             raise self._verdict(error, where) from None
         return schema, self._batches(self._reader, where)
@@ -283,7 +286,8 @@ class Stream:
             if self._connection is None:  # a closed reader must not be asked: it would look into freed memory
                 raise RetryLater("the session was closed while it was read", code="closed", where=where)
             try:
-                batch = reader.read_next_batch()
+                with self._patience():
+                    batch = reader.read_next_batch()
             except StopIteration:
                 self._whole = True
                 return
@@ -291,8 +295,23 @@ class Stream:
                 raise self._verdict(error, where) from None
             yield batch
 
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        handle = handle_of(self._connection)
+        if handle is None:
+            yield
+            return
+
+        def give_up() -> None:
+            self._silent = True
+            cut(handle)
+
+        with WATCH.within(self._server.statement_timeout + MORE, give_up):
+            yield
+
     def _verdict(self, error: BaseException, where: str) -> SourceError:
-        return verdict(_sqlstate(error), f"{where} of {self._server.address}")
+        state = "57014" if self._silent else _sqlstate(error)
+        return verdict(state, f"{where} of {self._server.address}")
 
     def _finish(self) -> None:
         if self._reader is not None:
@@ -309,7 +328,7 @@ class Stream:
         if connection is None:
             return
         try:
-            if self._cursor is not None and not self._whole:
+            if self._cursor is not None and not self._whole and not self._silent:
                 self._cursor.adbc_cancel()
             self._finish()
         except (dbapi.Error, pa.ArrowException, OSError):
