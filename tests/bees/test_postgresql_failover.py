@@ -1,0 +1,203 @@
+"""A server that dies in the middle of a flight, and its standby that takes its place, at the same address."""
+
+from __future__ import annotations
+
+import os
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from bees.core.errors import RetryLater
+from bees.postgresql import PostgreSQLWorkerBee
+from hive.embedded.places import server_account
+from tests.bees.contract import rows
+from tests.bees.postgresql_source import ids
+from tests.servers import short_folder
+from tests.servers.debian import environment, unpacked
+from tests.servers.postgres15 import PASSWORD, Postgres15, reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.servers
+_PATIENCE = 20.0
+
+
+class Standby(Postgres15):
+    """A copy of another server that takes in whatever that one writes, until it is promoted."""
+
+    def __init__(self, folder: Path, primary: Postgres15) -> None:
+        super().__init__(folder)
+        data = folder / "data"
+        program = reachable(unpacked("postgresql-15"), folder) / "usr/lib/postgresql/15/bin/pg_basebackup"
+        conninfo = psycopg.conninfo.make_conninfo(
+            host="127.0.0.1", port=primary.port, user="owner", password=PASSWORD, application_name="standby"
+        )
+        subprocess.run(
+            [program, "-D", data, "-d", conninfo, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+            env=environment(unpacked("postgresql-15")), check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        if account := server_account():
+            for path in (data, *data.rglob("*")):
+                os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+class Address:
+    """Where clients find the service: connections go to whichever server has it now."""
+
+    def __init__(self, port: int) -> None:
+        self.to = port
+        relay = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", relay.to), 5) as server:
+                    server.settimeout(None)
+                    there = threading.Thread(target=_pass, args=(self.request, server))
+                    there.start()
+                    _pass(server, self.request)
+                    there.join()
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _pass(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while some := source.recv(65536):
+            to.sendall(some)
+    for end in (source, to):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+class Pair:
+    """A primary and its standby behind one address, and a role that may read a table of theirs."""
+
+    def __init__(self, primary: Postgres15, standby: Postgres15) -> None:
+        self.primary, self.standby = primary, standby
+        self.address = Address(primary.port)
+
+    def bee(self, **changed: Any) -> PostgreSQLWorkerBee:
+        plain = {"host": "127.0.0.1", "port": self.address.port, "database": "postgres", "ssl_mode": "disable"}
+        reader = {"user": "reader", "password": PASSWORD, "batch_bytes": 65536, "batch_rows": 50_000}
+        return PostgreSQLWorkerBee.from_options(plain | reader | changed)
+
+    def on(self, server: Postgres15, *statements: str) -> list[Any]:
+        with psycopg.connect(server.url(), autocommit=True) as owner:
+            for statement in statements:
+                found = owner.execute(statement.encode())
+            return found.fetchall() if found.description else []
+
+    def caught_up(self) -> None:
+        """Wait until the standby has what the primary has written."""
+        [(place,)] = self.on(self.primary, "SELECT pg_current_wal_lsn()::text")
+        until(lambda: self.on(self.standby, f"SELECT pg_last_wal_replay_lsn() >= '{place}'") == [(True,)])
+
+    def fail_over(self) -> None:
+        """The primary dies where it stands, the standby is promoted and takes its address."""
+        self.primary.stop(hard=True)
+        self.address.to = self.standby.port
+        self.on(self.standby, "SELECT pg_promote()")
+
+
+def until(done: Any) -> None:
+    ends = time.monotonic() + _PATIENCE
+    while not done():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with short_folder() as folder:
+        (folder / "a").mkdir(mode=0o711)
+        (folder / "b").mkdir(mode=0o711)
+        primary = Postgres15(folder / "a")
+        primary.start()
+        standby: Postgres15 | None = None
+        try:
+            with (folder / "a/data/pg_hba.conf").open("a") as rules:
+                rules.write("host replication owner 127.0.0.1/32 scram-sha-256\n")
+            with psycopg.connect(primary.url(), autocommit=True) as owner:
+                owner.execute("SELECT pg_reload_conf()")
+                owner.execute(sql.SQL("CREATE ROLE reader LOGIN PASSWORD {}").format(sql.Literal(PASSWORD)))
+                owner.execute("CREATE TABLE q (id int PRIMARY KEY, wide text NOT NULL, at timestamptz NOT NULL)")
+                owner.execute("CREATE INDEX ON q (at)")
+                made = "i, repeat('x', 1000), now() - (1000 - i / 30) * interval '1 s'"
+                owner.execute(f"INSERT INTO q SELECT {made} FROM generate_series(1, 20000) AS i".encode())
+                owner.execute("GRANT SELECT ON q TO reader")
+            standby = Standby(folder / "b", primary)
+            standby.start()
+            both = Pair(primary, standby)
+            yield both
+            both.address.close()
+        finally:
+            primary.stop(hard=True)
+            if standby is not None:
+                standby.stop(hard=True)
+
+
+def test_a_flight_goes_on_at_the_standby_that_took_over(pair: Pair) -> None:
+    pair.caught_up()
+    with pair.bee() as bee:
+        batches = bee.collect_nectar("q", None)
+        seen = [next(batches)]
+        pair.fail_over()
+        with pytest.raises(RetryLater):
+            seen.extend(batches)
+        seen += bee.collect_nectar("q", seen[-1].cursor)
+
+    assert ids(rows(seen)) == list(range(1, 20001))
+    assert seen[-1].complete
+
+
+def test_what_the_standby_never_got_does_not_hide_what_it_writes_then(pair: Pair) -> None:
+    """The mark stands at a row that the new server does not have, so reading begins anew."""
+    pair.caught_up()
+    pair.on(pair.standby, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+    until(lambda: pair.on(pair.primary, "SELECT 1 FROM pg_stat_replication") == [])
+    pair.on(pair.primary, "INSERT INTO q VALUES (20001, 'lost', now())")
+    with pair.bee(streams={"q": {"cursor": "at", "lookback": 0}}) as bee:
+        [*_, last] = list(bee.collect_nectar("q", None))
+        pair.fail_over()
+        pair.on(pair.standby, "INSERT INTO q SELECT 20002, 'below the mark', max(at) FROM q")
+        with suppress(RetryLater):  # a session with the dead server may lie in the pool
+            list(bee.collect_nectar("q", last.cursor))
+        again = ids(rows(list(bee.collect_nectar("q", last.cursor))))
+
+    assert ids(last.table.to_pylist())[-1] == 20001
+    assert again == [*range(1, 20001), 20002]
+
+
+def test_a_standby_is_read_as_of_one_moment(pair: Pair) -> None:
+    pair.caught_up()
+    pair.address.to = pair.standby.port
+    with pair.bee(consistent=True) as bee:
+        bee.validate_flight_path()
+        moment = bee.one_moment()
+        assert moment is not None
+        with moment:
+            pair.on(pair.primary, "INSERT INTO q VALUES (20001, 'later', now())")
+            pair.caught_up()
+            assert len(rows(list(bee.collect_nectar("q", None)))) == 20000
+        assert len(rows(list(bee.collect_nectar("q", None)))) == 20001
