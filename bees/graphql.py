@@ -46,7 +46,7 @@ from bees.core.http import Answer, HttpClient
 from bees.core.http_verdict import SHORTEST_WAIT
 from bees.core.paging import MOST_EMPTY, Reading, circle
 from bees.core.resilience.gate import GatedBee
-from bees.core.rest.client import LONGEST_PAUSE, named_stream, open_client, patiently
+from bees.core.rest.client import LONGEST_PAUSE, named_stream, offered, open_client, patiently
 from bees.core.rest.formats import bounded
 from nectar.batch import Batch, Cursor, Reject
 from nectar.errors import SkipRecord
@@ -102,12 +102,12 @@ class GraphqlBee(GatedBee):
     def get_pollen_schema(self) -> Sequence[Stream]:
         """As the options say, with columns where the API tells its types."""
         return [
-            Stream(
+            offered(
                 name,
-                self._typed(name, stream),
-                key=tuple(map(escape, stream.key)),
-                cursors=(escape(stream.cursor),) if stream.cursor else (),
-                cursor=escape(stream.cursor) if stream.cursor and stream.cursor_variable else None,
+                stream.key,
+                stream.cursor,
+                followed=bool(stream.cursor_variable),
+                columns=self._typed(name, stream),
             )
             for name, stream in self._options.streams.items()
         ]

@@ -33,12 +33,13 @@ from bees.core.cursors import highest, less
 from bees.core.errors import GiveUp
 from bees.core.http import Answer, HttpClient, checked_url
 from bees.core.paging import Pagination, Reading, circle, next_page, page_params
+from bees.core.paths import put
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest import template
-from bees.core.rest.client import HttpOptions, named_stream, open_client, patiently
+from bees.core.rest.client import HttpOptions, named_stream, offered, open_client, patiently
 from bees.core.soap.values import items
 from nectar.batch import Batch, Cursor
-from nectar.jsonrows import escape, sift, table
+from nectar.jsonrows import sift, table
 from nectar.pollen import Stream
 
 if TYPE_CHECKING:
@@ -147,12 +148,7 @@ class SoapBee(GatedBee):
 
     def get_pollen_schema(self) -> Sequence[Stream]:
         return [
-            Stream(
-                name,
-                key=tuple(map(escape, stream.key)),
-                cursors=(escape(stream.cursor),) if stream.cursor else (),
-                cursor=escape(stream.cursor) if stream.cursor and stream.incremental else None,
-            )
+            offered(name, stream.key, stream.cursor, followed=stream.incremental)
             for name, stream in self._options.streams.items()
         ]
 
@@ -210,7 +206,7 @@ class SoapBee(GatedBee):
         since = stream.start if reading.since is None else less(reading.since, stream.lookback)
         arguments = dict(template.fill(stream.arguments, {"state": {"since": since, "until": None, "token": None}}))
         for name, value in page_params(stream.pagination, reading.at, size).items():
-            _put(arguments, name, value)
+            put(arguments, name, value)
         told = self._service().call(stream.operation, {**arguments, **query}, where)
         found = items(told.body, stream.records)
         if found is None:
@@ -257,13 +253,3 @@ class SoapBee(GatedBee):
             self._client, method, url, where=where, headers=headers, content=content, options=self._options,
             sleep=self._sleep, also=also,
         )  # fmt: skip
-
-
-def _put(arguments: dict[str, Any], name: str, value: Any) -> None:
-    """Set a dotted name; what stands around it stays."""
-    *outer, last = name.split(".")
-    for part in outer:
-        inner = arguments.get(part)
-        arguments[part] = dict(inner) if isinstance(inner, dict) else {}
-        arguments = arguments[part]
-    arguments[last] = value

@@ -44,9 +44,14 @@ def connectors(
 
 
 def _options(name: str, *, json: bool) -> None:
-    from hive.registry import connector
+    from hive.registry import UnknownConnector, connector, connectors
 
-    schema = connector(name).Options.model_json_schema()
+    try:
+        found = connector(name)
+    except UnknownConnector as error:
+        known = "" if "did you mean" in str(error) else f"; there are {', '.join(connectors())}"
+        raise UnknownConnector(f"{error}{known}") from None
+    schema = found.Options.model_json_schema()
     if json:
         show.document(schema)
         return

@@ -351,6 +351,14 @@ class TestReading:
         assert found["postgresql"]["queue"] == "bees.database"
         assert found["local"]["summary"]
 
+    def test_a_connector_that_nobody_knows_is_told_what_there_is(self, bare_hive):
+        near, far = bare_hive("connectors", "postgresq"), bare_hive("connectors", "nope")
+
+        assert (near.code, far.code) == (2, 2)
+        assert near.err.strip().endswith("; did you mean 'postgresql'?")
+        assert "; there are " in far.err
+        assert "postgresql, rest" in far.err
+
     def test_a_flight_has_the_shape_that_was_agreed(self, hive, people):
         flight = hive("flights", "--json").json[0]["flight"]
 

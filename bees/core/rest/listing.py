@@ -14,7 +14,7 @@ from bees.core.errors import GiveUp
 from bees.core.paging import Links, Reading, circle, next_page, page_params
 from bees.core.paths import MISSING, dig, put
 from bees.core.rest import formats, hooks, template
-from bees.core.rest.pieces import LARGE, Pieces, cut
+from bees.core.rest.pieces import LARGE, Pieces, pieces_of
 from bees.core.rest.source import HookHttp, Source, encoded, records
 from bees.core.rest.window import spelled, window_end
 from nectar.batch import Reject
@@ -167,14 +167,15 @@ class Listing:
     def _pieces(self, answer: Answer, where: str) -> Pieces | None:
         """A large page in pieces, if it is of the kind that can be cut."""
         options = self.options
-        plain = options.format == "json" and not (options.records or "").startswith("$")
         looked_at = options.changes or options.transformer or options.change_detector
+        plain = options.records is None or (options.format == "json" and not options.records.startswith("$"))
         if len(answer.body) < LARGE or not plain or looked_at or options.pagination.until == "seen":
             return None
-        formats.bounded(answer.body, where, in_pieces=True)
-        found = cut(answer.body, options.records)
-        if found is None:
-            return None
+        if options.format in ("json", "jsonl"):
+            formats.bounded(answer.body, where, in_pieces=True)
+        found = pieces_of(answer.body, options.format, options.records, where, options.delimiter)
+        if found is None or options.format != "json":
+            return found
         self.source.check(found.around, where)
         return found if records(found.around, options.records, where) == [0][: len(found)] else None
 
@@ -201,11 +202,13 @@ class Listing:
         if paging.type == "link" and following is not None:
             following = self.source.followed(answer, following, where)
         short = bool(paging.type == "page" and paging.size and len(items) < paging.size)
-        first = 1
-        for first, items in pieces.after(taken) if pieces else ():
-            if first + len(items) <= len(pieces or ()):
-                reading.taken = first + len(items) - 1
-                yield self._part(reading, items, first)
+        held = None
+        for part in pieces.after(taken) if pieces else ():
+            if held is not None:
+                reading.taken = part[0] - 1
+                yield self._part(reading, *held)
+            held = part
+        first, items, rejects = held or (1, items, rejects)
         reading.short = short
         if self.options.token_path:
             token = dig(body, self.options.token_path)
@@ -214,11 +217,11 @@ class Listing:
             reading.changed(url, answer, following)
         yield self._moved(reading, list(items), rejects, following, where, told=told, first=first)
 
-    def _part(self, reading: Reading, items: list[Any], first: int) -> Page:
+    def _part(self, reading: Reading, first: int, items: list[Any], rejects: list[Reject]) -> Page:
         """Records of a page of which more will come."""
         rows, unfit = self._rows(reading, items, f"page {reading.page}", first)
         self._noted(reading, rows)
-        return Page(rows, unfit)
+        return Page(rows, [*rejects, *unfit])
 
     def _noted(self, reading: Reading, rows: list[dict[str, Any]]) -> bool:
         """Keep the cursor's highest value; whether one of the records is as old as what the last pass may have seen."""
