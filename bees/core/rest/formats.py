@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 from xml.parsers import expat
 
@@ -72,46 +72,55 @@ def bounded(raw: bytes, where: str, *, in_pieces: bool = False) -> None:
 
 
 def _lines(raw: bytes, where: str, exactly: Callable[[bytes], Any]) -> tuple[list[Any], list[Reject]]:
-    found: list[Any] = []
-    rejects: list[Reject] = []
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            found.append(exactly(line))
-        except SkipRecord as error:
-            rejects.append(Reject(f"{where}, line {number}", "not_json", str(error), line))
+    found, rejects = lines(raw, where, exactly)
     if rejects and not found:
         advice = "check path and format: is this the API, or a page for people?"
         raise GiveUp("not one line of the answer is JSON", code="not_json", where=where, advice=advice)
     return found, rejects
 
 
-def _rows(raw: bytes, delimiter: str, where: str) -> tuple[list[Any], list[Reject]]:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise GiveUp(f"the answer is no UTF-8 at byte {error.start}", code="not_csv", where=where) from None
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def lines(
+    raw: bytes, where: str, exactly: Callable[[bytes], Any] = exact_json.read, first: int = 1
+) -> tuple[list[Any], list[Reject]]:
+    """Documents, and lines that are none; `first` is the number of the first line."""
     found: list[Any] = []
     rejects: list[Reject] = []
+    for number, line in enumerate(raw.split(b"\n"), first):
+        if not line.strip():
+            continue
+        try:
+            found.append(exactly(line))
+        except SkipRecord as error:
+            rejects.append(Reject(f"{where}, line {number}", "not_json", str(error), line))
+    return found, rejects
+
+
+def _rows(raw: bytes, delimiter: str, where: str) -> tuple[list[Any], list[Reject]]:
+    told = list(rows(raw, delimiter, where))
+    return [one for one in told if isinstance(one, dict)], [one for one in told if isinstance(one, Reject)]
+
+
+def rows(raw: bytes, delimiter: str, where: str) -> Iterator[dict[str, str] | Reject]:
+    """Records, and rows that are none, one after another. Raises GiveUp (`not_csv`)."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(raw), "utf-8-sig", newline=""), delimiter=delimiter, strict=True)
     problem = ""
     try:
         header = next(reader, [])
         if len(set(header)) < len(header) or any(not name.strip() for name in header):
             problem = "the header has a column without a name, or two of one name"
-        for row in reader:
+        for row in reader if not problem else ():
             if len(row) == len(header):
-                found.append(dict(zip(header, row, strict=True)))
+                yield dict(zip(header, row, strict=True))
             elif row:
                 reason = f"{len(row)} values, and the header has {len(header)}"
                 kept = delimiter.join(row).encode("utf-8", "backslashreplace")
-                rejects.append(Reject(f"{where}, line {reader.line_num}", "wrong_width", reason, kept))
+                yield Reject(f"{where}, line {reader.line_num}", "wrong_width", reason, kept)
+    except UnicodeDecodeError:
+        problem = f"it is not in UTF-8, near line {reader.line_num + 1}"
     except csv.Error:
         problem = f"a value is not closed, or larger than a field may be, near line {reader.line_num}"
     if problem:
         raise GiveUp(f"the answer is no CSV: {problem}", code="not_csv", where=where, advice="check format, delimiter")
-    return found, rejects
 
 
 class _Tree:

@@ -1,23 +1,28 @@
-"""A large page of JSON in pieces: its records a few at a time, and what stands around them.
+"""A large page in pieces: its records a few at a time, and what stands around them.
 
-A page of 16 MiB makes some 200 MiB of Python's objects, which is more than a worker may take. So its bytes are scanned
-for where one record ends and the next begins, each piece is tried, and then they are read one after another. What
+A page of 16 MiB makes some 200 MiB of Python's objects, which is more than a worker may take. So each of its pieces is
+tried, and then they are read one after another. JSON is scanned for where one record ends and the next begins. What
 cannot be cut in this way, and what is no JSON, is left to be read as a whole, which also tells what is wrong with it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from bees.core import exact_json
+from bees.core.rest.formats import Format, lines, rows
+from nectar.batch import Reject
 from nectar.errors import SkipRecord
 
 LARGE = 2 << 20
 """Bytes from which a page is read in pieces."""
 _PIECE = 256 << 10
+_ROWS = 2_000
+"""Of CSV, in one piece."""
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_TEXT + rb'|["\[\]{}]', re.DOTALL)
 """A text, or a bracket; a quotation mark alone begins a text that does not end."""
@@ -26,63 +31,91 @@ _SCALAR = re.compile(rb"[^\s,\[\]{}]+")
 _COMMA = re.compile(rb"\s*(?:,\s*(?=[^\s\]])|(?=\]))")
 
 
+Part = tuple[list[Any], list[Reject]]
+"""Records, and what stands between them and is none."""
+
+
 @dataclass(frozen=True)
 class Pieces(Sequence[Any]):
     """The records of a page, still in bytes, as a sequence of which the length and the last one are known.
 
     around   the page's body, with a 0 where the records stand: a list of errors must not look like an empty one
-    bounds   first and last byte, and number of records, of each piece
+    parts    reads them, from the first one on
     """
 
     around: Any
     last: Any
-    raw: bytes
-    bounds: list[tuple[int, int, int]]
+    size: int
+    parts: Callable[[], Iterator[Part]]
+
+    @classmethod
+    def of(cls, parts: Callable[[], Iterator[Part]], around: Any = None) -> Pieces:
+        """Tried: every part is read once."""
+        count, last = 0, None
+        for records, _ in parts():
+            count, last = count + len(records), records[-1] if records else last
+        return cls(around, last, count, parts)
 
     def __len__(self) -> int:
-        return sum(count for _, _, count in self.bounds)
+        return self.size
 
     def __getitem__(self, place: Any) -> Any:
-        if place == -1 and self.bounds:
+        if place == -1 and self.size:
             return self.last
         raise IndexError(place)
 
     def __iter__(self) -> Iterator[Any]:
-        for _, records in self.after(0):
+        for records, _ in self.parts():
             yield from records
 
-    def after(self, taken: int) -> Iterator[tuple[int, list[Any]]]:
-        """Behind the first `taken` records: the number of the first one of each piece, from 1, and its records."""
+    def after(self, taken: int) -> Iterator[tuple[int, list[Any], list[Reject]]]:
+        """Behind the first `taken` records: the number of the first one of each part, from 1, and the part."""
         number = 1
-        for start, end, count in self.bounds:
-            if number + count - 1 > taken:
-                records = _list(self.raw[start:end])
-                left = max(0, taken - number + 1)
-                yield number + left, records[left:]
-            number += count
+        for records, rejects in self.parts():
+            left = max(0, taken - number + 1)
+            if left < len(records) or not left:
+                yield number + left, records[left:], rejects
+            number += len(records)
+
+
+def pieces_of(raw: bytes, form: Format, path: str | None, where: str, delimiter: str = ",") -> Pieces | None:
+    """The pieces of a page. Gives None for what has to be read as a whole. Raises GiveUp (`not_csv`)."""
+    if form == "json":
+        return cut(raw, path)
+    if form == "csv":
+        return Pieces.of(lambda: _of_rows(rows(raw, delimiter, where)))
+    if form == "jsonl":
+        found = Pieces.of(lambda: _of_lines(raw, where))
+        return found if len(found) else None
+    return None
 
 
 def cut(raw: bytes, path: str | None) -> Pieces | None:
-    """The pieces of a page whose list stands at a dotted path; None for the body or its first list.
-
-    Gives None for what has to be read as a whole.
-    """
+    """The pieces of a document whose list stands at a dotted path; None for the body or its only list."""
     start = _find(raw, path.split(".") if path else None)
     if start is None:
         return None
-    bounds: list[tuple[int, int, int]] = []
-    last: Any = None
     try:
-        for first, end in _ranges(raw, start + 1):
-            found = _list(raw[first:end])
-            if found:
-                bounds.append((first, end, len(found)))
-                last = found[-1]
-            after = end
-        around = exact_json.read(raw[:start] + (b"[0]" if bounds else b"[]") + raw[after + 1 :])
+        bounds = list(_ranges(raw, start + 1))
+        made = Pieces.of(lambda: ((_list(raw[first:end]), []) for first, end in bounds))
+        around = exact_json.read(raw[:start] + (b"[0]" if len(made) else b"[]") + raw[bounds[-1][1] + 1 :])
     except (SkipRecord, _NoListError):
         return None
-    return Pieces(around, last, raw, bounds)
+    return replace(made, around=around)
+
+
+def _of_lines(raw: bytes, where: str) -> Iterator[Part]:
+    at, number = 0, 1
+    while at < len(raw):
+        end = raw.find(b"\n", at + _PIECE)
+        piece = raw[at : len(raw) if end < 0 else end]
+        yield lines(piece, where, first=number)
+        at, number = at + len(piece) + 1, number + piece.count(b"\n") + 1
+
+
+def _of_rows(found: Iterator[dict[str, str] | Reject]) -> Iterator[Part]:
+    while several := list(islice(found, _ROWS)):
+        yield [one for one in several if isinstance(one, dict)], [one for one in several if isinstance(one, Reject)]
 
 
 class _NoListError(Exception):
