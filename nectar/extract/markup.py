@@ -79,6 +79,8 @@ class _Writer:
     def __init__(self) -> None:
         self.blocks: list[str] = []
         self._run: list[str] = []
+        self.mark = ""
+        """What stands before the next block: an item of a list may begin with a paragraph, and hold another list."""
 
     def write(self, text: str | None, *, plain: bool) -> None:
         if text:
@@ -90,7 +92,8 @@ class _Writer:
         lines = [line.strip(" ") for line in made.split("\n")] if "\n" in made else [made.strip(" ")]
         text = "\n".join(lines).strip("\n")
         if text:
-            self.blocks.append(prefix + text)
+            self.blocks.append((prefix or self.mark) + text)
+            self.mark = ""
         self._run.clear()
 
 
@@ -124,6 +127,8 @@ def _walk(element: Any, writer: _Writer, *, plain: bool, depth: int) -> None:
     block = tag in _BLOCKS
     if block:
         writer.block()
+    if tag == "li":
+        writer.mark = "- "
     plain = plain or tag in {"pre", "textarea"}
     writer.write(element.text, plain=plain)
     for child in element:
@@ -131,7 +136,9 @@ def _walk(element: Any, writer: _Writer, *, plain: bool, depth: int) -> None:
         writer.write(child.tail, plain=plain)
     if block:
         heading = tag[0] == "h" and tag[1:].isdigit()
-        writer.block("#" * int(tag[1:]) + " " if heading else "- " if tag == "li" else "")
+        writer.block("#" * int(tag[1:]) + " " if heading else "")
+    if tag == "li":
+        writer.mark = ""
 
 
 def xml_document(content: bytes, _charset: str = "") -> Document:

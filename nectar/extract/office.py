@@ -176,6 +176,8 @@ def _open_blocks(root: Any) -> Iterator[str]:
             if any(cells):
                 yield " | ".join(cells)
             continue
+        if _within(element, f"{_TEXT}tracked-changes"):
+            continue  # what somebody deleted
         if _within(element, row) or not (text := _open_text(element).strip()):
             continue
         if element.tag == f"{_TEXT}h":
@@ -186,15 +188,16 @@ def _open_blocks(root: Any) -> Iterator[str]:
 
 
 def _open_text(paragraph: Any) -> str:
+    """The text of a paragraph. A note within it is none of its words: its paragraphs follow."""
     made = [paragraph.text or ""]
-    for element in paragraph.iterdescendants():
+    for element in paragraph:
         if element.tag == f"{_TEXT}s":
             count = element.get(f"{_TEXT}c") or "1"
             made.append(" " * (min(int(count), _MOST_SPACES) if count.isdigit() else 1))
         elif element.tag in {f"{_TEXT}tab", f"{_TEXT}line-break"}:
             made.append("\t" if element.tag == f"{_TEXT}tab" else "\n")
-        else:
-            made.append(element.text or "")
+        elif element.tag != f"{_TEXT}note":
+            made.append(_open_text(element))
         made.append(element.tail or "")
     return "".join(made)
 

@@ -8,6 +8,8 @@ from nectar.extract.document import Document, NoText, bounded
 from nectar.extract.text import normalised
 
 _INFO = r"\{{\\{}\s([^{{}}]*)\}}"
+_BESIDE = re.compile(r"\{(?:\\\*)?\\(?:footnote|annotation)\b ?")
+"""Groups that the library leaves out: notes and comments, which are words of the document too."""
 _HEX = re.compile(r"\\'([0-9a-fA-F]{2})")
 
 
@@ -16,7 +18,7 @@ def rtf(content: bytes, _charset: str = "") -> Document:
         from striprtf.striprtf import rtf_to_text
     except ImportError:
         raise NoText("reader_missing") from None
-    written = content.decode("latin-1")
+    written = _BESIDE.sub("{ ", content.decode("latin-1"))
     try:
         text: str = rtf_to_text(written, encoding="cp1252", errors="replace")
     except (ValueError, IndexError, KeyError, LookupError, RecursionError, AttributeError, TypeError):

@@ -209,3 +209,18 @@ def test_a_table_of_documents_keeps_its_rows_and_gets_the_same_columns_for_every
     assert made["pages"].to_pylist() == [None, 2, None]
     assert made["author"].to_pylist() == [None, "Ann", None]
     assert made["text"].to_pylist() == ["plain", "one\n\f\ntwo", None]
+
+
+def test_notes_come_once_and_what_was_deleted_does_not() -> None:
+    body = (
+        "<office:text><text:tracked-changes><text:changed-region><text:deletion><text:p>gone</text:p></text:deletion>"
+        "</text:changed-region></text:tracked-changes><text:p>one<text:note><text:note-citation>1</text:note-citation>"
+        "<text:note-body><text:p>note</text:p></text:note-body></text:note> more</text:p></office:text>"
+    )
+    rtf = rb"{\rtf1\ansi one{\super\chftn}{\*\footnote\chftn note\par} more}"
+
+    assert text_of(documents.odt(body), "x.odt").text == "one more\n\nnote"
+    assert "note" in text_of(rtf, "x.rtf").text
+    assert text_of(b"<html><ul><li><p>milk</p><li>eggs<ul><li>brown</ul></ul>end", "x.html").text == (
+        "- milk\n\n- eggs\n\n- brown\n\nend"
+    )
