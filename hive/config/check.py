@@ -247,6 +247,7 @@ class _Check:
         """Profile and rules as the scrubber will read them: a misspelt one must not show after the first flight."""
         if not isinstance(scrubbing, Mapping):
             return  # there is none, or the model has said so
+        from hive.config.profiles import profile_problems
         from nectar.errors import BadProfile
         from nectar.scrub.find.names import require
         from nectar.scrub.profile.profiles import BUILT_IN, meant, profile_named
@@ -256,10 +257,8 @@ class _Check:
         given = scrubbing.get("profiles")
         own = given if isinstance(given, Mapping) else {}
         for one in own:
-            try:
-                profile_named(one, {**self.known.profiles, **own})
-            except BadProfile as error:
-                self.report(("scrubbing", "profiles", one), str(error))
+            for told in profile_problems(one, {**self.known.profiles, **own}):
+                self.document.problems.append(self._problem(("scrubbing", "profiles", one), told))
         known = {**BUILT_IN, **self.known.profiles, **own}
         if isinstance(name, str) and meant(name, known) not in known:
             near = closest(name, known)

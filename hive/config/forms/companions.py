@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hive.config.problems import Problem, closest
-from nectar.errors import BadProfile
-from nectar.scrub.profile.profiles import profile_named
+from hive.config.profiles import profile_problems
 
 if TYPE_CHECKING:
     from hive.config.document import Document
@@ -62,10 +61,8 @@ def companion(document: Document, name: str, value: Any) -> dict[str, Any]:
 def check_profiles(own: Mapping[str, Any], document_of: Callable[[str], Document]) -> None:
     """Report what is wrong with profiles, of whatever files: one may extend one of another file."""
     for name in own:
-        try:
-            profile_named(name, own)
-        except BadProfile as error:
-            _report(document_of(name), ("scrubbing_profiles", name), str(error))
+        for told in profile_problems(name, own):
+            _report(document_of(name), ("scrubbing_profiles", name), told)
 
 
 def _profiles(document: Document, value: Mapping[str, Any]) -> dict[str, Any]:
