@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import psycopg
 import pytest
 
@@ -26,6 +28,10 @@ MAIL, PHONE, NAME = "canary.zq7x@leak-example.org", "415-555-7391", "Zqanarya O'
 TOKEN, PASSWORD, KEY = "tok-zq7-canary&secret/1", "pw-zq8-canary'secret", "key-zq9-canary+secret"
 CANARIES = {"mail": MAIL, "phone": PHONE, "name": NAME, "token": TOKEN, "password": PASSWORD, "key": KEY}
 ROW = {"id": 1, "mail": MAIL, "phone": PHONE, "full_name": NAME, "note": f"{NAME} asked to call {PHONE}"}
+SCRUBBING = {
+    "profile": "gdpr_compliant",
+    "custom_rules": [{"field": "full_name", "action": "remove"}, {"pattern": r"Zq\w+ O'\w+", "action": "replace"}],
+}
 BEES = ("good", "lines", "failing", "refused", "garbage", "redirected", "wronged")
 
 
@@ -114,7 +120,7 @@ def flown(postgres, valkey, migrated_template, address, collected) -> Iterator[R
         auth = {"method": "bearer", "token": "${CANARY_TOKEN}"}
         bees: dict[str, Any] = {
             name: {
-                "type": "rest", "scrubbing": {"profile": "gdpr_compliant"}, "retry": {"attempts": 2},
+                "type": "rest", "scrubbing": SCRUBBING, "retry": {"attempts": 2},
                 "source": {"base_url": address, "allow_private": True, "auth": auth},
                 "streams": {"people": {"path": f"/{name}", "key": "id"}},
             }
@@ -122,7 +128,7 @@ def flown(postgres, valkey, migrated_template, address, collected) -> Iterator[R
         }  # fmt: skip
         bees["refused"]["source"]["auth"] = {"method": "api_key", "key": "${CANARY_KEY}", "query_param": "k"}
         bees["lines"] = {
-            "type": "local", "scrubbing": {"profile": "gdpr_compliant"}, "source": {"path": str(folder)},
+            "type": "local", "scrubbing": SCRUBBING, "source": {"path": str(folder)},
             "streams": {"people": {"patterns": "*.jsonl", "key": "id"}},
         }  # fmt: skip
         with psycopg.connect(postgres.create_database("canary_source")) as connection:
@@ -157,6 +163,27 @@ def page(address: str, login: str) -> bytes:
             return error.read()
 
 
+def pages(address: str, login: str) -> dict[str, bytes]:
+    """What somebody sees who has logged in: each page with its headers, and what its stream sends first."""
+    name, _, password = login.partition(":")
+    found = {}
+    with httpx.Client(base_url=address, follow_redirects=True, timeout=30) as person:
+        person.post("/login", data={"name": name, "password": password}).raise_for_status()
+        flights = {
+            link for bee in BEES for link in re.findall(r"/flights/[0-9a-f-]{36}", person.get(f"/bees/{bee}").text)
+        }
+        live = ("/", "/bees", "/bees?name=good", "/quarantine", *(f"/bees/{bee}" for bee in BEES), *sorted(flights))
+        still = ("/jars", "/jars/good", "/jars/lines", "/jars/lines?q=asked", "/audit", "/bees/nobody")
+        for path in (*live, *still):
+            answer = person.get(path)
+            found[f"page {path}"] = repr(answer.headers).encode() + answer.content
+        for path in live:
+            with person.stream("GET", "/live", params={"at": path}) as answer:
+                found[f"stream {path}"] = next(line for line in answer.iter_lines() if "data: {" in line).encode()
+    assert len(flights) >= len(BEES)
+    return found
+
+
 @pytest.fixture(scope="module")
 def seen(flown, collected) -> dict[str, bytes]:
     """All that can be seen, by where. What the bee's own configuration says, its owner wrote."""
@@ -166,6 +193,7 @@ def seen(flown, collected) -> dict[str, bytes]:
     paths = ("/metrics", "/status", "/healthz", "/metrics/connectors", "/health/connectors", "/",
              *(f"/metrics/connectors/{bee}" for bee in BEES), *(f"/bees/{bee}" for bee in BEES))  # fmt: skip
     found |= {f"gateway {path}": page(state["gateway"] + path, login) for path in paths}
+    found |= pages(state["gateway"], login)
     flower = ("/", "/tasks", "/workers", "/broker", "/api/tasks", "/api/workers", "/metrics")
     found |= {f"flower {path}": page(state["flower"] + path, login) for path in flower}
     commands = (("status", "--json"), ("status", "--once"), ("doctor",), ("flights", "--json"), ("bees",),
@@ -180,6 +208,9 @@ def seen(flown, collected) -> dict[str, bytes]:
 def test_what_is_searched_is_there(seen):
     assert b"hive_bee_state" in seen["gateway /metrics"]
     assert b"bees.collect" in seen["flower /api/tasks"]
+    assert b"email address" in seen["page /"]
+    assert b"to call" in seen["page /jars/lines?q=asked"]
+    assert b"Retry" in seen["stream /quarantine"]
     assert any(where.endswith(".log") and b"flight.ended" in text for where, text in seen.items())
     assert any(b"connector.rest.request" in text for where, text in seen.items() if where.startswith("otlp"))
     assert json.loads(seen["hive quarantine list --json"])
