@@ -41,13 +41,22 @@ LEFT_OUT = 2
 """Slots left out since the beginning of the last complete flight from which on a bee lags."""
 _OURS = ("lease_held", "too_early", "stale_fence", "superseded", "database_unreachable")
 """Codes of waits among flights, which say nothing of the bee."""
-_MISCONFIGURED = frozenset(
-    {
-        "bad_options", "missing_reference", "no_key", "no_stream", "stream_gone", "unknown_stream", "bad_transform",
-        "missing_driver", "connector_version", "bad_url", "bad_template", "bad_key", "no_address", "no_command",
-        "writable_role", "unknown_table", "not_sortable", "no_row_filter", "wrong_query", "wrong_filter", "bad_request",
-    }
+_OF_OPTIONS = (
+    "bad_options", "missing_reference", "no_key", "no_stream", "stream_gone", "unknown_stream", "bad_transform",
+    "missing_driver", "missing_library", "connector_version", "bad_url", "bad_template", "bad_key", "bad_hook",
+    "bad_request", "no_address", "no_command", "no_credentials", "no_cdc", "no_column", "no_field", "no_id",
+    "no_operation", "no_service", "no_webdav", "no_queries", "not_a_table", "not_sortable", "forbidden_address",
+    "private_address", "host_key_unknown", "writable_role", "wrong_lookback", "wrong_parameters", "wrong_plugin",
 )  # fmt: skip
+_OF_QUERIES = (
+    "syntax", "no_statement", "many_statements", "wrong_root", "data_change", "into", "locking", "assignment",
+    "construct", "function", "operator", "parameter", "catalog", "table", "hidden_code", "print_differs",
+    "parsers_disagree", "no_row_filter", "unknown_table", "bad_filter_key", "bad_filter", "filter_cycle",
+    "table_sample", "system_column", "group_by_key", "ambiguous_column", "ambiguous_table", "unknown_dialect",
+    "not_proved", "wrong_query", "wrong_filter",
+)  # fmt: skip
+"""See bees/core/sql/errors.py."""
+_MISCONFIGURED = frozenset(_OF_OPTIONS + _OF_QUERIES)
 """Codes of errors that only another configuration mends."""
 
 

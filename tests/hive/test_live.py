@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.sql import errors as sql_errors
 from hive.cli.live import History, screen, sparkline
 from hive.condition import STATES, Flying, judge
 from hive.status import look
@@ -98,6 +100,15 @@ class TestStates:
         people.land()
 
         assert (wrong, state(people)) == ("misconfigured", "failing")
+
+    def test_a_query_that_is_not_let_in_is_a_wrong_option(self):
+        told = re.findall(r"^([a-z_]+)  +\S", sql_errors.__doc__ or "", re.MULTILINE)
+        of_any_text = {"too_long", "too_deep", "not_text", "control_character"}  # files may be too deep, too
+
+        states = {code: judge(last_state="failed", last_error={"code": code}).state for code in told}
+
+        assert len(told) > 25
+        assert {code for code, state in states.items() if state != "misconfigured"} == of_any_text
 
     def test_a_bee_that_leaves_slots_out_lags(self, people):
         people.land()
