@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hive.jars.quarantine import open_entry
 from tests.hive.nest import Nest, make_nest, nest
 
 __all__ = ["make_nest", "nest"]
@@ -45,3 +46,37 @@ def test_a_snapshot_holds_every_file_again(nest: Nest) -> None:
     result = nest.land("papers", mode="snapshot")
 
     assert (result.state, result.records_landed) == ("complete", 1)
+
+
+def aside(nest: Nest) -> list[tuple[str, str, str]]:
+    """(code, state, place as the source named it) of each entry in quarantine."""
+    found = nest.rows('SELECT code, state, checkpoint, seq, "row", body FROM hive.quarantine ORDER BY id')
+    secret = nest.rt.keyring().key("quarantine")[1]
+    return [
+        (code, state, open_entry(secret, *place, bytes(body))[0] if state == "open" else "")
+        for code, state, *place, body in found
+    ]
+
+
+def test_a_mended_file_ends_what_quarantine_holds_of_it(nest: Nest) -> None:
+    streams = {"papers": {"patterns": ["*.txt", "*.xml"], "format": "document"}, "rows": {"patterns": "*.csv"}}
+    root = nest.register("papers", streams=streams)
+    (root / "a.txt").write_bytes(b"\xff\xfe\xfd\x80 bytes of no text")
+    (root / "b.xml").write_text('<!DOCTYPE d [<!ENTITY x "y">]><d>&x;</d>')
+    (root / "c.csv").write_text("a,b\n1,2,3\n4\n")
+    nest.land("papers")
+    assert sorted(aside(nest)) == [
+        ("not_utf8", "open", "a.txt"), ("ragged_row", "open", "c.csv:2"), ("ragged_row", "open", "c.csv:3"),
+        ("xml_entities", "open", "b.xml"),
+    ]  # fmt: skip
+
+    (root / "a.txt").write_text("now it is one")
+    (root / "b.xml").write_text("<d>plain</d>")
+    (root / "c.csv").write_text("a,b\n1,2\n4\n")
+    mended = nest.land("papers")
+
+    assert (mended.records_landed, mended.records_quarantined) == (3, 1)
+    assert [place for _, state, place in aside(nest) if state == "open"] == ["c.csv:3"]
+    (root / "c.csv").write_text("a,b\n1,2\n4,5\n")
+    nest.land("papers")
+    assert {state for _, state, _ in aside(nest)} == {"dropped"}

@@ -1,0 +1,47 @@
+"""Entries of quarantine that end by themselves: a newer version of their record landed, so they tell of nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+from bees.core.tabular import PLACE
+from hive.jars.land import Place
+from hive.ledger.db import Transaction
+from nectar.batch import Reject
+from nectar.identity import key_hashes
+
+_PATH = ("path",)
+_LINE = re.compile(r"(?s)(.+):([0-9]{1,18})")
+_WAITING = """
+    SELECT EXISTS (SELECT FROM hive.quarantine WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL)
+"""
+_SETTLE = """
+    UPDATE hive.quarantine q SET state = 'dropped', body = ''
+     WHERE q.stream = %(stream)s AND q.state = 'open' AND (q.epoch, q.seq) < (%(epoch)s, %(seq)s)
+       AND q.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k)
+"""
+
+
+def keys_of(rejects: Sequence[Reject], key: Sequence[str], secret: bytes) -> list[str | None]:
+    """The key hash of what each reject stands for, where its place tells the key: a document's path, a row's line."""
+    if not rejects:
+        return []
+    if tuple(key) == _PATH:
+        return key_hashes(pa.table({"path": [reject.position for reject in rejects]}), _PATH, secret).to_list()
+    if tuple(key) != PLACE:
+        return [None] * len(rejects)
+    found = [_LINE.fullmatch(reject.position) for reject in rejects]
+    files, lines = [f and f[1] for f in found], [f and int(f[2]) for f in found]
+    places = pa.table({PLACE[0]: pa.array(files, pa.string()), PLACE[1]: pa.array(lines, pa.int64())})
+    return key_hashes(places, PLACE, secret).to_list()
+
+
+def settle(tx: Transaction, place: Place, keys: Iterable[str]) -> None:
+    """End what older batches put aside of these records, which were written or found as they are."""
+    held = list(keys)
+    where = {"stream": place.stream, "epoch": place.epoch, "seq": place.seq, "keys": held}
+    if held and tx.psycopg.execute(_WAITING, where).fetchone() == (True,):
+        tx.psycopg.execute(_SETTLE, where)
