@@ -43,6 +43,7 @@ QUESTIONS = {
     "accuracy": ("accuracy", 300),
     "api": ("api", 300),
     "files": ("files", 600),
+    "changes": ("changes", 300),
 }
 """Name -> module, and the seconds after which it is given up."""
 _GRACE = 40.0

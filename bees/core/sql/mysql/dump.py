@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bees.core.sql.mysql.session import Server
 
 Flavour = Literal["mariadb", "mysql", "file"]
-TICK = 0.5
+TICK = 0.2
 """Seconds after which a server that has nothing to tell says so."""
 _DUMP, _DUMP_GTID = 0x12, 0x1E
 _ONLY_WHAT_IS_THERE, _BY_GTID = 1, 4

@@ -46,6 +46,8 @@ _TRUNCATE = re.compile(
 )
 _SILENCE = 5.0
 """Seconds of reading others' changes after which the place is told, so that it is not lost and the caller may stop."""
+_HURRY = 3
+"""Empty batches right behind changes: the hive joins batches until the next one comes."""
 _SHAPES = {"ALTER", "CREATE", "DROP", "RENAME"}
 _WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL"}
 
@@ -198,11 +200,14 @@ class Changes:
 
     def batches(self, source: dump.Dump) -> Iterator[Batch]:
         quiet = flushed = time.monotonic()
+        empties = 0
         for event in source.events():
             now = time.monotonic()
             if event is None:
-                yield self._batch()
-                flushed = now
+                if self._rows or empties or now - flushed >= _SILENCE:
+                    empties = _HURRY if self._rows else max(0, empties - 1)
+                    yield self._batch()
+                    flushed = now
                 if now - quiet >= self._of.wait:
                     return
                 continue
@@ -210,8 +215,9 @@ class Changes:
                 if self._full or len(self._rows) >= self._of.batch_rows or self._bytes >= self._of.batch_bytes:
                     yield self._batch()
                     flushed = quiet = now
+                    empties = _HURRY
             if self._rows:
-                quiet = now
+                quiet, empties = now, _HURRY
             if now - flushed >= (dump.TICK if self._rows and self._of.wait else _SILENCE):
                 yield self._batch()
                 flushed = now
