@@ -13,12 +13,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, Secret, field_validator
 
-from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, Words, WorkerBee
-from bees.core.errors import GiveUp
+from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, Words
+from bees.core.errors import GiveUp, RetryLater
+from bees.core.resilience.gate import GatedBee
 from bees.core.singer import catalog as catalogs
 from bees.core.singer.messages import batch_lines, read, several, stream_of
 from bees.core.singer.process import Tap, TooLong
@@ -26,6 +27,9 @@ from nectar import pollen
 from nectar.batch import Batch, Cursor, Reject
 from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, sift, table, text
+
+if TYPE_CHECKING:
+    from bees.core.http import Gate
 
 _MOST_RAW = 1 << 20
 _MOST_GARBAGE = 1000
@@ -43,7 +47,7 @@ class StreamOptions(BeeOptions):
     replication_key: Name | None = Field(None, description="field that an incremental read follows")
 
 
-class SingerWorkerBee(WorkerBee):
+class SingerWorkerBee(GatedBee):
     bee_type: ClassVar[BeeType] = "api"
 
     class Options(BeeOptions):
@@ -82,6 +86,11 @@ class SingerWorkerBee(WorkerBee):
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self._catalog: dict[str, Any] | None = None
+        self._gate: Gate | None = None
+
+    def through(self, gate: Gate) -> None:
+        """The requests that the tap tells of count; see `bees.core.singer.pace`."""
+        self._gate = gate
 
     def validate_flight_path(self) -> None:
         if not self._names():
@@ -116,10 +125,14 @@ class SingerWorkerBee(WorkerBee):
             files["--state"] = state
         pile = _Pile(stream, {stream, str(entry.get("stream", stream))}, state, self.options)
         with self._tap(files) as tap:
-            for block in tap.blocks():
-                yield from pile.take(block, limit)
-                if pile.is_over:
-                    return
+            try:
+                for block in tap.blocks():
+                    yield from pile.take(block, limit)
+                    if pile.is_over:
+                        return
+            except RetryLater:
+                yield from pile.flush()  # or a small budget would never get beyond its first batch
+                raise
             try:
                 tap.finish()
             except Exception:
@@ -142,7 +155,10 @@ class SingerWorkerBee(WorkerBee):
     def _tap(self, files: Mapping[str, Any], *flags: str) -> Tap:
         o = self.options
         environment = _told(o.environment)
-        return Tap(o.command, files, flags=flags, environment=environment, silence=o.silence, line_limit=o.line_limit)
+        return Tap(
+            o.command, files, flags=flags, environment=environment, silence=o.silence, line_limit=o.line_limit,
+            gate=self._gate,
+        )  # fmt: skip
 
     def _discovered(self) -> dict[str, Any]:
         """The tap's catalog: of the file, or asked once for each open bee."""

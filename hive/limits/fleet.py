@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretStr
 
 from bees.core.resilience.gate import BudgetGate, GatedBee
 from hive.limits.breaker import LedgerBreaker
@@ -89,7 +89,7 @@ def print_of(key: bytes, made: WorkerBee, endpoint: str) -> str:
 
 def _hides(value: Any) -> bool:
     """Whether an option holds a secret."""
-    if isinstance(value, SecretStr):
+    if isinstance(value, SecretStr | Secret):
         return True
     if isinstance(value, BaseModel):
         return any(_hides(getattr(value, name)) for name in type(value).model_fields)
@@ -100,8 +100,8 @@ def _hides(value: Any) -> bool:
 
 def _open(value: Any) -> Any:
     """An option with its secrets in plain, to be printed and forgotten."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
+    if isinstance(value, SecretStr | Secret):
+        return _open(value.get_secret_value())
     if isinstance(value, BaseModel):
         return {name: _open(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):

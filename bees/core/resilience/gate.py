@@ -61,6 +61,15 @@ class BudgetGate:
         self._told_until = 0.0
         self._lock = threading.Lock()
 
+    @property
+    def bounds(self) -> int:
+        """Requests of a whole window; 0: there is no budget."""
+        return 0 if self._budget is None else self._budget.most
+
+    def take(self) -> float:
+        """Seconds to wait before a request may go out; 0: it may, and its token was taken."""
+        return self._next()
+
     def enter(self, where: str) -> None:
         """Returns when a request may go out; sleeps for some seconds. Raises RetryLater for a longer wait."""
         waited = 0.0

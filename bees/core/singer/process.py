@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.singer.pace import Pace
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,8 +68,12 @@ class Tap:
         environment: Mapping[str, str],
         silence: float,
         line_limit: int,
+        gate: object = None,
     ) -> None:
-        """`files` are written for this run alone, by the option that names each: {"--config": {...}}."""
+        """`files` are written for this run alone, by the option that names each: {"--config": {...}}.
+
+        `gate`: a budget of the requests that the tap tells of; see `bees.core.singer.pace`.
+        """
         self._command = command
         self._files = files
         self._flags = flags
@@ -76,6 +81,7 @@ class Tap:
         self._silence = silence
         self._limit = line_limit
         self._buffer = bytearray()
+        self._pace = Pace(gate, silence)
         self.exception = ""
         self.levels: Counter[str] = Counter()
 
@@ -88,6 +94,8 @@ class Tap:
                 where="command",
                 advice="install the tap in an environment of its own, and give the path of its command",
             )
+        if "--discover" not in self._flags:
+            self._pace.begin()
         self._folder = Path(tempfile.mkdtemp(prefix="tap-"))  # 0700: nobody else looks into it
         try:
             arguments = [executable, *self._command[1:], *self._flags, *self._written()]
@@ -105,6 +113,7 @@ class Tap:
             message = f"the command {self._command[0]!r} cannot be started ({type(error).__name__})"
             advice = "check that it is a program for this machine"
             raise GiveUp(message, code="no_command", where="command", advice=advice) from None
+        self._pace.group = self._process.pid
         assert self._process.stdout is not None
         self._out = self._process.stdout.fileno()
         with contextlib.suppress(OSError):  # the system may allow no more than it gave
@@ -118,8 +127,11 @@ class Tap:
     ) -> None:
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
+        name = Path(self._command[0]).name
+        if self._pace.is_blind and not error and "--discover" not in self._flags:
+            log.warning("tap_tells_no_requests", tap=name, advice="its `limits.rate` bounds nothing")
         if self.levels:
-            log.info("tap_said", tap=Path(self._command[0]).name, **{k.lower(): n for k, n in self.levels.items()})
+            log.info("tap_said", tap=name, **{k.lower(): n for k, n in self.levels.items()})
 
     def blocks(self) -> Iterator[list[bytes | TooLong]]:
         """Whole lines of its output, without their ends, as they come in, until it closes it.
@@ -185,6 +197,10 @@ class Tap:
         """More bytes, or False at the end: the output is closed, or only what a tap forked before its end has it."""
         ends = time.monotonic() + self._silence
         while not select.select([self._out], [], [], _LOOK)[0]:
+            if self._pace.problem is not None:
+                raise self._pace.problem
+            if self._pace.stopped:
+                ends = time.monotonic() + self._silence
             if self._process.poll() is not None and not select.select([self._out], [], [], 0)[0]:
                 return False
             if time.monotonic() >= ends:
@@ -224,12 +240,15 @@ class Tap:
                 name, value = told.get("metric"), told.get("value")
                 if isinstance(name, str) and _NAME.fullmatch(name) and isinstance(value, int | float):
                     log.info("tap_metric", metric=name, value=value)
+                    self._pace.heard(name, value)
 
     def _end(self) -> None:
         """The whole group, also what the tap has started itself and left behind."""
         group = self._process.pid
+        self._pace.end()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGTERM)
+            os.killpg(group, signal.SIGCONT)  # one that stands still hears nothing
         ends = time.monotonic() + _GRACE
         while self._process.poll() is None and time.monotonic() < ends:
             time.sleep(0.01)
