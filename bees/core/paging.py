@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bees.core.bee import BeeOptions, Name
 from bees.core.cursors import higher
@@ -33,6 +33,13 @@ MOST_EMPTY = 100
 """Pages without a record that may come one after another."""
 MOST_VERSIONS = 5_000
 """Items whose version a cursor keeps; more of them come each time."""
+
+
+def _ending(value: int) -> int:
+    if not 400 <= value < 500 or value in (401, 403, 407, 408, 429):
+        raise ValueError("a status such as 404 or 400: what others mean is never the end of a listing")
+    return value
+
 
 Style = Literal["link", "page", "cursor", "offset", "none"]
 
@@ -58,6 +65,9 @@ class Pagination(BeeOptions):
     done_path: Name | None = Field(None, description="where the body says that nothing follows, such as end_of_stream")
     total_path: Name | None = Field(None, description="offset: where the body says how many rows there are in all")
     pages_path: Name | None = Field(None, description="page: where the body says how many pages there are in all")
+    end_status: tuple[Annotated[int, AfterValidator(_ending)], ...] = Field(
+        (), description="statuses with which the source answers behind its last page, such as [404]"
+    )
     until: Literal["empty", "short", "seen"] = Field(
         "empty",
         description="page and offset end at an empty page, or at a short one; seen: a listing with the newest first "

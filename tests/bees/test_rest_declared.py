@@ -147,6 +147,42 @@ class TestRequests:
 
 
 class TestSelection:
+    @pytest.mark.parametrize("last", [{"list": None}, {}, {"list": []}])
+    def test_a_last_page_may_lack_its_list(self, server: Scripted, last: dict[str, Any]) -> None:
+        server.answer = lambda _, query, __: {"next": None, **last} if query else {"list": [{"id": 1}], "next": "b"}
+        pages = {"type": "cursor", "cursor_path": "next", "cursor_param": "c"}
+        batches = server.read(path="/x", records="list", pagination=pages)
+
+        assert [row["id"] for row in rows(batches)] == [1]
+        assert batches[-1].complete, "an earlier page has shown that the path is right"
+
+    def test_a_first_page_without_its_list_is_an_error_or_an_empty_one_that_proves_nothing(
+        self, server: Scripted
+    ) -> None:
+        server.answer = lambda *_: {"kind": "none"}
+        given = {"path": "/x", "records": "list", "pagination": {"type": "none"}}
+        error = server.fails(**given)
+        empty = server.read(**given, empty_without_records=True)
+        server.answer = lambda *_: {"list": None}
+        null = server.read(**given)
+        server.answer = lambda *_: {"list": []}
+        none = server.read(**given)
+
+        assert (error.code, "empty_without_records" in str(error)) == ("no_records", True)
+        assert not any(batch.complete for batch in [*empty, *null])
+        assert [batch.complete for batch in none] == [True]
+
+    @pytest.mark.parametrize("path", ["list", "$.list[*]", "$.list"])
+    @pytest.mark.parametrize("told", [{}, {"list": None}])
+    def test_an_error_inside_is_no_empty_page_wherever_the_list_would_stand(
+        self, server: Scripted, path: str, told: dict[str, Any]
+    ) -> None:
+        server.answer = lambda *_: {"error": "Ada", **told}
+        error = server.fails(path="/x", records=path, pagination={"type": "none"}, empty_without_records=True)
+
+        assert error.code == "error_inside"
+        assert "Ada" not in str(error)
+
     def test_one_record_alone_is_read_as_the_advice_says(self, server: Scripted) -> None:
         server.answer = lambda *_: {"id": 1, "name": "all there is"}
 
@@ -381,6 +417,26 @@ class TestPages:
             start, start + 1, start + 2,
         ]  # fmt: skip
 
+    @pytest.mark.parametrize("status", [404, 400])
+    def test_a_source_may_refuse_what_lies_behind_its_last_page(self, server: Scripted, status: int) -> None:
+        def answer(_: str, query: dict[str, str], __: Any) -> Any:
+            page = int(query["page"])
+            return [{"id": page}] if page < 4 else JSONResponse({"detail": "Invalid page."}, status)
+
+        server.answer = answer
+        pages = {"type": "page", "end_status": [400, 404]}
+        batches = server.read(path="/x", pagination=pages)
+        server.answer = lambda *_: JSONResponse({}, status)
+
+        assert [row["id"] for row in rows(batches)] == [1, 2, 3]
+        assert not batches[-1].complete
+        assert server.fails(path="/x", pagination=pages).status == status, "a first page that is refused is an error"
+
+    @pytest.mark.parametrize("status", [200, 401, 403, 429, 500])
+    def test_no_other_status_ends_a_listing(self, server: Scripted, status: int) -> None:
+        with pytest.raises(ValidationError, match="never the end of a listing"):
+            server.bee(path="/x", pagination={"type": "page", "end_status": [status]})
+
     def test_a_cursor_may_be_the_sort_values_of_the_last_record(self, server: Scripted) -> None:
         def answer(_: str, __: Any, body: Any) -> Any:
             after = body.get("search_after", [0, "a"])[0]
@@ -466,6 +522,28 @@ class TestChildren:
 
 
 class TestFormats:
+    @pytest.mark.parametrize(
+        ("charset", "form"),
+        [("ISO-8859-1", "csv"), ('"windows-1252"', "json"), ("utf-16", "csv"), ("utf-16-le", "jsonl"), ("utf8", "csv"),
+         ("us-ascii", "json"), ("x-unknown", "csv")],
+    )  # fmt: skip
+    def test_an_encoding_is_read_as_the_header_tells(self, server: Scripted, charset: str, form: str) -> None:
+        text = {
+            "csv": "id,name\n1,Zoë\n",
+            "json": '[{"id": "1", "name": "Zoë"}]',
+            "jsonl": '{"id": "1", "name": "Zoë"}',
+        }
+        plain = charset in ("utf8", "us-ascii", "x-unknown")
+        raw = text[form].encode("utf-8" if plain else charset.strip('"'))
+        server.answer = lambda *_: Response(raw, media_type=f"text/plain; charset={charset}")
+
+        assert rows(server.read(path="/x", format=form)) == [{"id": "1", "name": "Zoë"}]
+
+    def test_a_body_that_is_not_in_the_encoding_it_names_is_refused(self, server: Scripted) -> None:
+        server.answer = lambda *_: Response(b"id\n\x81\n", media_type="text/csv; charset=windows-1252")
+
+        assert server.fails(path="/x", format="csv").code == "bad_charset"
+
     @pytest.mark.parametrize(
         ("form", "body", "found"),
         [

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 from xml.parsers import expat
 
@@ -32,6 +33,12 @@ _DEEPEST = 100
 MOST_VALUES = 2_000_000
 """Of one body of JSON: each takes some hundred bytes of memory, however few it has on its way."""
 
+_FOREIGN = re.compile(
+    r"iso-8859-[0-9]{1,2}|latin-?[0-9]|windows-[0-9]{3,4}|cp[0-9]{3,4}|utf-?(16|32)(-?[bl]e)?|koi8-[rut]"
+    r"|gb(k|2312|18030)|big5|shift[_-]jis|euc-(jp|kr)|macintosh",
+    re.IGNORECASE,
+)
+"""Encodings that are read where they are told; what is told of others, and of plain ASCII, is not believed."""
 _SMALLEST = 8
 """Bytes of a value with its comma, on the average."""
 
@@ -57,6 +64,19 @@ def read(
     except SkipRecord as error:
         advice = "check base_url and path: is this the API, or a page for people?"
         raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
+
+
+def utf_8(raw: bytes, form: Format, headers: Mapping[str, str], where: str) -> bytes:
+    """A body in UTF-8, where its header names another encoding; XML says so itself. Raises GiveUp (`bad_charset`)."""
+    told = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", headers.get("content-type", ""), re.ASCII | re.IGNORECASE)
+    if told is None or form == "xml" or not _FOREIGN.fullmatch(told[1]):
+        return raw
+    try:
+        return raw.decode(told[1]).encode()
+    except (UnicodeError, LookupError):
+        pass
+    message = f"the answer is not in the encoding that it says it is in ({told[1].lower()})"
+    raise GiveUp(message, code="bad_charset", where=where, advice="ask for UTF-8, if the source can")
 
 
 def bounded(raw: bytes, where: str, *, in_pieces: bool = False) -> None:

@@ -76,7 +76,8 @@ class Listing:
         try:
             answer = self._ask(url, reading, where, validators)
         except GiveUp as error:
-            if error.code == "not_found" and reading.short:
+            told = reading.page > 1 and error.status in self.options.pagination.end_status
+            if told or (error.code == "not_found" and reading.short):
                 yield self._over(reading)  # some sources have no empty last page: after a short one they answer 404
                 return
             if error.status == 410 and reading.token is not None:
@@ -150,19 +151,26 @@ class Listing:
         headers.setdefault("Content-Type", kind)
         return self.source.ask(url, where, headers, method="POST", content=encoded(body, options.body_as))
 
-    def _items(self, answer: Answer, where: str) -> tuple[Any, list[Any], list[Reject]]:
+    def _items(self, answer: Answer, where: str, page: int = 1) -> tuple[Any, list[Any], list[Reject]]:
         if answer.status == 204:
             return [], [], []
         options = self.options
         hooked = bool(options.transformer or options.change_detector)
-        body, rejects = formats.read(answer.body, options.format, where, options.delimiter, decimals=hooked)
+        raw = formats.utf_8(answer.body, options.format, answer.headers, where)
+        body, rejects = formats.read(raw, options.format, where, options.delimiter, decimals=hooked)
         self.source.check(body, where)
         found: Any = body
         if self.options.format == "xml" and self.options.records and not self.options.records.startswith("$"):
             found = dig(body, self.options.records)
             found = found if isinstance(found, list) else [] if found in (MISSING, None) else [found]
             return body, found, rejects
-        return body, records(body, self.options.records, where), rejects
+        may_lack = options.empty_without_records or page > 1  # an earlier page has shown that the path is right
+        return body, records(body, options.records, where, may_lack=may_lack), rejects
+
+    def _lacks(self, body: Any, page: int) -> bool:
+        """Whether a first page has no list at all: this may be an empty listing, and proves nothing."""
+        path = self.options.records or "$"
+        return page == 1 and not path.startswith("$") and dig(body, path) in (MISSING, None)
 
     def _pieces(self, answer: Answer, where: str) -> Pieces | None:
         """A large page in pieces, if it is of the kind that can be cut."""
@@ -173,7 +181,8 @@ class Listing:
             return None
         if options.format in ("json", "jsonl"):
             formats.bounded(answer.body, where, in_pieces=True)
-        found = pieces_of(answer.body, options.format, options.records, where, options.delimiter)
+        raw = formats.utf_8(answer.body, options.format, answer.headers, where)
+        found = pieces_of(raw, options.format, options.records, where, options.delimiter)
         if found is None or options.format != "json":
             return found
         self.source.check(found.around, where)
@@ -187,12 +196,13 @@ class Listing:
         pieces = None if whole or (again and not same) else self._pieces(answer, where)
         items: Sequence[Any]
         if pieces is None:
-            body, items, rejects = self._items(answer, where)
+            body, items, rejects = self._items(answer, where, reading.page)
         else:
             body, items, rejects = pieces.around, pieces, []
         if same and not again and items and paging.type in ("page", "offset"):
             raise circle("the source gives the same page again", where)
         following, told = next_page(paging, answer, body, items, reading.at)
+        told = told and not (pieces is None and not items and self._lacks(body, reading.page))
         if (
             following is not None
             and not items

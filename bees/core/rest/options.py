@@ -88,6 +88,9 @@ class StreamOptions(BeeOptions):
     records: BodyPath | None = Field(
         None, description="dotted path or JSONPath to the list; unset: the body, or its only list"
     )
+    empty_without_records: bool = Field(
+        False, description="a page without the list is an empty one: some sources leave out what is empty"
+    )
     fields: dict[Name, JsonValue] = Field(
         default_factory=dict, description='more fields of each record, such as {issue: "{{ parent.id }}"}'
     )

@@ -131,21 +131,32 @@ def encoded(body: Any, form: str) -> bytes:
     return urlencode(pairs).encode()
 
 
-def records(body: Any, path: str | None, where: str) -> list[Any]:
-    """The list of records in a page; one record where XML has a single element."""
+def records(body: Any, path: str | None, where: str, *, may_lack: bool = False) -> list[Any]:
+    """The list of records in a page; one record where XML has a single element.
+
+    Null at the path is an empty list, as some sources write it; `may_lack`: so is nothing at all.
+    """
     found = body if path is None else _at(body, path)
+    inside = [name for name in _ERRORS if isinstance(body, dict) and body.get(name)]
     if path is None and isinstance(body, dict):
         lists = {name: value for name, value in body.items() if isinstance(value, list)}
-        inside = [name for name in _ERRORS if body.get(name)]
-        if inside and not (lists.keys() - set(inside)):
-            message = f"the answer tells of an error (its '{inside[0]}') and holds no list"
-            raise GiveUp(message, code="error_inside", where=where, advice="try the request by hand")
+        inside = [] if lists.keys() - set(inside) else inside
         found = next(iter(lists.values())) if len(lists) == 1 else MISSING
+    elif isinstance(found, list) and not (path or "").startswith("$"):
+        inside = []
+    if inside and (path is None or found in (MISSING, None, [])):
+        message = f"the answer tells of an error (its '{inside[0]}') and holds no list"
+        raise GiveUp(message, code="error_inside", where=where, advice="try the request by hand")
     if isinstance(found, list):
         return found
+    if path and (found is None or (found is MISSING and may_lack)):
+        return []
     problem = f"no list stands at '{path}'" if path else "the body is no list and does not hold exactly one"
-    one = isinstance(body, dict) and path is None
-    advice = "set records: the dotted path to the list" + (", or $ if the body is itself the one record" if one else "")
+    advice = "set records: the dotted path to the list"
+    if path is None and isinstance(body, dict):
+        advice += ", or $ if the body is itself the one record"
+    elif found is MISSING:
+        advice += "; or empty_without_records, if the source leaves out what is empty"
     raise GiveUp(problem, code="no_records", where=where, advice=advice)
 
 
@@ -155,7 +166,7 @@ def _at(body: Any, path: str) -> Any:
     from bees.core.paths import matches
 
     found = matches(body, path)
-    return found[0] if len(found) == 1 and isinstance(found[0], list) else found
+    return found[0] if len(found) == 1 and (found[0] is None or isinstance(found[0], list)) else found
 
 
 def secret_name(name: str) -> bool:
