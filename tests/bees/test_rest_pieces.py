@@ -20,6 +20,9 @@ from bees.core.rest.pieces import cut
 from bees.core.rest.source import records
 from nectar.jsonrows import text
 from tests.bees.test_rest_hostile import PAGE, Hostile, answer, ids
+from tests.hive.nest import make_nest, nest
+
+__all__ = ["make_nest", "nest"]
 
 _READER = """
 import json, resource, sys
@@ -235,6 +238,24 @@ def test_a_source_that_gives_one_large_page_for_ever_is_still_noticed(
         server.read(pagination=PAGE)
 
     assert error.value.code == "pagination_loop"
+
+
+@pytest.mark.servers
+def test_a_flight_hands_over_in_the_middle_of_a_page(
+    server: Hostile, make_nest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LARGE", 0)
+    monkeypatch.setattr(pieces, "_PIECE", 2_000)
+    nest = make_nest(leg=0, batch_rows=40)
+    page = [{"id": n, "text": "a text of some length"} for n in range(400)]
+    server.pages = {1: answer(json.dumps(page).encode())}
+    stream = {"path": "/x?page=1", "key": "id", "pagination": {"type": "none"}}
+    source = {"base_url": server.url, "allow_private": True}
+    nest.hive.register_worker("rest", {"name": "desk", "source": source, "streams": {"rows": stream}})
+    landed = nest.land("desk")
+
+    assert (landed.state, landed.records_landed, landed.records_read) == ("complete", 400, 400)
+    assert len(server.asked) > 5, "each leg asks for the page once more, and goes on where the last one stopped"
 
 
 ROW = b'{"id":%d,"name":"somebody","at":"2026-01-02","n":1.5}'
