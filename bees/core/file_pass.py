@@ -11,31 +11,27 @@ import base64
 import hashlib
 import os
 import time
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import BinaryIO, TypedDict
 
 import pyarrow as pa
 import structlog
 
-from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.file_inside import Found, is_member_of, member_key, merged, plain
+from bees.core.errors import RetryLater, SourceError
+from bees.core.file_inside import Found, member_key, merged, plain
+from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import holds_others, is_document, is_misnamed, judged, reading_of, rows_may_be_in
 from bees.core.filebee import FileOptions, Plan
 from bees.core.files import digest, document, document_table, shown, tail, trouble
 from bees.core.formats import Place, TableBuffer, read_rows
 from bees.core.formats.members import members
-from bees.core.storage.base import Closed, Entry, Gone, Listed, NotReadError, Opened, Storage, Unreadable
+from bees.core.storage.base import Closed, Entry, Gone, NotReadError, Opened, Storage, Unreadable
 from bees.core.storage.memory import MISSING, NO_VERSION, SENT, Memory, Record
 from bees.core.tabular import RowBuffer
 from nectar.batch import Batch, Cursor, Reject
 from nectar.extract.text import HEAD
 
-SMALL = 4 << 20
-"""Bytes up to which a file is read at once and ahead of its turn, a larger one by ranges."""
-_WINDOW = 32 << 20
 _FEW = 20
 _IN_A_ROW = 3
 """Files in a row that fail for a while, and it is the source that fails, not a file."""
@@ -66,22 +62,6 @@ class _Half:
     place: Place
 
 
-@dataclass
-class _Item:
-    """A path in its turn: what is listed there now, and what is known of it."""
-
-    key: bytes
-    now: Listed | None
-    old: Record | None
-    members: list[Record] = field(default_factory=list)
-    """What is known of documents within it, if it was an archive."""
-    job: Future[Opened] | None = None
-
-    @property
-    def flags(self) -> int:
-        return self.old.flags & SENT if self.old else 0
-
-
 class Pass:
     def __init__(self, storage: Storage, plan: Plan, options: FileOptions, cursor: Cursor) -> None:
         self._storage = storage
@@ -107,9 +87,10 @@ class Pass:
         self._failures = 0
 
     def batches(self) -> Iterator[Batch]:
-        ahead = self._ahead()
+        listed = items(self._storage, self._memory, self._plan, self._options)
+        turns = ahead(listed, self._storage, self._is_fetched)
         try:
-            for item in ahead:
+            for item in turns:
                 yield from self._take(item)
                 if self._buffer.full():
                     yield self._flush()
@@ -119,75 +100,13 @@ class Pass:
                 yield self._flush()
             raise
         finally:
-            ahead.close()
+            turns.close()
         yield from self._end()
 
-    def _items(self) -> Iterator[_Item]:
-        """What is listed now merged with what was known before, by path."""
-        old = self._memory.old()
-        known, count, last = next(old, None), 0, b""
-        for now in self._storage.entries(self._memory.pos, recursive=self._options.recursive):
-            key = now.key
-            if key <= last:
-                raise GiveUp(
-                    "the source lists its files in no order", code="unordered_listing", where="path",
-                    advice="a bucket of directories (S3 Express, a hierarchical namespace) cannot be read this way",
-                )  # fmt: skip
-            last = key
-            if isinstance(now, Entry) and not self._plan.wanted(now.path):
-                continue
-            while known is not None and known.key < key:
-                yield _Item(known.key, None, known)
-                known = next(old, None)
-            there = known if known is not None and known.key == key else None
-            known = next(old, None) if there else known
-            members: list[Record] = []
-            while known is not None and is_member_of(known.key, key):
-                members.append(known)
-                known = next(old, None)
-            yield _Item(key, now, there, members)
-            count += 1
-            if count > self._options.max_files:
-                raise GiveUp(
-                    f"the stream {self._plan.name!r} has more than {self._options.max_files} files",
-                    code="too_many_files", where="path",
-                    advice="part the folder between bees by `patterns` or `path`, or raise `max_files`",
-                )  # fmt: skip
-        while known is not None:
-            yield _Item(known.key, None, known)
-            known = next(old, None)
-
-    def _ahead(self) -> Generator[_Item, None, None]:
-        """The items in their order, while small files among the next ones are being read."""
-        window: deque[_Item] = deque()
-        jobs = size = 0
-        broken: SourceError | None = None
-        try:
-            try:
-                for item in self._items():
-                    if isinstance(item.now, Entry) and self._is_fetched(item, item.now):
-                        item.job = self._storage.ahead(item.now)
-                        jobs, size = jobs + 1, size + max(item.now.size, 0)
-                    window.append(item)
-                    while window and (window[0].job is None or jobs > 2 * self._storage.concurrency or size > _WINDOW):
-                        first = window.popleft()
-                        if first.job and isinstance(first.now, Entry):
-                            jobs, size = jobs - 1, size - max(first.now.size, 0)
-                        yield first
-            except SourceError as error:  # of the listing: what is listed is read first
-                broken = error
-            yield from window
-            if broken is not None:
-                raise broken
-        finally:
-            for item in window:
-                if item.job:
-                    item.job.cancel()
-
-    def _is_fetched(self, item: _Item, entry: Entry) -> bool:
+    def _is_fetched(self, item: Item, entry: Entry) -> bool:
         return self._storage.concurrency > 1 and entry.size <= SMALL and not self._same_version(item, entry)
 
-    def _take(self, item: _Item) -> Iterator[Batch]:
+    def _take(self, item: Item) -> Iterator[Batch]:
         if self._at and item.key > self._at_key:
             self._at = None
         if item.key in self._doubtful:
@@ -205,7 +124,7 @@ class Pass:
         for member in item.members:
             self._memory.keep(member.key, member)
 
-    def _same_version(self, item: _Item, entry: Entry) -> bool:
+    def _same_version(self, item: Item, entry: Entry) -> bool:
         half = self._at is not None and item.key == self._at_key
         return not half and item.old is not None and item.old.version == self._memory.version(entry)
 
@@ -215,7 +134,7 @@ class Pass:
             return old
         return old._replace(flags=SENT | MISSING) if old.flags & SENT else None
 
-    def _read(self, item: _Item, entry: Entry) -> Iterator[Batch]:
+    def _read(self, item: Item, entry: Entry) -> Iterator[Batch]:
         try:
             file = item.job.result() if item.job else self._storage.open(entry)
             try:
@@ -242,7 +161,7 @@ class Pass:
         if item.key >= self._at_key:  # a file that came before the one that is half read leaves that as it is
             self._at = None
 
-    def _failing(self, item: _Item, error: RetryLater) -> None:
+    def _failing(self, item: Item, error: RetryLater) -> None:
         """One file that fails is tried again by the next pass, and set aside if it fails there too."""
         self._failures += 1
         if self._half or self._failures >= _IN_A_ROW:
@@ -255,7 +174,7 @@ class Pass:
             self._full = False
             self._memory.keep(item.key, Record(item.key, NO_VERSION, once, item.flags))
 
-    def _unreadable(self, item: _Item, code: str, reason: str) -> None:
+    def _unreadable(self, item: Item, code: str, reason: str) -> None:
         mark = self._memory.content(code.encode())
         self._full = False
         if item.old is None or item.old.content != mark:
@@ -267,7 +186,7 @@ class Pass:
         self._buffer.rejects.append(reject)
         self._buffer.size += len(reject.raw)
 
-    def _document(self, file: Opened, item: _Item) -> Iterator[Batch]:
+    def _document(self, file: Opened, item: Item) -> Iterator[Batch]:
         memory, limit, declared = self._memory, self._options.max_file_bytes, self._options.encoding
         data = file.handle.read(HEAD)
         if not is_document(data, declared, file.entry.path):
@@ -292,7 +211,7 @@ class Pass:
                 flags = SENT
         self._keep(file, item, content, flags)
 
-    def _no_document(self, file: Opened, item: _Item, head: bytes) -> None:
+    def _no_document(self, file: Opened, item: Item, head: bytes) -> None:
         """Left out: a picture, a program. A table that nobody takes for one is told."""
         misnamed = self._plan.rows_apart and is_misnamed(head, file.entry.path)
         content = self._memory.content(b"misnamed table" if misnamed else b"binary")
@@ -310,7 +229,7 @@ class Pass:
             return True
         return False
 
-    def _members(self, file: Opened, item: _Item) -> Iterator[Batch]:
+    def _members(self, file: Opened, item: Item) -> Iterator[Batch]:
         """The documents within an archive, as far as they are not read already."""
         place, content = self._resume(file, item)
         if place is None and content and item.old and item.old.content == content:
@@ -341,7 +260,7 @@ class Pass:
         self._keep(file, item, content or NO_VERSION, item.flags)
         item.members = list(merged(item.members, found.keys, sure=found.sure))
 
-    def _moved_from(self, item: _Item, content: bytes) -> str | None:
+    def _moved_from(self, item: Item, content: bytes) -> str | None:
         """The path of a document with this content that is there no more."""
         if item.flags & SENT:
             return None
@@ -353,7 +272,7 @@ class Pass:
                 continue
         return None
 
-    def _keep(self, file: Opened, item: _Item, content: bytes, flags: int = 0) -> None:
+    def _keep(self, file: Opened, item: Item, content: bytes, flags: int = 0) -> None:
         """The file was read. A version as young as a clock's grain is not trusted: it is read again next time."""
         sure = self._trusted(file.entry) and file.same()
         version = self._memory.version(file.entry) if sure else NO_VERSION
@@ -362,7 +281,7 @@ class Pass:
     def _trusted(self, entry: Entry) -> bool:
         return entry.stamp is None or entry.stamp < time.time_ns() - self._storage.grain
 
-    def _rows(self, file: Opened, item: _Item) -> Iterator[Batch]:
+    def _rows(self, file: Opened, item: Item) -> Iterator[Batch]:
         place, content = self._resume(file, item)
         if place is None and content and item.old and item.old.content == content:
             self._keep(file, item, content)
@@ -374,7 +293,7 @@ class Pass:
         else:
             self._memory.keep(item.key, None)
 
-    def _resume(self, file: Opened, item: _Item) -> tuple[Place | None, bytes | None]:
+    def _resume(self, file: Opened, item: Item) -> tuple[Place | None, bytes | None]:
         """Where to go on in the file, if it was half read, and its content; None where it changed behind that place."""
         at = self._at if item.key == self._at_key else None
         place = (at["place"] or None) if at else None

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 
 from bees.core.bee import BeeOptions
 from bees.core.errors import GiveUp, SourceError
-from bees.core.file_pass import SMALL
+from bees.core.file_listing import SMALL
 from bees.core.http import Answer, Credentials, HttpClient, Limits, basic
 from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable
 
