@@ -37,6 +37,8 @@ class Scrubbed(Protocol):
 
 
 class Scrubs(Protocol):
+    """What is needed of a scrubber here and in the pipeline: `nectar.scrub.DataScrubber` has it."""
+
     def scrub(self, table: pa.Table, deadline: Deadline | None = None) -> Scrubbed: ...
 
 

@@ -17,23 +17,8 @@ import pyarrow.compute as pc
 from nectar.deadline import Deadline
 from nectar.extract import Extracts, extract
 from nectar.extract.document import REASONS
-from nectar.file_names import OF_DOCUMENTS, OF_ROWS, look_again
+from nectar.file_names import OF_DOCUMENTS, OF_ROWS, Scrubs, look_again
 from nectar.jsonrows import clean_name
-
-
-class Scrubs(Protocol):
-    """What the pipeline needs of a scrubber: `nectar.scrub.DataScrubber` has it."""
-
-    def scrub(self, table: pa.Table, deadline: Deadline | None = None) -> Scrubbed: ...
-
-
-class Scrubbed(Protocol):
-    @property
-    def table(self) -> pa.Table: ...
-    @property
-    def removed(self) -> pa.Table: ...
-    @property
-    def failed(self) -> Mapping[int, str]: ...
 
 
 class Transforms(Protocol):
