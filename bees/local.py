@@ -51,13 +51,21 @@ class LocalStorage(Storage):
         """The root is opened anew for each pass: what is mounted there may have changed."""
         self.close()
         self._folder = Folder(self._path)
-        return walk(self._list, after, recursive=recursive)
+        return walk(self._names, after, recursive=recursive, look=self._listed)
 
-    def _list(self, path: str) -> tuple[list[Entry], list[str]]:
+    def _names(self, path: str) -> tuple[list[bytes], list[str]]:
         try:
-            return self._folder.list(path)
+            return self._folder.names(path)
         except OSError as error:
             raise _not_read(error) from None
+
+    def _listed(self, path: str) -> Entry | None:
+        try:
+            return self._folder.entry(path)
+        except OSError as error:
+            if trouble(error, "path") == "gone":
+                return None
+            return Entry(path, 0, "not seen")  # opening it tells what is the matter
 
     def open(self, entry: Entry) -> Opened:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -65,6 +66,7 @@ class Folder:
 
     def __init__(self, path: str) -> None:
         """Raises GiveUp that names the option `path`. The folder itself may be reached by a link."""
+        self._at: tuple[str, int] | None = None  # the folder that was looked into last
         try:
             self._root = os.open(os.path.realpath(path, strict=True), _LISTED)
         except FileNotFoundError:
@@ -83,6 +85,7 @@ class Folder:
         return GiveUp(f"the folder {path!r} {problem}", code=code, where="path", advice=advice)
 
     def close(self) -> None:
+        self._leave()
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
@@ -93,9 +96,12 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def list(self, folder: str) -> tuple[list[Entry], list[str]]:
-        """Regular files and folders of one folder. Raises OSError. What vanishes meanwhile is left out."""
-        files: list[Entry] = []
+    def names(self, folder: str) -> tuple[list[bytes], list[str]]:
+        """Keys of the regular files and paths of the folders of one folder. Raises OSError.
+
+        Of a million files the names alone are held; `entry` looks at each in its turn.
+        """
+        files: list[bytes] = []
         folders: list[str] = []
         opened = self._open(folder, _LISTED) if folder else os.open(".", _LISTED, dir_fd=self._root)
         try:
@@ -105,13 +111,37 @@ class Folder:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                     elif entry.is_file(follow_symlinks=False):
-                        try:
-                            files.append(entry_of(path, entry.stat(follow_symlinks=False)))
-                        except FileNotFoundError:
-                            continue
+                        if not files:
+                            self._looked_at(entry)
+                        files.append(os.fsencode(path))
         finally:
             os.close(opened)
         return files, folders
+
+    @staticmethod
+    def _looked_at(entry: os.DirEntry[str]) -> None:
+        """Raises OSError where names may be listed and nothing beneath them may be seen."""
+        with contextlib.suppress(FileNotFoundError):
+            entry.stat(follow_symlinks=False)
+
+    def entry(self, path: str) -> Entry | None:
+        """A file as it is now; None where it is gone, or no regular file any more. Raises OSError."""
+        folder, _, name = path.rpartition("/")
+        try:
+            if self._at is None or self._at[0] != folder:
+                self._leave()
+                self._at = (folder, self._open(folder, _FOLDER) if folder else os.dup(self._root))
+            status = os.stat(name, dir_fd=self._at[1], follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise
+        return entry_of(path, status) if stat.S_ISREG(status.st_mode) else None
+
+    def _leave(self) -> None:
+        if self._at is not None:
+            os.close(self._at[1])
+            self._at = None
 
     def open(self, path: str) -> BinaryIO:
         """A regular file beneath the folder, for reading. Raises OSError, also for what is no regular file by now."""

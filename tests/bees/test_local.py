@@ -22,9 +22,10 @@ from bees.core import files as core_files
 from bees.core import tabular
 from bees.core.errors import GiveUp
 from bees.core.files import matcher, shown
+from bees.core.storage.base import Entry
 from bees.core.storage.memory import Memory
 from bees.core.tabular import PLACE
-from bees.local import LocalBee
+from bees.local import LocalBee, LocalStorage
 from nectar.extract import extract
 from tests.bees.contract import BeeContract, Source, rows
 
@@ -816,3 +817,21 @@ def test_a_table_under_a_strange_name_is_read_or_told(tmp_path: Path) -> None:
     assert [r["path"] for r in rows(texts)] == ["fake.zip"]
     assert rejects(texts) == [("data", "misnamed_table")]
     assert read(tmp_path, cursor=texts[-1].cursor) == [], "told once"
+
+
+def test_files_are_looked_at_in_their_turn_and_only_names_are_held(tmp_path: Path) -> None:
+    write(tmp_path, a_txt="a", b_txt="b", d__a_txt="in d", d__e__f_txt="deep", e_txt="e", f_txt="f")
+    storage = LocalStorage(str(tmp_path))
+
+    listed = storage.entries(b"", recursive=True)
+    first = next(listed)
+    write(tmp_path, b_txt="larger by now")
+    (tmp_path / "e.txt").unlink()
+    (tmp_path / "f.txt").unlink()
+    (tmp_path / "f.txt").symlink_to("/etc/passwd")
+    rest = list(listed)
+    storage.close()
+
+    assert [entry.path for entry in (first, *rest)] == ["a.txt", "b.txt", "d/a.txt", "d/e/f.txt"]
+    assert isinstance(rest[0], Entry)
+    assert rest[0].size == len("larger by now")

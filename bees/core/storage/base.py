@@ -167,11 +167,18 @@ class Storage(ABC):
             self._pool = None
 
 
-def walk(folder: Callable[[str], tuple[list[Entry], list[str]]], after: bytes, *, recursive: bool) -> Iterator[Listed]:
+Found = list[Entry] | list[bytes]
+"""Files of one folder; or their keys, where each is looked at in its turn."""
+Listing = Callable[[str], tuple[Found, list[str]]]
+"""Gives the files and the folders of one folder. Raises Unreadable, or Gone for one that vanished."""
+
+
+def walk(
+    folder: Listing, after: bytes, *, recursive: bool, look: Callable[[str], Entry | None] = lambda _: None
+) -> Iterator[Listed]:
     """Folders listed one by one, their files in the order of whole paths, those up to `after` left out.
 
-    `folder` gives the files and the folders of one folder; it raises Unreadable, or Gone for one that vanished. For the
-    root that is GiveUp: a folder that is not there is no empty one.
+    `look` gives the file of a key, where `folder` gives keys. A root that is not there is GiveUp: it is no empty one.
     """
     root = rooted(folder)
     stack = [iter(_sorted(*root, after, recursive=recursive))]
@@ -179,15 +186,19 @@ def walk(folder: Callable[[str], tuple[list[Entry], list[str]]], after: bytes, *
         item = next(stack[-1], None)
         if item is None:
             stack.pop()
-        elif not isinstance(item, str):
+        elif isinstance(item, bytes) and not item.endswith(b"/"):
+            if (file := look(os.fsdecode(item))) is not None:
+                yield file
+        elif not isinstance(item, bytes):
             yield item
         elif len(stack) >= DEEPEST:
-            yield Closed(item, "too_deep", f"folders are more than {DEEPEST} deep: a loop of links, most likely")
+            reason = f"folders are more than {DEEPEST} deep: a loop of links, most likely"
+            yield Closed(os.fsdecode(item[:-1]), "too_deep", reason)
         else:
-            stack.append(iter(_listed(folder, item, after, recursive=recursive)))
+            stack.append(iter(_listed(folder, os.fsdecode(item[:-1]), after, recursive=recursive)))
 
 
-def rooted(folder: Callable[[str], tuple[list[Entry], list[str]]]) -> tuple[list[Entry], list[str]]:
+def rooted(folder: Listing) -> tuple[Found, list[str]]:
     """The root's files and folders. Raises GiveUp."""
     problem: GiveUp
     try:
@@ -200,9 +211,7 @@ def rooted(folder: Callable[[str], tuple[list[Entry], list[str]]]) -> tuple[list
     raise problem
 
 
-def _listed(
-    folder: Callable[[str], tuple[list[Entry], list[str]]], path: str, after: bytes, *, recursive: bool
-) -> list[Listed | str]:
+def _listed(folder: Listing, path: str, after: bytes, *, recursive: bool) -> list[Listed | bytes]:
     try:
         files, folders = folder(path)
     except Gone:
@@ -212,15 +221,20 @@ def _listed(
     return _sorted(files, folders, after, recursive=recursive)
 
 
-def _sorted(files: list[Entry], folders: list[str], after: bytes, *, recursive: bool) -> list[Listed | str]:
-    keyed: list[tuple[bytes, Listed | str]] = [(e.key, e) for e in files if e.key > after]
-    if recursive:
-        keys = [(os.fsencode(name) + b"/", name) for name in folders]
-        keyed += [(key, name) for key, name in keys if key > after or after.startswith(key)]
-    keyed.sort(key=lambda pair: pair[0])
-    made: list[Listed | str] = []
-    for number, (key, item) in enumerate(keyed):
-        if number == 0 or keyed[number - 1][0] != key:
+def _sorted(files: Found, folders: list[str], after: bytes, *, recursive: bool) -> list[Listed | bytes]:
+    """In order: files, or their keys, and keys of folders, which end with a slash."""
+    keys = [os.fsencode(name) + b"/" for name in folders] if recursive else []
+    keys = [key for key in keys if key > after or after.startswith(key)]
+    keys += [file for file in files if isinstance(file, bytes) and file > after]
+    keyed: list[tuple[bytes, Entry]] = [(e.key, e) for e in files if isinstance(e, Entry) and e.key > after]
+    if not keyed:
+        keys.sort()
+        return list[Listed | bytes](keys)
+    both: list[tuple[bytes, Entry | bytes]] = [*keyed, *((key, key) for key in keys)]
+    both.sort(key=lambda pair: pair[0])
+    made: list[Listed | bytes] = []
+    for number, (key, item) in enumerate(both):
+        if number == 0 or both[number - 1][0] != key:
             made.append(item)
         elif isinstance(item, Entry) and isinstance(made[-1], Entry):
             made.append(Closed(item.path, "same_name", _SAME))  # a server that writes bytes it cannot tell as `?`
