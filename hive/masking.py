@@ -41,7 +41,7 @@ _BEARER = r"(?i:(?<=bearer )|(?<=basic ))[\w.~+/=-]{8,}"
 _PERSONAL = re.compile("|".join((f"(?P<login>{_LOGIN})", f"(?P<bearer>{_BEARER})", _MAIL, _PHONE, _SSN,
                                  f"(?P<card>{_CARD})", f"(?P<iban>{_IBAN})")))  # fmt: skip
 _HARMLESS = re.compile(
-    r"[a-z][a-z_.-]{0,60}|\d{8}\.\d{1,12}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"[a-z][a-z_.-]{0,60}|\d{8}\.\d{1,12}|(?:adhoc:)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
 """Words, numbers of tasks and of flights: most of what is logged."""
 _HEX = re.compile(r"(?<![0-9A-Za-z-])(?:[0-9a-fA-F]{2}){8,}(?![0-9A-Za-z-])")

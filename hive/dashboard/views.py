@@ -79,23 +79,16 @@ class Views:
         return None
 
     async def overview(self, _: Query) -> Page:
-        bees, flights, opened, queues, workers = await asyncio.gather(
-            self._bees.get(2.0),
-            self._flights.get(2.0),
-            self._open.get(2.0),
-            self._queues.get(1.0),
-            self._workers.get(1.0),
+        counted = (self._rate, self._hours, self._scrubbed, self._growth, self._jar_counts)
+        needed: list[Any] = await asyncio.gather(
+            *(one.get(2.0) for one in (self._bees, self._flights, self._open, self._queues, self._workers)),
+            *(one.get(1.0) for one in (self._jars, self._quarantine, self._quarantined, self._faults, self._retries)),
+            *(one.get(0.0) for one in counted),  # they are asked along, and waited for below
         )
         if self._open.away:
             raise DatabaseAway("the database cannot be reached")
-        jars, aside, asides, faults, retries = await asyncio.gather(
-            self._jars.get(1.0), self._quarantine.get(1.0), self._quarantined.get(1.0), self._faults.get(1.0),
-            self._retries.get(1.0),
-        )  # fmt: skip
-        rate, hours, scrubbed, growth, counts = await asyncio.gather(
-            self._rate.get(SOON), self._hours.get(SOON), self._scrubbed.get(SOON), self._growth.get(SOON),
-            self._jar_counts.get(SOON),
-        )  # fmt: skip
+        bees, flights, opened, queues, workers, jars, aside, asides, faults, retries = needed[:10]
+        rate, hours, scrubbed, growth, counts = await asyncio.gather(*(one.get(SOON) for one in counted))
         wrong = sum(bees.counts.get(state, 0) for state in UNWELL) if bees else 0
         regions: dict[str, dict[str, Any]] = {
             "summary": {"bees": bees, "wrong": wrong, "workers": workers, "order": STATES},

@@ -83,8 +83,10 @@ def span(seconds: float | None) -> str:
     if left < _HOUR:
         return f"{left // _MINUTE:.0f}{_THIN}min"
     if left < _DAY:
-        return f"{left // _HOUR:.0f}{_THIN}h {left % _HOUR // _MINUTE:02.0f}{_THIN}min"
-    return f"{left // _DAY:.0f}{_THIN}d {left % _DAY // _HOUR:.0f}{_THIN}h"
+        whole, rest = f"{left // _HOUR:.0f}{_THIN}h", left % _HOUR // _MINUTE
+        return f"{whole} {rest:02.0f}{_THIN}min" if rest else whole
+    whole, rest = f"{left // _DAY:.0f}{_THIN}d", left % _DAY // _HOUR
+    return f"{whole} {rest:.0f}{_THIN}h" if rest else whole
 
 
 def since(at: dt.datetime | None) -> str:
@@ -119,6 +121,11 @@ def advice(error: Mapping[str, Any] | None) -> str:
     return str((error or {}).get("advice") or "")
 
 
+def coded(text: object) -> Markup:
+    """What stands between backticks is a command or a name of an option."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - it is escaped
+
+
 def plain(word: str) -> str:
     """`EMAIL_ADDRESS` and `wrong_key` as words."""
     return word.replace("_", " ").lower()
@@ -147,5 +154,5 @@ def marked(found: str) -> Markup:
 FILTERS = {
     "count": count, "short": short, "size": size, "span": span, "since": since, "clock": clock, "stamp": stamp,
     "error_line": error_line, "advice": advice, "plain": plain, "value": value, "marked": marked,
-    "schedule_line": schedule_line,
+    "schedule_line": schedule_line, "coded": coded,
 }  # fmt: skip

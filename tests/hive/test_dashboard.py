@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hive.dashboard import accounts
+from hive.dashboard import accounts, words
 from hive.dashboard.accounts import BadAccount, UnknownAccount
 from hive.dashboard.look import Look
 from hive.dashboard.sessions import MOST_FAILURES
@@ -387,7 +387,7 @@ class TestWhatIsShown:
 
         assert page.count("complete</span>") >= 2
         assert "does not exist" in page
-        assert "make it, mount it, or correct `path`" in page
+        assert "make it, mount it, or correct <code>path</code>" in page
         assert "added colour" in page
         assert "from its mark" in page
         assert "gdpr_compliant" in page
@@ -605,3 +605,18 @@ def test_a_page_of_ten_thousand_bees_is_bounded(nest, visit):
 
     assert "10" in visitor.get("/bees").text
     assert max(cpu for cpu, _ in took.values()) < 1.5
+
+
+def test_words_between_backticks_stand_out_and_stay_text():
+    assert words.coded("correct `<i>path</i>` & `b`") == (
+        "correct <code>&lt;i&gt;path&lt;/i&gt;</code> &amp; <code>b</code>"
+    )
+    assert words.coded("one ` alone") == "one ` alone"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(3600, "1 h"), (3900, "1 h 05 min"), (86400, "1 d"), (90000, "1 d 1 h"), (59, "59 s")],
+)
+def test_a_span_names_no_part_that_is_nothing(seconds, told):
+    assert words.span(seconds).replace("\u202f", " ") == told

@@ -124,7 +124,7 @@ def test_the_failed_bee_is_found_on_the_first_page_with_its_advice(address, brow
     first = page.locator("table.bees tbody tr").first
     assert "broken" in first.inner_text()
     assert "failing" in first.inner_text()
-    assert "make it, mount it, or correct `path`" in first.inner_text()
+    assert "make it, mount it, or correct path" in first.inner_text()
     first.locator("a").first.click()
     page.wait_for_url("**/bees/broken")
     assert "does not exist" in page.inner_text(".callout")

@@ -28,8 +28,10 @@
   function span(s) {
     if (s < 60) return `${Math.round(s)}${thin}s`;
     if (s < 3600) return `${Math.floor(s / 60)}${thin}min`;
-    if (s < 86400) return `${Math.floor(s / 3600)}${thin}h ${String(Math.floor(s % 3600 / 60)).padStart(2, "0")}${thin}min`;
-    return `${Math.floor(s / 86400)}${thin}d ${Math.floor(s % 86400 / 3600)}${thin}h`;
+    const [large, small, names] = s < 86400 ? [3600, 60, ["h", "min"]] : [86400, 3600, ["d", "h"]];
+    const rest = Math.floor(s % large / small);
+    const text = names[1] === "min" ? String(rest).padStart(2, "0") : rest;
+    return `${Math.floor(s / large)}${thin}${names[0]}${rest ? ` ${text}${thin}${names[1]}` : ""}`;
   }
   function age() {
     for (const one of document.querySelectorAll("time[data-age]")) {
