@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bees.core.mongo.session import Server
     from nectar.batch import Batch, Cursor
 
+_MORE = 15.0
+"""Seconds that a server has, beyond `statement_timeout`, to say that a command took too long."""
 log = structlog.get_logger()
 _ID = "_id"
 
@@ -242,6 +244,7 @@ class MongoDBWorkerBee(WorkerBee):
     def _settings(self) -> dict[str, Any]:
         o = self.options
         told: dict[str, Any] = {"tls": o.tls, "tlsCAFile": o.tls_ca, "tlsCertificateKeyFile": o.tls_certificate}
+        told["socketTimeoutMS"] = int((o.statement_timeout + _MORE) * 1000)
         if o.tls_certificate_password is not None:
             told["tlsCertificateKeyFilePassword"] = o.tls_certificate_password.get_secret_value()
         if o.user is not None or o.auth_mechanism == "MONGODB-X509":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import ssl
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,22 @@ class TestAnswers:
         with ScriptedMongo(usual()) as peer, bee_for(peer.port, statement_timeout=7) as bee:
             list(bee.collect_nectar("items", None))
             assert {command["maxTimeMS"] for command in peer.commands("find")} == {7000}
+
+    def test_a_server_that_falls_silent_is_for_later(self, monkeypatch):
+        """Its own limit of time says nothing where it hangs as a whole."""
+        monkeypatch.setattr("bees.mongodb._MORE", 0.2)
+        over = threading.Event()
+
+        def silent(_: dict[str, Any]) -> None:
+            over.wait(20)
+
+        with ScriptedMongo(usual(getMore=silent, find=page(SPACE, [{"_id": 1}], cursor=7))) as peer:
+            with bee_for(peer.port, statement_timeout=1) as bee, pytest.raises(RetryLater) as error:
+                list(bee.collect_nectar("items", None))
+            over.set()
+
+        assert error.value.code == "timeout"
+        assert len(peer.commands("getMore")) <= 2  # the driver asks a second time
 
     def test_a_peer_that_is_no_mongodb_is_named(self):
         with ScriptedMongo(usual(), hello={"ok": 0.0, "code": 59, "errmsg": OWN_WORDS}) as peer:

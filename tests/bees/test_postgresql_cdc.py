@@ -295,6 +295,27 @@ class TestTheTableChanges:
         assert error.value.code == "no_table"
 
 
+def test_a_session_that_falls_silent_is_for_later(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process hangs at the server: the connection stays open, and nobody would ever say so."""
+    monkeypatch.setattr("bees.core.sql.postgres.feed.MORE", 0.5)
+    _, cursor = fly(db)
+    db.run("INSERT INTO t VALUES (1, 'a')")
+    with bee(db, cdc=CDC | {"wait": 60}, statement_timeout=3) as one:
+        batches = one.collect_nectar("t", cursor)
+        cursor = next(batch.cursor for batch in batches if batch.table.num_rows)
+        [(pid,)] = db.rows("SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'bee_t'")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            db.run("INSERT INTO t VALUES (2, 'b')")
+            with pytest.raises(RetryLater) as error:
+                list(batches)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    assert error.value.code == "unreachable"
+    assert told(fly(db, cursor)[0]) == [("upsert", 2, "b")]
+
+
 class TestTheSlot:
     def test_it_is_acknowledged_only_in_sealed(self, db: Database) -> None:
         confirmed = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = 'bee_t'"

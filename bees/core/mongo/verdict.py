@@ -80,6 +80,8 @@ def verdict(error: errors.PyMongoError, where: str, met: BaseException | None = 
 
 def is_momentary(error: errors.PyMongoError) -> bool:
     """Whether reading may go on at once from the same place with a new cursor."""
+    if isinstance(error, errors.NetworkTimeout):
+        return False  # the server was silent for all the time that it has
     code = getattr(error, "code", None)
     return code in CURSOR_GONE or code == 50 or isinstance(error, errors.AutoReconnect)
 

@@ -17,6 +17,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.sql.postgres.patience import MORE, WATCH, cut
 from bees.core.sql.postgres.pgoutput import EPOCH, MalformedError, Message, decode
 from bees.core.sql.postgres.verdict import verdict
 
@@ -50,6 +51,9 @@ class Feed:
         self.acknowledged = start
         self.heard = 0
         self._told = 0.0
+        self._patience = server.statement_timeout + MORE
+        self._silent = 0.0
+        """Seconds of waiting in which nothing came, though the server was asked."""
         try:
             names = '"' + publication.replace('"', '""') + '"'
             self._run(
@@ -66,7 +70,8 @@ class Feed:
         return self._connection.status == pq.ConnStatus.OK
 
     def _run(self, command: str) -> None:
-        result = self._connection.exec_(command.encode())
+        with WATCH.within(self._patience, lambda: cut(self._connection.socket)):
+            result = self._connection.exec_(command.encode())
         if result.status != pq.ExecStatus.COPY_BOTH:
             raise self._verdict(result)
 
@@ -110,10 +115,20 @@ class Feed:
                         self._tell(ask=False)
                     return None
                 continue
-            left = ends - time.monotonic()
-            if left <= 0 or not select.select([self._connection.socket], [], [], left)[0]:
+            now = time.monotonic()
+            if now >= ends:
                 return None
+            if not select.select([self._connection.socket], [], [], ends - now)[0]:
+                self._waited(time.monotonic() - now)
+                return None
+            self._silent = 0.0
             self._consume()
+
+    def _waited(self, seconds: float) -> None:
+        """Raises RetryLater for a server that has hung: it keeps the connection open, and would never say so."""
+        self._silent += seconds
+        if self._silent > self._patience:
+            raise RetryLater("the server has sent nothing for too long", code="unreachable", where=self._where)
 
     def _get(self) -> tuple[int, memoryview]:
         try:
