@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bees.core.mongo import mixed
-from bees.core.mongo.values import CODEC, decode, tables
+from bees.core.mongo.values import decode, tables
+from tests.bees.bson_tables import is_the_same
 
 NOON = dt.datetime(2026, 3, 1, 12)  # noqa: DTZ001 - as the driver gives them
 VALUES: st.SearchStrategy[Any] = st.one_of(
@@ -42,19 +43,7 @@ IDS = {
 
 
 def same(raw: bytes, *, plain: bool = False) -> bool:
-    """Whether it was done all at once; then it gave the same table and the last document."""
-    found = mixed.table(raw, plain_text_ids=plain)
-    if found is None:
-        return False
-    documents, rejects = decode(raw, "items")
-    assert not rejects
-    ((number, table),) = tables(documents, plain_text_ids=plain)
-    assert number == found[0].num_rows
-    assert found[0].schema.equals(table.schema, check_metadata=True)
-    # NaN equals nothing, so the columns are compared as they are written.
-    assert str(found[0].to_pydict()) == str(table.to_pydict())
-    assert bson.encode(bson.decode(found[1], CODEC)) == bson.encode(documents[-1])
-    return True
+    return is_the_same(mixed.table(raw, plain_text_ids=plain), raw, plain=plain)
 
 
 @settings(deadline=None, max_examples=200)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bees.core.mongo import quick
 from bees.core.mongo.values import decode, tables
+from tests.bees.bson_tables import is_the_same
 
 NOON = dt.datetime(2026, 3, 1, 12)  # noqa: DTZ001 - as the driver gives them
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -29,19 +30,7 @@ IDS = {"numbers": lambda n: n, "longs": Int64, "oids": lambda n: ObjectId(n.to_b
 
 
 def same(raw: bytes, *, plain: bool = False) -> bool:
-    """Whether the quick way was taken; then it gave the same table and the last document."""
-    found = quick.table(raw, plain_text_ids=plain)
-    if found is None:
-        return False
-    documents, rejects = decode(raw, "items")
-    assert not rejects
-    ((number, table),) = tables(documents, plain_text_ids=plain)
-    assert number == found[0].num_rows
-    assert found[0].schema.equals(table.schema, check_metadata=True)
-    # NaN equals nothing, so the columns are compared as they are written.
-    assert str(found[0].to_pydict()) == str(table.to_pydict())
-    assert bson.encode(bson.decode(found[1])) == bson.encode(documents[-1])
-    return True
+    return is_the_same(quick.table(raw, plain_text_ids=plain), raw, plain=plain)
 
 
 @settings(deadline=None, max_examples=150)

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-from urllib.parse import unquote, urlsplit
-
-import psycopg
 import pytest
 
-from hive.doctor import _held_deletes
+from hive.doctor.bees import held_deletes
 from hive.flight import missed
 from hive.flight.missed import retire_missed
 from hive.jars.search import search
 from tests.hive.nest import make_nest, nest
+from tests.hive.shop import ShopTable, maker
 
 __all__ = ["make_nest", "nest"]
 
 
-class Table:
-    """A table of the source with the columns id and name, which a bee reads whole in each flight."""
-
+class Table(ShopTable):
     def __init__(self, nest, url, **block):
-        self.nest, self.source = nest, psycopg.connect(url, autocommit=True)
-        given = urlsplit(url)
-        self.source.execute("CREATE SCHEMA shop; CREATE TABLE shop.people (id int PRIMARY KEY, name text)")
-        source = {
-            "host": given.hostname, "port": given.port, "database": given.path[1:], "user": unquote(given.username),
-            "password": unquote(given.password), "allow_writable_role": True,
-        }  # fmt: skip
-        block = {"source": source, "streams": {"people": {"table": "shop.people"}}, **block}
-        self.block = block
-        nest.hive.register_worker("postgresql", {"name": "people", **block})
+        super().__init__(nest, url)
+        self.block = {"source": self.options, "streams": {"people": {"table": "shop.people"}}, **block}
+        self.register(**self.block)
 
     def add(self, *ids, name="Ada"):
         self.source.cursor().executemany("INSERT INTO shop.people VALUES (%s, %s)", [(n, f"{name} {n}") for n in ids])
@@ -42,16 +30,7 @@ class Table:
         return sorted(int(key) for key in self.nest.jar())
 
 
-@pytest.fixture
-def make_table(make_nest, database_url):
-    with contextlib.ExitStack() as opened:
-
-        def make(**block):
-            table = Table(make_nest(batch_rows=5), database_url, **block)
-            opened.enter_context(table.source)
-            return table
-
-        yield make
+make_table = maker(Table, batch_rows=5)
 
 
 @pytest.fixture
@@ -134,7 +113,7 @@ def test_too_many_wait_for_a_person(table, monkeypatch):
     table.remove(*range(1, 9))
     held = table.nest.land()
     with table.nest.rt.db.transaction() as tx:
-        (finding,) = _held_deletes(tx)
+        (finding,) = held_deletes(tx)
 
     assert (held.state, held.records_deleted, len(table.ids())) == ("complete", 0, 20)
     assert "8 records" in finding.why
@@ -143,7 +122,7 @@ def test_too_many_wait_for_a_person(table, monkeypatch):
     table.nest.hive.register_worker("postgresql", {"name": "people", **table.block, "limits": {"max_deleted": 0.5}})
     allowed = table.nest.land()
     with table.nest.rt.db.transaction() as tx:
-        assert _held_deletes(tx) == []
+        assert held_deletes(tx) == []
     assert (allowed.records_deleted, len(table.ids())) == (8, 12)
 
 

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import unquote, urlsplit
 
-import psycopg
 import pytest
 
 from tests.hive.nest import make_nest, nest
+from tests.hive.shop import ShopTable, maker
 
 __all__ = ["make_nest", "nest"]
 
 
-class Table:
-    """A table of 400 rows, which a bee reads in four parts in each flight."""
+class Table(ShopTable):
+    """400 rows, which a bee reads in four parts in each flight."""
 
     def __init__(self, nest, url, **source):
-        self.nest, self.source = nest, psycopg.connect(url, autocommit=True)
-        given = urlsplit(url)
-        self.source.execute("CREATE SCHEMA shop; CREATE TABLE shop.people (id int PRIMARY KEY, name text)")
+        super().__init__(nest, url)
         self.source.execute("INSERT INTO shop.people SELECT n, 'one ' || n FROM generate_series(1, 400) n")
-        self.options = {
-            "host": given.hostname, "port": given.port, "database": given.path[1:], "user": unquote(given.username),
-            "password": unquote(given.password), "allow_writable_role": True, "slices": 4, "slice_rows": 100, **source,
-        }  # fmt: skip
+        self.options |= {"slices": 4, "slice_rows": 100, **source}
         self.register()
 
     def register(self, **changed):
-        source = {**self.options, **changed}
-        self.nest.hive.register_worker(
-            "postgresql", {"name": "people", "source": source, "streams": {"people": {"table": "shop.people"}}}
-        )
+        super().register(source={**self.options, **changed})
 
     def run(self, statement):
         self.source.execute(statement)
@@ -45,16 +35,7 @@ class Table:
         return dict(self.source.execute("SELECT id, name FROM shop.people").fetchall())
 
 
-@pytest.fixture
-def make_table(make_nest, database_url):
-    with contextlib.ExitStack() as opened:
-
-        def make(**source):
-            table = Table(make_nest(batch_rows=20), database_url, **source)
-            opened.enter_context(table.source)
-            return table
-
-        yield make
+make_table = maker(Table, batch_rows=20)
 
 
 @pytest.fixture
