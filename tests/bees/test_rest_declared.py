@@ -147,6 +147,30 @@ class TestRequests:
 
 
 class TestSelection:
+    @pytest.mark.parametrize(
+        ("body", "records", "columns"),
+        [
+            ({"values": [["id", "name"], [1, "a"], [2], [3, "c", "d"], "x"]}, "values", "first"),
+            ({"cols": ["id", "name"], "rows": [[1, "a"], [2], [3, "c", "d"], "x"]}, "rows", "cols"),
+            ({"meta": [{"name": "id"}, {"name": "name"}], "data": [[1, "a"], [2], [3, 4, 5], "x"]}, "data",
+             "$.meta[*].name"),
+        ],
+    )  # fmt: skip
+    def test_lists_are_records_by_the_names_of_their_columns(
+        self, server: Scripted, body: Any, records: str, columns: str
+    ) -> None:
+        server.answer = lambda *_: body
+        (batch,) = server.read(path="/x", records=records, columns=columns, key="id", pagination={"type": "none"})
+
+        assert rows([batch]) == [{"id": 1, "name": "a"}, {"id": 2, "name": None}]
+        assert [reject.code for reject in batch.rejects] == ["not_object", "not_object"]
+
+    @pytest.mark.parametrize("names", [None, "id", [1, 2], ["id", "id"]])
+    def test_names_of_columns_that_are_none_are_refused(self, server: Scripted, names: Any) -> None:
+        server.answer = lambda *_: {"rows": [[1, 2]], "cols": names}
+
+        assert server.fails(path="/x", records="rows", columns="cols").code == "no_columns"
+
     @pytest.mark.parametrize("last", [{"list": None}, {}, {"list": []}])
     def test_a_last_page_may_lack_its_list(self, server: Scripted, last: dict[str, Any]) -> None:
         server.answer = lambda _, query, __: {"next": None, **last} if query else {"list": [{"id": 1}], "next": "b"}
@@ -512,6 +536,75 @@ class TestChildren:
         server.read(first[-1].cursor, stream="comments", streams=streams)
 
         assert {path for path, _, _ in server.asked} == {"/issues", "/issues/7/comments"}
+
+    def family(self, path: str, query: dict[str, str], _: Any) -> Any:
+        """Organisations with repositories, these with issues, these with comments."""
+        parts = path.strip("/").split("/")
+        page = int(query.get("page", 1))
+        above = "-".join(parts[1::2]) if len(parts) > 1 else ""
+        most = {"orgs": 3, "repos": 3, "issues": 2, "comments": 2}[parts[-1]]
+        if above == "2-1":
+            return JSONResponse({}, 404)
+        found = [{"id": str(n)} for n in range(1, most + 1)]
+        return found[(page - 1) * 2 :][:2]
+
+    FAMILY = {  # noqa: RUF012
+        "orgs": {"path": "/orgs", "key": "id", "pagination": {"type": "page"}},
+        "repos": {"path": "/orgs/{{ parent.id }}/repos", "parent": {"stream": "orgs"}, "key": ["org", "id"],
+                  "fields": {"org": "{{ parent.id }}"}, "pagination": {"type": "page"}},
+        "issues": {"path": "/orgs/{{ parent.org }}/repos/{{ parent.id }}/issues", "parent": {"stream": "repos"},
+                   "key": ["org", "repo", "id"], "fields": {"org": "{{ parent.org }}", "repo": "{{ parent.id }}"},
+                   "pagination": {"type": "page"}},
+        "comments": {"path": "/orgs/{{ parent.org }}/repos/{{ parent.repo }}/issues/{{ parent.id }}/comments",
+                     "parent": {"stream": "issues"}, "key": ["org", "repo", "issue", "id"],
+                     "fields": {"org": "{{ parent.org }}", "repo": "{{ parent.repo }}", "issue": "{{ parent.id }}"},
+                     "pagination": {"type": "page"}},
+    }  # fmt: skip
+    GREAT = frozenset(
+        (str(org), str(repo), str(issue), str(n))
+        for org in range(1, 4) for repo in range(1, 4) for issue in range(1, 3) for n in range(1, 3)
+        if (org, repo) != (2, 1)
+    )  # fmt: skip
+
+    def test_parents_may_have_parents(self, server: Scripted) -> None:
+        server.answer = self.family
+        batches = server.read(stream="comments", streams=self.FAMILY)
+        with server.bee(streams=self.FAMILY) as bee:
+            bee.validate_flight_path()
+
+        assert {(r["org"], r["repo"], r["issue"], r["id"]) for r in rows(batches)} == self.GREAT
+        assert [path for path, _, _ in server.asked][-1] == "/orgs/1/repos/1/issues/1/comments"
+
+    def test_resuming_among_grandchildren_loses_nothing(
+        self, server: Scripted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bees.core.rest.children._ENOUGH", 1)
+        server.answer = self.family
+        whole = server.read(stream="comments", streams=self.FAMILY)
+        assert len(whole) > 10
+        for stop in range(len(whole)):
+            cursor = json.loads(json.dumps(whole[stop].cursor))
+            rest = server.read(cursor, stream="comments", streams=self.FAMILY)
+            seen = {(r["org"], r["repo"], r["issue"], r["id"]) for r in rows(whole[: stop + 1]) + rows(rest)}
+            assert seen == self.GREAT, f"lost after batch {stop}"
+            if stop < len(whole) - 1:
+                assert len(rows(rest)) < len(self.GREAT), "what was read is not read again"
+
+    @pytest.mark.parametrize(
+        ("parents", "said"),
+        [
+            ({"a": "a"}, "in a circle"),
+            ({"a": "b", "b": "a"}, "in a circle"),
+            ({"a": "b", "b": "c", "c": "d", "d": "e", "e": "f", "f": None}, "more than 4 parents"),
+        ],
+    )
+    def test_parents_end_somewhere(self, server: Scripted, parents: dict[str, Any], said: str) -> None:
+        streams = {
+            name: {"path": f"/{name}", "key": "id", **({"parent": {"stream": above}} if above else {})}
+            for name, above in parents.items()
+        }
+        with pytest.raises(ValidationError, match=said):
+            server.bee(streams=streams)
 
     def test_the_flight_path_is_tried_with_the_first_parent(self, server: Scripted) -> None:
         server.answer = self.answer

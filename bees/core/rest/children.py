@@ -1,4 +1,4 @@
-"""A listing below another one: asked once for each of the parents' records.
+"""A listing below another one: asked once for each of the parents' records. Parents may have parents themselves.
 
 Where reading is: `parent` is the cursor of the parents' page, `done` the parents of it that are read (a hash each),
 `at` the one that is being read and its next page. `since` and `high` are the children's own mark, over all parents.
@@ -38,15 +38,15 @@ class Children:
         told = options.parent
         self._changed_only = bool(told and told.changed_only)
         self._of = told.stream if told else ""
-        self._parents = Listing(source, self._of, source.options.listings()[self._of])
+        above = source.options.listings()[self._of]
+        self._keys = above.key
+        self._parents = Children(source, self._of, above) if above.parent else Listing(source, self._of, above)
 
     def pages(self, reading: Reading, query: Mapping[str, Any]) -> Iterator[Page]:
         """One after another, the last one `ended`. Raises SourceError."""
         gathered, since = Page(), time.monotonic()
-        over = False
-        while not over:
-            at = Reading.of(reading.parent)
-            parents = self._parents.turn(at, {}, conditional=False)
+        at = Reading.of(reading.parent)
+        for parents in self._above(at):
             for parent in parents.rows:
                 name = self._hash(parent)
                 while name not in reading.done:
@@ -56,8 +56,7 @@ class Children:
                         gathered, since = Page(), time.monotonic()
             reading.parent, reading.done, reading.at = at.cursor(), [], None
             reading.page += 1
-            over = parents.ended
-            reading.whole = reading.whole and (parents.told or not over)
+            reading.whole = reading.whole and (parents.told or not parents.ended)
         gathered.told = reading.whole and reading.since is None
         gathered.ended = True
         kept = {"since": at.since} if self._changed_only and at.since is not None else {}
@@ -65,10 +64,22 @@ class Children:
         reading.__dict__.update(after.__dict__)
         yield gathered
 
-    def first(self, where: str) -> None:
-        """Try the first parent's children. Raises SourceError."""
+    def first(self, where: str) -> list[dict[str, Any]]:
+        """A first page of the first parent's children. Raises SourceError."""
         for parent in self._parents.first(where)[:1]:
-            Listing(self._source, self._name, self._options, parent).first(where)
+            return Listing(self._source, self._name, self._options, parent).first(where)
+        return []
+
+    def _above(self, at: Reading) -> Iterator[Page]:
+        """Pages of parents, each with `at` moved behind it, the last one `ended`."""
+        if isinstance(self._parents, Children):
+            yield from self._parents.pages(at, {})
+            return
+        ended = False
+        while not ended:
+            page = self._parents.turn(at, {}, conditional=False)
+            ended = page.ended
+            yield page
 
     def _turn(
         self, reading: Reading, parent: Mapping[str, Any], name: str, query: Mapping[str, Any], gathered: Page
@@ -83,7 +94,7 @@ class Children:
         except GiveUp as error:
             if error.code != "not_found":
                 raise
-            raw = text({key: parent.get(key) for key in self._parents.options.key}).encode("utf-8", "backslashreplace")
+            raw = text({key: parent.get(key) for key in self._keys}).encode("utf-8", "backslashreplace")
             page = Page(
                 rejects=[Reject(where, "parent_gone", "the source has no children for it (404)", raw)], ended=True
             )
@@ -96,6 +107,5 @@ class Children:
             reading.whole = reading.whole and page.told
 
     def _hash(self, parent: Mapping[str, Any]) -> str:
-        keys = self._parents.options.key
-        told = [parent.get(key) for key in keys] if keys else dict(parent)
+        told = [parent.get(key) for key in self._keys] if self._keys else dict(parent)
         return hashlib.sha256(text(told).encode("utf-8", "backslashreplace")).hexdigest()[:16]

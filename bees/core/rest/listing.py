@@ -15,8 +15,9 @@ from bees.core.paging import Links, Reading, circle, next_page, page_params
 from bees.core.paths import MISSING, dig, put
 from bees.core.rest import formats, hooks, template
 from bees.core.rest.pieces import LARGE, Pieces, pieces_of
-from bees.core.rest.source import HookHttp, Source, encoded, records
+from bees.core.rest.source import HookHttp, Source, encoded, named, records
 from bees.core.rest.window import spelled, window_end
+from bees.core.rest.xml_elements import listed
 from nectar.batch import Reject
 from nectar.jsonrows import sift, text
 
@@ -118,7 +119,7 @@ class Listing:
             return self._fetch(self.options.fetcher, reading, where).rows
         answer = self._ask(self.url(reading, {}, where, size=1), reading, where, {}, size=1)
         _, items, _ = self._items(answer, where)
-        return sift(items, where)[0]
+        return self._rows(reading, items, where)[0]
 
     def _open_window(self, reading: Reading) -> None:
         options = self.options
@@ -157,15 +158,15 @@ class Listing:
         options = self.options
         hooked = bool(options.transformer or options.change_detector)
         raw = formats.utf_8(answer.body, options.format, answer.headers, where)
+        if options.format == "xml" and options.records and not options.records.startswith("$"):
+            body, found = listed(raw, options.records, where)
+            self.source.check(body, where)
+            return body, found, []
         body, rejects = formats.read(raw, options.format, where, options.delimiter, decimals=hooked)
         self.source.check(body, where)
-        found: Any = body
-        if self.options.format == "xml" and self.options.records and not self.options.records.startswith("$"):
-            found = dig(body, self.options.records)
-            found = found if isinstance(found, list) else [] if found in (MISSING, None) else [found]
-            return body, found, rejects
         may_lack = options.empty_without_records or page > 1  # an earlier page has shown that the path is right
-        return body, records(body, options.records, where, may_lack=may_lack), rejects
+        items = records(body, options.records, where, may_lack=may_lack)
+        return body, named(items, body, options.columns, where) if options.columns else items, rejects
 
     def _lacks(self, body: Any, page: int) -> bool:
         """Whether a first page has no list at all: this may be an empty listing, and proves nothing."""
@@ -175,17 +176,20 @@ class Listing:
     def _pieces(self, answer: Answer, where: str) -> Pieces | None:
         """A large page in pieces, if it is of the kind that can be cut."""
         options = self.options
-        looked_at = options.changes or options.transformer or options.change_detector
-        plain = options.records is None or (options.format == "json" and not options.records.startswith("$"))
+        looked_at = options.changes or options.transformer or options.change_detector or options.columns
+        dotted = options.format in ("json", "xml") and not (options.records or "").startswith("$")
+        plain = dotted or options.records is None
         if len(answer.body) < LARGE or not plain or looked_at or options.pagination.until == "seen":
             return None
         if options.format in ("json", "jsonl"):
             formats.bounded(answer.body, where, in_pieces=True)
         raw = formats.utf_8(answer.body, options.format, answer.headers, where)
         found = pieces_of(raw, options.format, options.records, where, options.delimiter)
-        if found is None or options.format != "json":
+        if found is None or options.format in ("jsonl", "csv"):
             return found
         self.source.check(found.around, where)
+        if options.format == "xml":
+            return found
         return found if records(found.around, options.records, where) == [0][: len(found)] else None
 
     def _read(self, reading: Reading, answer: Answer, url: httpx.URL, where: str, *, whole: bool) -> Iterator[Page]:

@@ -21,6 +21,7 @@ from bees.core.rest.template import problems
 from bees.core.rest.window import checked_format, seconds
 
 _SENT = ("config", "state", "parent")
+_MOST_PARENTS = 4
 
 
 def _path(value: str) -> str:
@@ -88,6 +89,11 @@ class StreamOptions(BeeOptions):
     records: BodyPath | None = Field(
         None, description="dotted path or JSONPath to the list; unset: the body, or its only list"
     )
+    columns: BodyPath | None = Field(
+        None,
+        description="records are lists: where the body names their values, such as $.meta[*].name; first: the "
+        "first list of the page holds the names",
+    )
     empty_without_records: bool = Field(
         False, description="a page without the list is an empty one: some sources leave out what is empty"
     )
@@ -148,6 +154,8 @@ class StreamOptions(BeeOptions):
             raise ValueError("token_path stands alone: the source's token takes the place of cursor, step and lag")
         if self.pagination.until == "seen" and not self.cursor:
             raise ValueError("pagination.until: seen needs cursor: the field that tells what is newer")
+        if self.columns and self.format != "json":
+            raise ValueError("columns needs format: json")
         if self.body is not None and self.method != "POST":
             raise ValueError("a body needs method: POST")
         if self.pagination.place == "body" and (self.method != "POST" or not isinstance(self.body or {}, dict)):
@@ -201,11 +209,21 @@ class RestOptions(HttpOptions):
             parent = self.streams.get(stream.parent.stream)
             if parent is None:
                 found.append(f"its parent '{stream.parent.stream}' is no stream of this bee")
-            elif parent.parent:
-                found.append("its parent has a parent itself, and one level is what is read")
+            elif problem := self._too_deep(stream.parent.stream):
+                found.append(problem)
             elif stream.parent.changed_only and not parent.incremental:
                 found.append("parent.changed_only needs a parent with cursor and cursor_param")
         return found
+
+    def _too_deep(self, name: str) -> str:
+        """What is wrong with the parents from this one up."""
+        seen: list[str] = []
+        while (above := self.streams.get(name)) and above.parent:
+            seen.append(name)
+            name = above.parent.stream
+            if name in seen:
+                return "its parents are in a circle"
+        return f"it has more than {_MOST_PARENTS} parents, one above the other" if len(seen) >= _MOST_PARENTS else ""
 
     def _addresses(self) -> list[tuple[str, str]]:
         paths = {name: stream.path for name, stream in self.listings().items()}
@@ -245,7 +263,18 @@ def _problem(url: str) -> str:
 
 def shape(stream: StreamOptions) -> list[Any]:
     """What of a listing decides which records come, beyond path and parameters; empty where nothing is set."""
-    names = ("method", "first_params", "body", "format", "fields", "parent", "transformer", "fetcher", "token_path")
+    names = (
+        "method",
+        "first_params",
+        "body",
+        "format",
+        "fields",
+        "parent",
+        "transformer",
+        "fetcher",
+        "token_path",
+        "columns",
+    )
     plain = StreamOptions(path=stream.path)
     told = stream.model_dump(mode="json", include=set(names))
     return [[name, told[name]] for name in names if getattr(stream, name) != getattr(plain, name)]
