@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bees.core import exact_json
 from bees.core.errors import GiveUp
-from bees.core.rest import listing, pieces
+from bees.core.rest import listing, pieces, xml_elements
 from bees.core.rest.pieces import cut
 from bees.core.rest.source import records
 from nectar.jsonrows import text
@@ -28,6 +28,7 @@ _READER = """
 import json, resource, sys
 from bees.rest import RestBee
 listing = {"key": "id", "format": sys.argv[2], "pagination": {"type": "none"}}
+listing["records"] = "r.of.x" if sys.argv[2] == "xml" else None
 streams = {"small": {"path": "/x?page=1", **listing}, "large": {"path": "/x?page=2", **listing}}
 options = {"base_url": sys.argv[1], "allow_private": True, "streams": streams}
 told = []
@@ -154,6 +155,11 @@ LINES = [
 TABLE = [b"id,name", b'1,"a\nb"', b"2,\xc3\xa9", b"3", b"4,d,e", b"5,", b'6,"""x"""', b"", b"7,y", b"8"]
 
 
+TREE = (
+    b"<r a='1'><of>" + b"".join(b"<x><id>%d</id><y/><y n='%d'>text</y></x>\n" % (n, n) for n in range(9)) + b"</of></r>"
+)
+
+
 @pytest.mark.parametrize(("form", "raw"), [("jsonl", b"\n".join(LINES)), ("csv", b"\r\n".join(TABLE) + b"\r\n")])
 def test_lines_and_rows_come_in_pieces_too(
     server: Hostile, form: str, raw: bytes, request: pytest.FixtureRequest
@@ -171,6 +177,39 @@ def test_lines_and_rows_come_in_pieces_too(
     assert len(whole.rejects) > 2
     for number, rest in enumerate(rests, 1):
         assert [*map(str, ids(parts[:number]) + ids(rest))] == [*map(str, ids([whole]))]
+
+
+def test_elements_come_in_pieces_too(server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.pages = {1: answer(TREE)}
+    given = {"format": "xml", "records": "r.of.x", "pagination": {"type": "none"}}
+    (whole,) = server.read(**given)
+    monkeypatch.setattr(listing, "LARGE", 0)
+    monkeypatch.setattr(xml_elements, "_CHUNK", 100)
+    parts = server.read(**given)
+    rests = [server.read(batch.cursor, **given) for batch in parts[:-1]]
+
+    assert [batch.complete for batch in parts] == [False] * (len(parts) - 1) + [True]
+    assert len(parts) > 2
+    assert [row for batch in parts for row in batch.table.to_pylist()] == whole.table.to_pylist()
+    assert whole.table.to_pylist()[2] == {"id": "2", "y": [None, {"@n": "2", "#text": "text"}]}
+    for number, rest in enumerate(rests, 1):
+        assert ids(parts[:number]) + ids(rest) == ids([whole])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"<r>" + b"<x/>" * 1_000_001 + b"</r>",
+        b"<r>" + b"<x a='' b='' c='' d=''/>" * 250_000 + b"</r>",
+        b"<r><of><x>" + b"<y/>" * 1_000_001 + b"</x></of></r>",
+    ],
+)
+def test_many_small_elements_meet_a_limit(server: Hostile, raw: bytes) -> None:
+    server.pages = {1: answer(raw)}
+    with pytest.raises(GiveUp) as error:
+        server.read(format="xml", records="r.of.x", source={"timeout": 60})
+
+    assert error.value.code == "too_many_values"
 
 
 @pytest.mark.usefixtures("tiny")
@@ -266,6 +305,13 @@ ROW = b'{"id":%d,"name":"somebody","at":"2026-01-02","n":1.5}'
     [
         ("json", b"[", ROW, b",", b"]"),
         ("jsonl", b"", ROW, b"\n", b""),
+        (
+            "xml",
+            b"<r><of>",
+            b'<x><id>%d</id><name n="a">somebody</name><at>2026-01-02</at></x>',
+            b"\n",
+            b"</of><n>7</n></r>",
+        ),
         ("csv", b"id,name,at,number,more\n", b'%d,somebody,2026-01-02,"1.5",and more of it', b"\n", b"\n"),
     ],
 )

@@ -14,10 +14,10 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
-from xml.parsers import expat
 
 from bees.core import exact_json
 from bees.core.errors import GiveUp
+from bees.core.rest import xml_elements
 from nectar.batch import Reject
 from nectar.errors import SkipRecord
 from nectar.jsonrows import parse
@@ -29,7 +29,6 @@ ACCEPT: dict[str, str] = {
     "csv": "text/csv",
     "xml": "application/xml, text/xml",
 }
-_DEEPEST = 100
 MOST_VALUES = 2_000_000
 """Of one body of JSON: each takes some hundred bytes of memory, however few it has on its way."""
 
@@ -58,7 +57,7 @@ def read(
     if form == "csv":
         return _rows(raw, delimiter, where)
     if form == "xml":
-        return _Tree(where).read(raw), []
+        return xml_elements.whole(raw, where), []
     try:
         return exactly(raw), []
     except SkipRecord as error:
@@ -141,59 +140,3 @@ def rows(raw: bytes, delimiter: str, where: str) -> Iterator[dict[str, str] | Re
         problem = f"a value is not closed, or larger than a field may be, near line {reader.line_num}"
     if problem:
         raise GiveUp(f"the answer is no CSV: {problem}", code="not_csv", where=where, advice="check format, delimiter")
-
-
-class _Tree:
-    """Elements on their way to objects."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._open: list[tuple[dict[str, Any], list[str]]] = []
-        self._root: dict[str, Any] = {}
-
-    def read(self, raw: bytes) -> dict[str, Any]:
-        parser = expat.ParserCreate()
-        parser.buffer_text = True
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text
-        problem = ""
-        try:
-            parser.Parse(raw, True)
-        except expat.ExpatError as error:
-            problem = f"{expat.ErrorString(error.code)} at line {error.lineno}"
-        if problem:
-            raise self._refused(problem)
-        return self._root
-
-    def _doctype(self, *_: Any) -> None:
-        raise self._refused("it declares a DOCTYPE, which is refused")
-
-    def _start(self, _: str, attributes: dict[str, str]) -> None:
-        if len(self._open) >= _DEEPEST:
-            raise self._refused("it is nested too deep")
-        self._open.append(({f"@{key}": value for key, value in attributes.items()}, []))
-
-    def _text(self, text: str) -> None:
-        if self._open:
-            self._open[-1][1].append(text)
-
-    def _end(self, name: str) -> None:
-        made, pieces = self._open.pop()
-        text = "".join(pieces).strip()
-        value: Any = made
-        if not made:
-            value = text or None
-        elif text:
-            made["#text"] = text
-        parent = self._open[-1][0] if self._open else self._root
-        if name not in parent:
-            parent[name] = value
-        elif isinstance(parent[name], list):
-            parent[name].append(value)
-        else:
-            parent[name] = [parent[name], value]
-
-    def _refused(self, problem: str) -> GiveUp:
-        return GiveUp(f"the answer is no XML: {problem}", code="not_xml", where=self._where, advice="check format")

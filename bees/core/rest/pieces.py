@@ -15,6 +15,7 @@ from typing import Any
 
 from bees.core import exact_json
 from bees.core.rest.formats import Format, lines, rows
+from bees.core.rest.xml_elements import Tree
 from nectar.batch import Reject
 from nectar.errors import SkipRecord
 
@@ -79,9 +80,11 @@ class Pieces(Sequence[Any]):
 
 
 def pieces_of(raw: bytes, form: Format, path: str | None, where: str, delimiter: str = ",") -> Pieces | None:
-    """The pieces of a page. Gives None for what has to be read as a whole. Raises GiveUp (`not_csv`)."""
+    """The pieces of a page. Gives None for what has to be read as a whole. Raises GiveUp (`not_csv`, `not_xml`)."""
     if form == "json":
         return cut(raw, path)
+    if form == "xml":
+        return elements(raw, path, where) if path else None
     if form == "csv":
         return Pieces.of(lambda: _of_rows(rows(raw, delimiter, where)))
     if form == "jsonl":
@@ -102,6 +105,13 @@ def cut(raw: bytes, path: str | None) -> Pieces | None:
     except (SkipRecord, _NoListError):
         return None
     return replace(made, around=around)
+
+
+def elements(raw: bytes, path: str, where: str) -> Pieces:
+    """The elements of XML at a dotted path from the root down. Raises GiveUp (`not_xml`)."""
+    tree = Tree(where, path)
+    tried = Pieces.of(lambda: ((found, []) for found in tree.read(raw)))
+    return replace(tried, around=tree.root, parts=lambda: ((found, []) for found in Tree(where, path).read(raw)))
 
 
 def _of_lines(raw: bytes, where: str) -> Iterator[Part]:
