@@ -160,6 +160,22 @@ def records(body: Any, path: str | None, where: str, *, may_lack: bool = False) 
     raise GiveUp(problem, code="no_records", where=where, advice=advice)
 
 
+def named(items: list[Any], body: Any, path: str, where: str) -> list[Any]:
+    """Lists of values as objects; `path` leads to the names, or is `first`. A short list lacks its last values.
+
+    What is no list, or a longer one, stays as it is: it is no record. Raises GiveUp (`no_columns`).
+    """
+    if path == "first":
+        names, items = items[0] if items else [], items[1:]
+    else:
+        names = _at(body, path)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        advice = "set columns: a path to the list of names, each of them once, or first"
+        raise GiveUp("no names of columns stand there", code="no_columns", where=where, advice=advice)
+    fits = (isinstance(item, list) and len(item) <= len(names) for item in items)
+    return [dict(zip(names, item, strict=False)) if fit else item for item, fit in zip(items, fits, strict=True)]
+
+
 def _at(body: Any, path: str) -> Any:
     if not path.startswith("$"):
         return dig(body, path)
