@@ -1,4 +1,4 @@
-"""Markdown stays as it is written; only its title is looked for."""
+"""Markdown stays as it is written; its title is looked for, and what its front matter says of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,22 @@ _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*)")
 _CLOSING = re.compile(r"[ \t]+#+[ \t]*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+
+
+_TOLD = re.compile(r"(author|date|created|lang|language)[ \t]*:[ \t]*(\S.*?)[ \t]*", re.IGNORECASE)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?")
+
+
+def front_matter(text: str) -> dict[str, str]:
+    """`author`, `created` and `language` of simple lines of the front matter; nothing else of YAML is read."""
+    told: dict[str, str] = {}
+    for line in text[: len(text) - len(_body(text))].split("\n"):
+        if (found := _TOLD.fullmatch(line)) and found[2][0] not in "[{|>&*!#":
+            value = found[2][1:-1] if len(found[2]) > 1 and found[2][0] == found[2][-1] in "\"'" else found[2]
+            name = {"date": "created", "lang": "language"}.get(found[1].lower(), found[1].lower())
+            if value.strip() and (name != "created" or _DAY.fullmatch(value)):
+                told.setdefault(name, value.strip())
+    return told
 
 
 def title(text: str, limit: int) -> str:

@@ -95,8 +95,11 @@ def plain(content: bytes, kind: str, charset: str) -> Document:
         raise NoText("unknown_charset") from None
     except UnicodeError:
         raise NoText("not_utf8") from None  # the error would carry the bytes
-    found = markdown.title if kind == "text/markdown" else first_line
-    return Document(text, found(text, TITLE_LIMIT))
+    if kind != "text/markdown":
+        return Document(text, first_line(text, TITLE_LIMIT))
+    told = markdown.front_matter(text)
+    author, created, language = (told.get(name, "") for name in ("author", "created", "language"))
+    return Document(text, markdown.title(text, TITLE_LIMIT), author, created, language)
 
 
 def _first(text: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nectar.extract import extract
+from nectar.extract.read import read
 from nectar.extract.text import decode, decodes, encoding_of, looks_textual
 
 
@@ -128,3 +129,13 @@ def test_the_title_of_markdown_is_its_first_heading(text: str, title: str) -> No
 
 def test_the_title_of_plain_text_is_its_first_line() -> None:
     assert one(b"\n   \n  Dear all,\n# not a heading\n")["title"] == "Dear all,"
+
+
+def test_front_matter_tells_who_wrote_markdown() -> None:
+    told = b"---\r\ntitle: 'The plan'\nAuthor: Ann Lee\ndate: 2024-05-01\nlang: en\ntags: [a]\n---\n# Garden\n"
+    odd = b"---\ntitle: [a, b]\nauthor:\ndate: yesterday\nbody title: no\n---\n# Garden\nauthor: me\n"
+
+    for raw, expected in [(told, ("Garden", "Ann Lee", "2024-05-01", "en")), (odd, ("Garden", "", "", ""))]:
+        made = read(raw, "text/markdown")
+        assert (made.title, made.author, made.created, made.language) == expected
+        assert made.text == raw.decode().replace("\r\n", "\n")
