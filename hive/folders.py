@@ -7,6 +7,7 @@ nothing of what others change on it: give its bee a schedule too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -87,7 +88,8 @@ class FolderWatch:
                 self._stop.wait(_LOOK)
 
     def _watch(self, listeners: Listeners) -> None:
-        """Until there are other folders to watch."""
+        """Until there are other folders to watch, or another one stands in the place of one."""
+        seen_as = _identities(listeners)
         polling = time.monotonic() < self._polling_until
         looked = time.monotonic()
         changes = watch(
@@ -100,7 +102,10 @@ class FolderWatch:
             self._tell(listeners, {path for _, path in seen})
             if time.monotonic() - looked >= _LOOK:
                 looked = time.monotonic()
-                if folders(self._rt) != listeners or (polling and looked >= self._polling_until):
+                now = _identities(listeners)
+                self._known -= {folder for folder in listeners if now.get(folder) != seen_as.get(folder)}
+                others = folders(self._rt) != listeners or now != seen_as
+                if others or (polling and looked >= self._polling_until):
                     return
 
     def _begun(self, listeners: Listeners) -> None:
@@ -116,6 +121,16 @@ class FolderWatch:
                     with self._rt.db.single() as tx:
                         tx.run("folder_changed", bee=bee, subject=subject, mark=time.time_ns())
                 self.told.set()
+
+
+def _identities(listeners: Listeners) -> dict[str, tuple[int, int]]:
+    """Which folder stands at each path: the system goes on watching one that was moved away."""
+    found = {}
+    for folder in listeners:
+        with contextlib.suppress(OSError):
+            status = Path(folder).stat()
+            found[folder] = (status.st_dev, status.st_ino)
+    return found
 
 
 def folders(rt: Runtime) -> Listeners:

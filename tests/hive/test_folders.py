@@ -138,3 +138,25 @@ def test_a_beat_waits_no_longer_than_for_the_change(nest: Nest, watch: FolderWat
     began = time.monotonic()
     assert watch.rest(0.2) == 0.0
     assert 0.15 < time.monotonic() - began < 2
+
+
+def test_a_folder_that_another_takes_the_place_of_is_watched_on(
+    nest: Nest, watch: FolderWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hive.folders._LOOK", 0.2)
+    watching(nest)
+    folder = nest.folder / "people"
+    watch.start()
+    until(lambda: told(nest) == 1)
+    fresh = nest.folder / "fresh"
+    fresh.mkdir()
+    write(fresh / "a.jsonl", [{"id": 1}])
+
+    folder.rename(nest.folder / "old")
+    fresh.rename(folder)
+    until(lambda: told(nest) >= 2)  # what came with it
+    time.sleep(1.5)
+    before = told(nest)
+    write(folder / "b.jsonl", [{"id": 2}])
+
+    until(lambda: told(nest) > before)
