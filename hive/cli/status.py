@@ -48,7 +48,7 @@ def status(
     )
     print()
     workers = [
-        (w["id"], w["status"], w["queues"], w["bee"], w["task"], f"{w['rss'] >> 20} MB", w["last_heartbeat"])
+        (w["id"], w["status"], w["queues"] or "beat or janitor", w["bee"], w["task"], f"{w['rss'] >> 20} MB", w["last_heartbeat"])
         for w in found["workers"]
     ]
     show.table(

@@ -111,8 +111,13 @@ class Sessions:
         return Person(row.account, known[0], _csrf(token))
 
     def log_out(self, token: str) -> None:
+        """End a session; that of somebody is written down."""
+        c = session.c
         with self._db.engine.begin() as connection:
-            connection.execute(sa.delete(session).where(session.c.id == _id(token)))
+            query = sa.delete(session).where(c.id == _id(token)).returning(c.account)
+            who = connection.execute(query).scalar()
+        if who is not None:
+            audit.note(self._db.engine, "logout", "default", {}, f"account:{who}")
 
     def _credential(self, name: str) -> tuple[Role, str] | None:
         """(role, the password or its hash) of a name; None where nobody has it."""

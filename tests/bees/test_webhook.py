@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.inbox import ListInbox, Message
 from bees.webhook import WebhookBee
-from hive import doctor, events
+from hive import events
+from hive.doctor import bees as doctor
 from hive.gateway.app import app
 from hive.gateway.signed import Refused, verify
 from hive.gateway.webhooks import SECRETS_LAST
@@ -567,7 +568,7 @@ class TestHive:
     def test_the_doctor_tells_of_messages_that_nobody_reads(self, hooks: Hooks) -> None:
         def told() -> list[tuple[str, str]]:
             with hooks.nest.rt.db.transaction() as tx:
-                return [(one.level, one.next) for one in doctor._inbox(tx)]
+                return [(one.level, one.next) for one in doctor.inbox(tx)]
 
         hooks.post({"n": 1})
         assert told() == []

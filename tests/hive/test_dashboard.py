@@ -19,7 +19,9 @@ from hive.dashboard.look import Look
 from hive.dashboard.sessions import MOST_FAILURES
 from hive.dashboard.views import Views
 from hive.dashboard.web import inside
+from hive.embedded.places import free_port
 from hive.ledger.db import Database, DatabaseAway
+from hive.metrics.broker import Broker
 from hive.settings import Settings
 from tests.hive.nest import Nest, make_nest, write
 from tests.hive.pages import PASSWORD, Visitor, visit
@@ -334,6 +336,7 @@ class TestActs:
         visitor.act("/bees/people/pause")
         viewer.act("/bees/people/fly")
         visitor.log_in("vera", "wrong")
+        viewer.act("/logout")
 
         found = people.rows("SELECT who, action, body FROM hive.audit ORDER BY id")
 
@@ -341,6 +344,7 @@ class TestActs:
         assert ("account:vera", "fly:refused", {"of": "people"}) in found
         assert ("account:vera", "login", {"role": "viewer"}) in found
         assert ("account:vera", "login:refused", {}) in found
+        assert ("account:vera", "logout", {}) in found
         assert (
             "fly:refused" in visitor.get("/audit").text or "fly:refused" in visit(people, "operator").get("/audit").text
         )
@@ -576,7 +580,7 @@ class TestWithoutALedger:
 
     def test_an_open_page_keeps_what_it_shows_and_says_that_the_ledger_is_away(self, gone):
         with ThreadPoolExecutor(2) as threads:
-            views = Views(Look(gone), lambda: None, threads)
+            views = Views(Look(gone), Broker(Settings()), lambda: None, threads)
 
             with pytest.raises(DatabaseAway):
                 asyncio.run(views.overview({}))
@@ -605,6 +609,42 @@ def test_a_page_of_ten_thousand_bees_is_bounded(nest, visit):
 
     assert "10" in visitor.get("/bees").text
     assert max(cpu for cpu, _ in took.values()) < 1.5
+
+
+class TestTrouble:
+    """What is wrong with the hive itself, not with a bee, is told on the first page."""
+
+    def first_page(self, visitor, words: str) -> str:
+        """Once it has these words, which may come a moment late."""
+        ends = time.monotonic() + 20
+        while words not in (text := visitor.get("/").text):
+            assert time.monotonic() < ends, text
+            time.sleep(0.1)
+        return text
+
+    def test_a_broker_that_is_away(self, make_nest, visit):
+        nest = make_nest(flower_login=f"operator:{PASSWORD}", redis_url=f"redis://127.0.0.1:{free_port()}/0")
+
+        text = self.first_page(visit(nest, "operator"), "The broker does not answer")
+
+        assert "<code>hive doctor</code>" in text
+
+    def test_a_broker_that_answers(self, make_nest, visit, redis_url):
+        nest = make_nest(flower_login=f"operator:{PASSWORD}", redis_url=redis_url)
+        visitor = visit(nest, "operator")
+
+        assert Broker(nest.settings).answers() is True
+        assert not [one for one in range(3) if "The broker" in visitor.get("/").text]
+
+    def test_nobody_who_makes_flights_of_schedules(self, people, visit):
+        people.run("UPDATE hive.worker SET queues = '{bees.file}'")
+        visitor = visit(people, "operator")
+
+        text = self.first_page(visitor, "No scheduler lives")
+        assert "All is well" not in text
+
+        people.run("UPDATE hive.worker SET queues = '{}'")
+        assert "No worker is there." in self.first_page(visitor, "No worker is there.")
 
 
 def test_words_between_backticks_stand_out_and_stay_text():

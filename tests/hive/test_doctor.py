@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from bees.core.errors import GiveUp, RetryLater
-from hive import doctor
+from hive.doctor import ledger as looks
 from hive.flight import process
 from hive.settings import settings
 from tests.hive.command import bare_hive, hive_command
@@ -103,6 +103,38 @@ class TestWork:
         people.run("UPDATE hive.bee SET retry_at = clock_timestamp() + interval '1 hour'")
 
         assert only(hive, "a bee waits for its source")[:2] == ("waiting", "bee people")
+
+    def test_a_source_that_failed_so_often_that_it_is_left_alone(self, people, hive):
+        people.run("UPDATE hive.bee SET retry_at = clock_timestamp() + interval '1 hour', endpoint = 'a:1'")
+        people.run(
+            "INSERT INTO hive.breaker (endpoint, state, failures, until)"
+            " VALUES ('a:1', 'open', 5, clock_timestamp() + interval '1 hour')"
+        )
+
+        assert only(hive, "a bee leaves its source alone") == ("waiting", "bee people", "hive check people")
+
+    def test_a_bee_that_leaves_slots_out_though_its_flights_end_well(self, people, hive):
+        people.run("UPDATE hive.tally SET current_at = now() - interval '5 minutes'")
+        people.run(
+            "INSERT INTO hive.slot (bee, slot_key, outcome)"
+            " SELECT id, 'default@' || n, 'skipped:overlap' FROM hive.bee, generate_series(1, 2) n"
+        )
+
+        assert only(hive, "a bee cannot keep its rhythm") == ("wrong", "bee people", "hive flights people")
+        people.run("UPDATE hive.bee SET paused_at = now()")
+        assert set(found(hive)) == {"a bee is paused"}
+
+    def test_a_flight_that_has_not_got_on_for_a_while(self, people, hive):
+        flight = people.fly()
+        people.claim(people.due()[0], people.runtime("at work:1:1"))
+        for table in ("flight", "task"):
+            people.run(
+                f"UPDATE hive.{table} SET started_at = started_at - interval '2 minutes' WHERE state = 'running'"
+            )
+
+        assert only(hive, "a flight does not get on") == (
+            "waiting", f"bee people, flight {flight}", f"hive flight {flight}",
+        )  # fmt: skip
 
     def test_a_lease_of_nobody_is_free_after_the_command(self, people, hive):
         people.run("UPDATE hive.lease SET task = 4711, taken_at = clock_timestamp()")
@@ -313,7 +345,7 @@ class TestSurroundings:
 
     def test_a_question_that_lasts_too_long_hides_no_other(self, people, hive, monkeypatch):
         people.run("UPDATE hive.bee SET enabled = false")
-        monkeypatch.setattr(doctor, "STATEMENT_LIMIT", "200ms")
+        monkeypatch.setattr(looks, "STATEMENT_LIMIT", "200ms")
         with psycopg.connect(people.settings.database()) as other:
             other.execute("LOCK TABLE hive.quarantine IN ACCESS EXCLUSIVE MODE")
             faults = found(hive)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hive.doctor import _unindexed
+from hive.doctor.work import unindexed
 from hive.flight import process
 from hive.jars import index, land
 from hive.jars.index import Indexer, catch_up
@@ -215,8 +215,8 @@ def test_the_doctor_tells_of_text_that_nobody_indexes(nest):
     nest.land()
     nest.rows("UPDATE hive.unindexed SET landed_at = landed_at - interval '1 hour' RETURNING 1")
     with nest.rt.db.transaction() as tx:
-        (finding,) = _unindexed(tx)
+        (finding,) = unindexed(tx)
         assert "3 records" in finding.why
     catch_up(nest.rt.db)
     with nest.rt.db.transaction() as tx:
-        assert _unindexed(tx) == []
+        assert unindexed(tx) == []

@@ -1,6 +1,7 @@
 -- look_bees --
-SELECT name, connector, enabled, paused_at, retry_at, retry_at > clock_timestamp() AS patient FROM hive.bee
- WHERE origin <> 'gone' ORDER BY name;
+SELECT b.id, b.name, b.connector, b.enabled, b.paused_at, b.retry_at, b.retry_at > clock_timestamp() AS patient,
+       EXISTS (SELECT FROM hive.breaker r WHERE r.endpoint = b.endpoint AND r.state = 'open') AS broken
+  FROM hive.bee b WHERE b.origin <> 'gone' ORDER BY b.name;
 
 -- look_unheard --
 -- Due work of queues that no live worker listens to.
