@@ -180,7 +180,9 @@ def _loaded_type(name: str, absent: str) -> BeeType | None:
 
 
 def _imports(tree: ast.AST) -> list[str]:
-    """Top-level packages that the file needs; what stands under `try` or `if` is optional."""
+    """Top-level packages that the file needs; what stands under `try` or `if` is optional, unless its lack is told as a
+    missing driver.
+    """
     found: list[str] = []
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
@@ -189,7 +191,19 @@ def _imports(tree: ast.AST) -> list[str]:
             found += [node.module.split(".")[0]] if node.module and not node.level else []
         elif not isinstance(node, ast.Try | ast.If):
             found += _imports(node)
+        else:
+            needed = [one for one in ast.walk(node) if isinstance(one, ast.Try) and _misses_driver(one)]
+            found += [name for one in needed for name in _imports(ast.Module(one.body, []))]
     return found
+
+
+def _misses_driver(node: ast.Try) -> bool:
+    """Whether what fails under `try` is told with the code `missing_driver`."""
+    return any(
+        isinstance(one, ast.Constant) and one.value == "missing_driver"
+        for handler in node.handlers
+        for one in ast.walk(handler)
+    )
 
 
 def _installed(package: str) -> bool:

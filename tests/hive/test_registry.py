@@ -99,6 +99,20 @@ def test_an_optional_import_is_not_missed(folder):
     assert connectors()["postcards"].missing == ""
 
 
+def test_an_import_whose_failure_is_told_is_missed(folder):
+    told = "try:\n    import no_such_driver\nexcept ImportError:\n    raise ValueError('missing_driver') from None"
+    write(folder, "postcards", imports=told)
+
+    assert "no_such_driver" in connectors()["postcards"].missing
+
+
+def test_soap_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(registry, "_installed", lambda package: package != "zeep")
+
+    assert connectors()["soap"].missing == "pip install 'worker-bees[soap]'"
+    assert connectors()["rest"].missing == ""
+
+
 def test_our_own_broken_import_is_not_taken_for_a_missing_extra(folder):
     write(folder, "postcards", imports="from bees.core import nothing_there")
 
