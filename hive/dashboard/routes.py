@@ -26,6 +26,7 @@ from hive.errors import HiveError
 from hive.ledger.db import Database
 from hive.ledger.hints import Hint, Send
 from hive.manager import HiveManager
+from hive.metrics.broker import Broker
 from hive.runtime import Runtime
 from hive.settings import Settings
 from hive.vault import audit
@@ -60,7 +61,8 @@ class Dashboard:
         self._runtime: Runtime | None = None
         self._warming: asyncio.Task[None] | None = None
         self._acts = Acts(self._acting)
-        self._views = Views(Look(db), self._hive, self._threads)
+        self._broker = Broker(settings)
+        self._views = Views(Look(db), self._broker, self._hive, self._threads)
         self._hub = Hub(self._render, ending)
 
     def routes(self) -> list[Route]:
@@ -95,6 +97,7 @@ class Dashboard:
         self._telling.shutdown(wait=False, cancel_futures=True)
         self._door.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
+        self._broker.close()
 
     # What is behind the pages
 

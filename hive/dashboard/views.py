@@ -19,6 +19,7 @@ from hive.dashboard.look import STATES, Look
 from hive.jars.search import search
 from hive.ledger.db import DatabaseAway
 from hive.manager import HiveManager, UnknownFlight
+from hive.metrics.broker import Broker
 
 T = TypeVar("T")
 Query = Mapping[str, str]
@@ -44,7 +45,7 @@ class Page:
 class Views:
     """Pages of one database. Belongs to one event loop; questions are asked in `threads`."""
 
-    def __init__(self, look: Look, hive: Callable[[], HiveManager], threads: Executor) -> None:
+    def __init__(self, look: Look, broker: Broker, hive: Callable[[], HiveManager], threads: Executor) -> None:
         self._look = look
         self._hive = hive
         self._threads = threads
@@ -54,6 +55,7 @@ class Views:
         self._open = kept(lambda: look.one("dash_open"), 0.5)
         self._queues = kept(lambda: look.ask("queue_figures"), 1.0)
         self._workers = kept(lambda: look.one("dash_workers"), 1.0)
+        self._broker = kept(broker.answers, 2.0)
         self._quarantine = kept(lambda: look.ask("dash_quarantine", bee=None, before=None, most=6), 1.0)
         self._quarantined = kept(lambda: look.one("dash_quarantined"), 1.0)
         self._rate = kept(look.rate, 2.0)
@@ -79,7 +81,7 @@ class Views:
         return None
 
     async def overview(self, _: Query) -> Page:
-        counted = (self._rate, self._hours, self._scrubbed, self._growth, self._jar_counts)
+        counted = (self._broker, self._rate, self._hours, self._scrubbed, self._growth, self._jar_counts)
         needed: list[Any] = await asyncio.gather(
             *(one.get(2.0) for one in (self._bees, self._flights, self._open, self._queues, self._workers)),
             *(one.get(1.0) for one in (self._jars, self._quarantine, self._quarantined, self._faults, self._retries)),
@@ -88,10 +90,11 @@ class Views:
         if self._open.away:
             raise DatabaseAway("the database cannot be reached")
         bees, flights, opened, queues, workers, jars, aside, asides, faults, retries = needed[:10]
-        rate, hours, scrubbed, growth, counts = await asyncio.gather(*(one.get(SOON) for one in counted))
+        told: list[Any] = await asyncio.gather(*(one.get(SOON) for one in counted))
+        broker, rate, hours, scrubbed, growth, counts = told
         wrong = sum(bees.counts.get(state, 0) for state in UNWELL) if bees else 0
         regions: dict[str, dict[str, Any]] = {
-            "summary": {"bees": bees, "wrong": wrong, "workers": workers, "order": STATES},
+            "summary": {"bees": bees, "wrong": wrong, "workers": workers, "order": STATES, "broker": broker},
             "tiles": {"rate": rate, "hours": hours, "queues": queues, "workers": workers, "asides": asides},
             "flights": {"flights": flights, "opened": opened},
             "bees": {"bees": bees, "most": _FIRST},

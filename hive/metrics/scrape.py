@@ -5,40 +5,34 @@ from __future__ import annotations
 import importlib.metadata
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import psycopg
 
 from hive.garbage import unsearched
 from hive.ledger.db import UNREACHABLE, Database
+from hive.metrics.broker import Broker
 from hive.metrics.families import Page
 from hive.metrics.figures import figures
 from hive.metrics.text import family, labels, single
-from hive.settings import NotRunning, Settings
-from hive.telemetry.switch import keep_redis_from_it
-
-if TYPE_CHECKING:
-    import redis
+from hive.settings import Settings
 
 FRESH = 1.0
 """Seconds for which one answer serves all: the page is open, and whoever asks often must cost little."""
 PATIENCE = 10.0
 """Seconds for one question to the ledger; Prometheus itself waits for 10 s as it is set up."""
-_BROKER_PATIENCE = 1.0
 
 
 class Scraper:
     """Answers scrapes of one ledger and one broker, in any thread: one of them asks, the others wait for it."""
 
     def __init__(self, settings: Settings, db: Database, *, fresh: float = FRESH) -> None:
-        self._settings = settings
         self._db = db
         self._fresh = fresh
         self._page = Page()
         self._one = threading.Lock()
         self._last = b""
         self._ends = float("-inf")
-        self._broker: redis.Redis | None = None
+        self._broker = Broker(settings)
 
     def text(self) -> str:
         return self.page().decode()
@@ -61,7 +55,7 @@ class Scraper:
                     found = list(self._page.parts(figures(self._db, patience=PATIENCE)))
             except (*UNREACHABLE, psycopg.Error):
                 ledger = None
-        broker = self._latency_of_broker()
+        broker = self._broker.latency()
         version = labels(version=importlib.metadata.version("worker-bees"))
         ends = [
             family("hive_info", "gauge", "The version that answers.", [(version, 1)]),
@@ -83,27 +77,5 @@ class Scraper:
         except UNREACHABLE:
             return None
 
-    def _latency_of_broker(self) -> float | None:
-        """As for the ledger. A connection of its own, without patience: Celery's would try for long."""
-        keep_redis_from_it()
-        import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
-        try:
-            if self._broker is None:
-                patience = {"socket_connect_timeout": _BROKER_PATIENCE, "socket_timeout": _BROKER_PATIENCE}
-                self._broker = redis.Redis.from_url(self._settings.redis(), retry=Retry(NoBackoff(), 0), **patience)
-                self._broker.ping()
-            began = time.perf_counter()
-            self._broker.ping()
-            return time.perf_counter() - began
-        except (redis.RedisError, OSError, NotRunning):
-            self.close()
-            return None
-
     def close(self) -> None:
-        """The broker's address may be another one the next time: a hive that comes up again has a new port."""
-        if self._broker is not None:
-            self._broker.close()
-        self._broker = None
+        self._broker.close()

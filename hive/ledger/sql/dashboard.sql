@@ -94,6 +94,7 @@ SELECT coalesce(sum(records), 0)::bigint AS records, count(*) AS entries FROM hi
 
 -- dash_workers --
 SELECT count(*) FILTER (WHERE alive_until > clock_timestamp() AND queues <> '{}') AS working,
+       count(*) FILTER (WHERE alive_until > clock_timestamp() AND queues = '{}') AS keeping,
        count(*) FILTER (WHERE alive_until <= clock_timestamp()) AS lost,
        coalesce(sum(rss) FILTER (WHERE alive_until > clock_timestamp()), 0)::bigint AS rss
   FROM hive.worker;
