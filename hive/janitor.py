@@ -230,5 +230,7 @@ def _crashed(task: Task, max_attempts: int) -> Verdict:
         "place": "",
         "advice": "the worker's log says worker.stalled or worker.too_large; else look for the out-of-memory killer",
     }
-    again = task.crashes + 1 < max_attempts
+    # Crashes and errors count together; but a first crash does not, for a bee's own policy may allow more errors.
+    spent = task.crashes > 0 and task.attempt >= max_attempts
+    again = task.crashes + 1 < max_attempts and not spent
     return Verdict(retry=again, after=0.0 if task.crashes == 0 else backoff(task.crashes), counts=True, error=error)

@@ -19,7 +19,7 @@ from hive.flight.collect import collect
 from hive.flight.plan import plan
 from hive.flight.retry import retry
 from hive.flight.verdict import Verdict, judge
-from hive.flight.work import bee_of, put_back, work
+from hive.flight.work import bee_of, put_back, settle, work
 from hive.janitor import Janitor, expire
 from hive.jars.index import catch_up
 from hive.ledger.db import DatabaseAway, is_away
@@ -107,6 +107,24 @@ class TestVerdicts:
 
         assert expire(nest.rt) == 2
         assert nest.rows("SELECT DISTINCT state FROM hive.task WHERE kind = 'process'") == [("queued",)]
+
+    def test_errors_and_crashes_of_a_reader_are_five_runs_together(self, nest):
+        write(nest.register() / "a.jsonl", people((1, "Ada")))
+        nest.fly()
+        runs = 0
+        while nest.one("SELECT state FROM hive.task") != "dead":
+            runs += 1
+            nest.run("UPDATE hive.task SET available_at = clock_timestamp()")
+            owner = f"reader:{runs}:1"
+            rt = nest.runtime(owner)
+            task = nest.claim(nest.due()[0], rt)
+            if runs % 2:
+                nest.bury(owner)
+                assert expire(nest.rt) == 1
+            else:
+                settle(task, rt, judge(ValueError("made up"), attempt=task.attempt, max_attempts=5))
+
+        assert runs == 5
 
     def test_a_janitor_whose_one_step_fails_does_the_others(self, nest, monkeypatch):
         def stumble(_):
