@@ -421,9 +421,17 @@ class Fleet:
                 getattr(self, name).close()
         self.valkey.destroy()
         self.postgres.stop()
+        if self.logs_to is not None:
+            self._keep_logs(self.logs_to)
         for disk in self._disks.values():
             disk.close()
         self.postgres.destroy()
+
+    def _keep_logs(self, to: Path) -> None:
+        shutil.rmtree(to, ignore_errors=True)
+        to.mkdir(parents=True)
+        for path in self.log_files():
+            shutil.copy(path, to / path.name)
 
 
 @contextlib.contextmanager
@@ -436,8 +444,3 @@ def fleet(seed: int, scale: float) -> Iterator[Fleet]:
             yield made
         finally:
             made.close()
-            if (to := made.logs_to) is not None:
-                shutil.rmtree(to, ignore_errors=True)
-                to.mkdir(parents=True)
-                for path in made.log_files():
-                    shutil.copy(path, to / path.name)
