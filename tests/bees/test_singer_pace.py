@@ -23,6 +23,9 @@ from hive.limits.fleet import endpoint_of, print_of
 from nectar.batch import Batch
 from tests.bees.contract import rows
 from tests.bees.test_resilience import most_in
+from tests.hive.nest import Nest, make_nest, nest
+
+__all__ = ["make_nest", "nest"]
 
 TAP = Path(__file__).parent / "taps" / "asking.py"
 
@@ -58,9 +61,9 @@ def asked() -> Iterator[Asked]:
     made.server.server_close()
 
 
-def bee(asked: Asked, budget: MemoryBudget | None, count: int, silence: float = 20, **config: Any) -> SingerWorkerBee:
+def bee(asked: Asked, budget: MemoryBudget | None, count: int, **config: Any) -> SingerWorkerBee:
     told = {"url": asked.url, "count": count, **config}
-    made = SingerWorkerBee.from_options({"command": [sys.executable, str(TAP)], "config": told, "silence": silence})
+    made = SingerWorkerBee.from_options({"command": [sys.executable, str(TAP)], "config": told, "silence": 20})
     made.through(BudgetGate(budget))
     return made
 
@@ -73,41 +76,41 @@ def read(made: SingerWorkerBee, cursor: Any = None, into: list[Batch] | None = N
 
 
 def test_a_tap_stands_still_while_its_budget_is_used_up(asked: Asked) -> None:
-    batches = read(bee(asked, MemoryBudget(Quota(5, 1.0)), 16))
+    batches = read(bee(asked, MemoryBudget(Quota(5, 1.0)), 16, pause=0.05))
 
     assert [row["id"] for row in rows(batches)] == list(range(1, 17))
     assert len(asked.at) == 16
     assert asked.at[-1] - asked.at[0] > 1.9
-    assert most_in(asked.at, 0.99) <= 7, "the budget, and what a tap is ahead of what it tells on a busy machine"
+    assert most_in(asked.at, 0.99) <= 11, "unbounded it is 16; a tap is ahead of what it tells on a busy machine"
 
 
 def test_two_taps_of_one_credential_share_the_budget(asked: Asked) -> None:
     budget = MemoryBudget(Quota(6, 1.0))
-    threads = [threading.Thread(target=read, args=(bee(asked, budget, 8),)) for _ in range(2)]
+    threads = [threading.Thread(target=read, args=(bee(asked, budget, 8, pause=0.1),)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
 
     assert len(asked.at) == 16
-    assert asked.at[-1] - asked.at[0] > 0.9
+    assert asked.at[-1] - asked.at[0] > 1.3, "alone each would be done in 0.8 seconds"
 
 
 def test_a_budget_of_hours_gives_what_was_read_and_comes_back(asked: Asked) -> None:
     budget, found = MemoryBudget(Quota(4, 3600)), []
-    made = bee(asked, budget, 10, silence=1)
+    made = bee(asked, budget, 200, pause=0.05)
     with pytest.raises(RetryLater) as error:
         read(made, into=found)
 
     done = [row["id"] for row in rows(found)]
     assert (error.value.code, error.value.after is not None and error.value.after > 3000) == ("rate_limited", True)
     assert done == list(range(1, len(done) + 1))
-    assert 2 <= len(done) <= 5
+    assert 2 <= len(done) < 100
     assert found[-1].cursor == {"state": f'{{"last":{done[-1]}}}'}, "the next leg goes on from there"
     assert not any(str(TAP) in (told.info["cmdline"] or []) for told in _ours())
     asked.at.clear()
     with pytest.raises(RetryLater):
-        read(bee(asked, budget, 10, silence=1), found[-1].cursor)
+        read(bee(asked, budget, 10), found[-1].cursor)
     assert asked.at == [], "where nothing is left, the tap is not started"
 
 
@@ -146,3 +149,21 @@ def test_bees_with_the_same_configuration_have_one_budget(asked: Asked) -> None:
 
 def _ours() -> list[psutil.Process]:
     return list(psutil.process_iter(["cmdline"]))
+
+
+@pytest.mark.servers
+def test_a_hive_s_budget_bounds_its_taps_and_says_until_when(nest: Nest, asked: Asked) -> None:
+    source = {"command": [sys.executable, str(TAP)], "config": {"url": asked.url, "count": 9}, "silence": 20}
+    nest.hive.register_worker("singer", {"name": "quick", "source": source, "limits": {"rate": 20, "burst": 4}})
+    slow = {**source, "config": {"url": asked.url, "count": 200, "pause": 0.05}}
+    nest.hive.register_worker("singer", {"name": "slow", "source": slow, "limits": {"rate": "4/h"}})
+    landed = nest.land("quick")
+    began = len(asked.at)
+    flight = nest.fly("slow")
+    nest.drain()
+
+    assert (landed.state, landed.records_landed, began) == ("complete", 9, 9)
+    assert nest.hive.flight(flight).state == "running"
+    assert 1 <= len(nest.jar("slow")) <= len(asked.at) - began < 100, "it was stopped long before its end"
+    waiting = nest.rows("SELECT name, retry_at > clock_timestamp() + interval '10 minutes' FROM hive.bee ORDER BY name")
+    assert waiting == [("quick", None), ("slow", True)]

@@ -86,14 +86,14 @@ class Pace:
         self._over.set()
 
     def _take(self, longest: float) -> None:
-        began = self._clock()
-        wait = self._asked()
-        if wait <= 0:
+        if self._gate is None:
             return
-        self._signal(signal.SIGSTOP)
+        began = self._clock()
+        self._signal(signal.SIGSTOP)  # first of all: a question to the ledger takes as long as a quick request
         self.stopped = True
+        wait = self._asked(self._gate)
         while wait > 0 and not self._over.wait(min(wait, _STEP)):
-            wait = self._asked()
+            wait = self._asked(self._gate)
             if self._clock() - began + wait > longest:
                 message = "what may be asked with these credentials is used up for now"
                 self.problem = RetryLater(message, after=wait, code="rate_limited", where="command")
@@ -101,11 +101,9 @@ class Pace:
         self.stopped = False
         self._signal(signal.SIGCONT)
 
-    def _asked(self) -> float:
-        if self._gate is None:
-            return 0.0
+    def _asked(self, gate: Bound) -> float:
         try:
-            return self._gate.take()
+            return gate.take()
         except Exception:  # noqa: BLE001 - the ledger is away: nobody knows what the others send, so nothing is sent
             return 1.0
 

@@ -239,8 +239,8 @@ class Tap:
                 told = json.loads(metric[1])
                 name, value = told.get("metric"), told.get("value")
                 if isinstance(name, str) and _NAME.fullmatch(name) and isinstance(value, int | float):
-                    log.info("tap_metric", metric=name, value=value)
                     self._pace.heard(name, value)
+                    log.info("tap_metric", metric=name, value=value)
 
     def _end(self) -> None:
         """The whole group, also what the tap has started itself and left behind."""

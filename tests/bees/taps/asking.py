@@ -1,10 +1,11 @@
-"""A tap that asks a server for each of its records and tells so: {"url", "count", "metric"}; its state is the last one.
+"""A tap that asks a server for each record and tells so: {"url", "count", "metric", "pause"}; its state is the last.
 
 Run as a program: asking.py --config FILE [--discover | --catalog FILE [--state FILE]].
 """
 
 import json
 import sys
+import time
 import urllib.request
 
 arguments = dict(zip(sys.argv[1:], [*sys.argv[2:], ""], strict=True))
@@ -24,6 +25,7 @@ if "--state" in arguments:
     with open(arguments["--state"], encoding="utf-8") as file:  # noqa: PTH123
         state = json.load(file)
 for number in range(state.get("last", 0) + 1, config["count"] + 1):
+    time.sleep(config.get("pause", 0))
     with urllib.request.urlopen(f"{config['url']}?n={number}", timeout=30) as answer:
         answer.read()
     if config.get("metric", True):
