@@ -112,3 +112,14 @@ def test_a_folder_of_documents_gives_those_in_archives_too(tmp_path: Path) -> No
         "letters.zip/a.txt": "text/plain", "letters.zip/b.pdf": "application/pdf", "w.docx": "document",
     }  # fmt: skip
     assert [(r["a"], r["b"]) for batch in batches for r in batch.table.to_pylist()] == [("1", "2")]
+
+
+def test_very_many_members_that_are_left_out_are_counted() -> None:
+    data = zipped({f"../{n}.txt": b"x" for n in range(250)} | {"good.txt": b"words"})
+
+    found = list(members(io.BytesIO(data), "z.zip"))
+    told = [item for item in found if isinstance(item, Reject)]
+
+    assert [item.path for item in found if isinstance(item, Member)] == ["z.zip/good.txt"]
+    assert (len(told), {reject.code for reject in told}) == (101, {"unsafe_name"})
+    assert told[-1].reason.startswith("150 more: ")

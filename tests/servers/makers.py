@@ -74,7 +74,8 @@ def by_7z(folder: Path, name: str, files: dict[str, bytes], *options: str) -> by
     home = unpacked("p7zip-full")
     for path, data in files.items():
         (folder / path).write_bytes(data)
-    _run(home, "usr/lib/p7zip/7z", "a", *options, name, *files, cwd=folder)
+    program = next(p for p in ("usr/lib/p7zip/7z", "usr/lib/7zip/7z", "usr/bin/7z") if (home / p).is_file())
+    _run(home, program, "a", *options, name, *files, cwd=folder)
     return (folder / name).read_bytes()
 
 

@@ -14,6 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -27,6 +28,8 @@ DEEPEST = 3
 """Archives within one another."""
 MOST = 100_000
 """Members of one file, those of archives within it counted too."""
+TOLD = 100
+"""Members that are left out for one reason and told one by one; of more only their number."""
 LARGEST = 64 << 20
 """Bytes of an archive within an archive, which is held in memory, and of a document."""
 TOTAL = 512 << 20
@@ -139,7 +142,7 @@ def inside(
 
     `wanted` says by the path whether a member is looked at: what is left out is not unpacked.
     """
-    yield from _Walk(file.seek(0, io.SEEK_END), start, wanted).within(file, name, 0)
+    yield from _Walk(file.seek(0, io.SEEK_END), start, wanted).whole(file, name)
 
 
 class _Walk:
@@ -149,6 +152,13 @@ class _Walk:
         self._start, self._wanted = start, wanted
         self._top = self._count = self._size = 0
         self._most = most_of(size)
+        self._told: Counter[str] = Counter()
+
+    def whole(self, file: BinaryIO, name: str) -> Iterator[Inside | Reject]:
+        yield from self.within(file, name, 0)
+        for code, count in self._told.items():
+            if count > TOLD:
+                yield Reject(name, code, f"{count - TOLD} more: {REASONS.get(code, 'left out')}")
 
     def within(self, file: BinaryIO, name: str, depth: int) -> Iterator[Inside | Reject]:
         try:
@@ -158,7 +168,9 @@ class _Walk:
                 if number < self._start and depth == 0:
                     continue
                 if isinstance(found, Reject):
-                    yield found
+                    self._told[found.code] += 1
+                    if self._told[found.code] <= TOLD:
+                        yield found
                 elif self._wanted(found[0]):
                     yield from self._member(*found, depth)
         except TooMuchError:

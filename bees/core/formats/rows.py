@@ -128,7 +128,9 @@ def _unpacked(
             last = part.place
             yield part
     except io.UnsupportedOperation:
-        yield Part(pa.table({}), last, (Reject(name, "row_too_long", "a row is too long to be read from a stream"),))
+        if not source.trouble:
+            reject = Reject(name, "row_too_long", "a row is too long to be read from a stream")
+            yield Part(pa.table({}), last, (reject,))
     if source.trouble:
         yield Part(pa.table({}), last, (Reject(name, source.trouble, TROUBLES[source.trouble]),))
 
