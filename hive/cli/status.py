@@ -48,7 +48,15 @@ def status(
     )
     print()
     workers = [
-        (w["id"], w["status"], w["queues"] or "beat or janitor", w["bee"], w["task"], f"{w['rss'] >> 20} MB", w["last_heartbeat"])
+        (
+            w["id"],
+            w["status"],
+            w["queues"] or "beat or janitor",
+            w["bee"],
+            w["task"],
+            f"{w['rss'] >> 20} MB",
+            w["last_heartbeat"],
+        )
         for w in found["workers"]
     ]
     show.table(
@@ -60,6 +68,10 @@ def status(
     queues = [(q["name"], q["due"], f"{q['oldest']:.0f} s", q["waiting"], q["running"]) for q in found["queues"]]
     show.table(("queue", "due", "oldest", "waiting", "running"), queues, empty="nothing waits and nothing runs")
     print()
+    if found["broker_answers"] is False:
+        show.say("warning: the broker does not answer, so workers hear of nothing: hive doctor")
+    if not any(w["status"] != "lost" and not w["queues"] for w in found["workers"]) and found["bees"]:
+        show.say("warning: no scheduler lives, so nothing flies by its schedule: hive beat")
     if found["config_refused"]:
         told = found["config_refused"]
         show.say(
@@ -82,7 +94,20 @@ def _found(rt: Runtime) -> dict[str, Any]:
     found["bees"] = with_grounded(found["bees"], left_out)
     state = settings().running()
     found["database"] = _address(settings().database())
+    found["broker_answers"] = _broker_answers()
     return found | {name: state.get(name) for name in ("gateway", "flower", "started_at")}
+
+
+def _broker_answers() -> bool | None:
+    """None: no broker is known."""
+    from hive.metrics.broker import Broker
+    from hive.settings import settings
+
+    broker = Broker(settings())
+    try:
+        return broker.answers()
+    finally:
+        broker.close()
 
 
 def _live(rt: Runtime) -> dict[str, Any]:

@@ -21,11 +21,13 @@ from bees.core.errors import GiveUp, RetryLater
 from bees.core.sql import errors as sql_errors
 from hive.cli.live import History, screen, sparkline
 from hive.condition import STATES, Flying, judge
+from hive.embedded.places import free_port
 from hive.status import look
+from tests.hive.command import bare_hive, hive_command
 from tests.hive.nest import KEY, Nest, make_nest, nest, write
 from tests.hive.test_cancel import fail_reading
 
-__all__ = ["make_nest", "nest"]
+__all__ = ["bare_hive", "hive_command", "make_nest", "nest"]
 
 ROWS = [{"id": n, "mail": f"ada{n}@example.com"} for n in range(4)]
 
@@ -203,3 +205,26 @@ def _until(terminal: int, word: bytes, limit: float = 30.0) -> bytes:
             with contextlib.suppress(OSError):
                 said += os.read(terminal, 65536)
     return said
+
+
+class TestOnce:
+    """What one look says of the hive itself."""
+
+    def test_a_broker_that_is_away_and_a_scheduler_that_is_missing(self, nest, hive):
+        nest.register()
+        nest.run("UPDATE hive.worker SET queues = '{bees.file}'")
+        hive.set({"HIVE_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"})
+
+        said = hive("status", "--once")
+
+        assert said.code == 0
+        assert "the broker does not answer" in said.err
+        assert "no scheduler lives" in said.err
+        assert hive("status", "--json").json["broker_answers"] is False
+
+    def test_nothing_is_said_where_both_are_there(self, nest, hive, redis_url):
+        nest.register()
+        hive.set({"HIVE_REDIS_URL": redis_url})
+
+        assert hive("status", "--once").err.count("warning") == 0
+        assert hive("status", "--json").json["broker_answers"] is True
