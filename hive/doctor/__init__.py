@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from hive.doctor.broker import examine_broker
 from hive.doctor.finding import Finding, arranged, wrong
 from hive.doctor.ledger import examine_ledger, is_away
-from hive.doctor.machine import examine_key, examine_machine, setting, variables
+from hive.doctor.machine import KILLED, examine_key, examine_machine, setting, variables
 from hive.ledger.db import Database
 from hive.settings import NotRunning, Settings
 
@@ -41,4 +41,12 @@ def examine() -> list[Finding]:
         found += examine_broker(chosen, db if not is_away(ledger) else None)
     finally:
         db.close()
-    return arranged(found)
+    return arranged(_without_what_follows(found, chosen))
+
+
+def _without_what_follows(found: list[Finding], chosen: Settings) -> list[Finding]:
+    """The servers of a hive that was killed are gone with it: one command brings all of them back."""
+    if not any(finding.what == KILLED for finding in found):
+        return found
+    given = {"the database cannot be reached": chosen.database_url, "the broker cannot be reached": chosen.redis_url}
+    return [finding for finding in found if given.get(finding.what, finding) is not None]

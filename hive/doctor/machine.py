@@ -14,6 +14,7 @@ from hive.settings import Settings, environment
 from hive.vault.key import HiveKey, KeyFileRefused, MissingHiveKey, hive_key
 
 LEAST_DISK = 1 << 30
+KILLED = "the hive was killed"
 _TESTS = "HIVE_TEST_"
 
 
@@ -48,7 +49,7 @@ def examine_machine(chosen: Settings) -> list[Finding]:
     pid = state.get("pid")
     if pid is not None and not Path(f"/proc/{pid}").exists():
         why = f"its process {pid} is gone and left its state file behind: it was killed, or runs in another container"
-        found.append(wrong("the hive was killed", str(chosen.data_dir), why, "hive up"))
+        found.append(wrong(KILLED, str(chosen.data_dir), why, "hive up"))
     if chosen.data_dir.is_dir() and (chosen.database_url is None or chosen.redis_url is None):
         free = shutil.disk_usage(chosen.data_dir).free
         if free < LEAST_DISK:
