@@ -101,10 +101,14 @@ class Leg:
         self.first = batch.cursor if self.first is None else self.first
         if batch.cursor != self.first:
             return True
+        self._await_room()
+        return False
+
+    def _await_room(self) -> None:
+        """Wait while too much waits to be landed."""
         until = time.monotonic() + _PATIENCE
         while self._too_much_waits() and time.monotonic() < until and not self.rt.stopping.wait(_LOOK):
             self.rt.moved()
-        return False
 
     def _moving(self, source: Iterator[Batch]) -> Iterator[Batch]:
         """Each batch says that this task gets on."""
@@ -150,6 +154,7 @@ class Leg:
             if self.part is not None:
                 tx.run("end_part", checkpoint=self.task.checkpoint)
             self.waiting = self.task.finish(tx, self.rt.settings)
+        self.followed = False  # what came out of it may have landed by now, and closed nothing
 
     def _is_whole(self, batch: Batch) -> bool:
         """The end of a read that met all that the source holds."""

@@ -2,7 +2,8 @@
 
 Their source keeps that moment for as long as the task reads; nothing of it outlives the task. So a crash or a stop
 begins all of them anew, as of another moment: half of each would be of neither. What the jar holds by then is
-recognised, and costs a hash. For the same reason reading does not wait for what is landed.
+recognised, and costs a hash. While too much waits to be landed, reading waits, too: a minute for each batch at most,
+since those who land may be few, and the source keeps its moment meanwhile.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class WholeLeg(Leg):
                     return
                 if self.grounded:
                     return
+                self._await_room()
                 if self.rt.stopping.is_set():
                     raise TooEarly("this worker stops: another one reads all streams anew, as of one moment")
         if self.final:
@@ -49,7 +51,7 @@ class WholeLeg(Leg):
 
 def read_together(task: Task, bee: OpenBee, rt: Runtime, moment: AbstractContextManager[None]) -> Left:
     """Read every stream of the bee. Raises what the bee raises, LeaseHeld, TooEarly where the worker is to stop."""
-    waiting = followed = False
+    followed = False
     with moment:
         streams = offered(task, bee)
         for number, stream in enumerate(streams, 1):
@@ -57,12 +59,12 @@ def read_together(task: Task, bee: OpenBee, rt: Runtime, moment: AbstractContext
             leg = cast("WholeLeg", leg_of(task, bee, rt, point, WholeLeg))
             leg.final = number == len(streams)
             left = leg.run()
-            waiting, followed = left.waiting, followed or left.open
+            followed = followed or left.open
             if leg.grounded and not leg.final:
                 with suppress(FlightClosed):  # somebody else was faster
                     stop(rt, task.flight, DISABLED)
                 return Left(waiting=True, open=followed)
-    return Left(waiting=waiting, open=followed)
+    return left
 
 
 def _next(task: Task, bee: OpenBee, rt: Runtime, stream: Stream) -> tuple[Task, Point]:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 class MomentContract:
-    """Subclasses give `cdc`, the options by which the bee would follow changes, and `open_transactions`."""
+    """Subclasses give `cdc`, the options by which the bee would follow changes, `numbers`, and `open_transactions`."""
 
     cdc: dict[str, Any]
+    numbers: str
+    """What the server selects the numbers n from 1 to 20,000 from."""
 
     def open_transactions(self, db: Any) -> int:
         """Transactions of anybody's that keep a moment at the server."""
@@ -51,6 +53,22 @@ class MomentContract:
         while not done():
             assert time.monotonic() < until
             time.sleep(0.2)
+
+    def test_who_takes_a_table_slowly_gets_all_of_it(self, db: Any) -> None:
+        """It is one statement, which takes as long as those do who take its rows: the limit is on silence."""
+        db.run(
+            "CREATE TABLE wide (id int PRIMARY KEY, v varchar(2000) NOT NULL)",
+            f"INSERT INTO wide SELECT n, repeat('x', 1000) FROM {self.numbers}",
+        )
+        with db.bee(consistent=True, statement_timeout=2, batch_bytes=65536, batch_rows=500) as bee:
+            moment = bee.one_moment()
+            assert moment is not None
+            with moment:
+                batches = bee.collect_nectar("wide", None)
+                read = [next(batches).table.num_rows]
+                time.sleep(3)
+                read += [batch.table.num_rows for batch in batches]
+        assert sum(read) == 20_000
 
     def test_a_bee_that_was_not_asked_for_it_has_none(self, db: Any) -> None:
         with db.bee() as bee:

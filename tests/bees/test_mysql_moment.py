@@ -20,6 +20,7 @@ def _tables(db: Database) -> None:
 
 class TestMoments(MomentContract):
     cdc: ClassVar[dict[str, Any]] = {}
+    numbers = "(SELECT seq AS n FROM seq_1_to_20000) AS s"
 
     def open_transactions(self, db: Database) -> int:
         return int(db.rows("SELECT COUNT(*) FROM information_schema.INNODB_TRX")[0][0])

@@ -19,6 +19,7 @@ def _tables(db: Database) -> None:
 
 class TestMoments(MomentContract):
     cdc: ClassVar[dict[str, Any]] = {"slot": "s", "publication": "p"}
+    numbers = "generate_series(1, 20000) AS n"
 
     def open_transactions(self, db: Database) -> int:
         held = "SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()"

@@ -97,6 +97,29 @@ def test_a_crash_begins_all_of_them_anew(bank, monkeypatch):
     assert bank.told() == (81_200, 81_200)
 
 
+def test_reading_waits_while_too_much_waits_to_be_landed(bank, monkeypatch):
+    """One batch is too much here, so each is landed before the next one is sealed."""
+    plain, asked = collect.Leg._too_much_waits, []
+    waiting = "SELECT count(*) FROM hive.task WHERE kind = 'process' AND state NOT IN ('done', 'failed')"
+    monkeypatch.setattr(collect, "_LOOK", 0.01)
+    lander = bank.nest.runtime("lander:1:1")
+
+    def too_much_waits(self):
+        [(batches,)] = bank.nest.rows(waiting)
+        asked.append(batches)
+        if batches:
+            for task in bank.nest.due("process"):
+                bank.nest.work(task, lander)
+        return batches > 0 or plain(self)
+
+    monkeypatch.setattr(collect.Leg, "_too_much_waits", too_much_waits)
+    told = bank.nest.land()
+
+    assert (told.state, told.records_read) == ("complete", 401)
+    assert asked[1::2] == [0] * 20
+    assert max(asked) == 2  # a batch of each table
+
+
 def test_a_worker_that_stops_leaves_it_to_another(bank):
     flight = bank.nest.fly()
     bank.nest.rt.stopping.set()

@@ -190,12 +190,10 @@ class Server:
     def _settle(self, connection: Connection[Any]) -> None:
         """What holds in the whole session."""
         seconds = self.statement_timeout
-        mine = "mariadb" in str(connection.get_server_info()).lower()
-        limit = f"max_statement_time = {seconds}" if mine else f"max_execution_time = {math.ceil(seconds * 1000)}"
         connection.query(
             "SET SESSION sql_mode = '', time_zone = '+00:00', lock_wait_timeout = 30, innodb_lock_wait_timeout = 30,"
             " net_write_timeout = 600, net_read_timeout = 600, wait_timeout = 3600, max_sort_length = 8192,"
-            f" sql_select_limit = DEFAULT, {limit}"
+            f" sql_select_limit = DEFAULT, {limit(connection, seconds)}"
         )
         connection.query("SET SESSION TRANSACTION READ ONLY")
         # From here on the server ends what takes too long; this is for one that says nothing any more.
@@ -307,6 +305,9 @@ class Stream:
         try:
             with judged(server.address):
                 if moment:
+                    # A table is one statement then, which takes as long as those do who take its rows: the limit is
+                    # on each wait for rows alone.
+                    self._connection.query(f"SET SESSION {limit(self._connection, 0)}")
                     self._connection.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 kept = "WITH CONSISTENT SNAPSHOT, " if moment else ""
                 self._connection.query(f"START TRANSACTION {kept}READ ONLY")
@@ -345,7 +346,16 @@ class Stream:
             return
         if self._reading and connection.open:
             self._server.cancel(connection.thread_id())
-        shared().return_connection(connection, self._key, self._link.name, sound=not self._reading)
+        # A session without its limit is no other reader's.
+        sound = not self._reading and not self._keeps
+        shared().return_connection(connection, self._key, self._link.name, sound=sound)
+
+
+def limit(connection: Connection[Any], seconds: float) -> str:
+    """The setting of how long a statement may take, as this server calls it; 0: for ever."""
+    if "mariadb" in str(connection.get_server_info()).lower():
+        return f"max_statement_time = {seconds}"
+    return f"max_execution_time = {math.ceil(seconds * 1000)}"
 
 
 def _resolve(host: str, port: int) -> list[str]:

@@ -31,6 +31,12 @@ from bees.core.sql.postgres.verdict import judged, verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_IN_ONE_GO = """
+SELECT pg_catalog.set_config(name, CASE name WHEN 'statement_timeout' THEN '0' ELSE '10s' END, true) AS s
+  FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'client_connection_check_interval')
+"""
+"""A table that is read as of one moment is one statement, which takes as long as those do who take its rows. So the
+limit is on each wait for rows alone, and the server looks for itself whether anybody still waits (PostgreSQL 14)."""
 _PRINT_KEY = os.urandom(32)
 """Of this process: a digest of credentials tells nobody what they are."""
 
@@ -240,6 +246,9 @@ class Stream:
             self._take(self._moment)
         if self._server.transaction_pooling:
             _, rows = self.read(self._server.opening(), "a transaction")
+            list(rows)
+        if self._moment is not None and handle_of(self._connection) is not None:
+            _, rows = self.read(_IN_ONE_GO, "a transaction")
             list(rows)
 
     def _take(self, moment: str) -> None:
