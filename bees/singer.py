@@ -4,7 +4,8 @@ A tap is trusted as the program that it is; it gets a minimal environment, a pri
 file that is removed. Its network is its own: no guard stands before it. Reading goes on from the last STATE message
 whose records are all safe; a tap that tells its state only at its end begins anew after a stop.
 
-A whole read (FULL_TABLE) that ends well is complete.
+A whole read (FULL_TABLE) that ends well is complete. Under a budget (`limits.rate`) the requests that the tap tells of
+are counted, and it stands still while the budget is used up: `bees.core.singer.pace`.
 """
 
 from __future__ import annotations
