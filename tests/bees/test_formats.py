@@ -9,7 +9,9 @@ import io
 import json
 import lzma
 import random
+import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +23,17 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from bees.core.formats import Part, Reading, TableBuffer, csv_blocks, format_of, json_blocks, read_rows, rows_by_name
+from bees.core.formats import (
+    Part,
+    Reading,
+    TableBuffer,
+    csv_blocks,
+    format_of,
+    json_blocks,
+    read_rows,
+    rows_by_name,
+    tables,
+)
 from bees.core.formats.window import Window
 from bees.core.tabular import CsvRows, JsonRows, Lines
 from nectar.batch import Reject
@@ -476,3 +488,18 @@ def test_what_a_table_is_called_is_believed_less_than_what_it_holds() -> None:
         assert {str(row["id"]) for row in rows(parts(data, name))} == {"7"}, name
     assert rejects(parts(b"no table at all", "f.parquet")) == [("f.parquet", "unknown_format")]
     assert rejects(parts(b'{"a":' + b"[" * 50_000 + b"\n", "f.csv")) == []
+
+
+def test_tables_that_give_far_more_than_they_hold_are_told_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tables, "SURE", 1 << 20)
+    bomb, many = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/worksheets/sheet1.xml", bytes(8 << 20))
+    pq.write_table(pa.table({"a": [0] * 3_000_000}), many, data_page_size=1 << 30, max_rows_per_page=1 << 30)
+
+    for file, kind in ((bomb, "excel"), (many, "parquet")):
+        asked = asdict(Reading()) | {"name": "f", "format": kind, "place": None}
+        (part,) = tables.rows_of(file, asked)
+        assert [(reject.position, reject.code) for reject in part.rejects] == [("f", "too_much_inside")], kind

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from bees.core.formats.packed import RATIO, SURE
 from bees.core.formats.part import Part, Place, sliced
 from bees.core.formats.typed import house, rows_table
 from bees.core.tabular import PLACE, unique
 from nectar.batch import Reject
 from nectar.jsonrows import escape
 
+_TOO_MUCH = f"the file gives more than {RATIO} times its size"
 _LARGEST = 128 << 20
 """Bytes of one part, which goes to the parent in one frame."""
 
@@ -78,6 +82,8 @@ def _parquet(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterat
         raise Unreadable(
             code, "the file is encrypted" if locked else "the end of the file, which tells its columns, is damaged"
         ) from None
+    if read.metadata.num_rows * read.metadata.num_columns > _most(file):
+        raise Unreadable("too_much_inside", _TOO_MUCH)
     seen, number = int(place.get("row", 0)), int(place.get("number", 0))
     for group in range(int(place.get("group", 0)), groups):
         size = read.metadata.row_group(group).total_byte_size // max(read.metadata.row_group(group).num_rows, 1)
@@ -188,6 +194,8 @@ def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
     """Sheet after sheet; formulas give the value that was stored with them. Rows without a value are none."""
     import python_calamine as calamine
 
+    if _unpacked_size(file) > _most(file):
+        raise Unreadable("too_much_inside", _TOO_MUCH)
     try:
         book = calamine.load_workbook(file)
     except calamine.PasswordError:
@@ -207,6 +215,24 @@ def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
         for rows, numbers in _sheet(sheet, request["header"], start, request["batch_rows"]):
             made = _named_rows(rows, asked, numbers)
             yield Part(made, {"sheet": index, "number": numbers[-1]}, (), len(rows) * 64)
+
+
+def _most(file: BinaryIO) -> int:
+    """Bytes, or values, that a file of this size may give."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return max(SURE, RATIO * size)
+
+
+def _unpacked_size(file: BinaryIO) -> int:
+    """Bytes of all parts of a spreadsheet that is a zip file, as it says; of one that lies, memory is bounded."""
+    try:
+        with zipfile.ZipFile(file) as parts:
+            size = sum(info.file_size for info in parts.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        size = 0
+    file.seek(0)
+    return size
 
 
 def _xml(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[Part]:
