@@ -835,3 +835,14 @@ def test_files_are_looked_at_in_their_turn_and_only_names_are_held(tmp_path: Pat
     assert [entry.path for entry in (first, *rest)] == ["a.txt", "b.txt", "d/a.txt", "d/e/f.txt"]
     assert isinstance(rest[0], Entry)
     assert rest[0].size == len("larger by now")
+
+
+def test_the_encoding_of_a_large_table_is_found_where_it_begins_in_plain_letters(tmp_path: Path) -> None:
+    plain = "".join(f"{n};plain\n" for n in range(20_000))
+    for codec in ("cp1252", "utf-8"):
+        write(tmp_path, a_csv=("id;name\n" + plain + "1;José Muñoz\n2;Zoë\n" * 5000).encode(codec))
+
+        found = read(tmp_path, "records")
+
+        assert {r["name"] for r in rows(found)} == {"plain", "José Muñoz", "Zoë"}, codec
+        assert rejects(found) == [], codec

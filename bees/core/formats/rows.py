@@ -32,6 +32,8 @@ from nectar.extract.text import HEAD, decodes, encoding_of, looks_textual
 
 LIMITS = Limits(memory=2 << 30, seconds=120.0, output=1 << 42)
 """Of the child that reads binary tables: time for one part, and no bound on all of them together."""
+_PLACES = 16
+"""Places of a large table of this machine that are looked at for its encoding."""
 _DEEPEST = 2
 """Compressions within one another."""
 _NO_ROWS = "the file holds no rows of text: leave it out by `patterns`"
@@ -92,7 +94,7 @@ def _textual(
     from bees.core.formats.json_blocks import JsonParts
 
     if reading.encoding == "auto":
-        reading = replace(reading, encoding=found_encoding(head))
+        reading = replace(reading, encoding=found_encoding(_further(file, head) if head.isascii() else head))
     encoding = encoding_of(head[:4], reading.encoding)
     if not looks_textual(head, encoding) and not decodes(head, encoding.name, whole=False):
         yield _rejected(name, "not_text", _NO_ROWS, place)
@@ -211,6 +213,22 @@ def sandbox() -> Sandbox:
         _sandbox = (os.getpid(), Sandbox(LIMITS))
         atexit.register(_sandbox[1].close)
     return _sandbox[1]
+
+
+def _further(file: BinaryIO, head: bytes) -> bytes:
+    """Whole lines from further places of a file that begins in ASCII, where reading them is free: on this machine."""
+    if b"\0" in head or len(head) < HEAD:
+        return head
+    try:
+        size = os.fstat(file.fileno()).st_size
+    except (AttributeError, OSError):
+        return head
+    made = [head]
+    for part in range(1, _PLACES + 1):
+        file.seek(max(len(head), size * part // _PLACES - HEAD))
+        piece = file.read(HEAD)
+        made.append(piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1])
+    return b"".join(made)
 
 
 def found_encoding(head: bytes) -> str:
