@@ -89,15 +89,8 @@ def configure() -> None:
     _on = True
     chosen = settings()
     level = logging.getLevelNamesMapping()[chosen.log_level]
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _last_filter,
-            renderer,
-        ],
+        processors=line_by_line(console=sys.stderr.isatty()),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Forgiving(sys.stderr))),
         cache_logger_on_first_use=True,
@@ -106,6 +99,17 @@ def configure() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[_OfLibraries()], force=True)
     logging.getLogger("celery").setLevel(max(level, logging.WARNING))
     sys.excepthook, threading.excepthook, warnings.showwarning = _uncaught, _uncaught_in_thread, _warned
+
+
+def line_by_line(*, console: bool = False) -> list[structlog.typing.Processor]:
+    """What becomes of each line: the flight and bee that it is about, its time, the last filter, and its form."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _last_filter,
+        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(),
+    ]
 
 
 class _ErrorStream:
