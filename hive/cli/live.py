@@ -74,7 +74,9 @@ def screen(found: Mapping[str, Any], history: History, height: int, now: dt.date
     flying = [bee for bee in bees if bee.get("state") == "flying"]
     waiting = [bee for bee in bees if bee.get("state") in ("rate_limited", "breaker_open")]
     room = max(3, height - 12 - len(found["queues"]))
-    parts = [_head(found, now), _counts(bees), _pace(history), _workers(found["workers"])]
+    troubles = list(_troubles(found))
+    parts = [_head(found, now), _counts(bees), _pace(history), _workers(found["workers"]), *troubles]
+    room = max(3, room - len(troubles))
     shown = unwell[: max(3, room // 2)]
     parts.append(_unwell(shown, len(unwell)))
     room -= len(shown) + 2
@@ -95,6 +97,18 @@ def _head(found: Mapping[str, Any], now: dt.datetime) -> RenderableType:
     return Text.assemble(
         ("Worker Bees ", "bold yellow"), (f"{found['version']}   ", "bold"), (told, "dim"), f"   {_clock(now)}"
     )
+
+
+def _troubles(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What is wrong with the hive itself, a line each."""
+    from rich.text import Text
+
+    if found.get("broker_answers") is False:
+        told = "the broker does not answer: workers hear of nothing; `hive doctor` says more"
+        yield Text(told, style="bold red", overflow="ellipsis", no_wrap=True)
+    if refused := found.get("config_refused"):
+        told = f"the changed configuration was refused, the older one flies: {refused['problems'][0]}"
+        yield Text(told, style="bold magenta", overflow="ellipsis", no_wrap=True)
 
 
 def _counts(bees: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -13,6 +13,7 @@ from hive.cli import show
 from hive.cli.ledger import ledger
 
 if TYPE_CHECKING:
+    from hive.metrics.broker import Broker
     from hive.runtime import Runtime
 
 
@@ -30,9 +31,11 @@ def status(
     """Show what works, what waits and what is broken."""
     if live or (live is None and not json and sys.stdin.isatty() and sys.stdout.isatty()):
         from hive.cli.live import watch
+        from hive.metrics.broker import Broker
+        from hive.settings import settings
 
-        with ledger() as rt, contextlib.suppress(KeyboardInterrupt):
-            watch(lambda: _live(rt))
+        with ledger() as rt, contextlib.closing(Broker(settings())) as broker, contextlib.suppress(KeyboardInterrupt):
+            watch(lambda: _live(rt, broker))
         return
     with ledger() as rt:
         found = _found(rt)
@@ -110,15 +113,18 @@ def _broker_answers() -> bool | None:
         broker.close()
 
 
-def _live(rt: Runtime) -> dict[str, Any]:
+def _live(rt: Runtime, broker: Broker) -> dict[str, Any]:
     """For the screen: with totals, whose growth it shows."""
     from hive.settings import settings
     from hive.status import look
+    from hive.versions import refused
 
     found = look(rt.db)
     with rt.db.transaction() as tx:
         pace = tx.run("pace").fetchone()
+        found["config_refused"] = refused(tx)
     assert pace is not None
+    found["broker_answers"] = broker.answers()
     return found | {"pace": pace._asdict(), "gateway": settings().running().get("gateway")}
 
 

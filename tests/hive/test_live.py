@@ -207,6 +207,19 @@ def _until(terminal: int, word: bytes, limit: float = 30.0) -> bytes:
     return said
 
 
+class TestTroubles:
+    def test_the_screen_says_what_is_wrong_with_the_hive_itself_and_keeps_to_its_height(self, people):
+        found = look(people.rt.db)
+        told = {"broker_answers": False, "config_refused": {"problems": ["bees.yaml:3: no such option"], "count": 1}}
+
+        said = drawn({**found, **told}, height=24)
+
+        assert "the broker does not answer" in said
+        assert "bees.yaml:3: no such option" in said
+        assert len(said.splitlines()) <= 24
+        assert "the broker" not in drawn({**found, "broker_answers": True, "config_refused": None})
+
+
 class TestOnce:
     """What one look says of the hive itself."""
 
