@@ -21,8 +21,8 @@ from hive.embedded.places import server_account
 from tests.bees.contract import rows
 from tests.bees.postgresql_source import ids
 from tests.servers import short_folder
-from tests.servers.debian import environment, unpacked
-from tests.servers.postgres15 import PASSWORD, Postgres15, reachable
+from tests.servers.debian import environment
+from tests.servers.postgres15 import PASSWORD, Postgres15
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +38,13 @@ class Standby(Postgres15):
     def __init__(self, folder: Path, primary: Postgres15) -> None:
         super().__init__(folder)
         data = folder / "data"
-        program = reachable(unpacked("postgresql-15"), folder) / "usr/lib/postgresql/15/bin/pg_basebackup"
+        program = self._programs / "usr/lib/postgresql/15/bin/pg_basebackup"
         conninfo = psycopg.conninfo.make_conninfo(
             host="127.0.0.1", port=primary.port, user="owner", password=PASSWORD, application_name="standby"
         )
         subprocess.run(
             [program, "-D", data, "-d", conninfo, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
-            env=environment(unpacked("postgresql-15")), check=True, capture_output=True, timeout=60,
+            env=environment(self._programs), check=True, capture_output=True, timeout=60,
         )  # fmt: skip
         if account := server_account():
             for path in (data, *data.rglob("*")):
