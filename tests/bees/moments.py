@@ -60,13 +60,13 @@ class MomentContract:
             "CREATE TABLE wide (id int PRIMARY KEY, v varchar(2000) NOT NULL)",
             f"INSERT INTO wide SELECT n, repeat('x', 1000) FROM {self.numbers}",
         )
-        with db.bee(consistent=True, statement_timeout=2, batch_bytes=65536, batch_rows=500) as bee:
+        with db.bee(consistent=True, statement_timeout=3, batch_bytes=65536, batch_rows=500) as bee:
             moment = bee.one_moment()
             assert moment is not None
             with moment:
                 batches = bee.collect_nectar("wide", None)
                 read = [next(batches).table.num_rows]
-                time.sleep(3)
+                time.sleep(4)
                 read += [batch.table.num_rows for batch in batches]
         assert sum(read) == 20_000
 

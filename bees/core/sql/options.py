@@ -85,7 +85,11 @@ class ServerOptions(BeeOptions):
     ssl_key: str | None = Field(None, description="file of its key, which only its owner may read")
     ssl_key_password: SecretStr = Field(SecretStr(""), description="password of that key")
     connect_timeout: int = Field(10, ge=2, le=600, description="seconds to wait for a session")
-    statement_timeout: Seconds = Field(300, description="seconds until the server ends a statement")
+    statement_timeout: Seconds = Field(
+        300,
+        description="seconds until the server ends a statement, and 15 more until one that is silent is given up on; "
+        "with `consistent` it bounds each wait for rows alone",
+    )
     row_filters: dict[Name, str | bool | None] | None = Field(
         None,
         description="the rows that may be read, by table: `orders: region = 'EU'`, true for all of them; "
