@@ -18,14 +18,13 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bees.core.tabular import PLACE
 from hive import crash
 from hive.errors import HiveError, StaleFence, TooEarly
 from hive.flight.counted import Line, as_json, counted
 from hive.flight.frame import frame_of, searched, tombstones
 from hive.flight.missed import empty
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
-from hive.flight.settled import keys_of, settle
+from hive.flight.settled import place_of, rejected, settle
 from hive.flight.task import Left, Task
 from hive.jars import index, land
 from hive.jars.quarantine import REASONS, Bad, quarantine
@@ -35,7 +34,6 @@ from hive.runtime import Runtime
 from hive.settings import Settings
 from nectar.batch import Reject
 from nectar.deadline import Deadline
-from nectar.file_names import OF_DOCUMENTS
 from nectar.identity import content_hashes, key_hashes
 from nectar.pipeline import refine
 
@@ -141,10 +139,7 @@ def prepare(work: Work, forced: Container[str], *, ask_all: bool = True) -> None
 
     `ask_all=False`: where the jar holds none of a sample of many records, it is taken to hold none of them.
     """
-    keys = keys_of([r for _, r in work.rejects], work.meta.key, work.rt.keyring(work.task.tenant).key("record")[1])
-    work.bad = [
-        Bad(row, r.code, r.reason, r.raw, r.position, key) for (row, r), key in zip(work.rejects, keys, strict=True)
-    ]
+    work.bad = rejected(work.rejects, work.meta.key, work.rt.keyring(work.task.tenant).key("record")[1])
     if work.table.num_rows == 0:
         return
     _find_emptying(work)
@@ -209,15 +204,9 @@ def _identify(work: Work) -> pl.DataFrame:
 def _set_bad(work: Work, at: int, code: str, key_hash: str | None, reason: str | None = None) -> None:
     reason = reason or REASONS.get(code, code.replace("_", " "))
     raw = pack(work.table.slice(at, 1), work.meta, ())
-    work.bad.append(Bad(work.first + at, code, reason, raw, _place_of(work, at), key_hash))
-
-
-def _place_of(work: Work, at: int) -> str:
-    """Which file a record of files is, where it is one."""
-    names = OF_DOCUMENTS[:1] if work.meta.document else PLACE
-    if not set(names) <= set(work.table.column_names):
-        return ""
-    return ":".join(str(work.table[name][at].as_py()) for name in names)
+    work.bad.append(
+        Bad(work.first + at, code, reason, raw, place_of(work.table, at, document=work.meta.document), key_hash)
+    )
 
 
 def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from bees.core.tabular import PLACE
 from hive.jars.land import Place
+from hive.jars.quarantine import Bad
 from hive.ledger.db import Transaction
 from nectar.batch import Reject
 from nectar.identity import key_hashes
@@ -25,7 +26,24 @@ _SETTLE = """
 """
 
 
-def keys_of(rejects: Sequence[Reject], key: Sequence[str], secret: bytes) -> list[str | None]:
+def rejected(rejects: Sequence[tuple[int, Reject]], key: Sequence[str], secret: bytes) -> list[Bad]:
+    """What the bee could not understand, by the rows it stands at; with its key where that is known."""
+    keys = _keys_of([reject for _, reject in rejects], key, secret)
+    return [
+        Bad(row, r.code, r.reason, r.raw, r.position, key_hash)
+        for (row, r), key_hash in zip(rejects, keys, strict=True)
+    ]
+
+
+def place_of(table: pa.Table, at: int, *, document: bool) -> str:
+    """Which file a record of files is, and which line of it; nothing for other records."""
+    names = _PATH if document else PLACE
+    if not set(names) <= set(table.column_names):
+        return ""
+    return ":".join(str(table[name][at].as_py()) for name in names)
+
+
+def _keys_of(rejects: Sequence[Reject], key: Sequence[str], secret: bytes) -> list[str | None]:
     """The key hash of what each reject stands for, where its place tells the key: a document's path, a row's line."""
     if not rejects:
         return []
