@@ -42,26 +42,18 @@ def status(
     if json:
         show.document(found)
         return
-    show.fields(
-        {
-            name: found[name]
-            for name in ("version", "config_version", "database", "gateway", "flower", "started_at")
-            if found[name]
-        }
-    )
+    _tell(found)
+
+
+def _tell(found: Mapping[str, Any]) -> None:
+    names = ("version", "config_version", "database", "gateway", "flower", "started_at")
+    show.fields({name: found[name] for name in names if found[name]})
     print()
     workers = [
-        (
-            w["id"],
-            w["status"],
-            w["queues"] or "beat or janitor",
-            w["bee"],
-            w["task"],
-            f"{w['rss'] >> 20} MB",
-            w["last_heartbeat"],
-        )
+        (w["id"], w["status"], w["queues"] or "beat or janitor", w["bee"], w["task"], f"{w['rss'] >> 20} MB",
+         w["last_heartbeat"])
         for w in found["workers"]
-    ]
+    ]  # fmt: skip
     show.table(
         ("worker", "status", "queues", "bee", "task", "memory", "heard of"),
         workers,
@@ -71,18 +63,22 @@ def status(
     queues = [(q["name"], q["due"], f"{q['oldest']:.0f} s", q["waiting"], q["running"]) for q in found["queues"]]
     show.table(("queue", "due", "oldest", "waiting", "running"), queues, empty="nothing waits and nothing runs")
     print()
+    _warn(found)
+    _bees(found)
+
+
+def _warn(found: Mapping[str, Any]) -> None:
+    """What is wrong with the hive itself, not with a bee."""
     if found["broker_answers"] is False:
         show.say("warning: the broker does not answer, so workers hear of nothing: hive doctor")
     if not any(w["status"] != "lost" and not w["queues"] for w in found["workers"]) and found["bees"]:
         show.say("warning: no scheduler lives, so nothing flies by its schedule: hive beat")
-    if found["config_refused"]:
-        told = found["config_refused"]
+    if told := found["config_refused"]:
         show.say(
             f"warning: the configuration {told['source']} was refused at {show.cell(told['at'])}, the older one flies:"
         )
         for problem in told["problems"]:
             show.say(f"  {problem}")
-    _bees(found)
 
 
 def _found(rt: Runtime) -> dict[str, Any]:
