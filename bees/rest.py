@@ -8,9 +8,9 @@
       tickets: {path: /tickets, key: id, cursor: updated_at, cursor_param: updated_since}
       comments: {path: "/tickets/{{ parent.id }}/comments", parent: {stream: tickets}, key: id}
 
-Each page is one batch, a large one several. A flight that stops goes on at the next page; a page that the source calls unchanged (ETag,
-Last-Modified) is not read again, but for the last one, which may have got a successor; with `cursor` and
-`cursor_param` only what is newer is asked for, less `lookback`. With `step`, `lag` or `end_param` a pass is read in
+Each page is one batch, a large one several. A flight that stops goes on at the next page; a page that the source calls
+unchanged (ETag, Last-Modified) is not read again, but for the last one, which may have got a successor; with `cursor`
+and `cursor_param` only what is newer is asked for, less `lookback`. With `step`, `lag` or `end_param` a pass is read in
 windows of time that end before now, each where the next one begins.
 
 Parts: `bees.core.rest` (options, login, templates, windows, formats, hooks, one listing, child streams),
