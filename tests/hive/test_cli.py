@@ -650,15 +650,16 @@ class TestQuarantine:
         assert large.jar().keys() == {"1"}
         assert [e["code"] for e in hive("quarantine", "list", "--json").json] == ["too_large"]
 
-    def test_an_old_version_does_not_overwrite_a_newer_one(self, hive, large):
+    def test_an_old_version_ends_when_a_newer_one_lands_and_does_not_overwrite_it(self, hive, large):
         number = hive("quarantine", "list", "--json").json[0]["id"]
         write(large.folder / "people" / "a.jsonl", [ADA, BEN])
         large.land()
+        assert hive("quarantine", "list", "--json").json == []
 
         said = hive("quarantine", "retry", number)
 
-        assert said.code == 0
-        assert "0 landed, 1 older" in said.out
+        assert said.code == 2
+        assert "is dropped already" in said.err
         assert large.jar()["2"] == BEN
 
     def test_a_record_without_a_key_is_refused_again_and_names_no_value(self, hive, nest):
