@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from celery import current_task, signals
 
-from hive import watch, worker
+from hive import deaf, watch, worker
 from hive.celery import app, send
 from hive.errors import trail
 from hive.flight.warm import share, warm_up
@@ -80,6 +80,7 @@ def _parent_is_set_up(instance: Any = None, **_: Any) -> None:
 @signals.worker_ready.connect
 def _parent_works(**_: Any) -> None:
     watch.start(_board, settings())
+    deaf.start(_board, settings(), lambda: list(app.amqp.queues.consume_from) if not _flag[0] else [])
     worker.say_ready(settings())
 
 

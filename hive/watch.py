@@ -29,8 +29,8 @@ LOOK = 0.5
 PAUSE = 5.0
 """After so many seconds between two looks the parent itself was asleep, and its children are given their time anew."""
 _SLOTS = 1024
-_ENTRY = struct.Struct("qd")
-"""Process number; when it last got on, by the clock that all processes of a machine share."""
+_ENTRY = struct.Struct("qd?")
+"""Process number; when it last got on, by the clock that all processes of a machine share; whether it has work."""
 SMALLEST = 1 << 30
 """Below it no process is too large by itself, however small the machine is."""
 _CHILD_FIRST = "500"
@@ -43,15 +43,21 @@ class Board:
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, _SLOTS * _ENTRY.size)
 
-    def tell(self, pid: int, at: float) -> None:
-        _ENTRY.pack_into(self._shared, self._place(pid), pid, at)
+    def tell(self, pid: int, at: float, *, works: bool = True) -> None:
+        _ENTRY.pack_into(self._shared, self._place(pid), pid, at, works)
 
     def forget(self, pid: int) -> None:
-        _ENTRY.pack_into(self._shared, self._place(pid), 0, 0.0)
+        _ENTRY.pack_into(self._shared, self._place(pid), 0, 0.0, False)
 
     def told(self) -> dict[int, float]:
         """Process -> when it last got on."""
-        return {pid: at for pid, at in _ENTRY.iter_unpack(self._shared[:]) if pid}
+        return {pid: at for pid, at, _ in _ENTRY.iter_unpack(self._shared[:]) if pid}
+
+    def idle(self, now: float) -> list[int]:
+        """The processes, if there are some, all of them have nothing to do, and said so just now; else none."""
+        entries = [entry for entry in _ENTRY.iter_unpack(self._shared[:]) if entry[0]]
+        idle = all(not works and now - at < PAUSE for _, at, works in entries)
+        return [pid for pid, _, _ in entries] if idle else []
 
     def _place(self, pid: int) -> int:
         return pid % _SLOTS * _ENTRY.size
@@ -117,7 +123,8 @@ def _watch_itself(rt: Runtime) -> None:
 
 def tell(board: Board, rt: Runtime) -> None:
     """In a child, again and again: it got on now where it has nothing in hand, else when its task last did."""
-    board.tell(os.getpid(), rt.moved_at if rt.working else time.monotonic())
+    works = bool(rt.working)
+    board.tell(os.getpid(), rt.moved_at if works else time.monotonic(), works=works)
 
 
 def die_first() -> None:
