@@ -69,7 +69,7 @@ def _tried(bee: WorkerBee, stream: Stream, scrubbing: Mapping[str, Any], rows: i
     table = batch.table
     wanted = [name.partition(".")[0] for name in (*stream.key, *([stream.cursor] if stream.cursor else []))]
     missing = tuple(dict.fromkeys(name for name in wanted if table.num_rows and name not in table.column_names))
-    scrubbed = DataScrubber(scrubbing, InMemoryKeys()).scrub(table.slice(0, rows)).table
+    scrubbed = DataScrubber(scrubbing, InMemoryKeys()).scrub(table.slice(0, min(rows, table.num_rows))).table
     shown = [{name: _shown(value) for name, value in row.items() if value is not None} for row in scrubbed.to_pylist()]
     rejects = Counter(reject.code for reject in batch.rejects)
     return Tried(stream.name, table.num_rows, stream.key, shown, dict(rejects), missing)
