@@ -15,7 +15,6 @@ from contextlib import suppress
 
 import redis
 import structlog
-from celery.worker import state
 
 from hive.settings import Settings
 from hive.watch import Board
@@ -61,12 +60,16 @@ class Ear:
             return False
 
 
-def start(board: Board, settings: Settings, queues: Callable[[], Sequence[str]]) -> None:
-    """In the parent of a pool: listen from now on, in the background. `queues`: what it consumes from now."""
+def start(board: Board, settings: Settings, queues: Callable[[], Sequence[str]], taken: Callable[[], int]) -> None:
+    """In the parent of a pool: listen from now on, in the background.
+
+    queues  what it consumes from now
+    taken   tasks that it has taken so far
+    """
     broker = redis.Redis.from_url(settings.redis(), socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT)
     ear = Ear(
         lambda: sum(int(broker.llen(queue)) for queue in queues()),
-        lambda: int(state.all_total_count[0]),
+        taken,
         lambda: board.idle(time.monotonic()),
     )
     threading.Thread(target=_listen, args=(ear,), name="ear", daemon=True).start()

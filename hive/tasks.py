@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from celery import current_task, signals
+from celery.worker import state
 
 from hive import deaf, watch, worker
 from hive.celery import app, send
@@ -80,8 +81,12 @@ def _parent_is_set_up(instance: Any = None, **_: Any) -> None:
 @signals.worker_ready.connect
 def _parent_works(**_: Any) -> None:
     watch.start(_board, settings())
-    deaf.start(_board, settings(), lambda: list(app.amqp.queues.consume_from) if not _flag[0] else [])
+    deaf.start(_board, settings(), _consumed, lambda: int(state.all_total_count[0]))
     worker.say_ready(settings())
+
+
+def _consumed() -> list[str]:
+    return [] if _flag[0] else list(app.amqp.queues.consume_from)
 
 
 @signals.worker_process_init.connect
