@@ -8,7 +8,8 @@ acknowledged when its work is done, and what is lost is hinted again by the jani
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -38,15 +39,29 @@ class _QoS(redis.QoS):
     raises AttributeError, and the worker ends. As a lost connection it is only noted: the message comes again, and the
     ledger knows that its work is done. The same where a broker is lost twice at once: the channel gives its messages
     back as it closes, and has nobody to give them to.
+
+    A message whose end the broker could not be told, because that one connection broke, is out of hand all the same.
+    kombu counts it for ever, and a worker takes no more than it has processes: then none, without a word.
     """
 
     def ack(self, delivery_tag: str) -> None:
         self._require_client()
-        super().ack(delivery_tag)
+        with self._out_of_hand(delivery_tag):
+            super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         self._require_client()
-        super().reject(delivery_tag, requeue=requeue)
+        with self._out_of_hand(delivery_tag):
+            super().reject(delivery_tag, requeue=requeue)
+
+    @contextmanager
+    def _out_of_hand(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            if delivery_tag in self._delivered:
+                self._quick_ack(delivery_tag)
+            raise
 
     def restore_unacked(self, client: Any = None) -> None:
         if client is None and self._client_is_gone():
