@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-import redis
 import structlog
 
 from hive.settings import Settings
@@ -33,7 +32,7 @@ EXIT_CODE = 70
 class Ear:
     """One look is `look`. Any of these at one look, and the worker hears: a message taken, no message, work in hand.
 
-    waiting   messages in the worker's queues. Raises RedisError where the broker does not answer
+    waiting   messages in the worker's queues
     taken     tasks that the worker has taken so far
     idle      its processes, if all of them have nothing to do
     """
@@ -48,16 +47,10 @@ class Ear:
         asleep = now - self._last > LIMIT / 2  # this process itself was: it is given its time anew
         self._last = now
         taken, idle = self._taken(), self._idle()
-        if asleep or taken != self._had or not idle or not self._messages():
+        if asleep or taken != self._had or not idle or not self._waiting():
             self._had, self._since = taken, now
             return []
         return idle if now - self._since > LIMIT else []
-
-    def _messages(self) -> bool:
-        try:
-            return self._waiting() > 0
-        except redis.RedisError:
-            return False
 
 
 def start(board: Board, settings: Settings, queues: Callable[[], Sequence[str]], taken: Callable[[], int]) -> None:
@@ -66,13 +59,23 @@ def start(board: Board, settings: Settings, queues: Callable[[], Sequence[str]],
     queues  what it consumes from now
     taken   tasks that it has taken so far
     """
-    broker = redis.Redis.from_url(settings.redis(), socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT)
-    ear = Ear(
-        lambda: sum(int(broker.llen(queue)) for queue in queues()),
-        taken,
-        lambda: board.idle(time.monotonic()),
-    )
+    ear = Ear(messages(settings, queues), taken, lambda: board.idle(time.monotonic()))
     threading.Thread(target=_listen, args=(ear,), name="ear", daemon=True).start()
+
+
+def messages(settings: Settings, queues: Callable[[], Sequence[str]]) -> Callable[[], int]:
+    """What tells how many wait in these queues; none where the broker does not answer."""
+    import redis  # not sooner: hive.celery sees to it that it leaves OpenTelemetry alone
+
+    broker = redis.Redis.from_url(settings.redis(), socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT)
+
+    def waiting() -> int:
+        try:
+            return sum(int(broker.llen(queue)) for queue in queues())
+        except redis.RedisError:
+            return 0
+
+    return waiting
 
 
 def _listen(ear: Ear) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from bees.core.sql.row_filter import apply_row_level_security
 from tests.bees.sql_queries import reads
-from tests.servers.mariadb import *  # noqa: F403
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
