@@ -35,21 +35,31 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from bees.core import exact_json
 from bees.core.address import OptionNames
 from bees.core.cursors import highest, less
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.graphql import Field as AskedField
-from bees.core.graphql_answer import Page, errors_of, page_of, truncated, wait_of
+from bees.core.graphql_answer import (
+    LARGE,
+    Page,
+    errors_of,
+    page_of,
+    pieces_at,
+    rejects_of,
+    standing,
+    truncated,
+    wait_of,
+    whole,
+)
 from bees.core.graphql_options import Connected, GraphqlOptions, Nested, StreamOptions
 from bees.core.http import Answer, HttpClient
 from bees.core.http_verdict import SHORTEST_WAIT
 from bees.core.paging import MOST_EMPTY, Reading, circle
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest.client import LONGEST_PAUSE, named_stream, offered, open_client, patiently
-from bees.core.rest.formats import bounded
+from bees.core.rest.pieces import Pieces
+from bees.core.rest.source import refuse_strangers
 from nectar.batch import Batch, Cursor, Reject
-from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, sift, table, text
 from nectar.pollen import Column, Kind, Stream
 
@@ -60,6 +70,8 @@ if TYPE_CHECKING:
 
 _NAMES = OptionNames("url", networks="allow_networks")
 _MOST_NESTED = 10_000
+_LARGEST_NESTED = 4 << 20
+_MOST_ERRORS = 50_000
 _KINDS: dict[str, Kind] = {
     "Int": "integer",
     "Float": "float",
@@ -119,17 +131,27 @@ class GraphqlBee(GatedBee):
         slice: str | None = None,  # noqa: A002, ARG002
         query: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:
-        """One batch a page. `query` holds variables of this read alone; they win over the stream's own."""
+        """One batch a page, several of a large one.
+
+        `query` holds variables of this read alone; they win over the stream's.
+        """
         chosen = named_stream(self._options.streams, stream)
         reading = Reading.of(cursor)
         empty = 0
         following: str | None = ""
         while following is not None:
             where = f"stream {stream}, page {reading.page}"
-            page = self._ask(chosen, {**_values(chosen, reading), **(query or {})}, where)
-            rows, rejects = self._records(chosen, page, reading, where)
-            following, wait = page.following, page.wait
-            empty = 0 if rows else empty + 1
+            page = self._ask(chosen, {**_values(chosen, reading), **(query or {})}, where, cut=bool(chosen.nested))
+            following, wait, some = page.following, page.wait, reading.taken > 0
+            for taken, rows, rejects in self._parts(chosen, page, reading, where):
+                some = some or bool(rows)
+                if taken == len(page.nodes):
+                    break
+                reading.taken = taken
+                yield Batch(stream, table(rows), reading.cursor(), None, complete=False, rejects=tuple(rejects))
+                for row in rows:
+                    row.clear()  # it is in the batch: what it held need not stay while the next part is read
+            empty = 0 if some else empty + 1
             complete = following is None and reading.whole and reading.since is None and not query
             if following is None:
                 reading.high = reading.high if reading.whole else None  # what an error hid is asked for again
@@ -160,75 +182,128 @@ class GraphqlBee(GatedBee):
             self._open.close()
         self._open = None
 
-    def _records(
+    def _parts(
         self, stream: StreamOptions, page: Page, reading: Reading, where: str
+    ) -> Iterator[tuple[int, list[dict[str, Any]], list[Reject]]]:
+        """A page's records, whole, and what could not be had, some at a time; with how many nodes are read by then.
+
+        What `reading` has taken of the same nodes is left out. Errors come with the last part.
+        """
+        taken, reading.taken = _taken(page, reading), 0
+        reading.whole = reading.whole and not page.errors  # of the first part already: another time they may not come
+        for nodes in page.parts(taken):
+            for items, rejects in self._completed(stream, nodes, reading, where, split=isinstance(page.nodes, Pieces)):
+                first, taken = taken + 1, taken + len(items)
+                if taken == len(page.nodes):
+                    rejects[:0] = rejects_of(page.errors, where)
+                yield taken, *self._rows(stream, page, items, rejects, reading, where, first)
+
+    def _completed(
+        self, stream: StreamOptions, nodes: list[Any], reading: Reading, where: str, *, split: bool
+    ) -> Iterator[tuple[list[Any], list[Reject]]]:
+        """Nodes with all of their inner connections. `split`: parted where much had to be read for them."""
+        if not stream.nested:
+            yield nodes, []
+            return
+        items: list[Any] = []
+        rejects: list[Reject] = []
+        size = 0
+        for number, item in enumerate(nodes, 1):
+            for path, nested in stream.nested.items() if isinstance(item, dict) else ():
+                missed, bytes_ = self._complete(item, path, nested, where)
+                reading.whole = reading.whole and not missed
+                rejects += missed
+                size += bytes_
+            items.append(item)
+            if split and size >= LARGE and number < len(nodes):
+                yield items, rejects
+                items, rejects, size = [], [], 0
+        yield items, rejects
+
+    def _rows(
+        self,
+        stream: StreamOptions,
+        page: Page,
+        nodes: list[Any],
+        rejects: list[Reject],
+        reading: Reading,
+        where: str,
+        first: int,
     ) -> tuple[list[dict[str, Any]], list[Reject]]:
-        """A page's records, whole, and what could not be had."""
-        rejects = _rejects(page.errors, where)
-        reading.whole = reading.whole and not page.errors
-        items = [item for item in page.nodes if item is not None] if page.errors else page.nodes
-        for item in items:
-            if isinstance(item, dict):
-                for path, nested in stream.nested.items():
-                    missed = self._complete(item, path, nested, where)
-                    reading.whole = reading.whole and not missed
-                    rejects += missed
+        """Part the records from what is none; `first` is the number of the first node in its page."""
+        items = [node for node in nodes if node is not None] if page.errors else nodes
+        refuse_strangers(items, where, "connection")
         cut = next((found for item in items if (found := truncated(item))), None)
         if cut:
             advice = "describe it in the stream's `nested`, or ask for more in one page"
             raise GiveUp(f"'{cut}' of a record has more pages", code="truncated", where=where, advice=advice)
-        rows, unfit = sift(items, where)
+        rows, unfit = sift(items, where, first)
         if stream.cursor and stream.cursor_variable:
             reading.high = highest(reading.high, (row.get(stream.cursor) for row in rows))
         return rows, [*rejects, *unfit]
 
-    def _complete(self, item: dict[str, Any], path: str, nested: Nested, where: str) -> list[Reject]:
-        """Make a record's inner connection the list of all its nodes; gives what could not be had of it."""
+    def _complete(self, item: dict[str, Any], path: str, nested: Nested, where: str) -> tuple[list[Reject], int]:
+        """Make a record's inner connection the list of all its nodes.
+
+        Gives what could not be had of it, and the bytes that were read for it.
+        """
         holder, _, name = path.rpartition(".")
         parent: Any = item
         for part in holder.split(".") if holder else ():
             parent = parent.get(part) if isinstance(parent, dict) else None
         if not isinstance(parent, dict) or parent.get(name) is None:
-            return []
+            return [], 0
         where = f"{where}, {path}"
         inner = page_of({name: parent[name]}, name, where)
-        found, rejects, reading = list(inner.nodes), [], Reading()
-        while inner.following is not None:
-            reading.advance(inner.following, where)
-            values = {nested.parent_variable: item.get(nested.parent_field), nested.after_variable: inner.following}
-            if inner.wait:
-                self._pause(inner.wait, where)
+        found, rejects, reading, size = list(inner.nodes), [], Reading(), 0
+        following, wait = inner.following, inner.wait
+        while following is not None:
+            reading.advance(following, where)
+            values = {nested.parent_variable: item.get(nested.parent_field), nested.after_variable: following}
+            if wait:
+                self._pause(wait, where)
             inner = self._ask(nested, values, where)
-            found += inner.nodes
-            rejects += _rejects(inner.errors, where)
-            if len(found) > _MOST_NESTED:
+            following, wait, size = inner.following, inner.wait, size + inner.size
+            if len(found) + len(inner.nodes) > _MOST_NESTED or size > _LARGEST_NESTED:
                 advice = "read it as a stream of its own"
-                raise GiveUp(f"one record holds more than {_MOST_NESTED}", code="too_many", where=where, advice=advice)
+                message = f"one record holds more than {_MOST_NESTED}, or more than {_LARGEST_NESTED >> 20} MiB of them"
+                raise GiveUp(message, code="too_many", where=where, advice=advice)
+            for nodes in inner.parts():
+                found += nodes
+            rejects += rejects_of(inner.errors, where)
+            del inner  # the answer, before the next one comes
         parent[name] = [node for node in found if node is not None]
-        return rejects
+        return rejects, size
 
-    def _ask(self, query: Connected, values: Mapping[str, Any], where: str) -> Page:
-        """One page. Errors without data are raised."""
-        answer, told = self._send(query.query, values, where)
+    def _ask(self, query: Connected, values: Mapping[str, Any], where: str, *, cut: bool = False) -> Page:
+        """One page. Errors without data are raised. A large one comes in pieces, and any with `cut` that can be cut."""
+        answer = self._send(query.query, values, where)
+        cut = cut or len(answer.body) >= LARGE
+        pieces = pieces_at(answer.body, query.connection, query.list_name) if cut else None
+        told = whole(answer.body, where) if pieces is None else pieces.around
         data, errors = told.get("data"), told.get("errors") or []
         if not isinstance(errors, list) or not isinstance(data, dict | None):
             raise GiveUp("the answer is none of GraphQL", code="not_graphql", where=where, advice="check url")
+        if len(errors) > _MOST_ERRORS:
+            message = f"the answer holds more than {_MOST_ERRORS:,} errors"
+            raise GiveUp(message, code="too_many_values", where=where, advice="try the query against the API by hand")
         if data is None and not errors:
             raise GiveUp("the answer holds neither data nor errors", code="not_graphql", where=where)
         wait = wait_of(told, time.time())
         if errors:
             problem = errors_of(errors, where, wait, answer.headers)
-            if data is None or _at(data, query.connection) is None:
+            if data is None or standing(data, query.connection) is None:
                 raise problem.failure
         page = page_of(data or {}, query.connection, where)
-        page.errors, page.wait = errors, wait
+        page.errors, page.wait, page.size = errors, wait, len(answer.body)
+        page.nodes = page.nodes if pieces is None else pieces
         return page
 
-    def _send(self, query: str, values: Mapping[str, Any], where: str) -> tuple[Answer, dict[str, Any]]:
+    def _send(self, query: str, values: Mapping[str, Any], where: str) -> Answer:
         content = text({"query": query, "variables": dict(values)}).encode()
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         options, sleep = self._options, self._sleep
-        answer = patiently(
+        return patiently(
             self._client,
             "POST",
             options.url,
@@ -238,15 +313,6 @@ class GraphqlBee(GatedBee):
             options=options,
             sleep=sleep,
         )
-        advice = "check url: is this the API, or a page for people?"
-        try:
-            bounded(answer.body, where)
-            told = exact_json.read(answer.body)
-        except SkipRecord as error:
-            raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
-        if not isinstance(told, dict):
-            raise GiveUp("the answer is none of GraphQL", code="not_graphql", where=where, advice=advice)
-        return answer, told
 
     def _pause(self, seconds: float, where: str) -> None:
         """Before a page that the budget does not allow yet."""
@@ -267,8 +333,8 @@ class GraphqlBee(GatedBee):
         return self._columns[name]
 
     def _introspected(self, stream: StreamOptions) -> Iterator[Column]:
-        _, told = self._send(_ROOT, {}, "introspection")
-        type_ = _at(told, "data.__schema.queryType.name")
+        told = whole(self._send(_ROOT, {}, "introspection").body, "introspection")
+        type_ = standing(told, "data.__schema.queryType.name")
         at: AskedField | None = stream.asked.root
         for part in stream.node_path.split("."):
             at = at.selection.get(part) if at else None
@@ -283,8 +349,8 @@ class GraphqlBee(GatedBee):
         """The fields of a type, by name: the type of each."""
         if not isinstance(type_, str):
             return {}
-        _, told = self._send(_TYPE, {"name": type_}, "introspection")
-        fields = _at(told, "data.__type.fields")
+        told = whole(self._send(_TYPE, {"name": type_}, "introspection").body, "introspection")
+        fields = standing(told, "data.__type.fields")
         wanted = [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
         return {str(one.get("name")): one["type"] for one in wanted if isinstance(one.get("type"), dict)}
 
@@ -305,18 +371,18 @@ def _values(stream: StreamOptions, reading: Reading) -> dict[str, Any]:
     return values
 
 
-def _rejects(errors: Sequence[Any], where: str) -> list[Reject]:
-    told = errors_of(errors, where)
-    return [
-        Reject(f"{where}, error {number}", "graphql_error", reason, text(error).encode("utf-8", "backslashreplace"))
-        for number, (error, reason) in enumerate(zip(errors, told.reasons, strict=True), 1)
-    ]
+def _taken(page: Page, reading: Reading) -> int:
+    """How many nodes of a page were given out before a stop, if they are the same ones.
 
-
-def _at(value: Any, path: str) -> Any:
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+    A page that is another one each time comes at once after a stop, or it might never be read to its end; a large one
+    is soon read.
+    """
+    if not isinstance(page.nodes, Pieces):
+        return 0
+    again, same = reading.taken > 0, reading.same_body(page.nodes.mark.encode())
+    if again and not same and page.size < LARGE:
+        page.nodes = list(page.nodes)
+    return reading.taken if same else 0
 
 
 def _innermost(type_: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from bees.core import exact_json
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.http_verdict import retry_after
+from bees.core.rest.pieces import Pieces, cut, takes_more
+from nectar.batch import Reject
+from nectar.errors import SkipRecord
+from nectar.jsonrows import text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+LARGE = 1 << 20
+"""Bytes from which an answer is read in pieces."""
+_ROOM = 48 << 20
+"""Bytes of memory that the values of a large answer may take at once."""
+
+_SHOWN = 1_000
 _LIMITED = {"RATE_LIMITED", "THROTTLED", "RATE_LIMIT_EXCEEDED", "TOO_MANY_REQUESTS", "RATELIMITED"}
 _DENIED = {"UNAUTHENTICATED", "FORBIDDEN", "INSUFFICIENT_SCOPES", "ACCESS_DENIED", "UNAUTHORIZED"}
 _AGAIN = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "INTERNAL", "TIMEOUT", "DOWNSTREAM_SERVICE_ERROR"}
@@ -33,12 +44,28 @@ _LONGEST_WAIT = 86_400.0
 
 @dataclass
 class Page:
-    """`following` is where the next page begins, None for the last. `wait`: seconds before the source allows it."""
+    """`following` is where the next page begins, None for the last. `wait`: seconds before the source allows it.
 
-    nodes: list[Any]
+    `size`: bytes of the answer.
+    """
+
+    nodes: list[Any] | Pieces
     following: str | None = None
     errors: list[Any] = field(default_factory=list)
     wait: float = 0.0
+    size: int = 0
+
+    def parts(self, taken: int = 0) -> Iterator[list[Any]]:
+        """The nodes behind the first `taken`, some at a time; at least one part, and none but it is empty."""
+        if not isinstance(self.nodes, Pieces):
+            yield self.nodes[taken:]
+            return
+        left = len(self.nodes) - taken
+        for _, nodes, _ in self.nodes.after(taken):
+            left -= len(nodes)
+            yield nodes
+            if not left:
+                return
 
 
 @dataclass(frozen=True)
@@ -61,11 +88,55 @@ def page_of(data: Mapping[str, Any], path: str, where: str) -> Page:
         raise GiveUp(f"no connection stands at '{path}'", code="no_records", where=where, advice=advice)
     nodes = found.get("nodes")
     if nodes is None and isinstance(found.get("edges"), list):
-        nodes = [edge.get("node") if isinstance(edge, dict) else edge for edge in found["edges"]]
+        nodes = _at_edges(found["edges"])
     if not isinstance(nodes, list):
         advice = "ask for nodes, or for edges with a node in each"
         raise GiveUp(f"'{path}' holds neither nodes nor edges", code="no_records", where=where, advice=advice)
     return Page(nodes, _following(found.get("pageInfo"), where))
+
+
+def pieces_at(raw: bytes, path: str, name: str) -> Pieces | None:
+    """The nodes of the connection at a dotted path of `data`, in pieces; None: they are to be read as a whole.
+
+    name   `nodes` or `edges`; empty where a list stands at the path
+    """
+    place = f"data.{path}.{name}" if name else f"data.{path}"
+    found = cut(raw, place, _ROOM)
+    if found is None or standing(found.around, place) != [0][: len(found)]:
+        return None  # of two members of one name the last one counts, and the first one was cut
+    found = replace(found, last=None)  # it may be large, and nobody asks for it
+    if name != "edges":
+        return found
+    if standing(found.around, f"data.{path}.nodes") is not None:
+        return None
+    return replace(found, parts=lambda: ((_at_edges(edges), rejects) for edges, rejects in found.parts()))
+
+
+def whole(raw: bytes, where: str) -> dict[str, Any]:
+    """An answer, read at once. Raises GiveUp (`not_json`, `not_graphql`, `too_many_values`)."""
+    advice = "check url: is this the API, or a page for people?"
+    if len(raw) >= LARGE and raw[:_SHOWN].lstrip()[:1] == b"{" and takes_more(raw, _ROOM):
+        message = "one record of a large answer, or what stands beside its records, holds too many values"
+        smaller = "ask for less in each record, and for what it holds many of as a stream of its own"
+        raise GiveUp(message, code="too_many_values", where=where, advice=smaller)
+    try:
+        told = exact_json.read(raw)
+    except SkipRecord as error:
+        raise GiveUp(f"the answer is no JSON: {error}", code="not_json", where=where, advice=advice) from None
+    if not isinstance(told, dict):
+        raise GiveUp("the answer is none of GraphQL", code="not_graphql", where=where, advice=advice)
+    return told
+
+
+def standing(value: Any, path: str) -> Any:
+    """What stands at a dotted path, or None."""
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _at_edges(edges: list[Any]) -> list[Any]:
+    return [edge.get("node") if isinstance(edge, dict) else edge for edge in edges]
 
 
 def _following(info: Any, where: str) -> str | None:
@@ -116,6 +187,15 @@ def errors_of(errors: Sequence[Any], where: str, wait: float = 0.0, headers: Map
         advice = "try the query against the API by hand: it tells more"
         failure = GiveUp(f"the query is answered with errors: {said}", code="graphql_error", where=where, advice=advice)
     return Errors(failure, reasons)
+
+
+def rejects_of(errors: Sequence[Any], where: str) -> list[Reject]:
+    """Errors beside data, one by one."""
+    told = errors_of(errors, where)
+    return [
+        Reject(f"{where}, error {number}", "graphql_error", reason, text(error).encode("utf-8", "backslashreplace"))
+        for number, (error, reason) in enumerate(zip(errors, told.reasons, strict=True), 1)
+    ]
 
 
 def _code(error: Any) -> str:

@@ -46,11 +46,16 @@ class Connected(BeeOptions):
         return parse(self.query)
 
     @property
+    def list_name(self) -> str:
+        """The field of the connection that is the list: `nodes` or `edges`; empty where it is itself a list."""
+        found = self.asked.at(self.connection)
+        return next((name for name in ("nodes", "edges") if found and name in found.selection), "")
+
+    @property
     def node_path(self) -> str:
         """Dotted path to what is asked of each record."""
-        found = self.asked.at(self.connection)
-        asked = found.selection if found else {}
-        return self.connection + (".nodes" if "nodes" in asked else ".edges.node" if "edges" in asked else "")
+        inside = {"nodes": ".nodes", "edges": ".edges.node"}
+        return self.connection + inside.get(self.list_name, "")
 
     @property
     def node(self) -> AskedField:

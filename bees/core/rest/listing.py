@@ -15,7 +15,7 @@ from bees.core.paging import Links, Reading, circle, next_page, page_params
 from bees.core.paths import MISSING, dig, put
 from bees.core.rest import formats, hooks, template
 from bees.core.rest.pieces import LARGE, Pieces, pieces_of
-from bees.core.rest.source import HookHttp, Source, encoded, named, records
+from bees.core.rest.source import HookHttp, Source, encoded, named, records, refuse_strangers
 from bees.core.rest.window import spelled, window_end
 from bees.core.rest.xml_elements import listed
 from nectar.batch import Reject
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     from bees.core.http import Answer
     from bees.core.rest.options import StreamOptions
-
-
-_MOST_STRANGE = 10_000
-"""Items of a page that are no objects, before the page is none."""
 
 
 @dataclass
@@ -310,10 +306,7 @@ class Listing:
                 several += made
                 rejects += failed
             items = several
-        strange = sum(type(item) is not dict or not item for item in items)
-        if strange > _MOST_STRANGE and strange * 2 > len(items):
-            advice = "check records: does it lead to the list of objects?"
-            raise GiveUp("most of the page is no records", code="no_records", where=position, advice=advice)
+        refuse_strangers(items, position, "records")
         rows, unfit = sift(items, position, first)
         if self.options.fields:
             scope = self._scope(reading)

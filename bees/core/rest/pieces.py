@@ -7,6 +7,7 @@ cannot be cut in this way, and what is no JSON, is left to be read as a whole, w
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,13 @@ _TOKEN = re.compile(_TEXT + rb'|["\[\]{}]', re.DOTALL)
 _NAME = re.compile(rb"[\s,]*(" + _TEXT + rb")\s*:\s*", re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\[\]{}]+")
 _COMMA = re.compile(rb"\s*(?:,\s*(?=[^\s\]])|(?=\]))")
+_COPIES = 4
+"""Of a text, on its way from JSON into a batch."""
+_VALUE = 400
+"""Bytes of memory that a value takes on the same way, however few it has in JSON."""
+_FEW = 1_000
+"""Values that always fit."""
+_BETWEEN = re.compile(_TEXT + rb"|,", re.DOTALL)
 
 
 Part = tuple[list[Any], list[Reject]]
@@ -42,12 +50,14 @@ class Pieces(Sequence[Any]):
 
     around   the page's body, with a 0 where the records stand: a list of errors must not look like an empty one
     parts    reads them, from the first one on
+    mark     JSON: a hash of the records alone. What stands around them may differ from one answer to the next
     """
 
     around: Any
     last: Any
     size: int
     parts: Callable[[], Iterator[Part]]
+    mark: str = ""
 
     @classmethod
     def of(cls, parts: Callable[[], Iterator[Part]], around: Any = None) -> Pieces:
@@ -93,18 +103,37 @@ def pieces_of(raw: bytes, form: Format, path: str | None, where: str, delimiter:
     return None
 
 
-def cut(raw: bytes, path: str | None) -> Pieces | None:
-    """The pieces of a document whose list stands at a dotted path; None for the body or its only list."""
+def cut(raw: bytes, path: str | None, room: int | None = None) -> Pieces | None:
+    """The pieces of a document whose list stands at a dotted path; None for the body or its only list.
+
+    room   bytes of memory that one piece, or what stands around the list, may take: what takes more is not cut
+    """
     start = _find(raw, path.split(".") if path else None)
     if start is None:
         return None
+    view = memoryview(raw)  # a slice of it is no copy
     try:
         bounds = list(_ranges(raw, start + 1))
-        made = Pieces.of(lambda: ((_list(raw[first:end]), []) for first, end in bounds))
-        around = exact_json.read(raw[:start] + (b"[0]" if len(made) else b"[]") + raw[bounds[-1][1] + 1 :])
+        end = bounds[-1][1]
+        if room is not None and any(takes_more(raw, room, *bound) for bound in [(0, start), *bounds, (end, len(raw))]):
+            return None
+        made = Pieces.of(lambda: ((_list(view[first:last]), []) for first, last in bounds))
+        around = exact_json.read(b"".join((view[:start], b"[0]" if len(made) else b"[]", view[end + 1 :])))
     except (SkipRecord, _NoListError):
         return None
-    return replace(made, around=around)
+    return replace(made, around=around, mark=hashlib.sha256(view[start:end]).hexdigest())
+
+
+def takes_more(raw: bytes, room: int, first: int = 0, end: int | None = None) -> bool:
+    """Whether a part of JSON takes more bytes of memory than that on its way into a batch, about.
+
+    By its own bytes, and by its values: these are counted by the commas that stand in no text.
+    """
+    last = len(raw) if end is None else end
+    most = max(_FEW, (room - _COPIES * (last - first)) // _VALUE)
+    if raw.count(b",", first, last) <= most:
+        return False
+    return sum(token[0] == b"," for token in _BETWEEN.finditer(raw, first, last)) > most
 
 
 def elements(raw: bytes, path: str, where: str) -> Pieces:
@@ -132,8 +161,8 @@ class _NoListError(Exception):
     """What was taken for a list is none that ends."""
 
 
-def _list(raw: bytes) -> list[Any]:
-    found = exact_json.read(b"[" + raw + b"]")
+def _list(raw: memoryview) -> list[Any]:
+    found = exact_json.read(b"".join((b"[", raw, b"]")))
     assert isinstance(found, list)
     return found
 

@@ -19,10 +19,12 @@ from bees.core.rest.options import RestOptions, joined
 from nectar.jsonrows import text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _NAMES = OptionNames("base_url", networks="allow_networks", origins="allow_origins")
 _ERRORS = ("error", "errors", "fault")
+_MOST_STRANGE = 10_000
+"""Items of a page that are no objects, before the page is none."""
 
 
 class Source:
@@ -158,6 +160,14 @@ def records(body: Any, path: str | None, where: str, *, may_lack: bool = False) 
     elif found is MISSING:
         advice += "; or empty_without_records, if the source leaves out what is empty"
     raise GiveUp(problem, code="no_records", where=where, advice=advice)
+
+
+def refuse_strangers(items: Sequence[Any], where: str, option: str) -> None:
+    """Raises GiveUp (`no_records`) where most of a page, and much of it, is no objects: each would be set aside."""
+    strange = sum(type(item) is not dict or not item for item in items)
+    if strange > _MOST_STRANGE and strange * 2 > len(items):
+        advice = f"check {option}: does it lead to the list of objects?"
+        raise GiveUp("most of the page is no records", code="no_records", where=where, advice=advice)
 
 
 def named(items: list[Any], body: Any, path: str, where: str) -> list[Any]:
