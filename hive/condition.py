@@ -3,9 +3,9 @@
 disabled       its configuration switches it off
 misconfigured  it cannot fly before its configuration, its driver or its credentials' references are mended
 paused         a person paused it
-rate_limited   its source asked for patience
-breaker_open   its source failed so often that it is left alone for a while
 stuck          a flight is open and does not get on: its worker is lost, says nothing, or no worker takes its task
+breaker_open   its source failed so often that it is left alone for a while
+rate_limited   its source asked for patience
 late           a slot is due and no flight came of it: no scheduler runs
 failing        its last flight failed, or an open one is being tried again after an error
 lagging        flights end well, but slots are left out: it cannot keep its rhythm
@@ -24,11 +24,11 @@ from typing import Any
 from hive.ledger.db import Transaction
 
 STATES = (
-    "disabled", "misconfigured", "paused", "rate_limited", "breaker_open", "stuck", "late", "failing", "lagging",
+    "disabled", "misconfigured", "paused", "stuck", "breaker_open", "rate_limited", "late", "failing", "lagging",
     "flying", "new", "healthy",
 )  # fmt: skip
 """In the order of the judgement: the first that holds."""
-UNWELL = ("misconfigured", "stuck", "late", "failing", "lagging")
+UNWELL = ("misconfigured", "breaker_open", "stuck", "late", "failing", "lagging")
 """A person must look."""
 
 LATE = 30.0
@@ -109,12 +109,12 @@ def judge(
         return Condition("misconfigured", cannot_fly)
     if paused:
         return Condition("paused", "somebody paused it", trouble)
+    if flying is not None and (why := _stuck(flying)):
+        return Condition("stuck", why, trouble)
     if open_breaker:
         return Condition("breaker_open", "its source failed too often and is left alone for a while", trouble)
     if patient:
         return Condition("rate_limited", "its source asked for patience", trouble)
-    if flying is not None and (why := _stuck(flying)):
-        return Condition("stuck", why, trouble)
     if late:
         return Condition("late", "a slot is due and no flight came of it", trouble)
     if trouble is not None:

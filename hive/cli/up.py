@@ -43,6 +43,8 @@ def up(
     """
     with _ending_at_once():
         from hive.config.load import absolute, load
+        from hive.embedded import places
+        from hive.running import log_folder
         from hive.settings import environment
         from hive.supervisor import detach as start
 
@@ -55,6 +57,8 @@ def up(
             return
     options = ["--config", absolute(chosen.config)] if chosen.config else []
     options += ["--watch"] if chosen.watch else []
+    if first:  # made here: the process in the background would tell a new one, to its log
+        places.secret(log_folder(chosen).parent / "flower.secret")
     with show.working("the hive starts"):
         state: Mapping[str, Any] = start(chosen, [sys.executable, "-m", "hive", "up", *options])
     _announce(chosen, state, first=first)

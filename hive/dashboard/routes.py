@@ -183,6 +183,8 @@ class Dashboard:
                 person = await self._in_thread(lambda: self._sessions.person(token))
                 if person is None:
                     at = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                    if request.method != "GET":  # the page with the button
+                        at = "/quarantine" if at.startswith("/quarantine/") else at.rpartition("/")[0] or "/"
                     return web.moved("/login" if at == "/" else f"/login?next={quote(at, safe='')}")
                 return await show(request, person)
             except LookupError as error:

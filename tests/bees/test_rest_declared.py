@@ -197,15 +197,28 @@ class TestSelection:
         assert [batch.complete for batch in none] == [True]
 
     @pytest.mark.parametrize("path", ["list", "$.list[*]", "$.list"])
-    @pytest.mark.parametrize("told", [{}, {"list": None}])
+    @pytest.mark.parametrize("told", [{}, {"list": None}, {"list": []}])
+    @pytest.mark.parametrize("says", [{"error": "Ada"}, {"ok": False, "why": "Ada"}, {"success": False}])
     def test_an_error_inside_is_no_empty_page_wherever_the_list_would_stand(
-        self, server: Scripted, path: str, told: dict[str, Any]
+        self, server: Scripted, path: str, told: dict[str, Any], says: dict[str, Any]
     ) -> None:
-        server.answer = lambda *_: {"error": "Ada", **told}
+        server.answer = lambda *_: {**says, **told}
         error = server.fails(path="/x", records=path, pagination={"type": "none"}, empty_without_records=True)
 
         assert error.code == "error_inside"
         assert "Ada" not in str(error)
+
+    def test_an_error_beside_the_only_list_is_no_empty_page_either(self, server: Scripted) -> None:
+        server.answer = lambda *_: {"error": "Ada", "items": []}
+        error = server.fails(path="/x", pagination={"type": "none"})
+        server.answer = lambda *_: {"error": None, "ok": True, "items": []}
+        empty = server.read(path="/x", pagination={"type": "none"})
+        server.answer = lambda *_: {"error": "one is missing", "items": [{"id": 1}]}
+        some = server.read(path="/x", pagination={"type": "none"})
+
+        assert error.code == "error_inside"
+        assert [batch.complete for batch in empty] == [True]
+        assert sum(batch.table.num_rows for batch in some) == 1
 
     def test_one_record_alone_is_read_as_the_advice_says(self, server: Scripted) -> None:
         server.answer = lambda *_: {"id": 1, "name": "all there is"}

@@ -219,6 +219,13 @@ def test_what_is_searched_is_there(seen):
     assert all(told[bee] in ("failing", "misconfigured", "rate_limited") for bee in BEES[2:]), told
 
 
+def test_the_operators_password_is_in_no_log(flown, seen):
+    password = flown.settings.running()["flower_login"]["password"].encode()
+
+    assert "hive.log" in {where.rpartition("/")[2] for where in seen}
+    assert [where for where, text in seen.items() if where.endswith(".log") and password in text] == []
+
+
 @pytest.mark.parametrize("how", list(forms("x")))
 @pytest.mark.parametrize("which", list(CANARIES))
 def test_no_canary_is_anywhere(seen, which, how):

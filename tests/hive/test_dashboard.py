@@ -642,9 +642,22 @@ class TestTrouble:
 
         text = self.first_page(visitor, "No scheduler lives")
         assert "All is well" not in text
+        assert "summary bad" in text
 
         people.run("UPDATE hive.worker SET queues = '{}'")
-        assert "No worker is there." in self.first_page(visitor, "No worker is there.")
+        text = self.first_page(visitor, "No worker is there.")
+        assert "No worker lives: nothing is read." in text
+        assert "summary bad" in text
+
+
+@pytest.mark.parametrize(
+    ("action", "page"),
+    [("/bees/people/fly", "/bees/people"), ("/quarantine/7/drop", "/quarantine"), ("/flights/x/retry", "/flights/x")],
+)
+def test_who_must_log_in_first_comes_back_to_the_page_with_the_button(people, visit, action, page):
+    moved = visit(people).post(action).headers["location"]
+
+    assert moved == f"/login?next={urllib.parse.quote(page, safe='')}"
 
 
 def test_words_between_backticks_stand_out_and_stay_text():

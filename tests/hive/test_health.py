@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from bees.core.errors import GiveUp, RetryLater
+from hive.condition import UNWELL, Flying, judge
 from hive.config.model import UnknownBee
 from hive.gateway.app import app
 from hive.health import FEWEST, HealthStatus, UnknownWorker, WorkerHealthMonitor, answering
@@ -325,3 +326,13 @@ def test_celery_inspects_it_and_its_processes_are_well(people, worker):
         env=worker, cwd=people.folder, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (said.returncode, "pong" in said.stdout) == (0, True)
+
+
+def test_what_needs_a_person_is_not_hidden_by_patience():
+    lost = Flying(lost=True)
+
+    assert [judge(patient=True, flying=lost).state, judge(open_breaker=True, flying=lost).state] == ["stuck", "stuck"]
+    assert judge(open_breaker=True, last_state="failed").state == "breaker_open"
+    assert judge(patient=True, last_state="failed").state == "rate_limited"
+    assert {"breaker_open", "stuck"} <= set(UNWELL)
+    assert "rate_limited" not in UNWELL

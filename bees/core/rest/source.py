@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NAMES = OptionNames("base_url", networks="allow_networks", origins="allow_origins")
 _ERRORS = ("error", "errors", "fault")
+_SUCCESS = ("ok", "success")
 _MOST_STRANGE = 10_000
 """Items of a page that are no objects, before the page is none."""
 
@@ -139,15 +140,14 @@ def records(body: Any, path: str | None, where: str, *, may_lack: bool = False) 
     Null at the path is an empty list, as some sources write it; `may_lack`: so is nothing at all.
     """
     found = body if path is None else _at(body, path)
-    inside = [name for name in _ERRORS if isinstance(body, dict) and body.get(name)]
+    inside = _errors_of(body)
     if path is None and isinstance(body, dict):
         lists = {name: value for name, value in body.items() if isinstance(value, list)}
-        inside = [] if lists.keys() - set(inside) else inside
+        held = any(value for name, value in lists.items() if name not in inside)
+        inside = [] if held else inside
         found = next(iter(lists.values())) if len(lists) == 1 else MISSING
-    elif isinstance(found, list) and not (path or "").startswith("$"):
-        inside = []
     if inside and (path is None or found in (MISSING, None, [])):
-        message = f"the answer tells of an error (its '{inside[0]}') and holds no list"
+        message = f"the answer tells of an error (its '{inside[0]}') and holds no record"
         raise GiveUp(message, code="error_inside", where=where, advice="try the request by hand")
     if isinstance(found, list):
         return found
@@ -160,6 +160,13 @@ def records(body: Any, path: str | None, where: str, *, may_lack: bool = False) 
     elif found is MISSING:
         advice += "; or empty_without_records, if the source leaves out what is empty"
     raise GiveUp(problem, code="no_records", where=where, advice=advice)
+
+
+def _errors_of(body: Any) -> list[str]:
+    """Names in a body that say that something went wrong: an error, or no success. With records they say little."""
+    if not isinstance(body, dict):
+        return []
+    return [*(name for name in _ERRORS if body.get(name)), *(name for name in _SUCCESS if body.get(name) is False)]
 
 
 def refuse_strangers(items: Sequence[Any], where: str, option: str) -> None:
