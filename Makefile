@@ -28,7 +28,7 @@ $(READY): requirements.lock pyproject.toml
 	  || { cat $(LOG) >&2; exit 1; }
 	@touch $@
 
-check: lint ## lint, types and the tests that need no servers; under a minute
+check: lint ## lint, types and the tests that need no servers; some minutes
 	@$(BIN)/python -m pytest -q -m "not servers and not fleet"
 
 lint: $(READY) ## style and types
