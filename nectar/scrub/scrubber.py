@@ -35,7 +35,7 @@ from nectar.scrub.shapes.frames import (
 )
 from nectar.scrub.shapes.tree import scrub_trees
 
-REVISION = 7
+REVISION = 8
 """Raised when our own recognisers, context words or actions change what comes out."""
 
 _ARROWS = (b"ARROW:", b"PARQUET:")

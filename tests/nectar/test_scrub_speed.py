@@ -442,3 +442,15 @@ def test_numbers_among_dates_and_times_are_the_same_alone_and_among_others(monke
         return engine.scan_texts(texts, entities, lifted, 0.35)
 
     assert scans(10**9) == scans(-1)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-08-25\xa023:11", "2026\u201008\u201025 23:11", "\uff12026-08-25 23:11", "2026-08-25 23:\uff15\uff15"]
+)
+def test_times_in_other_characters_are_what_the_library_makes_of_them(text):
+    line = f"at {text} it began; "
+    [scan] = engine.scan_texts([line * 40], frozenset({"PHONE_NUMBER"}), threshold=0.35).values()
+    theirs = {(match.start, match.end) for match in PhoneNumberMatcher(line, "US")}
+
+    assert {(hit.start, hit.end) for hit in scan if hit.start < len(line)} == theirs
+    assert theirs

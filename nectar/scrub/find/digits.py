@@ -104,6 +104,7 @@ class Runs:
 
     starts, stops  of each run; `sizes` is their difference
     before         where the run before each one stops (0 for the first), also where that one is left out
+    ascii          so many bytes, the first ones, stand for themselves, and not for other characters
     joined         for each run but the last: the next one belongs to the same cluster
     """
 
@@ -111,6 +112,7 @@ class Runs:
     starts: Numbers
     stops: Numbers
     before: Numbers
+    ascii: int
 
     @cached_property
     def sizes(self) -> Numbers:
@@ -210,7 +212,7 @@ class Runs:
         if not small.any():
             return self
         kept = np.flatnonzero(~small)
-        some = Runs(self.text, self.starts[kept], self.stops[kept], self.before[kept])
+        some = Runs(self.text, self.starts[kept], self.stops[kept], self.before[kept], self.ascii)
         some.joined = np.concatenate(([False], self.joined))[kept][1:]
         some.linked = tied[self.clusters[kept[some.firsts]]][1:] if len(kept) else tied[:0]
         return some
@@ -231,8 +233,11 @@ class Runs:
         return found
 
 
-def runs_in(text: Numbers) -> Runs | None:
-    """The digits of a text that may be a number, given as an array of bytes; None where there are none."""
+def runs_in(text: Numbers, ascii_: int = 0) -> Runs | None:
+    """The digits of a text that may be a number, given as an array of bytes; None where there are none.
+
+    `ascii_`: how many of the first bytes stand for themselves.
+    """
     is_digit = np.empty(len(text) + 2, dtype=bool)
     is_digit[0] = is_digit[-1] = False
     np.less(text - np.uint8(48), 10, out=is_digit[1:-1])
@@ -240,7 +245,7 @@ def runs_in(text: Numbers) -> Runs | None:
     if not len(edges):
         return None
     starts, stops = edges[0::2], edges[1::2]
-    runs = Runs(text, starts, stops, np.concatenate(([0], stops[:-1]))).of_some_size()
+    runs = Runs(text, starts, stops, np.concatenate(([0], stops[:-1])), ascii_).of_some_size()
     return runs if len(runs.starts) else None
 
 
@@ -357,10 +362,12 @@ def phones(regions: Iterable[str], *, believed: bool = False) -> Screen:
 def _times(runs: Runs) -> Numbers:
     """The clusters that are a date and an hour with minutes behind it (`2026-08-25 23:11`).
 
-    phonenumbers leaves them out, too (`_TIME_STAMPS`), though the plan of Washington takes most of this decade's.
+    phonenumbers leaves them out, too (`_TIME_STAMPS`), though the plan of Washington takes most of this decade's; but
+    those only that are written in ASCII.
     """
     text, last = runs.text, len(runs.text) - 1
     clusters = np.flatnonzero(np.diff(np.append(runs.firsts, len(runs.starts))) == len(_HOURLY))
+    clusters = clusters[runs.stops[runs.firsts[clusters] + len(_HOURLY) - 1] + 2 < runs.ascii]
     for place, (size, most) in enumerate(_HOURLY):
         run = runs.firsts[clusters] + place
         clusters = clusters[(runs.sizes[run] == size) & (text[runs.starts[run]] <= most)]
@@ -372,9 +379,9 @@ def _times(runs: Runs) -> Numbers:
         between = text[np.minimum(runs.stops[year + 2] + place, last)]
         dated &= (place >= runs.gaps[year + 2]) | (between == ord(" "))
     stops = runs.stops[year + 3]
-    minute = text[np.minimum(stops + 1, last)]
-    dated &= (stops + 2 <= last) & (text[np.minimum(stops, last)] == ord(":"))
-    dated &= (minute >= ord("0")) & (minute <= ord("5")) & (text[np.minimum(stops + 2, last)] - np.uint8(48) < 10)
+    minute = text[stops + 1]
+    dated &= text[stops] == ord(":")
+    dated &= (minute >= ord("0")) & (minute <= ord("5")) & (text[stops + 2] - np.uint8(48) < 10)
     return clusters[dated]
 
 

@@ -98,11 +98,13 @@ class _Chunk:
 
     numbers  of the texts
     begins   where each begins in `text`, and where one more would begin
+    ascii    up to where `text` is what the texts themselves say
     """
 
     text: bytes
     numbers: Any
     begins: Any
+    ascii: int
 
     def candidates(self, starts: Any, stops: Any, owners: Any, strong: Any) -> Iterator[Candidate]:
         """Stretches of this chunk as candidates, cut to the text in which each starts."""
@@ -132,7 +134,7 @@ class Prefilter:
             text = np.frombuffer(chunk.text, dtype=np.uint8)
             for start, stop, looked_at in digits.parts(chunk.text):
                 if looked_at:
-                    runs = digits.runs_in(text[start:stop])
+                    runs = digits.runs_in(text[start:stop], min(chunk.ascii, stop) - start)
                     if runs is not None:
                         yield from self._numbers(chunk, runs, start)
                 else:
@@ -344,7 +346,8 @@ def _chunk(texts: Sequence[str], numbers: list[int]) -> _Chunk:
     numbers = ascii_ + others
     sizes = np.fromiter((len(texts[number]) + 1 for number in numbers), dtype=np.int64, count=len(numbers))
     parts = [as_ascii("\n".join([texts[number] for number in part])) for part in (ascii_, others) if part]
-    return _Chunk(b"\n".join(parts), np.array(numbers), np.concatenate(([0], np.cumsum(sizes))))
+    begins = np.concatenate(([0], np.cumsum(sizes)))
+    return _Chunk(b"\n".join(parts), np.array(numbers), begins, int(begins[len(ascii_)]))
 
 
 def whole_values(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str]) -> Iterator[Candidate]:
