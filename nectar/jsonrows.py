@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from decimal import Decimal
 from itertools import accumulate, chain
 from operator import itemgetter
@@ -43,6 +44,15 @@ _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 _PREFIX = "underscore"
 _NUMBERS = {int, float, Decimal}
 _MAX_NESTING = 16  # Arrow's files refuse schemas deeper than 64; people stop reading long before
+_INTEGER, _FRACTION = 4000, 16_000
+"""Digits in front of the point, and behind it: Python reads no integer with some more, PostgreSQL no such fraction."""
+_DEEPEST = 254
+"""Levels of one record: orjson writes no more, and neither does anything behind it."""
+_VAST = Decimal("1E+999999999")
+"""Stands for a number whose exponent has too many digits; `sift` takes neither."""
+_CUT = 300
+_SIGNS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{}]', re.DOTALL)
+"""A text, or a bracket; a quotation mark alone begins a text that does not end."""
 _MAX_FIELDS = 256  # an object with more is a map of ids, not a structure
 
 
@@ -76,9 +86,48 @@ def parse(raw: bytes | str) -> Any:
         problem = f"no UTF-8 at byte {error.start}"
     except RecursionError:
         problem = "JSON nested too deep"
+        with suppress(ValueError, RecursionError):
+            if "{" in (shallow := _cut(raw)):  # there is a record that others may stand beside
+                return json.loads(shallow, parse_float=_fraction, parse_int=_whole, parse_constant=_refuse)
     except (ValueError, ArithmeticError):
         problem = "a number that JSON does not have, or one that is too long"
+        with suppress(ValueError):  # numbers so long that Python takes none of them
+            return json.loads(raw, parse_float=_fraction, parse_int=_whole, parse_constant=_refuse)
     raise SkipRecord(problem, code="not_json")
+
+
+def _cut(raw: bytes | str) -> str:
+    """A document without what stands deeper than `_CUT`: more than any record may have, so that `sift` refuses it.
+
+    Raises ValueError for one with a text that does not end.
+    """
+    text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "surrogatepass")
+    kept: list[str] = []
+    depth = start = 0
+    for sign in _SIGNS.finditer(text):
+        if sign[0] in "[{":
+            depth += 1
+            if depth == _CUT + 1:
+                kept.append(text[start : sign.start()])
+        elif sign[0] in "]}":
+            depth -= 1
+            if depth == _CUT:
+                kept.append("0")
+                start = sign.end()
+        elif sign[0] == '"':
+            raise ValueError
+    return "".join([*kept, text[start:] if depth <= _CUT else ""])
+
+
+def _whole(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _INTEGER else Decimal(text)
+
+
+def _fraction(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return _VAST
 
 
 def _refuse(_: str) -> NoReturn:
@@ -213,37 +262,70 @@ def _fault(item: dict[str, Any]) -> tuple[str, str] | None:
     try:
         orjson.dumps(item, default=_fragment)
     except TypeError:  # half a surrogate pair, an integer above 64 bits or too much nesting
+        if fault := _unfit(item):
+            return fault
         try:
             _spelled(item).encode()
         except UnicodeEncodeError:
             return "bad_unicode", "a text holds half of a surrogate pair"
-        except RecursionError:
-            return "too_deep", "nested too deep"
     return None
 
 
 def _raw(item: Any) -> bytes:
     """The item's bytes for quarantine, in ASCII: what cannot be written otherwise stays visible."""
-    try:
-        return _spelled(item, ascii_only=True).encode()
-    except RecursionError:
-        return b""
+    return _spelled(item, ascii_only=True).encode()
 
 
 def _fragment(value: Any) -> orjson.Fragment:
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal) and not _is_vast(value):
         return orjson.Fragment(str(value))
     raise TypeError
 
 
+def _is_vast(value: Decimal) -> bool:
+    return not -_FRACTION < value.adjusted() < _INTEGER or len(str(value)) > _FRACTION
+
+
 def _spelled(value: Any, *, ascii_only: bool = False) -> str:
-    """Like `text`, for what orjson refuses: integers of any length, halves of surrogate pairs."""
-    if isinstance(value, dict):
-        pairs = [(json.dumps(k, ensure_ascii=ascii_only), _spelled(v, ascii_only=ascii_only)) for k, v in value.items()]
-        return "{" + ",".join(f"{key}:{item}" for key, item in pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(_spelled(item, ascii_only=ascii_only) for item in value) + "]"
-    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=ascii_only)
+    """Like `text`, for what orjson refuses: integers of any length, halves of surrogate pairs, any depth."""
+    parts: list[str] = []
+    rest: list[Any] = [value]
+    while rest:
+        found = rest.pop()
+        if isinstance(found, _Sign):
+            parts.append(found)
+        elif isinstance(found, dict):
+            rest.append(_Sign("}"))
+            for number, (name, inner) in reversed(list(enumerate(found.items()))):
+                rest += [inner, _Sign(f"{',' if number else ''}{json.dumps(name, ensure_ascii=ascii_only)}:")]
+            rest.append(_Sign("{"))
+        elif isinstance(found, list):
+            rest.append(_Sign("]"))
+            for number, inner in reversed(list(enumerate(found))):
+                rest += [inner, _Sign(",")] if number else [inner]
+            rest.append(_Sign("["))
+        else:
+            parts.append(str(found) if isinstance(found, Decimal) else json.dumps(found, ensure_ascii=ascii_only))
+    return "".join(parts)
+
+
+class _Sign(str):
+    """What stands between two values."""
+
+    __slots__ = ()
+
+
+def _unfit(item: Any) -> tuple[str, str] | None:
+    """Whether a record is deeper than anything takes, or holds a number that nothing reads: code and reason."""
+    level = [item]
+    for _ in range(_DEEPEST):
+        inner = [v for one in level for v in (one.values() if isinstance(one, dict) else one)]
+        if any(isinstance(v, Decimal) and _is_vast(v) for v in inner):
+            return "number_too_long", f"a number has more than {_INTEGER} digits, or {_FRACTION} of a fraction"
+        level = [v for v in inner if isinstance(v, dict | list)]
+        if not level:
+            return None
+    return "too_deep", "nested too deep"
 
 
 def _name_of(item: Any) -> str:

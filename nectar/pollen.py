@@ -58,4 +58,8 @@ class Stream:
     """Records are documents: they carry a `content` column of bytes, from which text is extracted."""
     replaces: bool = False
     """Records have no identity but what stands in them: a complete read takes the place of all that was there."""
+    versions: bool = False
+    """The source tells where a reading of everything begins and when it is complete, by `Batch.begins` and `complete`;
+    several flights may lie between, and there may be a cursor.
+    """
     labels: dict[str, str] = field(default_factory=dict)

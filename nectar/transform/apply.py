@@ -49,6 +49,11 @@ class Transform:
         """From the list of a configuration. Raises BadTransform."""
         return cls(load(steps), version_of(steps))
 
+    @property
+    def longest(self) -> float:
+        """Seconds after which `apply` has ended by itself, but for C code that does not come back."""
+        return sum((_PATIENCE + 1) * step.timeout for step in self.steps)
+
     def apply(self, table: pa.Table, key: Sequence[str]) -> Transformed:
         """Run all steps on records whose `key` columns are unique and not null.
 

@@ -30,6 +30,21 @@ class TestNames:
         named = {"items": {"table": '"Sales Dept"."Order.Items"'}}
         assert fly(db.bee(streams=named), "items")[0] == expected
 
+    @pytest.mark.parametrize("stream", [{"table": "t"}, {"query": "SELECT * FROM t", "key": "_id"}])
+    def test_what_a_row_calls_by_a_reserved_name_is_data(self, db: Database, stream: dict[str, str]) -> None:
+        """A column `_op` of the source deletes nothing, and `_id` is not lost."""
+        db.run(
+            "CREATE TABLE t (_id int PRIMARY KEY, _op text, underscore_x int)",
+            "INSERT INTO t VALUES (1, 'delete', 1), (2, 'truncate', 2)",
+        )
+        with db.bee(streams={"t": stream}) as bee:
+            assert bee.get_pollen_schema()[0].key == ("underscore_id",)
+
+        assert fly(db.bee(streams={"t": stream}), "t")[0] == [
+            {"underscore_id": 1, "underscore_op": "delete", "underscoreunderscore_x": 1},
+            {"underscore_id": 2, "underscore_op": "truncate", "underscoreunderscore_x": 2},
+        ]
+
     def test_the_schema_tells_what_the_catalog_knows(self, db: Database) -> None:
         db.run(
             "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL, n numeric(10,2), doc jsonb, seen date)",

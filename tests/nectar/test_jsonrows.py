@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import traceback
 from decimal import Decimal
 from typing import Any
@@ -115,7 +116,7 @@ def test_of_equal_keys_the_last_wins() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"[NaN]", b"[-Infinity]", b'{"secret-value": ', b"\xff\xfa", b"[" * 100_000, b"9" * 5000, b"1e" + b"9" * 30, b""],
+    [b"[NaN]", b"[-Infinity]", b'{"secret-value": ', b"\xff\xfa", b"[" * 100_000, b"[" * 999 + b"]" * 999, b""],
 )
 def test_what_is_no_json_is_refused_without_repeating_it(raw: bytes) -> None:
     with pytest.raises(SkipRecord) as error:
@@ -187,3 +188,39 @@ def written(value: Any) -> str:
     if isinstance(value, float | Decimal):
         return f"fraction {Decimal(repr(value)) if isinstance(value, float) else value:f}".rstrip("0").rstrip(".")
     return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("1e999999999", "number_too_long"),
+        ("1e-999999999", "number_too_long"),
+        ("1e99999999999999999999", "number_too_long"),
+        ("9" * 1_000_000, "number_too_long"),
+        ("-" + "9" * 4400, "number_too_long"),
+        ("0." + "3" * 100_000, "number_too_long"),
+        ('{"x":[1,{"y":1e5000}]}', "number_too_long"),
+        ("[" * 500 + "]" * 500, "too_deep"),
+        ("[" * 10_000 + '"]"' + "]" * 10_000, "too_deep"),
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, "too_deep"),
+        ('"\\ud800"', "bad_unicode"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_one_value_that_nothing_takes_sets_its_record_aside_and_no_other(value: str, code: str) -> None:
+    document = f'[{{"id":1,"a":{value}}},{{"id":2,"a":{"9" * 3999}}},{{"id":3,"b":"[["}}]'
+    rows, rejects = sift(parse(document.encode()), "page 1")
+
+    assert [(one.code, one.position) for one in rejects] == [(code, "page 1, item 1")]
+    assert rejects[0].raw.startswith(b'{"id":1,"a":')
+    assert [row["id"] for row in rows] == [2, 3]
+    assert table(rows)["a"].to_pylist() == ["9" * 3999, None]
+    assert text(rows[0]) == f'{{"id":2,"a":{"9" * 3999}}}'
+
+
+def test_a_deep_document_with_a_text_that_does_not_end_is_told_at_once() -> None:
+    began = time.process_time()
+
+    with pytest.raises(SkipRecord, match="nested too deep"):
+        parse("[" * 5000 + '{"a":1}"' + '\\"' * 200_000)
+    assert time.process_time() - began < 5, "no quotation mark makes the scan go over the rest again"

@@ -107,6 +107,14 @@ def test_fields_are_named_by_leaf_path_or_glob(name):
     assert scrubber.process(pd.DataFrame(rows)).to_dict("records") == expected
 
 
+@pytest.mark.parametrize("name", ["_ssn", "underscore_ssn", "_*", "a._ssn", "$.a._ssn"])
+def test_a_reserved_name_means_the_column_that_it_became(name):
+    rows = [{"a": {"underscore_ssn": "1"}, "underscores": "2"}]
+    assert rules({"field": name, "action": "remove"}).process(rows) == [
+        {"a": {"underscore_ssn": None}, "underscores": "2"}
+    ]
+
+
 @pytest.mark.parametrize(
     "name", ["size [cm]", "Straße", "STRASSE", "$['strasse']", "$['STRAßE']", "what?", "a.b [c]", "[x]*"]
 )

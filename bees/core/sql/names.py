@@ -1,4 +1,4 @@
-"""Names that are not there, in messages of the database bees."""
+"""Names that are not there, or mean something else by now, in messages of the database bees."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str) -> GiveUp:
         near = [k for k in known if k.lower() == name.lower()]
     hint = f"did you mean {near[0]!r}?" if near else "names are case-sensitive; `hive schema` lists what is there"
     return GiveUp(f"no {kind} is named {name!r}", code=f"no_{kind}", where=where, advice=hint)
+
+
+def replaced(stream: str, where: str) -> GiveUp:
+    """The error for a followed table whose name another one has by now."""
+    return GiveUp(
+        f"the table of the stream {stream!r} was dropped or renamed, and another one has its name",
+        code="table_replaced",
+        where=where,
+        advice="fly the bee with --full-refresh: the log does not tell which rows the new one began with",
+    )

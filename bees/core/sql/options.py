@@ -112,7 +112,11 @@ class ServerOptions(BeeOptions):
         "no part is left for a later leg, and a crash begins all of them anew",
     )
     slices: int = Field(
-        4, ge=1, le=64, description="parts, by ranges of its key, in which a large table is read by several workers"
+        4,
+        ge=1,
+        le=64,
+        description="parts, by ranges of its key, in which a large table is read by several workers; "
+        "one with a `cursor` in its first reading",
     )
     slice_rows: int = Field(
         1_000_000, ge=1, description="rows, as the server estimates them, from which on a table is large"
@@ -143,9 +147,8 @@ class ServerOptions(BeeOptions):
         return self.streams.get(stream) or StreamOptions.model_validate({})
 
     def may_cut(self, stream: str) -> bool:
-        """Whether a stream is read in parts where its table is large: parts have no order of changes among them."""
-        chosen = self.chosen(stream)
-        whole = not (chosen.query or chosen.cursor or self.max_rows or self.row_level_security)
+        """Whether a stream is read in parts where its table is large."""
+        whole = not (self.chosen(stream).query or self.max_rows or self.row_level_security)
         return self.slices > 1 and not self.consistent and whole and self.row_filters is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,6 +21,7 @@ SECONDS = 5.0
 """Longest time for one rule's pattern on one text; beyond it the text counts as not scanned."""
 
 _PROBES = ("a", "Zq", "7", "4 2", "-", "no-one@nowhere.example", "Lorem ipsum, dolor: 12.")
+_ESCAPED = re.compile(r"(?:(?<=\.)|^)underscore(?=_|underscore|\.|$)")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,14 @@ class FieldRule:
         return self.treatment.action
 
     def fits(self, path: str) -> bool:
-        """The rule means the field at this path (not those below it: whoever walks down carries the rule along)."""
-        return pattern_of(self.field).fullmatch(path.casefold()) is not None
+        """The rule means the field at this path (not those below it: whoever walks down carries the rule along).
+
+        A field that its source calls `_ssn` is the column `underscore_ssn` (nectar/jsonrows.py): both names mean it.
+        """
+        pattern, name = pattern_of(self.field), path.casefold()
+        if pattern.fullmatch(name) is not None:
+            return True
+        return "underscore" in name and pattern.fullmatch(_ESCAPED.sub("", name)) is not None
 
 
 @dataclass(frozen=True)
