@@ -36,15 +36,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bees.core.address import OptionNames
-from bees.core.cursors import highest, less
+from bees.core.cursors import less
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.graphql import Field as AskedField
 from bees.core.graphql_answer import (
+    BAD_QUERY,
     LARGE,
     Page,
     errors_of,
     page_of,
     pieces_at,
+    refused,
     rejects_of,
     standing,
     truncated,
@@ -154,7 +156,7 @@ class GraphqlBee(GatedBee):
             empty = 0 if some else empty + 1
             complete = following is None and reading.whole and reading.since is None and not query
             if following is None:
-                reading.high = reading.high if reading.whole else None  # what an error hid is asked for again
+                reading.loose = not reading.whole  # what an error hid is asked for again
                 reading.finish()
             elif empty >= MOST_EMPTY:
                 raise circle(f"{MOST_EMPTY} pages without a record come one after another", where)
@@ -239,7 +241,7 @@ class GraphqlBee(GatedBee):
             raise GiveUp(f"'{cut}' of a record has more pages", code="truncated", where=where, advice=advice)
         rows, unfit = sift(items, where, first)
         if stream.cursor and stream.cursor_variable:
-            reading.high = highest(reading.high, (row.get(stream.cursor) for row in rows))
+            reading.note([row.get(stream.cursor) for row in rows])
         return rows, [*rejects, *unfit]
 
     def _complete(self, item: dict[str, Any], path: str, nested: Nested, where: str) -> tuple[list[Reject], int]:
@@ -277,7 +279,9 @@ class GraphqlBee(GatedBee):
 
     def _ask(self, query: Connected, values: Mapping[str, Any], where: str, *, cut: bool = False) -> Page:
         """One page. Errors without data are raised. A large one comes in pieces, and any with `cut` that can be cut."""
-        answer = self._send(query.query, values, where)
+        answer = self._send(query.query, values, where, also=(BAD_QUERY,))
+        if answer.status == BAD_QUERY:
+            raise refused(answer.body, where, answer.headers)
         cut = cut or len(answer.body) >= LARGE
         pieces = pieces_at(answer.body, query.connection, query.list_name) if cut else None
         told = whole(answer.body, where) if pieces is None else pieces.around
@@ -299,20 +303,14 @@ class GraphqlBee(GatedBee):
         page.nodes = page.nodes if pieces is None else pieces
         return page
 
-    def _send(self, query: str, values: Mapping[str, Any], where: str) -> Answer:
+    def _send(self, query: str, values: Mapping[str, Any], where: str, also: tuple[int, ...] = ()) -> Answer:
         content = text({"query": query, "variables": dict(values)}).encode()
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         options, sleep = self._options, self._sleep
         return patiently(
-            self._client,
-            "POST",
-            options.url,
-            where=where,
-            headers=headers,
-            content=content,
-            options=options,
-            sleep=sleep,
-        )
+            self._client, "POST", options.url, where=where, headers=headers, content=content, options=options,
+            sleep=sleep, also=also,
+        )  # fmt: skip
 
     def _pause(self, seconds: float, where: str) -> None:
         """Before a page that the budget does not allow yet."""

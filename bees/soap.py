@@ -23,14 +23,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, JsonValue, SecretStr, field_validator, model_validator
 
 from bees.core.address import OptionNames
 from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
-from bees.core.cursors import highest, less
+from bees.core.cursors import less
 from bees.core.errors import GiveUp
+from bees.core.footing import Footing
 from bees.core.http import Answer, HttpClient, checked_url
 from bees.core.paging import Pagination, Reading, circle, next_page, page_params
 from bees.core.paths import put
@@ -109,6 +111,7 @@ class SoapOptions(HttpOptions):
         "refuse", description="a value that does not fit its described type: refuse the page, or read it as null"
     )
     max_pages: int = Field(1_000_000, gt=0, description="pages of one pass; a listing with more never ends")
+    max_elements: int = Field(100_000, gt=0, description="elements of one answer, which is read as a whole")
     streams: dict[StreamName, StreamOptions] = Field(min_length=1, description="what to read, by name")
 
     @field_validator("wsdl", "address")
@@ -161,24 +164,54 @@ class SoapBee(GatedBee):
     ) -> Iterator[Batch]:
         """One batch a page. `query` holds arguments of this read alone; they win over the stream's own."""
         chosen = named_stream(self._options.streams, stream)
+        told = (*chosen.key, chosen.cursor) if chosen.key and chosen.cursor else ()
+        footing = Footing(chosen.pagination, told, followed=chosen.incremental, claims=not chosen.incremental)
         reading, following = Reading.of(cursor), True
         while following:
             where = f"stream {stream}, page {reading.page}"
-            found, answer, body = self._page(chosen, reading, query or {}, where)
+            found, answer, body = self._page(chosen, reading, query or {}, where, footing=footing)
             if reading.same_body(answer.body) and found and chosen.pagination.type in ("page", "offset"):
                 raise circle("the service gives the same page again", where)
-            place, _ = next_page(chosen.pagination, answer, body, found, reading.at)
+            reading.clock = reading.clock or answer.headers.get("date", "")
+            moved = self._moved(chosen, reading, query or {}, where, footing, found)
+            known = None if moved is None else footing.joined(reading, found)
+            if known is None:
+                if moved is not None:
+                    footing.back(reading)
+                continue
+            place, _ = next_page(chosen.pagination, answer, body, found, footing.place(reading))
+            place = None if len(found) == known and chosen.pagination.type == "offset" else place
             reading.count(len(found), self._options.max_pages, where)
-            rows, rejects = sift(found, where)
+            rows, rejects = sift([*(moved or ()), *found[known:]], where)
             if chosen.cursor and chosen.incremental:
-                reading.high = highest(reading.high, (row.get(chosen.cursor) for row in rows))
+                reading.note([row.get(chosen.cursor) for row in rows])
             following = place is not None
-            complete = not following and reading.since is None and not query
+            complete = not following and reading.since is None and not reading.loose and not query
             if following:
+                footing.passed(reading, footing.ends(found), len(found), known, place, answer.url)
                 reading.advance(place, where)
             else:
                 reading.finish()
             yield Batch(stream, table(rows), reading.cursor(), None, complete, tuple(rejects))
+
+    def _moved(
+        self,
+        stream: StreamOptions,
+        reading: Reading,
+        query: Mapping[str, Any],
+        where: str,
+        footing: Footing,
+        found: list[Any],
+    ) -> list[Any] | None:
+        """The page before `found` once more, if rows have moved into it; None: reading went back, as it is gone."""
+        if not footing.looks_back(reading, found):
+            return []
+        before, _, _ = self._page(stream, replace(reading, at=reading.back), query, where)
+        moved = footing.moved(reading, before)
+        if moved is None:
+            footing.back(reading)
+            return None
+        return before if moved else []
 
     def dance_instructions(self) -> dict[str, Any]:
         return {**super().dance_instructions(), "nectar_sources": list(self._options.streams)}
@@ -200,12 +233,20 @@ class SoapBee(GatedBee):
         self._client = self._opened = None
 
     def _page(
-        self, stream: StreamOptions, reading: Reading, query: Mapping[str, Any], where: str, size: int | None = None
+        self,
+        stream: StreamOptions,
+        reading: Reading,
+        query: Mapping[str, Any],
+        where: str,
+        *,
+        size: int | None = None,
+        footing: Footing | None = None,
     ) -> tuple[list[Any], Answer, Any]:
         """The records of a page, the answer that they came in, and the whole of what it says."""
         since = stream.start if reading.since is None else less(reading.since, stream.lookback)
         arguments = dict(template.fill(stream.arguments, {"state": {"since": since, "until": None, "token": None}}))
-        for name, value in page_params(stream.pagination, reading.at, size).items():
+        place = footing.place(reading) if footing else reading.at
+        for name, value in page_params(stream.pagination, place, size).items():
             put(arguments, name, value)
         told = self._service().call(stream.operation, {**arguments, **query}, where)
         found = items(told.body, stream.records)
@@ -234,7 +275,7 @@ class SoapBee(GatedBee):
                 token = UsernameToken(given.token.username, password, use_digest=given.token.digest)
             self._opened = Service(
                 self._client, self._asked, given.wsdl, address=given.address, service=given.service, port=given.port,
-                token=token, nulls=given.unfit_values == "null",
+                token=token, nulls=given.unfit_values == "null", most=given.max_elements,
             )  # fmt: skip
         return self._opened
 

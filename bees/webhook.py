@@ -15,15 +15,18 @@ Beside what was sent a record holds `webhook_event_id`, `webhook_item` (its plac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
+from bees.core.deletes import is_gone, with_deletes
 from bees.core.errors import GiveUp
 from bees.core.inbox import InboxBee
 from bees.core.messages import Format, document, format_of, lines
 from bees.core.paths import MISSING, dig
+from bees.core.singer.versions import Versions
 from nectar.batch import Batch, Cursor, Reject
 from nectar.errors import SkipRecord
 from nectar.jsonrows import escape, sift, table
@@ -31,6 +34,8 @@ from nectar.pollen import Column, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from bees.core.inbox import Inbox, Message
 
@@ -54,11 +59,19 @@ class WebhookOptions(BeeOptions):
     envelope: bool = Field(
         True, description="add what is known of the message to each record; without it `key` is needed"
     )
+    deleted: Name | None = Field(
+        None, description="field whose value, if it has one that is not false, says that the record was deleted"
+    )
+    versions: bool = Field(
+        False, description="messages may be of a version of everything, as those of target-hive; one makes it count"
+    )
 
     @model_validator(mode="after")
     def _has_key(self) -> WebhookOptions:
         if not self.envelope and not self.key:
             raise ValueError("without `envelope` a record is known by its `key`: name it")
+        if self.deleted is not None and not self.key:
+            raise ValueError("`deleted` tells of a record that is known by its `key`: name it")
         return self
 
 
@@ -73,6 +86,7 @@ class WebhookBee(InboxBee):
         self._options = options
         self._held: set[int] = set()
         """Numbers of messages that were given out and still wait."""
+        self._versions = Versions()
 
     def validate_flight_path(self) -> None:
         """Look into the inbox."""
@@ -87,7 +101,8 @@ class WebhookBee(InboxBee):
         )
         key = tuple(map(escape, self._options.key)) or (EVENT_ID, ITEM)
         own = own if self._options.envelope else ()
-        return [Stream(self._options.stream, own, key=key, comment="what was sent to the bee")]
+        comment = "what was sent to the bee"
+        return [Stream(self._options.stream, own, key=key, comment=comment, versions=self._options.versions)]
 
     def collect_nectar(
         self,
@@ -102,11 +117,23 @@ class WebhookBee(InboxBee):
             raise GiveUp(f"no stream is named '{stream}'", code="unknown_stream", advice=advice)
         inbox, sealed = self._reached(), _numbers(cursor)
         self._held = set()
+        self._versions = Versions.of(cursor)
         pile = _Pile()
         given = False
         for message in _all(inbox):
             if message.number in sealed:
                 self._held.add(message.number)
+                continue
+            if self._turns(message):
+                if pile.rows or pile.messages:
+                    yield self._batch(pile)
+                pile.begins = True
+            if message.activates:
+                self._held.add(message.number)
+                pile.messages += 1
+                if message.version is not None and self._versions.activate(message.version)[0]:
+                    given = True
+                    yield replace(self._batch(pile), complete=True)
                 continue
             rows, rejects = self._read(message)
             pile.rejects += rejects
@@ -144,9 +171,19 @@ class WebhookBee(InboxBee):
     def _batch(self, pile: _Pile) -> Batch:
         """What lies on the pile, which is empty after."""
         rows, rejects = sift(pile.rows, "messages")
-        rejects = [*pile.rejects, *rejects]
+        rejects, begins = [*pile.rejects, *rejects], pile.begins
         pile.clear()
-        return Batch(self._options.stream, table(rows), {"read": _runs(self._held)}, None, False, tuple(rejects))
+        cursor = {"read": _runs(self._held), **self._versions.cursor()}
+        return Batch(self._options.stream, self._table(rows), cursor, None, False, tuple(rejects), begins)
+
+    def _table(self, rows: list[dict[str, Any]]) -> pa.Table:
+        field = self._options.deleted
+        return table(rows) if field is None else with_deletes(table(rows), [is_gone(row.get(field)) for row in rows])
+
+    def _turns(self, message: Message) -> bool:
+        """Whether a new version of everything begins with this message."""
+        new = message.version
+        return self._options.versions and new is not None and self._versions.begins(new)
 
     def _read(self, message: Message) -> tuple[list[dict[str, Any]], list[Reject]]:
         """A message's records, and what of it is none."""
@@ -186,6 +223,7 @@ class _Pile:
         self.rows: list[dict[str, Any]] = []
         self.rejects: list[Reject] = []
         self.messages = 0
+        self.begins = False
         self._names: set[str] = set()
 
     def has_room(self, row: Mapping[str, Any]) -> bool:

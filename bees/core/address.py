@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,8 @@ Address = IPv4Address | IPv6Address
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
+_PATIENCE = 30.0
+"""Seconds for a name to be resolved."""
 _NEVER = tuple(
     map(
         ip_network,
@@ -124,18 +128,44 @@ class AddressPolicy:
     networks: tuple[Allowed, ...] = ()
     options: OptionNames = field(default_factory=OptionNames)
 
-    def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of a host, all of them allowed; otherwise GiveUp says which option would allow it."""
-        try:
-            found = list(self.resolve(host, port))
-        except (OSError, UnicodeError):
-            found = []
+    def addresses(self, host: str, port: int, seconds: float = _PATIENCE) -> list[str]:
+        """The addresses of a host, all of them allowed; otherwise GiveUp says which option would allow it.
+
+        Raises RetryLater where the name is not resolved within `seconds`.
+        """
+        found = self._resolved(host, port, seconds)
         if not found:
             message = "the name of the server has no address"
             advice = f"check {self.options.address}"
             raise RetryLater(message, code="unknown_host", where=self._shown(host), advice=advice)
         for address in found:
             self._check(address, host, port)
+        return found
+
+    def _resolved(self, host: str, port: int, seconds: float) -> list[str]:
+        """In a thread of its own: the system waits for its name servers as long as it likes, and cannot be stopped."""
+        found: list[str] = []
+        failures: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                with suppress(OSError, UnicodeError):
+                    found.extend(self.resolve(host, port))
+            except Exception as error:  # noqa: BLE001 - raised again by who asked
+                failures.append(error)
+
+        if _is_address(host):
+            with suppress(OSError, UnicodeError):
+                found.extend(self.resolve(host, port))
+            return found
+        asking = threading.Thread(target=ask, name="resolve", daemon=True)
+        asking.start()
+        asking.join(seconds)
+        if asking.is_alive():
+            message = "the name of the server is not resolved in time"
+            raise RetryLater(message, code="timeout", where=self._shown(host), advice="check the system's name servers")
+        if failures:
+            raise failures[0]
         return found
 
     def _check(self, text: str, host: str, port: int) -> None:
@@ -178,6 +208,14 @@ class AddressPolicy:
     def _shown(self, host: str) -> str:
         # A host that only a server named is that server's own text, which no message repeats.
         return host if any(host == known for _, known, _ in self.named) else "the host of a redirect or link"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _within(address: Address, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
@@ -230,7 +268,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         failure: Exception = httpcore.ConnectError()
-        for address in self._policy.addresses(host, port):
+        for address in self._policy.addresses(host, port, self._deadline.left(timeout)):
             left = self._deadline.left(timeout)
             try:
                 stream = self._plain.connect_tcp(address, port, left, local_address, socket_options)

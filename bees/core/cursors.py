@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import Any
+
+_EPOCHS = (10**9, 10**12, 10**15)
+"""Unix time from 2001 on, in seconds, milliseconds and microseconds."""
+_ZONED = re.compile(r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2}|\b[A-Z]{3})$")
+_FURTHEST_ZONE = timedelta(hours=12)
+"""How far behind UTC a clock may be set."""
 
 
 def highest(start: Any, values: Iterable[Any]) -> Any:
@@ -69,6 +76,35 @@ def instant(value: Any) -> datetime | None:
     for _ in range(2):
         number = number / 1000 if number > 10**11 else number
     return datetime.fromtimestamp(float(number), UTC) if number <= 10**11 else None
+
+
+def kind_of(value: Any) -> str:
+    """What a cursor's values are: time (an instant, also in Unix time), local (a time without a zone), or other."""
+    kind, rank = _rank(value)
+    if kind == "time":
+        return "time" if _ZONED.search(str(value)) else "local"
+    return "time" if kind == "number" and any(low <= rank < 4 * low for low in _EPOCHS) else "other"
+
+
+def is_later(value: Any, clock: str) -> bool:
+    """Whether a time is, or may be, later than the instant `clock`; nothing that is no time is."""
+    then, now, kind = instant(value), _dated(clock), kind_of(value)
+    if then is None or now is None or kind == "other":
+        return False
+    return then > (now if kind == "time" else now - _FURTHEST_ZONE)
+
+
+def direction(so_far: str, before: Any, values: Sequence[Any]) -> str:
+    """Where values lead: up, down, - for neither, empty while they stay as they are. `before`: the last ones' last."""
+    ranks = [_rank(value) for value in ([] if before is None else [before]) + list(values)]
+    for old, new in pairwise(ranks):
+        if old[0] != new[0]:
+            return "-"
+        step = "" if old[1] == new[1] else "up" if new[1] > old[1] else "down"
+        if step and so_far not in ("", step):
+            return "-"
+        so_far = so_far or step
+    return so_far
 
 
 def less(since: Any, lookback: float) -> Any:

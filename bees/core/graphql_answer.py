@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LARGE = 1 << 20
 """Bytes from which an answer is read in pieces."""
+BAD_QUERY = 400
+"""Status of an answer to a query that is none."""
 _ROOM = 48 << 20
 """Bytes of memory that the values of a large answer may take at once."""
 
@@ -189,6 +191,17 @@ def errors_of(errors: Sequence[Any], where: str, wait: float = 0.0, headers: Map
     return Errors(failure, reasons)
 
 
+def refused(body: bytes, where: str, headers: Mapping[str, str]) -> SourceError:
+    """What a status 400 means: GraphQL over HTTP has it for a query that is none, with the errors in the body."""
+    try:
+        errors = whole(body, where).get("errors")
+    except GiveUp:
+        errors = None
+    if isinstance(errors, list) and errors:
+        return errors_of(errors[:_PARTS], where, headers=headers).failure
+    return GiveUp(f"status {BAD_QUERY} is no answer to this request", code="unexpected_status", where=where)
+
+
 def rejects_of(errors: Sequence[Any], where: str) -> list[Reject]:
     """Errors beside data, one by one."""
     told = errors_of(errors, where)
@@ -212,7 +225,15 @@ def _place(error: Any) -> str:
     plain = [
         str(part) for part in parts if isinstance(part, int) or re.fullmatch(r"[_A-Za-z]\w{0,60}", str(part), re.ASCII)
     ]
-    return f" at {'.'.join(plain)}" if plain else ""
+    return f" at {'.'.join(plain)}" if plain else _line(error)
+
+
+def _line(error: Any) -> str:
+    """Where in the query."""
+    places = error.get("locations") if isinstance(error, dict) else None
+    first = places[0] if isinstance(places, list) and places and isinstance(places[0], dict) else {}
+    line, column = first.get("line"), first.get("column")
+    return f" at line {line}, column {column} of the query" if type(line) is int and type(column) is int else ""
 
 
 def wait_of(answer: Mapping[str, Any], now: float) -> float:

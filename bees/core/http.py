@@ -20,6 +20,7 @@ import re
 import ssl
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 import httpcore
 import httpx
 
+from bees.core import progress
 from bees.core.address import AddressPolicy, Allowed, Deadline, GuardedBackend, OptionNames, Origin, system_resolve
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.http_verdict import instant, lost, verdict
@@ -42,6 +44,7 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _REFUSED = {"denied", "unexpected_status"}
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
+_FORBIDDEN = 403
 _STEP = 64 * 1024
 
 
@@ -273,6 +276,7 @@ class HttpClient:
         self._headers = httpx.Headers()
         try:
             response = self._pool.handle_request(request)
+            progress.step()
             try:
                 return self._judged(response, url, where)
             finally:
@@ -311,7 +315,8 @@ class HttpClient:
         self._heard = response.status, 0.0 if clock is None else clock - time.time()
         if response.status in _REDIRECTS and "location" in headers:
             return headers["location"]
-        problem = verdict(response.status, headers, where, self._credentials.option, self._names.address)
+        said = _beginning(response, headers) if response.status == _FORBIDDEN else b""
+        problem = verdict(response.status, headers, where, self._credentials.option, self._names.address, said)
         if problem and response.status not in self._also:
             raise problem
         return Answer(response.status, headers, self._body(response, headers, where), self.without_credentials(url))
@@ -329,6 +334,18 @@ class HttpClient:
                 message = f"the body is larger than {self._limits.body} bytes"
                 raise GiveUp(message, code="body_too_large", where=where, advice=advice)
         return body.getvalue()
+
+
+def _beginning(response: httpcore.Response, headers: httpx.Headers) -> bytes:
+    """How a body begins, as far as it can be read."""
+    found = bytearray()
+    with suppress(zlib.error, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+        stream = response.iter_stream()
+        for piece in _gunzip(stream) if "gzip" in headers.get("content-encoding", "") else stream:
+            found += piece
+            if len(found) >= _STEP:
+                break
+    return bytes(found[:_STEP])
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -18,22 +18,42 @@ SHORTEST_WAIT = 0.5
 """Seconds; a source that says "wait 0 seconds", and means it, is not asked in a tight loop."""
 
 
+_LIMIT = re.compile(rb"rate.?limit|quota.?exceeded|too many requests", re.IGNORECASE)
+_A_MINUTE = 60.0
+"""Seconds; what GitHub asks for at least where it tells no time."""
+
+
 def verdict(
-    status: int, headers: Mapping[str, str], where: str, option: str = "auth", address: str = "url"
+    status: int,
+    headers: Mapping[str, str],
+    where: str,
+    option: str = "auth",
+    address: str = "url",
+    said: bytes = b"",
 ) -> SourceError | None:
-    """What a status means for the bee; None: the answer can be used. `option`, `address`: what a person mends."""
-    problem = _judged(status, headers, where, option, address)
+    """What a status means for the bee; None: the answer can be used. `option`, `address`: what a person mends.
+
+    `said`: how the body of a 403 begins. GitHub's limits for bursts and Google's quotas are told apart from a refusal
+    by their words alone where no header tells.
+    """
+    problem = _judged(status, headers, where, option, address, said)
     if problem is not None:
         problem.status = status
     return problem
 
 
-def _judged(status: int, headers: Mapping[str, str], where: str, option: str, address: str) -> SourceError | None:
+def _judged(
+    status: int, headers: Mapping[str, str], where: str, option: str, address: str, said: bytes
+) -> SourceError | None:
     if 200 <= status < 300 or status == 304:
         return None
     if status == 403 and _used_up(headers):
         message = "what the source allows is used up (status 403)"
         return RetryLater(message, after=retry_after(headers) or _renewed(headers), code="rate_limited", where=where)
+    if status == 403 and _LIMIT.search(said):
+        message = "what the source allows is used up, as its answer says (status 403)"
+        after = retry_after(headers) or _A_MINUTE  # a reset is that of another budget, of which something is left
+        return RetryLater(message, after=after, code="rate_limited", where=where)
     if status in (401, 403):
         what = "the credentials are refused" if status == 401 else "these credentials may not read this"
         advice = f"check {option} and the rights behind it"
@@ -95,12 +115,26 @@ def instant(text: str) -> float | None:
         return None
 
 
+_UNTRUSTED = ("is not trusted", "install a certificate that this machine trusts")
+_OTHER_NAME = ("is made out to another name", "name the server as its certificate does")
+_SELF_SIGNED = ("is self-signed, so nobody vouches for it", "have it signed, or let this machine trust who signs it")
+_FAULTS = {
+    9: ("is not yet valid", "check the clocks of both machines"),
+    10: ("has expired", "renew it, and check the clocks of both machines"),
+    18: _SELF_SIGNED,
+    19: _SELF_SIGNED,
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
+"""By OpenSSL's numbers of what it found (x509_vfy.h): its own words may quote the certificate."""
+
+
 def lost(error: Exception, where: str, address: str) -> SourceError:
     """What it means that a connection did not come about, or broke. `address`: the option that names the server."""
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
-        advice = "install a certificate that this machine trusts, or name the server as its certificate does"
-        message = "the server's certificate is not trusted"
-        return GiveUp(message, code="bad_certificate", where=where, advice=advice)
+    for cause in error.args:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            fault, advice = _FAULTS.get(cause.verify_code, _UNTRUSTED)
+            return GiveUp(f"the server's certificate {fault}", code="bad_certificate", where=where, advice=advice)
     if isinstance(error, httpcore.RemoteProtocolError) and "too long" in str(error):  # h11's words, not the server's
         return GiveUp("the headers of the answer are larger than 100 KiB", code="headers_too_large", where=where)
     if isinstance(error, httpcore.ConnectError):

@@ -22,6 +22,8 @@ class Message:
     id        what its sender calls it, or our name for it: the same for as long as it waits
     type      its Content-Type, empty where the sender said none
     event     what its sender says happened, of a header such as X-GitHub-Event; empty where there is none
+    version   which version of everything its records belong to; None: the sender knows none
+    activates from here on that version counts: what an earlier one left behind is gone. Such a message has no body
     """
 
     number: int
@@ -30,6 +32,8 @@ class Message:
     body: bytes = field(repr=False)
     type: str = ""
     event: str = ""
+    version: int | str | None = None
+    activates: bool = False
 
 
 class Inbox(Protocol):

@@ -15,7 +15,7 @@ import httpx
 from pydantic import AfterValidator, Field, model_validator
 
 from bees.core.bee import BeeOptions, Name
-from bees.core.cursors import higher
+from bees.core.cursors import direction, higher, highest, is_later, kind_of
 from bees.core.errors import GiveUp
 from bees.core.http_verdict import last_modified
 from bees.core.paths import MISSING, dig
@@ -32,7 +32,7 @@ REMEMBERED = 200
 MOST_EMPTY = 100
 """Pages without a record that may come one after another."""
 MOST_VERSIONS = 5_000
-"""Items whose version a cursor keeps; more of them come each time."""
+"""Items whose version a cursor keeps; more of them count as changed each time."""
 
 
 def _ending(value: int) -> int:
@@ -76,6 +76,11 @@ class Pagination(BeeOptions):
     place: Literal["query", "body"] = Field(
         "query", description="where the parameters stand; in the body, page.cursor is a field inside of page"
     )
+    steady: bool = Field(
+        False,
+        description="rows neither move nor go away while they are read (a log by id): joints of pages that are "
+        "counted need no second look",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Pagination:
@@ -104,8 +109,17 @@ class Reading:
     token   the opaque cursor that the source gave last, for the next pass
     empty   pages without a record since the last one with any
     items   versions of the last pass, by hash of key; `seen`: of this one
-    taken   records of the page `at` that were given out: it is read in pieces
+    taken   records of the page `at` that were given out: it is read in pieces; `records`: a hash of them all
     parent  a child stream: cursor of the parents' page; `done`: hashes of its parents that are read
+    back    the last page with records, as `at` was; `tail`: hashes of its last ones; `full`: how many it held
+    rows    records of this pass so far, -1 where some were not read; `counted`: the place `at` is a number of them
+    seek    pages to go back next, while reading looks for where it was; `tries`: how often it went back
+    loose   a joint of two pages was passed that may have a gap
+    prints  hashes of the last pass's pages, one behind the other; `printed`: of this one's
+    clock   the source's time at the first request of the pass; `sure`: the highest value that is no later
+    order   up or down: all values so far, of which `latest` is the last; -: neither
+    prior   highest value of the last pass, where the mark stayed below it
+    several the mark is one over several listings
     """
 
     at: Any = None
@@ -125,8 +139,25 @@ class Reading:
     items: dict[str, str] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
     taken: int = 0
+    records: str = ""
     parent: dict[str, Any] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
+    back: Any = None
+    tail: list[str] = field(default_factory=list)
+    full: int = 0
+    rows: int = 0
+    counted: bool = False
+    seek: int = 0
+    tries: int = 0
+    loose: bool = False
+    prints: str = ""
+    printed: str = ""
+    clock: str = ""
+    sure: Any = None
+    order: str = ""
+    latest: Any = None
+    prior: Any = None
+    several: bool = False
 
     @classmethod
     def of(cls, cursor: Cursor | None) -> Reading:
@@ -147,14 +178,22 @@ class Reading:
 
         None for the last page of several: what says that another one follows now may stand outside of its body.
         """
-        etag, modified, following = self.known.get(_short(str(url)), ["", "", None])
+        etag, modified, following = self.known.get(hashed(str(url)), ["", "", None])
         if following is None and options.type != "none":
             return {}
         return {name: text for name, text in (("If-None-Match", etag), ("If-Modified-Since", modified)) if text}
 
+    def validator_of_now(self, url: httpx.URL) -> dict[str, str]:
+        """The header that lets the source answer "unchanged" for a page of this very pass.
+
+        A time is none: what changed within the same second would pass for unchanged.
+        """
+        etag = self.fresh.get(hashed(str(url)), [""])[0]
+        return {"If-None-Match": etag} if etag else {}
+
     def unchanged(self, url: httpx.URL, links: Links) -> Any:
         """The page after one that is as it was; None: it was the last. Links that came with the answer go first."""
-        name = _short(str(url))
+        name = hashed(str(url))
         etag, modified, following = self.known.pop(name)
         if links.told:
             following = links.following
@@ -164,7 +203,7 @@ class Reading:
 
     def changed(self, url: httpx.URL, answer: Answer, following: Any) -> None:
         """Remember a page that was read, if the source can tell next time that it is unchanged."""
-        name = _short(str(url))
+        name = hashed(str(url))
         self.known.pop(name, None)
         if self.short and following is not None:
             return  # a source without an empty last page answers 404 after it, which is an error after any other page
@@ -179,8 +218,8 @@ class Reading:
         """
         self.at = following
         self.page += 1
-        self.taken = 0
-        name = _short(repr(following))
+        self.taken, self.records = 0, ""
+        name = hashed(repr(following))
         if name == self.mark:
             raise circle("the source leads back to a page that was read", where)
         if self.page & (self.page - 1) == 0:
@@ -188,16 +227,17 @@ class Reading:
 
     def same_body(self, body: bytes) -> bool:
         """Whether this page is the one before once more: the source does not heed the parameter."""
-        name = _short(body)
+        name = hashed(body)
         same, self.body = name == self.body, name
         return same
 
     def is_news(self, key: str, version: str) -> bool:
         """Whether an item is another one than in the last pass. What there is no room for is news each time."""
-        name, short = _short(key), _short(version)
+        name, told = hashed(key), hashed(version)
         if len(self.seen) < MOST_VERSIONS:
-            self.seen[name] = short
-        return self.items.get(name) != short
+            self.seen[name] = told
+            return self.items.get(name) != told
+        return self.items.pop(name, None) != told  # what it was is not known the next time, so it is not kept either
 
     def count(self, records: int, most_pages: int, where: str) -> None:
         """Raises GiveUp after too many pages, or too many without a record."""
@@ -209,11 +249,53 @@ class Reading:
             message = f"the listing has more than {most_pages} pages"
             raise GiveUp(message, code="pagination_loop", where=where, advice=advice)
 
+    def note(self, values: Sequence[Any]) -> None:
+        """Keep what the mark will be made of: values of the cursor, in the order of their records."""
+        found = [value for value in values if highest(None, (value,)) is not None]
+        if not found:
+            return
+        self.high = highest(self.high, found)
+        if not self.clock:
+            self.sure = self.high
+            return
+        if self.order != "-" and kind_of(found[0]) != "time":
+            self.order, self.latest = direction(self.order, self.latest, found), highest(None, found[-1:])
+        found = [self.high] if not is_later(self.high, self.clock) else found
+        self.sure = highest(self.sure, (value for value in found if not is_later(value, self.clock)))
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the end of this listing is the end of the pass, and not of a window that another one follows."""
+        return self.until is None or self.last or self.loose
+
+    def marks(self) -> tuple[Any, Any, bool, str]:
+        return self.high, self.sure, self.loose, self.clock
+
+    def mark_after(self) -> tuple[Any, Any]:
+        """The mark that the pass leaves, and the highest value of it where the mark stays below that.
+
+        One answer is of one moment. Several are not: a record that changed meanwhile may stand where reading has been,
+        and another one that changed later may have been met. Values that are times count up to the pass's beginning;
+        of others the highest of the pass before is safe, or of this one where they came in order.
+        """
+        high = higher(self.since, self.high)
+        if self.loose:
+            return self.since, None
+        if self.page == 1 and not self.several:
+            return high, None
+        kind = kind_of(self.high)
+        if kind == "time" or (kind == "local" and (self.several or self.order == "-")):
+            return higher(self.since, self.sure), None
+        if not self.clock or (self.order != "-" and not self.several):
+            return high, None
+        return higher(self.since, self.prior), high
+
     def finish(self) -> None:
-        """The pass is over: the next one begins at the first page, from the highest value seen or the window's end."""
-        high = higher(self.since, self.high) if self.until is None else self.until
+        """The pass is over: the next one begins at the first page, from the mark or the window's end."""
+        high, prior = self.mark_after() if self.until is None or self.loose else (self.until, None)
         items = self.seen if self.whole else dict([*self.items.items(), *self.seen.items()][-MOST_VERSIONS:])
-        after = Reading(since=high, known=self.fresh, token=self.token, items=items)
+        prints = self.printed if self.page > 1 else ""
+        after = Reading(since=high, known=self.fresh, token=self.token, items=items, prints=prints, prior=prior)
         if self.until is not None:
             after.known = {}  # the next window has other addresses
         self.__dict__.update(after.__dict__)
@@ -309,7 +391,7 @@ class Links:
         return cls(not found.keys().isdisjoint(("next", "prev", "previous", "first", "last")), found.get("next"))
 
 
-def _short(text: str | bytes) -> str:
+def hashed(text: str | bytes) -> str:
     return hashlib.sha256(text if isinstance(text, bytes) else text.encode()).hexdigest()[:16]
 
 

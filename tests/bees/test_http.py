@@ -154,6 +154,34 @@ def test_a_refused_credential_names_its_option() -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "body", "kind", "after"),
+    [
+        ({}, b'{"message": "You have exceeded a secondary rate limit"}', RetryLater, 60.0),
+        ({"Retry-After": "9"}, b'{"message": "API rate limit exceeded for user"}', RetryLater, 9.0),
+        ({}, b'{"error": {"errors": [{"reason": "userRateLimitExceeded"}], "code": 403}}', RetryLater, 60.0),
+        ({}, b'{"error": {"errors": [{"reason": "insufficientPermissions"}]}}', GiveUp, None),
+        ({}, b" " * (1 << 20) + b"rate limit", GiveUp, None),
+        ({}, b"", GiveUp, None),
+    ],
+)
+def test_a_refusal_that_speaks_of_a_limit_is_one(
+    headers: dict[str, str], body: bytes, kind: type, after: float | None
+) -> None:
+    async def refuse(_: Request) -> Response:
+        return Response(body, 403, headers=headers)
+
+    with running(Starlette(routes=[Route("/", refuse)])) as url:
+        made = HttpClient(url, allow_private=True)
+        with pytest.raises(kind) as error:
+            made.get(f"{url}/", where="w")
+        made.close()
+
+    assert error.value.code == ("denied" if kind is GiveUp else "rate_limited")
+    assert after is None or error.value.after == after
+    assert error.value.status == 403
+
+
+@pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({"retry-after": "120"}, 120.0),
@@ -377,6 +405,24 @@ def test_the_total_time_also_ends_a_silence_that_the_read_time_allows() -> None:
         made.close()
 
     assert time.monotonic() - began < 5
+
+
+def test_a_name_that_is_not_resolved_meets_the_total_time() -> None:
+    over = threading.Event()
+
+    def never(host: str, port: int) -> list[str]:
+        over.wait(30)
+        return ["127.0.0.1"]
+
+    made = HttpClient("http://slow.example", allow_private=True, limits=Limits(total=0.2), resolve=never)
+    began = time.monotonic()
+    with pytest.raises(RetryLater, match="not resolved in time") as error:
+        made.get("http://slow.example/", where="w")
+    over.set()
+    made.close()
+
+    assert error.value.code == "timeout"
+    assert time.monotonic() - began < 10
 
 
 def test_a_server_that_is_not_there_is_tried_again_later() -> None:

@@ -36,7 +36,29 @@ def test_a_certificate_is_checked_against_the_name_while_the_checked_address_is_
             assert error.value.code == "bad_certificate"
 
 
-def _certificate(folder: Path, name: str) -> Path:
+@pytest.mark.parametrize(
+    ("days", "trusted", "says"),
+    [((-9, -1), True, "expired"), ((1, 9), True, "not yet valid"), ((-1, 1), False, "self-signed")],
+)
+def test_a_certificate_that_does_not_hold_is_refused_by_its_fault(
+    tmp_path: Path, days: tuple[int, int], trusted: bool, says: str
+) -> None:
+    files = _certificate(tmp_path, "api.example", days)
+    tls = ssl.create_default_context(cafile=str(files)) if trusted else None
+    with _tls_server(files) as port:
+        url = f"https://api.example:{port}/"
+        client = HttpClient(url, allow_private=True, tls=tls, resolve=lambda *_: ["127.0.0.1"])
+        with pytest.raises(GiveUp) as error:
+            client.get(url, where="w")
+        client.close()
+
+    assert error.value.code == "bad_certificate"
+    assert says in str(error.value)
+    assert error.value.advice
+
+
+def _certificate(folder: Path, name: str, days: tuple[int, int] = (-1, 1)) -> Path:
+    """Valid from so many days from now to so many."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -46,8 +68,8 @@ def _certificate(folder: Path, name: str) -> Path:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now + dt.timedelta(days=days[0]))
+        .not_valid_after(now + dt.timedelta(days=days[1]))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

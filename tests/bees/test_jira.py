@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bees.core.errors import GiveUp
 from bees.core.rest.declared import shared
 from bees.jira import JiraBee
 from hive.demo.api import running
@@ -64,7 +65,7 @@ def test_a_data_center_is_asked_by_offset_with_a_personal_token() -> None:
             found = [row["id"] for batch in bee.collect_nectar("issues", None) for row in batch.table.to_pylist()]
 
     assert found == [issue["id"] for issue in records("jira-issues")]
-    assert [(one["startAt"], one["login"]) for one in asked] == [(n, "Bearer pat-1") for n in ("0", "3", "6")]
+    assert [(one["startAt"], one["login"]) for one in asked] == [(n, "Bearer pat-1") for n in ("0", "2", "4")]
     start = 946_684_800_000 - 60_000  # the year 2000, less the look-back
     assert asked[0]["jql"] == f"(project = SEC AND status = Open) AND updated >= {start} ORDER BY updated ASC"
 
@@ -75,3 +76,32 @@ def test_what_every_source_over_http_may_say_is_passed_on() -> None:
     told = shared(JiraBee.from_options(given).options)
 
     assert (told["request_attempts"], told["timeout"]) == (7, 5)
+
+
+CLOUD = {"base_url": "https://company.atlassian.net", "api_token": "cloud-token-71"}
+
+
+def test_a_token_of_the_cloud_without_its_account_is_sent_nowhere() -> None:
+    with JiraBee.from_options(CLOUD) as bee:
+        for asked in (bee.validate_flight_path, lambda: next(bee.collect_nectar("issues", None))):
+            with pytest.raises(GiveUp) as error:
+                asked()
+            assert (error.value.code, error.value.where) == ("no_email", "email")
+            assert "email" in error.value.advice
+            assert "cloud-token-71" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"email": MAIL},
+        {"api_token": f"{MAIL}:cloud-token-71"},
+        {"base_url": "https://jira.acme.example", "email": MAIL},
+    ],
+)
+def test_the_account_may_stand_beside_the_token_or_in_front_of_it(more: dict[str, str]) -> None:
+    told = JiraBee.from_options({**CLOUD, **more}).declared()
+
+    assert told["auth"]["username"] == MAIL
+    assert told["auth"]["password"].get_secret_value() == "cloud-token-71"
+    assert told["streams"]["issues"]["path"] == "/rest/api/3/search/jql"

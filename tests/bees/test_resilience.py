@@ -82,14 +82,14 @@ class TestQuota:
         st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9), st.floats(0, 1)), max_size=120),
     )
     def test_no_window_ever_holds_more(self, most, seconds, steps):
-        """Whoever draws uses its tokens at any time within the lease; others come at any time, some give back."""
+        """Tokens are used at any time within the lease, requests are on their way for a while; some give back."""
         quota, held, now, used = Quota(most, seconds), {}, 1e9, []
         for rest, wanted, late in steps:
             now += rest * seconds / 4
             drawn = draw(quota, held, now, wanted)
             held = drawn.held
             kept = drawn.tokens - (drawn.tokens // 2 if late > 0.9 else 0)
-            used += [now + late * quota.lease] * kept
+            used += [now + late * (quota.lease + quota.travel)] * kept
             if kept < drawn.tokens:
                 held = draw(quota, held, now + 1e-3, 0, Back(drawn.until, drawn.tokens - kept)).held
 

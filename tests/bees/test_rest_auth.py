@@ -364,6 +364,8 @@ class TestCertificates:
         ({"method": "aws_sigv4", "access_key": "a"}, "needs secret_key and region and service"),
         ({"method": "oauth2_client_credentials", "token_url": "ftp://x", "client_id": "a"}, "http and https"),
         ({"client_secret": "hunter2"}, "set method"),
+        ({"method": "oauth2", "client_id": "a", "client_secret": "hunter2"}, "client_credentials needs token_url"),
+        ({"method": "oauth2", "client_id": "a", "refresh_token": "hunter2"}, "refresh_token needs token_url"),
         ({"method": "bearer", "token": "hunter2", "client_auth": "assertion"}, "needs private_key"),
     ],
 )

@@ -15,10 +15,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from structlog.testing import capture_logs
 
+from bees.core import paging
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.paging import Reading
 from bees.core.paths import MISSING, dig
+from bees.core.rest import listing
 from bees.core.rest.listing import Listing
 from bees.rest import RestBee
 from hive.demo.api import running
@@ -179,6 +182,34 @@ class TestSelection:
 
         assert [row["id"] for row in rows(batches)] == [1]
         assert batches[-1].complete, "an earlier page has shown that the path is right"
+
+    @pytest.mark.parametrize(
+        ("paging", "code"),
+        [({"type": "cursor", "cursor_path": "next", "cursor_param": "page"}, "no_records"), ({"type": "page"}, None)],
+    )
+    @pytest.mark.parametrize("form", ["json", "xml"])
+    def test_a_later_page_with_a_message_is_not_the_end(
+        self, server: Scripted, paging: dict[str, Any], code: str | None, form: str
+    ) -> None:
+        """Of pages that are counted nobody knows which one is the last: the mark stays where it was."""
+        answers = {
+            "json": [{"list": [{"id": "1", "at": "2026-01-01"}], "next": "2"}, {"message": "busy"}],
+            "xml": [
+                Response("<r><list><id>1</id><at>2026-01-01</at></list><next>2</next></r>"),
+                Response("<error><message>busy</message></error>"),
+            ],
+        }
+        server.answer = lambda _, query, __: answers[form][query.get("page", "1") != "1"]
+        given = {"path": "/x", "format": form, "records": "r.list" if form == "xml" else "list", "key": "id",
+                 "cursor": "at", "cursor_param": "since",
+                 "pagination": {**paging, "cursor_path": "r.next"} if form == "xml" and code else paging}  # fmt: skip
+        if code or form == "xml":
+            assert server.fails(**given).code == "no_records"
+            return
+        batches = server.read(**given)
+
+        assert [row["id"] for row in rows(batches)] == ["1"]
+        assert "since" not in batches[-1].cursor
 
     def test_a_first_page_without_its_list_is_an_error_or_an_empty_one_that_proves_nothing(
         self, server: Scripted
@@ -496,7 +527,7 @@ class TestPages:
         empty = server.fails(path="/x", records="list", pagination=pages)
 
         assert (endless.code, empty.code) == ("pagination_loop", "pagination_loop")
-        assert asked == 8
+        assert asked == 8 + 7, "a place that counts the pages: each is looked at once more behind the next one"
         assert len(server.asked) - asked == 100
 
 
@@ -626,6 +657,30 @@ class TestChildren:
 
         assert [path for path, _, _ in server.asked] == ["/issues", "/issues", "/issues/1/comments"]
 
+    def test_a_child_that_came_where_reading_has_been_comes_with_the_next_flight(self, server: Scripted) -> None:
+        """And a later one stands below another parent, which is read afterwards: the mark is one over all parents."""
+        below = {"1": [{"id": 11, "at": "2026-01-01T00:00:00Z"}], "2": [{"id": 21, "at": "2026-01-02T00:00:00Z"}]}
+
+        def answer(path: str, query: dict[str, str], _: Any) -> Any:
+            if path == "/p":
+                return [{"id": 1}, {"id": 2}]
+            parent = path.split("/")[2]
+            found = [child for child in below[parent] if child["at"] >= query.get("since", "")]
+            if parent == "1" and len(below["1"]) == 1:
+                for name, number in (("1", 12), ("2", 22)):
+                    below[name].append({"id": number, "at": datetime.now(UTC).isoformat()})
+            return found
+
+        server.answer = answer
+        child = {"path": "/p/{{ parent.id }}/c", "parent": {"stream": "p"}, "key": "id", "cursor": "at",
+                 "cursor_param": "since"}  # fmt: skip
+        streams = {"p": {"path": "/p", "key": "id"}, "c": child}
+        first = server.read(stream="c", streams=streams)
+        second = server.read(first[-1].cursor, stream="c", streams=streams)
+
+        assert {row["id"] for row in rows(first)} == {11, 21, 22}
+        assert 12 in {row["id"] for row in rows(second)}
+
 
 class TestFormats:
     @pytest.mark.parametrize(
@@ -726,6 +781,38 @@ class TestChanges:
 
         assert rows(server.read(second[-1].cursor, **given)) == [{"id": 1}]
 
+    def test_items_that_there_is_no_room_for_come_each_time_and_that_is_said(
+        self, server: Scripted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(paging, "MOST_VERSIONS", 3)
+        monkeypatch.setattr(listing, "MOST_VERSIONS", 3)
+        items = [{"id": n, "v": 1} for n in range(5)]
+        server.answer = lambda *_: items
+        given = {"path": "/x", "key": "id", "changes": {}, "pagination": {"type": "none"}}
+        with capture_logs() as said:
+            first = server.read(**given)
+            second = server.read(first[-1].cursor, **given)
+
+        assert [row["id"] for row in rows(second)] == [3, 4]
+        assert [(line["event"], line["stream"], line["remembered"]) for line in said] == [
+            ("items_without_room", "x", 3)
+        ] * 2
+
+    def test_a_version_that_comes_back_is_news_also_for_an_item_that_there_is_no_room_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(paging, "MOST_VERSIONS", 3)
+        reading = paging.Reading(whole=False)
+        told = []
+        for version in ("one", "two", "one"):
+            for other in ("a", "b", "c") if version == "two" else ():
+                reading.is_news(other, version)
+            told.append(reading.is_news("item", version))
+            reading.finish()
+            reading.whole = False
+
+        assert told == [True, True, True]
+
 
 @pytest.fixture
 def functions(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
@@ -751,6 +838,17 @@ def nothing(http, page):
 
 @pytest.mark.usefixtures("functions")
 class TestFunctions:
+    @pytest.mark.parametrize(("following", "complete"), [(2, False), ("scroll-7", True)])
+    def test_a_fetcher_that_counts_its_pages_does_not_prove_that_it_met_all(
+        self, server: Scripted, following: Any, complete: bool
+    ) -> None:
+        pages = {"0": {"hits": [{"id": 1}], "next": following}, str(following): {"hits": [{"id": 2}], "next": None}}
+        server.answer = lambda _, query, __: pages[query["at"]]
+        found = server.read(path="/x", fetcher="made_up_hooks:fetcher")
+
+        assert [row["id"] for row in rows(found)] == [1, 2]
+        assert found[-1].complete is complete
+
     def test_a_fetcher_reads_page_by_page(self, server: Scripted) -> None:
         def answer(_: str, query: dict[str, str], __: Any) -> Any:
             at = int(query["at"])

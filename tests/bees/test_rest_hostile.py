@@ -131,7 +131,6 @@ MANY = b"[" + b"{}," * (5 << 20) + b"{}]"
         (answer(DEEP), GiveUp, "not_json"),
         (answer(MANY), GiveUp, "too_many_values"),
         (answer(b"[" + b"0," * 50_000 + b"0]"), GiveUp, "no_records"),
-        (answer(b'[{"id": ' + b"9" * 5000 + b"}]"), GiveUp, "not_json"),
         (answer(json.dumps({"error": CANARY, "data": None}).encode()), GiveUp, "error_inside"),
         (answer(json.dumps({"told": CANARY, "data": None}).encode()), GiveUp, "no_records"),
         (answer(json.dumps({"errors": [CANARY]}).encode()), GiveUp, "error_inside"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bees.core import exact_json
 from bees.core.errors import GiveUp
-from bees.core.rest import listing, pieces, xml_elements
+from bees.core.rest import content, pieces, xml_elements
 from bees.core.rest.pieces import cut
 from bees.core.rest.source import records
 from nectar.jsonrows import text
@@ -29,6 +29,9 @@ import json, re, sys
 from bees.rest import RestBee
 listing = {"key": "id", "format": sys.argv[2], "pagination": {"type": "none"}}
 listing["records"] = "r.of.x" if sys.argv[2] == "xml" else None
+if sys.argv[2] == "looked at":
+    listing = {"key": "id", "records": "$[*]", "cursor": "id", "changes": {}}
+    listing["pagination"] = {"type": "none", "until": "seen"}
 streams = {"small": {"path": "/x?page=1", **listing}, "large": {"path": "/x?page=2", **listing}}
 options = {"base_url": sys.argv[1], "allow_private": True, "streams": streams}
 told = []
@@ -55,7 +58,7 @@ def server() -> Iterator[Hostile]:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every page is a large one, and each of its pieces holds a record or two."""
-    monkeypatch.setattr(listing, "LARGE", 0)
+    monkeypatch.setattr(content, "LARGE", 0)
     monkeypatch.setattr(pieces, "_PIECE", 20)
     monkeypatch.setattr(pieces, "_ROWS", 2)
 
@@ -143,6 +146,86 @@ def test_a_page_that_is_another_one_after_a_stop_is_read_from_its_beginning(serv
     assert ids(server.read(first.cursor)) == list(range(-2, 6))
 
 
+@pytest.mark.usefixtures("tiny")
+def test_what_stands_around_the_records_may_change_while_a_page_is_left(server: Hostile) -> None:
+    held = [{"id": n} for n in range(6)]
+    server.pages = {1: answer(json.dumps({"list": held, "generated": 1}).encode()), 2: answer(b"[]")}
+    given = {"records": "list", "pagination": {"type": "none"}}
+    first = server.read(**given)[1]
+    server.pages = {1: answer(json.dumps({"list": held, "generated": 2}).encode())}
+
+    assert ids([first]) == [2, 3]
+    assert ids(server.read(first.cursor, **given)) == [4, 5]
+
+
+def doubled(item: Any) -> Any:
+    return [item, {**item, "id": -item["id"]}] if item["id"] % 2 else None
+
+
+NUMBERED = [{"id": n, "at": f"2026-01-{20 - n:02}", "n": 0.5} for n in range(1, 10)]
+MEETS = [
+    ({"records": "$[*]"}, NUMBERED),
+    ({"records": "$.of.list"}, {"of": {"list": NUMBERED}, "more": 1}),
+    ({"records": "$.of.list[*]"}, {"of": {"list": NUMBERED}, "list": [1]}),
+    ({"changes": {"ignore": ["n"]}}, NUMBERED),
+    ({"changes": {}, "records": "of.list"}, {"of": {"list": NUMBERED}}),
+    ({"transformer": f"{__name__}:doubled"}, NUMBERED),
+    ({"columns": "$.meta[*].name", "records": "rows"},
+     {"meta": [{"name": "id"}, {"name": "at"}], "rows": [[n, "a"] for n in range(9)]}),
+    ({"columns": "first", "records": "rows"}, {"rows": [["id", "at"], *([n, "a"] for n in range(9))]}),
+    ({"columns": "first"}, [["id", "at"], *([n, "a"] for n in range(9)), 7]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "body"), MEETS)
+def test_what_looks_at_each_record_meets_the_same_ones(
+    server: Hostile, given: dict[str, Any], body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.pages = {1: answer(json.dumps(body).encode()), 2: answer(b"[]"), 3: answer(b"[]")}
+    given = {**given, "pagination": {"type": "none"}}
+    (whole,) = server.read(**given)
+    monkeypatch.setattr(content, "LARGE", 0)
+    monkeypatch.setattr(pieces, "_PIECE", 20)
+    found = server.read(**given)
+    rest = server.read(found[0].cursor, **given)
+
+    assert len(found) > 3
+    assert [row for batch in found for row in batch.table.to_pylist()] == whole.table.to_pylist()
+    assert [reject.raw for batch in found for reject in batch.rejects] == [reject.raw for reject in whole.rejects]
+    assert ids([found[0], *rest]) == ids([whole])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_newest_first_ends_behind_the_page_that_holds_an_old_record(server: Hostile) -> None:
+    given = {"cursor": "at", "pagination": {**PAGE, "until": "seen"}}
+    server.pages = {1: answer(json.dumps(NUMBERED[5:]).encode()), 2: answer(b"[]")}
+    last = server.read(**given)[-1].cursor
+    server.pages = {1: answer(json.dumps(NUMBERED).encode())}  # a second page would be an error
+
+    assert ids(server.read(last, **given)) == list(range(1, 10))
+
+
+@pytest.mark.parametrize("path", ["$.list[?(@.id > 3)]", "$..list[*]", "$.list[0:5]"])
+def test_a_selector_that_needs_all_of_a_large_page_at_once_is_refused(server: Hostile, path: str) -> None:
+    large = b'{"list":[' + b",".join(b'{"id":%d,"a":1,"b":2,"c":3}' % n for n in range(90_000)) + b"]}"
+    small = json.dumps({"list": NUMBERED}).encode()
+    server.pages = {1: answer(large)}
+    with pytest.raises(GiveUp) as error:
+        server.read(records=path, pagination={"type": "none"})
+    server.pages = {1: answer(small)}
+
+    assert error.value.code == "too_many_values"
+    assert ids(server.read(records=path, pagination={"type": "none"}))
+
+
+def test_values_are_counted_up_to_a_text_that_does_not_end() -> None:
+    began = time.process_time()
+
+    assert pieces.takes_more(b"[" + b"1," * 3000, 1000)
+    assert not pieces.takes_more(b"[" + b"1," * 900 + b'"' + b',\\"' * 200_000, 1000)
+    assert time.process_time() - began < 5, "no quotation mark makes the scan go over the rest again"
+
+
 LINES = [
     b'{"id": 1, "n": 1.5}',
     b"garbage",
@@ -183,7 +266,7 @@ def test_elements_come_in_pieces_too(server: Hostile, monkeypatch: pytest.Monkey
     server.pages = {1: answer(TREE)}
     given = {"format": "xml", "records": "r.of.x", "pagination": {"type": "none"}}
     (whole,) = server.read(**given)
-    monkeypatch.setattr(listing, "LARGE", 0)
+    monkeypatch.setattr(content, "LARGE", 0)
     monkeypatch.setattr(xml_elements, "_CHUNK", 100)
     parts = server.read(**given)
     rests = [server.read(batch.cursor, **given) for batch in parts[:-1]]
@@ -271,7 +354,7 @@ def test_nothing_of_a_page_comes_that_turns_out_to_be_none(server: Hostile, body
 def test_a_source_that_gives_one_large_page_for_ever_is_still_noticed(
     server: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "LARGE", 0)
+    monkeypatch.setattr(content, "LARGE", 0)
     same = answer(json.dumps([{"id": 1}, {"id": 2}]).encode())
     server.pages = {1: same, 2: same}
     with pytest.raises(GiveUp) as error:
@@ -284,7 +367,7 @@ def test_a_source_that_gives_one_large_page_for_ever_is_still_noticed(
 def test_a_flight_hands_over_in_the_middle_of_a_page(
     server: Hostile, make_nest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "LARGE", 0)
+    monkeypatch.setattr(content, "LARGE", 0)
     monkeypatch.setattr(pieces, "_PIECE", 2_000)
     nest = make_nest(leg=0, batch_rows=40)
     page = [{"id": n, "text": "a text of some length"} for n in range(400)]
@@ -305,6 +388,7 @@ ROW = b'{"id":%d,"name":"somebody","at":"2026-01-02","n":1.5}'
     ("form", "first", "row", "between", "last"),
     [
         ("json", b"[", ROW, b",", b"]"),
+        ("looked at", b"[", ROW, b",", b"]"),
         ("jsonl", b"", ROW, b"\n", b""),
         (
             "xml",
@@ -324,7 +408,7 @@ def test_a_large_page_costs_little_more_than_its_bytes(
     server.pages = {1: answer(first + row % 1 + last), 2: answer(page)}
     run = [sys.executable, "-c", _READER, server.url, form]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
-    (_, before), (rows, after) = json.loads(done.stdout)
+    (_, before), (rows, after) = json.loads(done.stdout.splitlines()[-1])
 
     assert rows == 110_000
     assert after - before < 48 << 10, "KiB: whole, the page makes some 80 MiB of objects"

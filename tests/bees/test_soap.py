@@ -17,6 +17,8 @@ import pytest
 from pydantic import ValidationError
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.http import Answer
+from bees.core.paging import Reading
 from bees.soap import SoapBee
 from nectar.batch import Batch
 from tests.bees.contract import BeeContract, Source, rows
@@ -119,6 +121,34 @@ def test_a_read_may_be_taken_up_after_any_page(orders: str) -> None:
     assert ids([first]) + ids(read(options(orders), first.cursor)) == list(range(COUNT))
 
 
+@pytest.mark.parametrize("style", ["page", "offset"])
+@pytest.mark.parametrize("followed", [True, False])
+def test_rows_that_move_up_between_two_pages_are_not_lost(
+    style: str, followed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first order is deleted behind the first page."""
+    held = list(range(1, 12))
+
+    def page(bee: SoapBee, stream: Any, reading: Reading, *_: Any, footing: Any = None, **__: Any) -> Any:
+        place = footing.place(reading) if footing else reading.at
+        at = int(place or 0) if style == "offset" else (int(place or 1) - 1) * 4
+        found = [{"orderId": n, "changedAt": f"2026-01-{n:02}"} for n in held[at : at + 4]]
+        if at == 0 and 1 in held:
+            held.remove(1)
+        return found, Answer(200, httpx.Headers(), json.dumps(found).encode(), httpx.URL("http://x")), found
+
+    monkeypatch.setattr(SoapBee, "_page", page)
+    given: dict[str, Any] = {"pagination": {"type": style}}
+    if not followed:
+        given |= {"arguments": {"company": 1}, "cursor": None}
+    first = read(options("http://x", given))
+    second = read(options("http://x", given), first[-1].cursor)
+
+    assert not first[-1].complete or set(held) <= set(ids(first))
+    assert set(held) <= {*ids(first), *ids(second)}
+    assert second[-1].complete is not followed
+
+
 def test_without_pages_all_comes_at_once(orders: str) -> None:
     (found,) = read(options(orders, {"pagination": {"type": "none"}}))
 
@@ -171,7 +201,7 @@ def test_each_request_passes_the_gate(orders: str) -> None:
         list(bee.collect_nectar("orders", None))
 
     assert gate.entered[0] == "wsdl"
-    assert len(gate.left) == 5
+    assert len(gate.left) == 1 + 4 + 3, "the description, four pages, and three of them once more behind the next one"
 
 
 def test_orders_land(nest: Nest, orders: str) -> None:
@@ -277,6 +307,19 @@ def test_answers_that_are_none(answer: Any, kind: type, code: str, caplog: pytes
     assert (type(error.value), error.value.code) == (kind, code)
     assert "Ada" not in str(error.value)
     assert "Ada" not in caplog.text
+
+
+def test_an_answer_of_more_elements_than_are_allowed_is_refused_before_it_is_read() -> None:
+    with Liar() as liar:
+        liar.answer = said("".join(ORDER.format(n) for n in range(20)))
+        with pytest.raises(GiveUp) as error:
+            read(options(liar.url, PLAIN, max_elements=100))
+        (found,) = read(options(liar.url, PLAIN, max_elements=200))
+
+    assert error.value.code == "too_many_values"
+    assert "100 elements" in str(error.value)
+    assert "max_elements" in error.value.advice
+    assert found.table.num_rows == 20
 
 
 def test_a_value_that_does_not_fit_may_be_read_as_null() -> None:

@@ -16,11 +16,13 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.inbox import ListInbox, Message
 from bees.webhook import WebhookBee
 from hive import events
+from hive.config.problems import ConfigProblems
 from hive.doctor import bees as doctor
 from hive.gateway.app import app
 from hive.gateway.signed import Refused, verify
@@ -185,6 +187,14 @@ class TestReading:
             (10, {"read": []}),
             (5, {"read": [[7, 7]]}),
         ]
+
+    def test_a_field_may_say_that_a_record_was_deleted(self) -> None:
+        sent = [{"id": 1, "gone": False}, {"id": 2, "gone": True}, {"id": 3}, {"id": 4, "gone": "2026-01-01"}]
+        found, _ = read(message(1, sent), key="id", deleted="gone")
+
+        assert [row["_op"] for row in found] == ["upsert", "delete", "upsert", "delete"]
+        with pytest.raises(ValidationError, match="known by its `key`"):
+            WebhookBee.from_options({"deleted": "gone"})
 
     def test_without_an_inbox_it_says_where_one_comes_from(self) -> None:
         with pytest.raises(GiveUp, match="start the hive"):
@@ -394,6 +404,24 @@ class TestHive:
         assert record["webhook_event"] == "push"
         assert hooks.post({"n": 7}, lambda raw: github(raw, "d-7")).json() == {"status": "known"}
         assert hooks.fly() == 0
+
+    @pytest.mark.parametrize(("limit", "fits"), [(3 << 20, 3 << 20), (1000, 1000), (None, 1 << 20)])
+    def test_a_bee_says_how_large_a_message_may_be(
+        self, nest: Nest, database: db.Database, limit: int | None, fits: int
+    ) -> None:
+        hooks = Hooks(nest, database, on={"webhook": {} if limit is None else {"body_limit": limit}})
+        body = b'{"n": 1, "text": "%s"}' % (b"x" * (fits - 20))
+        assert len(body) == fits
+
+        refused = hooks.post(body + b" ")
+        assert (hooks.post(body).status_code, refused.status_code) == (202, 413)
+        assert f"larger than {fits} bytes" in refused.text
+        hooks.fly()
+        assert hooks.landed() == [1]
+
+    def test_no_bee_takes_what_does_not_fit_into_memory(self, nest: Nest) -> None:
+        with pytest.raises(ConfigProblems, match="body_limit"):
+            nest.hive.register_worker("webhook", {"name": "vast", "on": {"webhook": {"body_limit": (32 << 20) + 1}}})
 
     def test_bodies_lie_sealed_and_open_only_in_their_own_place(self, hooks: Hooks) -> None:
         hooks.post({"n": "Jane Roe"})

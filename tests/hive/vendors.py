@@ -137,7 +137,8 @@ def salesforce(a: Asked) -> Answer:
 
 def servicenow(a: Asked) -> Answer:
     assert a.path == "/api/now/table/incident"
-    least = a.query["sysparm_query"].removeprefix("sys_updated_on>=").removesuffix("^ORDERBYsys_updated_on")
+    least, order = a.query["sysparm_query"].removeprefix("sys_updated_on>=").split("^", 1)
+    assert order == "ORDERBYsys_updated_on^ORDERBYsys_id"
     wanted = [row for row in a.rows if row["sys_updated_on"] >= least]
     at = _at(a.query["sysparm_offset"])
     return {"result": wanted[at : at + SIZE]}, {}
@@ -154,12 +155,17 @@ def zendesk(a: Asked) -> Answer:
 
 def hubspot(a: Asked) -> Answer:
     assert a.path == "/crm/v3/objects/contacts/search"
-    (least, most) = a.body["filterGroups"][0]["filters"]
-    assert (least["operator"], most["operator"]) == ("GTE", "LT")
-    wanted = [r for n, r in enumerate(a.rows, 1) if int(least["value"]) <= epoch(n) * 1000 < int(most["value"])]
-    at = _at(a.body.get("after"))
-    more = {"paging": {"next": {"after": str(at + SIZE)}}} if at + SIZE < len(wanted) else {}
-    return {"total": len(wanted), "results": wanted[at : at + SIZE], **more}, {}
+    (least, most, behind) = a.body["filterGroups"][0]["filters"]
+    assert (least["operator"], most["operator"], behind["operator"]) == ("GTE", "LT", "GT")
+    assert a.body["sorts"] == [{"propertyName": behind["propertyName"], "direction": "ASCENDING"}]
+    assert "after" not in a.body, "it ends at 10,000 objects"
+    asked = {"hs_object_id", "createdate", *a.body["properties"]}
+    between = (int(least["value"]), int(most["value"]))
+    changed = [r for n, r in enumerate(a.rows, 1) if between[0] <= epoch(n) * 1000 < between[1]]
+    wanted = [r for r in changed if int(r["id"]) > int(behind["value"])]
+    found = [{**r, "properties": {k: v for k, v in r["properties"].items() if k in asked}} for r in wanted[:SIZE]]
+    more = {"paging": {"next": {"after": str(SIZE)}}} if len(wanted) > SIZE else {}
+    return {"total": len(wanted), "results": found, **more}, {}
 
 
 def stripe(a: Asked) -> Answer:

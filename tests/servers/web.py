@@ -1,4 +1,5 @@
-"""Web servers that others wrote: json-server, oidc-provider and pouchdb-server (npm), httpbin and PocketBase (PyPI).
+"""Web servers that others wrote: json-server, oidc-provider, postgraphile and pouchdb-server (npm), httpbin and
+PocketBase (PyPI).
 
 Each is a child process on a free port of loopback, ended by its process id.
 """
@@ -45,6 +46,17 @@ def pouchdb_server(folder: Path) -> Iterator[str]:
     script = found / "pouchdb-server" / "bin" / "pouchdb-server"
     with _running(["node", str(script), "-m", "-n", "-o", "127.0.0.1", "-p", str(port)], port, folder) as url:
         yield url
+
+
+@contextlib.contextmanager
+def postgraphile(folder: Path, database: str) -> Iterator[str]:
+    """https://github.com/graphile/postgraphile: the tables of `public` as Relay connections; the queries' address."""
+    found = installed("postgraphile@4.14.1")
+    port = _free_port()
+    told = ["--schema", "public", "--host", "127.0.0.1", "--port", str(port), "--disable-query-log"]
+    command = ["node", str(found / "postgraphile" / "cli.js"), *told]
+    with _running(command, port, folder, {"DATABASE_URL": database}) as url:
+        yield f"{url}/graphql"
 
 
 @contextlib.contextmanager

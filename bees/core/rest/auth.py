@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import ssl
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from bees.core.bee import BeeOptions, Name, Seconds, Words
 from bees.core.errors import GiveUp
 from bees.core.http import Credentials, basic, checked_url
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Method = Literal[
     "none", "bearer", "basic", "api_key",
@@ -74,6 +72,15 @@ class Auth(BeeOptions):
     region: str = Field("", description="aws_sigv4: region, such as eu-central-1")
     service: str = Field("", description="aws_sigv4: service, such as execute-api")
     renew_before: Seconds = Field(30.0, description="seconds before its end that a token is renewed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_oauth2(cls, data: Any) -> Any:
+        """`oauth2` without saying which: with a refresh token it is that one's way, else the client's own."""
+        if not isinstance(data, Mapping) or data.get("method") != "oauth2":
+            return data
+        method = "oauth2_refresh_token" if data.get("refresh_token") else "oauth2_client_credentials"
+        return {**data, "method": method}
 
     @model_validator(mode="after")
     def _whole(self) -> Auth:

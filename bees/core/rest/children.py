@@ -1,7 +1,8 @@
 """A listing below another one: asked once for each of the parents' records. Parents may have parents themselves.
 
 Where reading is: `parent` is the cursor of the parents' page, `done` the parents of it that are read (a hash each),
-`at` the one that is being read and its next page. `since` and `high` are the children's own mark, over all parents.
+`at` the one that is being read and its next page. `since` and `high` are the children's own mark, over all parents: it
+passes the children of a parent that was not met, so the joints of the parents' pages are looked at as their own are.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ _LONG = 2.0
 
 
 class Children:
-    """Reads the children of all parents; gives pages, each with `reading` moved behind it."""
+    """Reads the children of all parents; gives pages, each with `reading` moved behind it.
 
-    def __init__(self, source: Source, name: str, options: StreamOptions) -> None:
+    `followed`: they are parents themselves, of a listing that is followed by a cursor.
+    """
+
+    def __init__(self, source: Source, name: str, options: StreamOptions, *, followed: bool = False) -> None:
         self._source = source
         self._name = name
         self._options = options
@@ -40,27 +44,35 @@ class Children:
         self._of = told.stream if told else ""
         above = source.options.listings()[self._of]
         self._keys = above.key
-        self._parents = Children(source, self._of, above) if above.parent else Listing(source, self._of, above)
+        self._followed = followed or (options.incremental and options.cursor is not None)
+        kind = Children if above.parent else Listing
+        self._parents = kind(source, self._of, above, followed=self._followed)
 
     def pages(self, reading: Reading, query: Mapping[str, Any]) -> Iterator[Page]:
         """One after another, the last one `ended`. Raises SourceError."""
         gathered, since = Page(), time.monotonic()
         at = Reading.of(reading.parent)
         for parents in self._above(at):
+            reading.clock = reading.clock or at.clock or parents.mark[3]
             for parent in parents.rows:
                 name = self._hash(parent)
-                while name not in reading.done:
-                    self._turn(reading, parent, name, query, gathered)
+                for page in self._of_parent(reading, parent, name, query):
+                    gathered.rows += page.rows
+                    gathered.rejects += page.rejects
                     if len(gathered.rows) >= _ENOUGH or time.monotonic() - since > _LONG:
                         yield gathered
                         gathered, since = Page(), time.monotonic()
             reading.parent, reading.done, reading.at = at.cursor(), [], None
             reading.page += 1
+            reading.loose = reading.loose or at.loose or parents.mark[2]
             reading.whole = reading.whole and (parents.told or not parents.ended)
         gathered.told = reading.whole and reading.since is None
         gathered.ended = True
-        kept = {"since": at.since} if self._changed_only and at.since is not None else {}
-        after = Reading(since=higher(reading.since, reading.high), parent=kept)
+        marks = {"since": at.since, "prior": at.prior} if self._changed_only else {}
+        kept = {name: mark for name, mark in marks.items() if mark is not None}
+        gathered.mark = reading.marks()
+        mark, prior = reading.mark_after()
+        after = Reading(since=mark, prior=prior, parent=kept)
         reading.__dict__.update(after.__dict__)
         yield gathered
 
@@ -77,30 +89,43 @@ class Children:
             return
         ended = False
         while not ended:
-            page = self._parents.turn(at, {}, conditional=False)
-            ended = page.ended
-            yield page
+            for page in self._parents.turns(at, {}, conditional=False):
+                ended = page.ended
+                yield page
 
-    def _turn(
-        self, reading: Reading, parent: Mapping[str, Any], name: str, query: Mapping[str, Any], gathered: Page
-    ) -> None:
+    def _of_parent(
+        self, reading: Reading, parent: Mapping[str, Any], name: str, query: Mapping[str, Any]
+    ) -> Iterator[Page]:
+        """Pages of one parent's children, or parts of them, each with `reading` moved behind it."""
+        while name not in reading.done:
+            yield from self._turn(reading, parent, name, query)
+
+    def _turn(self, reading: Reading, parent: Mapping[str, Any], name: str, query: Mapping[str, Any]) -> Iterator[Page]:
         """One page of one parent's children."""
-        inner = Reading(since=reading.since)
+        inner = Reading(since=reading.since, clock=reading.clock, several=True)
         if reading.at and reading.at[0] == name:
             inner = Reading.of(reading.at[1])
         where = f"children of a record of {self._of}, page {inner.page}"
+        listing = Listing(self._source, self._name, self._options, parent, followed=self._followed)
         try:
-            page = Listing(self._source, self._name, self._options, parent).turn(inner, query, conditional=False)
+            for page in listing.turns(inner, query, conditional=False):
+                self._move(reading, inner, page, name)
+                yield page
         except GiveUp as error:
             if error.code != "not_found":
                 raise
             raw = text({key: parent.get(key) for key in self._keys}).encode("utf-8", "backslashreplace")
-            page = Page(
-                rejects=[Reject(where, "parent_gone", "the source has no children for it (404)", raw)], ended=True
-            )
-        gathered.rows += page.rows
-        gathered.rejects += page.rejects
-        reading.high = higher(reading.high, inner.since if page.ended else inner.high)
+            gone = Reject(where, "parent_gone", "the source has no children for it (404)", raw)
+            page = Page(rejects=[gone], ended=True)
+            self._move(reading, inner, page, name)
+            yield page
+
+    def _move(self, reading: Reading, inner: Reading, page: Page, name: str) -> None:
+        """Move `reading` behind a page of the children of `name`."""
+        high, sure, loose, clock = page.mark if page.ended else inner.marks()
+        reading.high, reading.sure = higher(reading.high, high), higher(reading.sure, sure)
+        reading.loose, reading.several, reading.order = reading.loose or loose, True, "-"
+        reading.clock = reading.clock or clock
         reading.at = None if page.ended else [name, inner.cursor()]
         if page.ended:
             reading.done.append(name)

@@ -12,7 +12,8 @@
 
 `http` is the guarded client, logged in: `get(path, params=None)` and `post(path, json, params=None)` give what the body
 says. `page` holds `stream`, `at` (the place, None at first), `since` (the cursor's highest value), `until` and `page`
-(its number). `next` is plain JSON. What raises fails the page, or sets the one item aside, with the function's name and
+(its number). `next` is plain JSON; where it counts pages or rows, rows may move between two pages unseen, and what was
+not met is not taken for deleted. What raises fails the page, or sets the one item aside, with the function's name and
 the error's class.
 """
 

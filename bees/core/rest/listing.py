@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import structlog
 
-from bees.core.cursors import higher, highest, less
+from bees.core.cursors import higher, instant, less
 from bees.core.errors import GiveUp
-from bees.core.paging import Links, Reading, circle, next_page, page_params
+from bees.core.footing import SAME, TAIL, Footing, counted
+from bees.core.paging import MOST_VERSIONS, Links, Reading, circle, hashed, next_page, page_params
 from bees.core.paths import MISSING, dig, put
 from bees.core.rest import formats, hooks, template
-from bees.core.rest.pieces import LARGE, Pieces, pieces_of
-from bees.core.rest.source import HookHttp, Source, encoded, named, records, refuse_strangers
-from bees.core.rest.window import spelled, window_end
-from bees.core.rest.xml_elements import listed
+from bees.core.rest.content import Content
+from bees.core.rest.source import HookHttp, Source, encoded, refuse_strangers
+from bees.core.rest.window import spelled, window_end, window_mark
 from nectar.batch import Reject
 from nectar.jsonrows import sift, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from bees.core.http import Answer
     from bees.core.rest.options import StreamOptions
+
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Between the last page and the one that is being read: a hash of the last one's body, and how it was asked for."""
+
+    body: str
+    query: Mapping[str, Any]
+    where: str
+    conditional: bool
 
 
 @dataclass
 class Page:
     """What one turn gave, or a part of it. `read` is False where the source called the page unchanged, or had none.
 
-    `told`: the source itself said that nothing follows.
+    `told`: the source itself said that nothing follows. `old`: it holds a record that the last pass may have
+    seen. `mark`, of a page that ends a pass: `high`, `sure`, `loose`
+    and `clock` of its Reading.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -40,28 +58,43 @@ class Page:
     read: bool = True
     ended: bool = False
     told: bool = False
+    old: bool = False
+    mark: tuple[Any, Any, bool, str] = (None, None, False, "")
 
 
 class Listing:
     """Reads one listing; where reading is stands in the `Reading` that it is given."""
 
     def __init__(
-        self, source: Source, name: str, options: StreamOptions, parent: Mapping[str, Any] | None = None
+        self,
+        source: Source,
+        name: str,
+        options: StreamOptions,
+        parent: Mapping[str, Any] | None = None,
+        *,
+        followed: bool = False,
     ) -> None:
+        """`followed`: its records are parents of a listing that is followed by a cursor."""
         self.source = source
         self.name = name
         self.options = options
         self._parent = parent
+        self._content = Content(source, options)
+        paging = options.pagination
+        may_tell = bool(paging.more_path or paging.done_path or paging.type in ("link", "cursor"))
+        followed = followed or options.incremental or (parent is not None and options.cursor is not None)
+        self._footing = Footing(
+            paging.model_copy(update={"steady": True}) if options.token_path or options.fetcher else paging,
+            (*options.key, options.cursor) if options.key and options.cursor else (),
+            followed=followed,
+            claims=may_tell and not followed and not options.changes,
+        )
 
-    def turn(self, reading: Reading, query: Mapping[str, Any], *, conditional: bool) -> Page:
-        """Read one page and move on. Raises SourceError."""
-        (page,) = self.turns(reading, query, conditional=conditional, whole=True)
-        return page
+    def turns(self, reading: Reading, query: Mapping[str, Any], *, conditional: bool) -> Iterator[Page]:
+        """Read one page and move on; a large one comes in parts. Raises SourceError.
 
-    def turns(
-        self, reading: Reading, query: Mapping[str, Any], *, conditional: bool, whole: bool = False
-    ) -> Iterator[Page]:
-        """The same, a large page in parts. Reading moves on with the last of them; before it, `taken` counts."""
+        Reading moves on with the last of them; before it, `taken` counts.
+        """
         where = f"stream {self.name}, page {reading.page}"
         if self.options.windowed and reading.until is None:
             self._open_window(reading)
@@ -70,22 +103,73 @@ class Listing:
             return
         url = self.url(reading, query, where)
         validators = reading.validators(url, self.options.pagination) if conditional else {}
+        asked = self.source.clock()
         try:
             answer = self._ask(url, reading, where, validators)
         except GiveUp as error:
             told = reading.page > 1 and error.status in self.options.pagination.end_status
             if told or (error.code == "not_found" and reading.short):
-                yield self._over(reading)  # some sources have no empty last page: after a short one they answer 404
+                # some sources have no empty last page: after a short one they answer 404
+                joint = Joint(reading.body, query, where, conditional)
+                if (yield from self._look_back(reading, joint, ())):
+                    yield self._over(reading)
                 return
             if error.status == 410 and reading.token is not None:
                 reading.__dict__.update(Reading().__dict__)  # the source forgot what the token stood for: all anew
                 yield Page(read=False)
                 return
             raise
+        reading.clock = reading.clock or self._began(answer, asked)
         if answer.status == 304:
             yield self._skip(reading, answer, url, where, asked=bool(validators))
             return
-        yield from self._read(reading, answer, url, where, whole=whole)
+        yield from self._read(reading, answer, url, Joint(reading.body, query, where, conditional))
+
+    def _began(self, answer: Answer, asked: float) -> str:
+        """The source's time at a request that was sent at `asked`, our time; ours where it tells none.
+
+        It tells whole seconds: where both agree in them, ours is finer.
+        """
+        ours = datetime.fromtimestamp(asked, UTC)
+        theirs = instant(answer.headers.get("date", ""))
+        return (ours if theirs is None or abs(theirs - ours) < timedelta(seconds=1) else theirs).isoformat()
+
+    def _look_back(self, reading: Reading, joint: Joint, items: Iterable[Any]) -> Generator[Page, None, bool]:
+        """Ask for the page before once more, where a row may have moved into it; see `bees.core.footing`.
+
+        `items` are those of the page behind it. Gives what moved, and whether to go on from there.
+        """
+        if not self._footing.looks_back(reading, items):
+            return True
+        then = replace(reading, at=reading.back, taken=0)
+        url = self.url(then, joint.query, joint.where)
+        validators = then.validator_of_now(url) if joint.conditional else {}
+        try:
+            answer = self._ask(url, then, joint.where, validators)
+        except GiveUp as error:
+            if error.code != "not_found" and error.status not in self.options.pagination.end_status:
+                raise
+            self._footing.back(reading)
+            yield Page(read=False)
+            return False
+        if answer.status == 304 or hashed(answer.body) == joint.body:
+            return True
+        pieces = self._content.pieces(answer, joint.where)
+        now, rejects = (pieces, []) if pieces else self._content.items(answer, joint.where, reading.page)[1:]
+        moved = self._footing.moved(reading, now)
+        if moved is None:
+            self._footing.back(reading)
+            yield Page(read=False)
+        elif moved:
+            parts = pieces.after(0) if pieces else iter([(1, list(now), rejects)])
+            for first, some, unfit in parts:
+                page = self._part(reading, first, some, unfit)
+                reading.order, reading.latest = then.order, then.latest  # they were met before, in their order
+                if first + len(some) > len(now):  # from here on it is the page that the next one is compared with
+                    reading.tail, reading.full = self._footing.names(some[-TAIL:]), len(now)
+                    reading.body = hashed(answer.body)
+                yield page
+        return moved is not None
 
     def url(self, reading: Reading, query: Mapping[str, Any], where: str, size: int | None = None) -> httpx.URL:
         options = self.options
@@ -102,7 +186,7 @@ class Listing:
         if options.end_param and scope["state"]["until"] is not None:
             params[options.end_param] = str(scope["state"]["until"])
         if options.pagination.place == "query":
-            paging = page_params(options.pagination, reading.at, size)
+            paging = page_params(options.pagination, self._footing.place(reading), size)
             params.update({name: str(value) for name, value in paging.items()})
         return self.source.url(template.path(options.path, scope, where), params)
 
@@ -114,7 +198,7 @@ class Listing:
         if self.options.fetcher:
             return self._fetch(self.options.fetcher, reading, where).rows
         answer = self._ask(self.url(reading, {}, where, size=1), reading, where, {}, size=1)
-        _, items, _ = self._items(answer, where)
+        _, items, _ = self._content.items(answer, where)
         return self._rows(reading, items, where)[0]
 
     def _open_window(self, reading: Reading) -> None:
@@ -142,96 +226,89 @@ class Listing:
         body = template.fill(options.body, scope)
         if options.pagination.place == "body":
             body = dict(body or {})
-            for name, value in page_params(options.pagination, reading.at, size).items():
+            for name, value in page_params(options.pagination, self._footing.place(reading), size).items():
                 put(body, name, value)
         kind = "application/json" if options.body_as == "json" else "application/x-www-form-urlencoded"
         headers.setdefault("Content-Type", kind)
         return self.source.ask(url, where, headers, method="POST", content=encoded(body, options.body_as))
 
-    def _items(self, answer: Answer, where: str, page: int = 1) -> tuple[Any, list[Any], list[Reject]]:
-        if answer.status == 204:
-            return [], [], []
-        options = self.options
-        hooked = bool(options.transformer or options.change_detector)
-        raw = formats.utf_8(answer.body, options.format, answer.headers, where)
-        if options.format == "xml" and options.records and not options.records.startswith("$"):
-            body, found = listed(raw, options.records, where)
-            self.source.check(body, where)
-            return body, found, []
-        body, rejects = formats.read(raw, options.format, where, options.delimiter, decimals=hooked)
-        self.source.check(body, where)
-        may_lack = options.empty_without_records or page > 1  # an earlier page has shown that the path is right
-        items = records(body, options.records, where, may_lack=may_lack)
-        return body, named(items, body, options.columns, where) if options.columns else items, rejects
-
-    def _lacks(self, body: Any, page: int) -> bool:
-        """Whether a first page has no list at all: this may be an empty listing, and proves nothing."""
-        path = self.options.records or "$"
-        return page == 1 and not path.startswith("$") and dig(body, path) in (MISSING, None)
-
-    def _pieces(self, answer: Answer, where: str) -> Pieces | None:
-        """A large page in pieces, if it is of the kind that can be cut."""
-        options = self.options
-        looked_at = options.changes or options.transformer or options.change_detector or options.columns
-        dotted = options.format in ("json", "xml") and not (options.records or "").startswith("$")
-        plain = dotted or options.records is None
-        if len(answer.body) < LARGE or not plain or looked_at or options.pagination.until == "seen":
-            return None
-        if options.format in ("json", "jsonl"):
-            formats.bounded(answer.body, where, in_pieces=True)
-        raw = formats.utf_8(answer.body, options.format, answer.headers, where)
-        found = pieces_of(raw, options.format, options.records, where, options.delimiter)
-        if found is None or options.format in ("jsonl", "csv"):
-            return found
-        self.source.check(found.around, where)
-        if options.format == "xml":
-            return found
-        return found if records(found.around, options.records, where) == [0][: len(found)] else None
-
-    def _read(self, reading: Reading, answer: Answer, url: httpx.URL, where: str, *, whole: bool) -> Iterator[Page]:
-        paging, again = self.options.pagination, reading.taken > 0
+    def _read(self, reading: Reading, answer: Answer, url: httpx.URL, joint: Joint) -> Iterator[Page]:
+        paging, again, where = self.options.pagination, reading.taken > 0, joint.where
+        pieces = self._content.pieces(answer, where)
         same = reading.same_body(answer.body)
-        taken, reading.taken = reading.taken if same else 0, 0
-        # A page that is another one each time is read as a whole after a stop, or it might never be read to its end.
-        pieces = None if whole or (again and not same) else self._pieces(answer, where)
+        same_records = same or bool(pieces and pieces.mark and hashed(pieces.mark) == reading.records)
+        taken, reading.taken = reading.taken if same_records else 0, 0
+        if again and not same_records:
+            pieces = None  # a page that is another one each time is read as a whole after a stop, or it might never end
+        reading.records = hashed(pieces.mark) if pieces and pieces.mark else ""
         items: Sequence[Any]
         if pieces is None:
-            body, items, rejects = self._items(answer, where, reading.page)
+            body, items, rejects = self._content.items(answer, where, reading.page)
         else:
             body, items, rejects = pieces.around, pieces, []
         if same and not again and items and paging.type in ("page", "offset"):
-            raise circle("the source gives the same page again", where)
-        following, told = next_page(paging, answer, body, items, reading.at)
-        told = told and not (pieces is None and not items and self._lacks(body, reading.page))
-        if (
-            following is not None
-            and not items
-            and str(following) == str(reading.token if reading.at is None else reading.at)
-        ):
-            following = None  # a cursor that stays as it is, and nothing there: some sources end so
-        if paging.type == "link" and following is not None:
-            following = self.source.followed(answer, following, where)
+            reading.tries += 1  # rows that were moved back by a whole page look the same, once
+            if reading.tries > SAME or not self._footing.watched(reading):
+                raise circle("the source gives the same page again", where)
+        if not (yield from self._look_back(reading, joint, items)):
+            return
+        known = self._footing.joined(reading, items)
+        if known is None:
+            self._footing.back(reading)
+            yield Page(read=False)
+            return
+        following, told = self._next(reading, answer, body, items, known, where)
+        lacking = pieces is None and not items and self._content.lacks(body, reading.page)
+        told = told and not lacking
+        if lacking and reading.page > 1 and not self.options.empty_without_records:
+            reading.loose = True  # it may be an error as well as the end
         short = bool(paging.type == "page" and paging.size and len(items) < paging.size)
-        held = None
-        for part in pieces.after(taken) if pieces else ():
+        count, names, held = len(items), self._footing.names(items[-TAIL:] if pieces is None else ()), None
+        begins = next((name for name in self._footing.names(islice(iter(items), 1))), "")
+        old = False
+        for part in pieces.after(max(taken, known)) if pieces else ():
+            names = [*names, *self._footing.names(part[1][-TAIL:])][-TAIL:]
             if held is not None:
                 reading.taken = part[0] - 1
-                yield self._part(reading, *held)
+                page = self._part(reading, *held)
+                old = old or page.old
+                yield page
             held = part
-        first, items, rejects = held or (1, items, rejects)
+        first, items, rejects = held or (1 + known, [] if pieces is not None else items[known:], rejects)
         reading.short = short
         if self.options.token_path:
             token = dig(body, self.options.token_path)
             reading.token = reading.token if token is MISSING or token is None else token
         if self.options.method == "GET":
             reading.changed(url, answer, following)
+        self._footing.passed(reading, (begins, names), count, known, following, url)
+        following = None if old else following
         yield self._moved(reading, list(items), rejects, following, where, told=told, first=first)
+
+    def _next(
+        self, reading: Reading, answer: Answer, body: Any, items: Sequence[Any], known: int, where: str
+    ) -> tuple[Any, bool]:
+        """The place behind a page, None for the last one; and whether the source itself says that nothing follows."""
+        paging = self.options.pagination
+        following, told = next_page(paging, answer, body, items, self._footing.place(reading))
+        if (
+            following is not None
+            and not items
+            and str(following) == str(reading.token if reading.at is None else reading.at)
+        ):
+            following = None  # a cursor that stays as it is, and nothing there: some sources end so
+        if len(items) == known and paging.type == "offset":
+            following = None  # nothing is there but the row that was asked for once more
+        if paging.type == "link" and following is not None:
+            following = self.source.followed(answer, following, where)
+        return following, told
 
     def _part(self, reading: Reading, first: int, items: list[Any], rejects: list[Reject]) -> Page:
         """Records of a page of which more will come."""
-        rows, unfit = self._rows(reading, items, f"page {reading.page}", first)
-        self._noted(reading, rows)
-        return Page(rows, [*rejects, *unfit])
+        position = f"page {reading.page}"
+        rows, unfit = self._rows(reading, items, position, first)
+        old = self._noted(reading, rows)
+        return Page(self._news(reading, rows, position), [*rejects, *unfit], old=old)
 
     def _noted(self, reading: Reading, rows: list[dict[str, Any]]) -> bool:
         """Keep the cursor's highest value; whether one of the records is as old as what the last pass may have seen."""
@@ -239,13 +316,18 @@ class Listing:
         if not name or not (self.options.incremental or self.options.parent):
             return False
         values = [row[name] if name in row else dig(row, name) for row in rows]
-        reading.high = highest(reading.high, (value for value in values if value is not MISSING))
+        reading.note([value for value in values if value is not MISSING])
         return self.options.pagination.until == "seen" and any(_is_old(value, reading.since) for value in values)
 
     def _fetch(self, use: str, reading: Reading, where: str) -> Page:
         state = self._scope(reading)["state"]
         place = {"stream": self.name, "page": reading.page, "at": reading.at, **state}
         items, following = hooks.fetched(use, HookHttp(self.source, where), place, where)
+        reading.rows += len(items)
+        if not self.options.incremental and counted(
+            reading, len(items), following, httpx.URL(self.source.options.base_url)
+        ):
+            reading.loose = True  # nobody can look at the joint of pages that a function fetches
         return self._moved(reading, items, [], following, where, told=True)
 
     def _moved(
@@ -269,16 +351,22 @@ class Listing:
         if following is not None:
             reading.advance(following, where)
             return page
-        page.ended = reading.until is None or reading.last
-        whole, since = reading.whole, reading.since
-        page.told = told and whole and since is None and reading.token is None and not self.options.changes
-        reading.finish()
+        page.ended, page.mark = reading.is_last, reading.marks()
+        whole = reading.whole and not reading.loose and reading.since is None and reading.token is None
+        page.told = told and whole and not self.options.changes
+        self._finish(reading)
         return page
 
     def _over(self, reading: Reading) -> Page:
-        ended = reading.until is None or reading.last
+        page = Page(read=False, ended=reading.is_last)
+        page.mark = reading.marks()
+        self._finish(reading)
+        return page
+
+    def _finish(self, reading: Reading) -> None:
+        if reading.last:
+            reading.until = window_mark(reading.since, reading.until, reading.clock, self.options.lag)
         reading.finish()
-        return Page(read=False, ended=ended)
 
     def _skip(self, reading: Reading, answer: Answer, url: httpx.URL, where: str, *, asked: bool) -> Page:
         if not asked:
@@ -291,6 +379,7 @@ class Listing:
         if following is None:
             return self._over(reading)
         reading.short = False
+        self._footing.unseen(reading, following, url)
         reading.advance(following, where)
         return Page(read=False)
 
@@ -301,7 +390,7 @@ class Listing:
         rejects: list[Reject] = []
         if self.options.transformer:
             several: list[Any] = []
-            for number, item in enumerate(items, 1):
+            for number, item in enumerate(items, first):
                 made, failed = hooks.made(self.options.transformer, item, f"{position}, item {number}")
                 several += made
                 rejects += failed
@@ -320,6 +409,7 @@ class Listing:
         if told is None and use is None:
             return rows
         news: list[dict[str, Any]] = []
+        room = len(reading.seen) < MOST_VERSIONS
         for row in rows:
             if use:
                 version = hooks.detected(use, row, where)
@@ -329,6 +419,9 @@ class Listing:
             key = text([row.get(name) for name in self.options.key]) if self.options.key else version
             if reading.is_news(key, version):
                 news.append(row)
+        if room and len(reading.seen) >= MOST_VERSIONS:
+            result = "further items come each time, changed or not"
+            log.warning("items_without_room", stream=self.name, remembered=MOST_VERSIONS, result=result)
         return news
 
 

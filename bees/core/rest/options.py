@@ -47,7 +47,10 @@ Parameter = Scalar | tuple[Scalar, ...]
 
 
 class Changes(BeeOptions):
-    """Only items that are new or changed since the last pass come; what is gone is then not noticed."""
+    """Only items that are new or changed since the last pass come; what is gone is then not noticed.
+
+    The versions of 5,000 items are remembered; those of a longer listing that have no room come each time.
+    """
 
     fields: Words = Field((), description="fields that tell a change; all of them if unset")
     ignore: Words = Field((), description="fields that tell none, such as fetchedAt")
@@ -122,7 +125,10 @@ class StreamOptions(BeeOptions):
     )
     parent: Parent | None = Field(None, description="{stream}: asked once for each record of that stream")
     pagination: Pagination = Field(default_factory=Pagination, description="how the listing is cut into pages")
-    changes: Changes | None = Field(None, description="{fields, ignore}: leave out items that are as last time")
+    changes: Changes | None = Field(
+        None,
+        description="{fields, ignore}: leave out items that are as last time; 5,000 are remembered, others come anew",
+    )
     fetcher: Hook | None = Field(None, description="function that fetches a page; see bees/core/rest/hooks.py")
     transformer: Hook | None = Field(None, description="function that makes records of an item")
     change_detector: Hook | None = Field(None, description="function that gives an item's version")

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from bees.core import exact_json
@@ -19,6 +19,7 @@ from bees.core.rest.formats import Format, lines, rows
 from bees.core.rest.xml_elements import Tree
 from nectar.batch import Reject
 from nectar.errors import SkipRecord
+from nectar.jsonrows import parse
 
 LARGE = 2 << 20
 """Bytes from which a page is read in pieces."""
@@ -37,8 +38,13 @@ _VALUE = 400
 """Bytes of memory that a value takes on the same way, however few it has in JSON."""
 _FEW = 1_000
 """Values that always fit."""
-_BETWEEN = re.compile(_TEXT + rb"|,", re.DOTALL)
+_BETWEEN = re.compile(_TEXT + rb'|[",]', re.DOTALL)
 
+BODY = "$"
+"""The path of a body that is itself the list."""
+_PLAIN_PATH = re.compile(r"\$((?:\.[A-Za-z_][A-Za-z0-9_-]*)*)(?:\[\*\])?")
+WHOLE = 48 << 20
+"""Bytes of memory that a large page may take, about, that has to be read as a whole."""
 
 Part = tuple[list[Any], list[Reject]]
 """Records, and what stands between them and is none."""
@@ -60,12 +66,12 @@ class Pieces(Sequence[Any]):
     mark: str = ""
 
     @classmethod
-    def of(cls, parts: Callable[[], Iterator[Part]], around: Any = None) -> Pieces:
+    def of(cls, parts: Callable[[], Iterator[Part]], around: Any = None, mark: str = "") -> Pieces:
         """Tried: every part is read once."""
         count, last = 0, None
         for records, _ in parts():
             count, last = count + len(records), records[-1] if records else last
-        return cls(around, last, count, parts)
+        return cls(around, last, count, parts, mark)
 
     def __len__(self) -> int:
         return self.size
@@ -89,26 +95,39 @@ class Pieces(Sequence[Any]):
             number += len(records)
 
 
-def pieces_of(raw: bytes, form: Format, path: str | None, where: str, delimiter: str = ",") -> Pieces | None:
-    """The pieces of a page. Gives None for what has to be read as a whole. Raises GiveUp (`not_csv`, `not_xml`)."""
+def dotted(path: str | None) -> str | None:
+    """A JSONPath that leads to the one list at names, such as $.data[*], as dotted names; others stay as they are."""
+    plain = _PLAIN_PATH.fullmatch(path or "")
+    return (plain[1].lstrip(".") or BODY) if plain else path
+
+
+def pieces_of(
+    raw: bytes, form: Format, path: str | None, where: str, delimiter: str = ",", *, decimals: bool = False
+) -> Pieces | None:
+    """The pieces of a page. Gives None for what has to be read as a whole. Raises GiveUp (`not_csv`, `not_xml`).
+
+    `decimals`: every fraction of JSON comes as Decimal.
+    """
     if form == "json":
-        return cut(raw, path)
+        return cut(raw, path, exactly=parse if decimals else exact_json.read)
     if form == "xml":
         return elements(raw, path, where) if path else None
     if form == "csv":
         return Pieces.of(lambda: _of_rows(rows(raw, delimiter, where)))
     if form == "jsonl":
-        found = Pieces.of(lambda: _of_lines(raw, where))
+        found = Pieces.of(lambda: _of_lines(raw, where, parse if decimals else exact_json.read))
         return found if len(found) else None
     return None
 
 
-def cut(raw: bytes, path: str | None, room: int | None = None) -> Pieces | None:
+def cut(
+    raw: bytes, path: str | None, room: int | None = None, exactly: Callable[[bytes], Any] = exact_json.read
+) -> Pieces | None:
     """The pieces of a document whose list stands at a dotted path; None for the body or its only list.
 
     room   bytes of memory that one piece, or what stands around the list, may take: what takes more is not cut
     """
-    start = _find(raw, path.split(".") if path else None)
+    start = _find(raw, [] if path == BODY else path.split(".") if path else None)
     if start is None:
         return None
     view = memoryview(raw)  # a slice of it is no copy
@@ -117,7 +136,7 @@ def cut(raw: bytes, path: str | None, room: int | None = None) -> Pieces | None:
         end = bounds[-1][1]
         if room is not None and any(takes_more(raw, room, *bound) for bound in [(0, start), *bounds, (end, len(raw))]):
             return None
-        made = Pieces.of(lambda: ((_list(view[first:last]), []) for first, last in bounds))
+        made = Pieces.of(lambda: ((_list(view[first:last], exactly), []) for first, last in bounds))
         around = exact_json.read(b"".join((view[:start], b"[0]" if len(made) else b"[]", view[end + 1 :])))
     except (SkipRecord, _NoListError):
         return None
@@ -127,13 +146,15 @@ def cut(raw: bytes, path: str | None, room: int | None = None) -> Pieces | None:
 def takes_more(raw: bytes, room: int, first: int = 0, end: int | None = None) -> bool:
     """Whether a part of JSON takes more bytes of memory than that on its way into a batch, about.
 
-    By its own bytes, and by its values: these are counted by the commas that stand in no text.
+    By its own bytes, and by its values: these are counted by the commas that stand in no text. What comes behind a text
+    that does not end is read by nobody.
     """
     last = len(raw) if end is None else end
     most = max(_FEW, (room - _COPIES * (last - first)) // _VALUE)
     if raw.count(b",", first, last) <= most:
         return False
-    return sum(token[0] == b"," for token in _BETWEEN.finditer(raw, first, last)) > most
+    tokens = takewhile(lambda token: token[0] != b'"', _BETWEEN.finditer(raw, first, last))
+    return sum(token[0] == b"," for token in tokens) > most
 
 
 def elements(raw: bytes, path: str, where: str) -> Pieces:
@@ -143,12 +164,12 @@ def elements(raw: bytes, path: str, where: str) -> Pieces:
     return replace(tried, around=tree.root, parts=lambda: ((found, []) for found in Tree(where, path).read(raw)))
 
 
-def _of_lines(raw: bytes, where: str) -> Iterator[Part]:
+def _of_lines(raw: bytes, where: str, exactly: Callable[[bytes], Any]) -> Iterator[Part]:
     at, number = 0, 1
     while at < len(raw):
         end = raw.find(b"\n", at + _PIECE)
         piece = raw[at : len(raw) if end < 0 else end]
-        yield lines(piece, where, first=number)
+        yield lines(piece, where, exactly, number)
         at, number = at + len(piece) + 1, number + piece.count(b"\n") + 1
 
 
@@ -161,8 +182,8 @@ class _NoListError(Exception):
     """What was taken for a list is none that ends."""
 
 
-def _list(raw: memoryview) -> list[Any]:
-    found = exact_json.read(b"".join((b"[", raw, b"]")))
+def _list(raw: memoryview, exactly: Callable[[bytes], Any]) -> list[Any]:
+    found = exactly(b"".join((b"[", raw, b"]")))
     assert isinstance(found, list)
     return found
 

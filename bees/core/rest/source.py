@@ -16,10 +16,11 @@ from bees.core.paths import MISSING, dig
 from bees.core.rest import formats
 from bees.core.rest.client import open_client, patiently
 from bees.core.rest.options import RestOptions, joined
+from bees.core.rest.pieces import Part, Pieces
 from nectar.jsonrows import text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _NAMES = OptionNames("base_url", networks="allow_networks", origins="allow_origins")
 _ERRORS = ("error", "errors", "fault")
@@ -191,6 +192,19 @@ def named(items: list[Any], body: Any, path: str, where: str) -> list[Any]:
         raise GiveUp("no names of columns stand there", code="no_columns", where=where, advice=advice)
     fits = (isinstance(item, list) and len(item) <= len(names) for item in items)
     return [dict(zip(names, item, strict=False)) if fit else item for item, fit in zip(items, fits, strict=True)]
+
+
+def headed(found: Pieces, path: str, where: str) -> Pieces:
+    """The same for pieces of a page. Raises GiveUp (`no_columns`)."""
+
+    def parts() -> Iterator[Part]:
+        head: list[Any] = []
+        for items, rejects in found.parts():
+            several = [*head, *items]
+            head = head or (items[:1] if path == "first" else [])
+            yield named(several, found.around, path, where), rejects
+
+    return Pieces.of(parts, found.around, found.mark)
 
 
 def _at(body: Any, path: str) -> Any:

@@ -63,6 +63,17 @@ def window_end(since: Any, step: float, latest: float) -> tuple[str, bool]:
     return _iso(min(ends, final)), ends >= final
 
 
+def window_mark(since: Any, until: Any, clock: str, lag: float) -> Any:
+    """Where the mark stands behind the newest window: its end, or the source's time of the first request, less `lag`.
+
+    Our clock may be ahead of the source's: what the source makes up to the window's end was not there to be read.
+    """
+    begins, ends, sure = instant(since), instant(until), instant(clock)
+    if ends is None or sure is None or ends <= (sure := sure.replace(microsecond=0) - timedelta(seconds=lag)):
+        return until
+    return since if begins is not None and begins >= sure else _iso(sure)
+
+
 def _iso(then: datetime) -> str:
     text = then.astimezone(UTC).isoformat(timespec="milliseconds" if then.microsecond else "seconds")
     return text.replace("+00:00", "Z")

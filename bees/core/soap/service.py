@@ -82,6 +82,7 @@ class _Guarded(Transport):  # type: ignore[misc]
         self._client = client
         self._ask = ask
         self.where = "wsdl"
+        self.most = 0
         self.last: Answer | None = None
 
     def load(self, url: str) -> bytes:
@@ -95,6 +96,10 @@ class _Guarded(Transport):  # type: ignore[misc]
             problem = verdict(self.last.status, self.last.headers, self.where)
             assert problem is not None
             raise problem
+        if self.last.body.count(b"</") + self.last.body.count(b"/>") > self.most:
+            message = f"the answer holds more than {self.most:,} elements, and is read as a whole"
+            advice = "ask for smaller pages (pagination.size), or raise max_elements: each takes 500 bytes of memory"
+            raise GiveUp(message, code="too_many_values", where=self.where, advice=advice)
         return _Response(self.last.status, self.last.headers, self.last.body)
 
     def _named(self, url: str, problem: str) -> None:
@@ -125,8 +130,10 @@ class Service:
         port: str | None = None,
         token: UsernameToken | None = None,
         nulls: bool = False,
+        most: int = 100_000,
     ) -> None:
         self._transport = _Guarded(client, ask)
+        self._transport.most = most
         self._nulls = nulls
         self._client = _said(lambda: Client(wsdl, token, self._transport, settings=Settings(**_SETTINGS)), "wsdl")
         chosen = _port(self._client, service, port)
