@@ -4,15 +4,15 @@ A tap is trusted as the program that it is; it gets a minimal environment, a pri
 file that is removed. Its network is its own: no guard stands before it. Reading goes on from the last STATE message
 whose records are all safe; a tap that tells its state only at its end begins anew after a stop.
 
-A whole read (FULL_TABLE) that ends well is complete. Under a budget (`limits.rate`) the requests that the tap tells of
-are counted, and it stands still while the budget is used up: `bees.core.singer.pace`.
+A whole read (FULL_TABLE) that ends well is complete, and so is a version of a table that the tap activates: what it did
+not meet is deleted. So is a record with `_sdc_deleted_at`. Under a budget (`limits.rate`) the requests that the tap
+tells of are counted, and it stands still while the budget is used up: `bees.core.singer.pace`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,19 +22,15 @@ from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Second
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.resilience.gate import GatedBee
 from bees.core.singer import catalog as catalogs
-from bees.core.singer.messages import batch_lines, read, several, stream_of
+from bees.core.singer.pile import Bounds, Pile
 from bees.core.singer.process import Tap, TooLong
+from bees.core.singer.versions import Versions
 from nectar import pollen
-from nectar.batch import Batch, Cursor, Reject
-from nectar.errors import SkipRecord
-from nectar.jsonrows import escape, sift, table, text
+from nectar.batch import Batch, Cursor
+from nectar.jsonrows import escape
 
 if TYPE_CHECKING:
     from bees.core.http import Gate
-
-_MOST_RAW = 1 << 20
-_MOST_GARBAGE = 1000
-"""Lines that are no messages, before a tap is none."""
 
 
 class StreamOptions(BeeOptions):
@@ -124,7 +120,11 @@ class SingerWorkerBee(GatedBee):
         }
         if state is not None:
             files["--state"] = state
-        pile = _Pile(stream, {stream, str(entry.get("stream", stream))}, state, self.options)
+        anew = not cursor or bool(cursor.get("done"))  # a state from the middle may leave out what it has seen
+        names = {stream, str(entry.get("stream", stream))}
+        bounds = Bounds(self.options.batch_rows, self.options.batch_bytes, self.options.line_limit)
+        whole = anew and catalogs.method_of(entry) == "FULL_TABLE"
+        pile = Pile(stream, names, bounds, state, Versions.of(cursor), begins=whole)
         with self._tap(files) as tap:
             try:
                 for block in tap.blocks():
@@ -139,9 +139,7 @@ class SingerWorkerBee(GatedBee):
             except Exception:
                 yield from pile.flush()  # what came before it failed, up to the last state
                 raise
-        anew = not cursor or bool(cursor.get("done"))  # a state from the middle may leave out what it has seen
-        whole = catalogs.method_of(entry) == "FULL_TABLE" and anew
-        yield pile.last(complete=whole)
+        yield from pile.last()
 
     def dance_instructions(self) -> dict[str, Any]:
         return super().dance_instructions() | {"nectar_sources": sorted(self.options.streams)}
@@ -221,102 +219,8 @@ class SingerWorkerBee(GatedBee):
             cursors=tuple(map(str, offered)),
             cursor=cursor,
             resumes="none",
+            versions=True,
         )
-
-
-@dataclass
-class _Pile:
-    """Records of the next batch, and the state that covers what was given out before."""
-
-    stream: str
-    names: set[str]
-    state: str | None
-    options: SingerWorkerBee.Options
-    rows: list[Any] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    size: int = 0
-    given: int = 0
-    lines: int = 0
-    garbage: int = 0
-    is_over: bool = False
-    """The limit is reached."""
-
-    def take(self, block: Sequence[bytes | TooLong], limit: int | None) -> Iterator[Batch]:
-        """Take lines in; batches come out as there is enough for them. `limit`: the most records in all."""
-        options, names = self.options, self.names
-        messages = several([line for line in block if not isinstance(line, TooLong)])
-        for line in block:
-            self.lines += 1
-            message = line if isinstance(line, TooLong) else next(messages)
-            if isinstance(line, bytes) and type(message) is dict and message["type"] == "RECORD":  # nearly all of them
-                if message.get("stream") not in names:
-                    continue
-                self.rows.append(message.get("record"))
-                self.size += len(line)
-                if self.size >= options.batch_bytes or len(self.rows) >= options.batch_rows:
-                    yield from self.flush()
-            else:
-                yield from self._other(message, line)
-            if limit is not None and self.given + len(self.rows) >= limit:
-                yield from self.flush(most=limit - self.given)
-                self.is_over = True
-                return
-
-    def _other(self, message: dict[str, Any] | SkipRecord | TooLong, line: bytes | TooLong) -> Iterator[Batch]:
-        """What is no RECORD."""
-        if isinstance(line, TooLong):
-            reason = f"the line has more than {self.options.line_limit} bytes (option line_limit)"
-            self._reject("line_too_long", reason, line.head)
-        elif isinstance(message, SkipRecord):
-            if line.strip():
-                self._reject(message.code, str(message), line)
-        elif isinstance(message, dict):
-            if message["type"] == "STATE":
-                self.state = text(message.get("value"))
-            elif message["type"] == "BATCH" and stream_of(message) in self.names:
-                yield from self._batches(message)
-
-    def add(self, record: Any, size: int) -> None:
-        self.rows.append(record)
-        self.size += size
-
-    def flush(self, most: int | None = None) -> Iterator[Batch]:
-        """What lies here, if anything does."""
-        if self.rows or self.rejects:
-            yield self._batch(most)
-
-    def last(self, *, complete: bool) -> Batch:
-        batch = self._batch(None)
-        return Batch(batch.stream, batch.table, {**batch.cursor, "done": True}, None, complete, batch.rejects)
-
-    def _batches(self, message: Mapping[str, Any]) -> Iterator[Batch]:
-        for line in batch_lines(message, self.options.line_limit):
-            try:
-                record = read(b'{"type":"RECORD","record":' + line + b"}")["record"]
-            except SkipRecord as error:
-                self._reject(error.code, str(error), line)
-                continue
-            self.add(record, len(line))
-            if self._is_full():
-                yield from self.flush()
-
-    def _is_full(self) -> bool:
-        return len(self.rows) >= self.options.batch_rows or self.size >= self.options.batch_bytes
-
-    def _batch(self, most: int | None) -> Batch:
-        rows, rejects = sift(self.rows[:most], f"{self.stream}, batch at line {self.lines}")
-        rejects = [*self.rejects, *rejects]
-        self.given += len(self.rows[:most])
-        self.rows, self.rejects, self.size = [], [], 0
-        cursor = {} if self.state is None else {"state": self.state}
-        return Batch(self.stream, table(rows), cursor, None, False, tuple(rejects))
-
-    def _reject(self, code: str, reason: str, raw: bytes) -> None:
-        self.garbage += 1
-        if self.garbage > _MOST_GARBAGE and self.garbage * 2 > self.lines:
-            message = "the command writes lines that are no Singer messages"
-            raise GiveUp(message, code="not_singer", where="command", advice="check that it is a tap, and its output")
-        self.rejects.append(Reject(f"{self.stream}, line {self.lines}", code, reason, raw[:_MOST_RAW]))
 
 
 def _told(secret: Secret[dict[str, Any]] | Secret[dict[str, str]] | None) -> dict[str, Any]:

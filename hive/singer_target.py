@@ -7,9 +7,12 @@ STATE message is passed on to standard output only when everything before it is 
 is started again from the last state by whoever runs the tap: what comes twice lands once, because records are known by
 their key. A stream without a key gets one, `singer_row`, made of its place behind a state and its content.
 
+A record with `_sdc_deleted_at` is deleted. So is what an activated version of a stream (ACTIVATE_VERSION) did not bring
+again: at once where its records came before, else when the input has ended behind a STATE, since a tap that dies ends
+its output, too.
+
 Configuration (JSON): `name` (of the bees, in front of the stream; "singer"), `jar` (the name, if unset), `scrubbing`
 (as in a bee's block), `tenant`. Where the hive is, says its environment: HIVE_DATABASE_URL, HIVE_KEY and so on.
-Deletions by ACTIVATE_VERSION are not taken over.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ from typing import IO, TYPE_CHECKING, Any
 import structlog
 
 from bees.core.errors import SourceError
-from bees.core.singer.messages import batch_lines, read, stream_of
+from bees.core.singer.messages import DELETED, batch_lines, read, stream_of
+from bees.core.singer.versions import Version, version_of
 from nectar.errors import SkipRecord
 from nectar.jsonrows import text
 
@@ -59,6 +63,16 @@ class _Stream:
     keyless: bool
     rows: list[bytes] = field(default_factory=list)
     size: int = 0
+    version: Version | None = None
+    """Of the newest record."""
+    told: Version | None = None
+    fronted: Version | None = None
+    """The newest version that was told before its records."""
+    bare: bool = False
+    """Records came that say no version: nothing tells that those of one are all there is."""
+    """To be activated when the input has ended."""
+    is_safe: bool = True
+    """A state came behind its newest record."""
 
 
 class Target:
@@ -86,6 +100,9 @@ class Target:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     self._take(line, number)
+            for name, stream in self._streams.items():
+                if stream.told is not None and stream.is_safe and not stream.bare:
+                    self._activate(name, stream.told)
         finally:
             self.flush()
 
@@ -106,7 +123,7 @@ class Target:
             raise BadInput(f"line {number}: {error}") from None
         kind = message["type"]
         if kind == "RECORD":
-            self._keep(self._known_stream(message, number), message.get("record"), number)
+            self._keep(self._known_stream(message, number), message.get("record"), number, version_of(message))
         elif kind == "STATE":
             self._reach(text(message.get("value")))
         elif kind == "SCHEMA":
@@ -116,7 +133,7 @@ class Target:
             for row in batch_lines(message, _LINE_LIMIT):
                 self._keep(name, read(b'{"type":"RECORD","record":' + row + b"}")["record"], number)
         elif kind == "ACTIVATE_VERSION":
-            log.warning("deletions_not_taken_over", stream=stream_of(message)[:100])
+            self._told(self._known_stream(message, number), version_of(message))
 
     def _known_stream(self, message: Mapping[str, Any], number: int) -> str:
         name = stream_of(message)
@@ -124,8 +141,30 @@ class Target:
             raise BadInput(f"line {number}: a record of a stream that no SCHEMA message has described")
         return name
 
-    def _keep(self, name: str, record: Any, number: int) -> None:
+    def _told(self, name: str, version: Version | None) -> None:
+        """Behind its records it counts now. In front of them, once the input ended behind a state.
+
+        A child stream of the Singer SDK tells it again in front of the records of each parent.
+        """
         stream = self._streams[name]
+        if version is not None and version == stream.version and version != stream.fronted and not stream.bare:
+            self._activate(name, version)
+            return
+        if version != stream.version:
+            stream.fronted = version
+        stream.told = version
+
+    def _activate(self, name: str, version: Version) -> None:
+        self._write(name)
+        self._streams[name].told = None
+        self._send(self._streams[name].bee, version=version, activates=True)
+
+    def _keep(self, name: str, record: Any, number: int, version: Version | None = None) -> None:
+        stream = self._streams[name]
+        if version is not None and version != stream.version:
+            self._write(name)
+            stream.version = version
+        stream.is_safe, stream.bare = False, stream.bare or version is None
         if not isinstance(record, dict) or not record:
             raise BadInput(f"line {number}: a record is no object, or an empty one")
         if stream.keyless:
@@ -142,6 +181,8 @@ class Target:
             self._write(name)
 
     def _reach(self, state: str) -> None:
+        for stream in self._streams.values():
+            stream.is_safe = True
         self._state = self._last_state = state
         self._since_state = 0
         waits = sum(stream.size for stream in self._streams.values())
@@ -160,7 +201,8 @@ class Target:
             return
         if name in self._streams:
             self._write(name)
-        source = {"stream": name, "format": "jsonl", "envelope": False, "key": list(keys) or [ROW]}
+        source = {"stream": name, "format": "jsonl", "envelope": False, "key": list(keys) or [ROW], "versions": True}
+        source |= {"deleted": DELETED} if keys else {}
         self._streams[name] = _Stream(self._bee(name, source), keyless=not keys)
         self._known[name] = tuple(keys)
 
@@ -177,18 +219,20 @@ class Target:
         return int(row[0])
 
     def _write(self, name: str) -> None:
-        """One statement: the message, sealed, and the event that makes its bee fly."""
+        """What waits of a stream: in one statement the message, sealed, and the event that makes its bee fly."""
+        stream = self._streams[name]
+        if stream.rows:
+            self._send(stream.bee, b"\n".join(stream.rows), version=stream.version)
+            stream.rows, stream.size = [], 0
+
+    def _send(self, bee: int, body: bytes = b"", *, version: Version | None, activates: bool = False) -> None:
         from hive.inbox import Received, seal_message
 
-        stream = self._streams[name]
-        if not stream.rows:
-            return
         self._messages += 1
-        message = Received(f"singer:{self._run}-{self._messages}", b"\n".join(stream.rows), "application/jsonl")
-        body = seal_message(self._rt.key, stream.bee, message)
+        name = f"singer:{self._run}-{self._messages}"
+        message = Received(name, body, "application/jsonl", version=version, activates=activates)
         with self._rt.db.single() as tx:
-            tx.run("receive", bee=stream.bee, event_id=message.event_id, body=body, window=None)
-        stream.rows, stream.size = [], 0
+            tx.run("receive", bee=bee, event_id=name, body=seal_message(self._rt.key, bee, message), window=None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

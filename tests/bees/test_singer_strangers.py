@@ -87,3 +87,11 @@ def test_a_tap_that_is_older_than_the_sdk(nest: Nest, mariadb: MariaDB) -> None:
 
     assert (result.state, result.records_landed) == ("complete", 3)
     assert set(nest.jar("tap")) == {"1", "2", "3"}
+
+    with mariadb.root() as made, made.cursor() as asked:
+        asked.execute("DELETE FROM shop.orders WHERE id = 2")
+        made.commit()
+    again = nest.land("tap")
+
+    assert (again.state, again.records_unchanged, again.records_deleted) == ("complete", 2, 1)
+    assert set(nest.jar("tap")) == {"1", "3"}, "it activates a version of the table with each read of it"

@@ -15,6 +15,8 @@ from bees.core.errors import GiveUp
 from nectar.errors import SkipRecord
 
 _GZIP = b"\x1f\x8b"
+DELETED = "_sdc_deleted_at"
+"""When a record was deleted at its source: what taps that read a database's log put beside its key."""
 
 
 def read(line: bytes) -> dict[str, Any]:

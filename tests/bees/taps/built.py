@@ -36,13 +36,15 @@ class Towns(Stream):
     ).to_dict()
 
     def get_records(self, context: Any) -> Iterable[dict[str, Any]]:
-        yield from ({"name": f"Town {n}", "people": n} for n in range(7))
+        yield from ({"name": f"Town {n}", "people": n} for n in range(self.config["towns"]))
 
 
 class TapBuilt(Tap):
     name = "tap-built"
     config_jsonschema = th.PropertiesList(
-        th.Property("count", th.IntegerType, default=10), th.Property("token", th.StringType, secret=True)
+        th.Property("count", th.IntegerType, default=10),
+        th.Property("towns", th.IntegerType, default=7),
+        th.Property("token", th.StringType, secret=True),
     ).to_dict()
 
     def discover_streams(self) -> list[Stream]:

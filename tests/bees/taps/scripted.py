@@ -14,6 +14,11 @@ with open(arguments["--config"], encoding="utf-8") as file:  # noqa: PTH123
     config = json.load(file)
 
 
+if "script" in config:  # what it does now, whatever its configuration was made with
+    with open(config["script"], encoding="utf-8") as file:  # noqa: PTH123
+        config |= json.load(file)
+
+
 def tell(**message):
     print(json.dumps(message), flush=True)
 
@@ -74,5 +79,7 @@ for number in range(start + 1, config.get("count", 0) + 1):
         tell(type="STATE", value={"last": number})
 for line in config.get("lines", ()):
     print(line, flush=True)
+if "exit" in config:
+    sys.exit(config["exit"])
 if config.get("state_at_end", True):
     tell(type="STATE", value={"last": config.get("count", 0)})
