@@ -30,6 +30,7 @@ from bees.core.storage.base import (
     Listed,
     NotReadError,
     Opened,
+    Pile,
     Storage,
     Unreadable,
     joined,
@@ -108,22 +109,26 @@ class FtpStorage(Storage):
     def look(self, path: str) -> Entry | None:
         return self._ask(path, lambda ftp: self._stat(ftp, path))
 
-    def _list(self, path: str) -> tuple[list[Entry], list[str]]:
-        def ask(ftp: ftplib.FTP) -> list[tuple[str, dict[str, str]]]:
+    def _list(self, path: str) -> tuple[Pile, list[str]]:
+        def ask(ftp: ftplib.FTP) -> tuple[Pile, list[str]]:
             ftp.cwd(self._at(path))  # MLSD of a file is no error everywhere
-            return list(ftp.mlsd())
+            files, folders = Pile(), []
 
-        files, folders = [], []
-        for name, facts in self._ask(path, ask):
-            plain = _name(name)
-            if not safe_name(plain):
-                continue
-            kind, inner = facts.get("type", "").lower(), joined(path, plain)
-            if kind == "dir":
-                folders.append(inner)
-            elif kind == "file" and (entry := _entry(inner, facts)):
-                files.append(entry)
-        return files, folders
+            def take(line: str) -> None:
+                facts, _, name = line.partition(" ")
+                plain, told = _name(name), _told(facts)
+                if not safe_name(plain):
+                    return
+                kind, inner = told.get("type", ""), joined(path, plain)
+                if kind == "dir":
+                    folders.append(inner)
+                elif kind == "file" and (entry := _entry(inner, told)):
+                    files.append(entry)
+
+            ftp.retrlines("MLSD", take)  # line by line: ftplib's own reader holds them all
+            return files, folders
+
+        return self._ask(path, ask)
 
     def _part(self, ftp: ftplib.FTP, entry: Entry, start: int, size: int) -> bytes:
         if not size:
@@ -144,7 +149,7 @@ class FtpStorage(Storage):
         except ftplib.error_perm:
             return None
         line = next((line.strip() for line in answer.splitlines()[1:] if "=" in line), "")
-        facts = dict(fact.lower().split("=", 1) for fact in line.split(" ", 1)[0].split(";") if "=" in fact)
+        facts = _told(line.split(" ", 1)[0])
         return _entry(path, facts) if facts.get("type") == "file" else None
 
     def _at(self, path: str) -> str:
@@ -248,6 +253,11 @@ def _secured(ftp: _Tls) -> None:
 
 def _name(text: str) -> str:
     return os.fsdecode(text.encode("latin-1"))
+
+
+def _told(facts: str) -> dict[str, str]:
+    """`type=file;size=3;` as a dict."""
+    return dict(fact.lower().split("=", 1) for fact in facts.split(";") if "=" in fact)
 
 
 def _entry(path: str, facts: dict[str, str]) -> Entry | None:

@@ -76,7 +76,7 @@ class S3Storage(Storage):
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         start, token = after.decode("utf-8", "surrogateescape"), ""
         while True:
-            page = self._ask(lambda at=token: self._page(start.encode(), "" if recursive else "/", at))
+            page = self._ask(lambda at=token, begin=start: self._page(begin.encode(), "" if recursive else "/", at))
             for item in page.get("Contents", ()):
                 key = item["Key"]
                 path = key[len(self._prefix) :]
@@ -84,9 +84,15 @@ class S3Storage(Storage):
                     modified = int(item["LastModified"].timestamp() * 1_000_000)
                     etag = item["ETag"]
                     yield Entry(path, item["Size"], f"{etag} {item['Size']}", modified, ref=(key, etag))
-            token = page.get("NextContinuationToken", "")
-            if not page.get("IsTruncated") or not token:
+            if not page.get("IsTruncated"):
                 return
+            token = page.get("NextContinuationToken", "")
+            if not token and not (page.get("Contents") and recursive):
+                raise RetryLater(
+                    "more keys follow, and the server does not say where to go on", code="bad_listing", where="path"
+                )
+            if not token:  # some servers that are like S3 tell none: on from the last key
+                start = path
 
     def _page(self, after: bytes, delimiter: str, token: str) -> Any:
         asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix}

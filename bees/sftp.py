@@ -27,6 +27,7 @@ from bees.core.storage.base import (
     Listed,
     NotReadError,
     Opened,
+    Pile,
     Storage,
     Unreadable,
     rooted,
@@ -104,7 +105,7 @@ class SftpStorage(Storage):
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         return walk(self._folder, after, recursive=recursive)
 
-    def _folder(self, path: str) -> tuple[list[Entry], list[str]]:
+    def _folder(self, path: str) -> tuple[Pile, list[str]]:
         return self._run(self._list(path))
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
@@ -131,12 +132,12 @@ class SftpStorage(Storage):
         except Gone:
             return None
 
-    async def _list(self, path: str) -> tuple[list[Entry], list[str]]:
+    async def _list(self, path: str) -> tuple[Pile, list[str]]:
         sftp = await self._opened()
         folder = self._at(path)
         if path and await sftp.realpath(folder) != folder:
             raise Gone  # a link by now
-        files, folders = [], []
+        files, folders = Pile(), []
         async for item in sftp.scandir(folder):
             name = os.fsdecode(item.filename)
             if not safe_name(name):

@@ -24,6 +24,7 @@ from bees.core.storage.base import (
     Listed,
     NotReadError,
     Opened,
+    Pile,
     Storage,
     Unreadable,
     joined,
@@ -97,15 +98,15 @@ class SmbStorage(Storage):
         except Gone:
             return None
 
-    def _list(self, path: str) -> tuple[list[Entry], list[str]]:
+    def _list(self, path: str) -> tuple[Pile, list[str]]:
         return self._ask(lambda: self._entries(path))
 
-    def _entries(self, path: str) -> tuple[list[Entry], list[str]]:
+    def _entries(self, path: str) -> tuple[Pile, list[str]]:
         from smbprotocol.exceptions import NoMoreFiles, NoSuchFile
         from smbprotocol.file_info import FileInformationClass
         from smbprotocol.open import CreateOptions, QueryDirectoryFlags
 
-        files: list[Entry] = []
+        files = Pile()
         folders: list[str] = []
         folder = self._open(path, CreateOptions.FILE_DIRECTORY_FILE)
         flags = QueryDirectoryFlags.SMB2_RESTART_SCANS

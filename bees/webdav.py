@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes, urlsplit
 from xml.etree import ElementTree as ET
@@ -16,7 +16,7 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp
 from bees.core.filebee import RemoteOptions
 from bees.core.http import HttpClient, Limits, checked_url
-from bees.core.storage.base import Entry, Gone, Listed, Storage, joined, rooted, safe_name, walk
+from bees.core.storage.base import Entry, Gone, Listed, Pile, Storage, joined, rooted, safe_name, walk
 from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, folder_url
 
@@ -74,8 +74,8 @@ class WebdavStorage(WebStorage):
     def _at(self, path: str) -> httpx.URL:
         return folder_url(self._root, path)
 
-    def _list(self, path: str) -> tuple[list[Entry], list[str]]:
-        files, folders = [], []
+    def _list(self, path: str) -> tuple[Pile, list[str]]:
+        files, folders = Pile(), []
         for name, facts in self._properties(path, "1", "/"):
             if not safe_name(name):
                 continue
@@ -93,12 +93,15 @@ class WebdavStorage(WebStorage):
             message = "the server does not answer as WebDAV"
             raise GiveUp(message, code="no_webdav", where="url", advice="correct `url`")
         own = unquote_to_bytes(urlsplit(url).path).rstrip(b"/")
-        found = []
-        for response in _tree(answer.body).iterfind("{DAV:}response"):
+        found: list[tuple[str, tuple[str, str, str] | None]] = []
+
+        def take(response: ET.Element) -> None:
             href = unquote_to_bytes(urlsplit((response.findtext("{DAV:}href") or "").strip()).path).rstrip(b"/")
             inner = b"" if href == own else href[len(own) + 1 :]
             if href == own or (href.startswith(own + b"/") and b"/" not in inner):
                 found.append((os.fsdecode(inner), _facts(response)))
+
+        _read(answer.body, take)
         return found
 
 
@@ -114,23 +117,31 @@ def _facts(response: ET.Element) -> tuple[str, str, str] | None:
     return texts[0].strip(), texts[1].strip(), texts[2].strip()
 
 
-def _tree(body: bytes) -> ET.Element:
-    """The document, which may declare no entities. Raises GiveUp."""
+def _read(body: bytes, take: Callable[[ET.Element], None]) -> None:
+    """Give each `response` of a listing and forget it; the listing may declare no entities. Raises GiveUp."""
     made = ET.TreeBuilder()
     parser = expat.ParserCreate(namespace_separator="}")
 
     def refuse(*_: object) -> None:
         raise ValueError
 
+    def end(name: str) -> None:
+        element = made.end(_qualified(name))
+        if element.tag == "{DAV:}response":
+            take(element)
+            element.clear()
+
     parser.EntityDeclHandler = refuse
     parser.StartElementHandler = lambda name, _: made.start(_qualified(name), {})
-    parser.EndElementHandler = lambda name: made.end(_qualified(name))
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = made.data
     try:
         parser.Parse(body, True)
-        return made.close()
+        made.close()
     except (expat.ExpatError, ValueError, AssertionError):
         message = "the server's listing is no XML, or declares entities"
+    else:
+        return
     raise GiveUp(message, code="no_webdav", where="url", advice="correct `url`")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from bees.core import progress
 from bees.core.errors import GiveUp, SourceError
 from bees.core.file_inside import is_member_of
 from bees.core.filebee import FileOptions, Plan
@@ -16,6 +17,8 @@ from bees.core.storage.memory import SENT, Memory, Record
 SMALL = 4 << 20
 """Bytes up to which a file is read at once and ahead of its turn, a larger one by ranges."""
 _WINDOW = 32 << 20
+_UNWANTED = 1000
+"""Files in a row that no pattern wants, after which one of them says how far the listing is."""
 
 
 @dataclass
@@ -37,8 +40,9 @@ class Item:
 def items(storage: Storage, memory: Memory, plan: Plan, options: FileOptions) -> Iterator[Item]:
     """What is listed now merged with what was known before, by path."""
     old = memory.old()
-    known, count, last = next(old, None), 0, b""
+    known, count, last, unwanted = next(old, None), 0, b"", 0
     for now in storage.entries(memory.pos, recursive=options.recursive):
+        progress.step()
         key = now.key
         if key <= last:
             raise GiveUp(
@@ -46,11 +50,17 @@ def items(storage: Storage, memory: Memory, plan: Plan, options: FileOptions) ->
                 advice="a bucket of directories (S3 Express, a hierarchical namespace) cannot be read this way",
             )  # fmt: skip
         last = key
-        if isinstance(now, Entry) and not plan.wanted(now.path):
+        wanted = not isinstance(now, Entry) or plan.wanted(now.path)
+        unwanted = 0 if wanted else unwanted + 1
+        if not wanted and unwanted % _UNWANTED:
             continue
         while known is not None and known.key < key:
             yield Item(known.key, None, known)
             known = next(old, None)
+        if not wanted:
+            if known is None or known.key > key:
+                yield Item(key, None, None)
+            continue
         there = known if known is not None and known.key == key else None
         known = next(old, None) if there else known
         members: list[Record] = []

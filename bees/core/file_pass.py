@@ -21,7 +21,17 @@ import structlog
 from bees.core.errors import RetryLater, SourceError
 from bees.core.file_inside import Found, member_key, merged, plain
 from bees.core.file_listing import SMALL, Item, ahead, items
-from bees.core.file_rows import holds_others, is_document, is_misnamed, judged, reading_of, rows_may_be_in
+from bees.core.file_rows import (
+    NO_TEXT,
+    holds_others,
+    is_document,
+    is_misnamed,
+    judged,
+    reading_of,
+    rows_may_be_in,
+    text_by_name,
+)
+from bees.core.file_sections import Sections, of_rows_only
 from bees.core.filebee import FileOptions, Plan
 from bees.core.files import digest, document, document_table, shown, tail, trouble
 from bees.core.formats import Place, TableBuffer, read_rows
@@ -33,6 +43,8 @@ from nectar.batch import Batch, Cursor, Reject
 from nectar.extract.text import HEAD
 
 _FEW = 20
+_QUIET = 20.0
+"""Seconds of a listing that gives no batch, after which an empty one carries its place: the next leg goes on there."""
 _IN_A_ROW = 3
 """Files in a row that fail for a while, and it is the source that fails, not a file."""
 _DENIED = (Closed("").code, Closed("").reason)
@@ -50,16 +62,21 @@ class _At(TypedDict):
     content: str
     place: Place
     tail: str
+    spoilt: bool
 
 
 @dataclass(frozen=True)
 class _Half:
-    """The file whose rows are being read. `content` is None once it changed under the reader: nothing is sure then."""
+    """The file whose rows are being read. `content` is None once it changed under the reader: nothing is sure then.
+
+    `spoilt`: some of it was left out.
+    """
 
     entry: Entry
     content: bytes | None
     handle: BinaryIO
     place: Place
+    spoilt: bool = False
 
 
 class Pass:
@@ -78,13 +95,17 @@ class Pass:
         if self._at:
             self._doubtful.add(self._at_key)
         self._full = not cursor or "full" in cursor or (snapshot and "pos" not in cursor)
+        self._begins = not cursor
         self._closed: list[bytes] = []
         self._half: _Half | None = None
         self._documents = RowBuffer(options.batch_rows, options.batch_bytes)
         self._tables = TableBuffer(options.batch_rows, options.batch_bytes)
         self._buffer: RowBuffer | TableBuffer = self._documents if plan.document else self._tables
+        self._sections = Sections(on=options.mode == "file_monitor" and not plan.document)
         self._found = Found({})
         self._failures = 0
+        self._sent = cursor
+        self._quiet = float("inf")
 
     def batches(self) -> Iterator[Batch]:
         listed = items(self._storage, self._memory, self._plan, self._options)
@@ -92,7 +113,9 @@ class Pass:
         try:
             for item in turns:
                 yield from self._take(item)
-                if self._buffer.full():
+                # Counted from the first file on, so that each leg gets further than the one before.
+                self._quiet = min(self._quiet, time.monotonic() + _QUIET)
+                if self._buffer.full() or time.monotonic() >= self._quiet:
                     yield self._flush()
         except SourceError:
             # What was read before it failed is not read again.
@@ -109,7 +132,7 @@ class Pass:
     def _take(self, item: Item) -> Iterator[Batch]:
         if self._at and item.key > self._at_key:
             self._at = None
-        if item.key in self._doubtful:
+        if item.key in self._doubtful and (item.now is not None or self._plan.document):
             self._doubtful.remove(item.key)
             item.old = None
         if item.now is None:
@@ -146,8 +169,7 @@ class Pass:
                 file.close()
             self._failures = 0
         except Gone:
-            # Known on as it was; the next pass finds out whether it is gone for good.
-            self._memory.keep(item.key, item.old and item.old._replace(version=NO_VERSION))
+            self._keep_unsure(item)
         except Unreadable as error:
             self._unreadable(item, error.code, error.reason)
         except RetryLater as error:
@@ -156,10 +178,17 @@ class Pass:
             if trouble(error, "path") == "unreadable":
                 self._unreadable(item, *_DENIED)
             else:
-                self._memory.keep(item.key, item.old and item.old._replace(version=NO_VERSION))
+                self._keep_unsure(item)
+        self._sections.end(self._tables.count, whole=False)
         self._half = None
         if item.key >= self._at_key:  # a file that came before the one that is half read leaves that as it is
             self._at = None
+
+    def _keep_unsure(self, item: Item) -> None:
+        """Known on as it was: the next pass finds out whether it is gone for good. Some of its rows may have come."""
+        self._full = False
+        old = item.old or (None if self._plan.document else Record(item.key, NO_VERSION, NO_VERSION, SENT))
+        self._memory.keep(item.key, old and old._replace(version=NO_VERSION))
 
     def _failing(self, item: Item, error: RetryLater) -> None:
         """One file that fails is tried again by the next pass, and set aside if it fails there too."""
@@ -172,14 +201,18 @@ class Pass:
         else:
             _log.warning("a file could not be read now", stream=self._plan.name, code=error.code)
             self._full = False
-            self._memory.keep(item.key, Record(item.key, NO_VERSION, once, item.flags))
+            self._memory.keep(item.key, Record(item.key, NO_VERSION, once, self._flags(item)))
 
     def _unreadable(self, item: Item, code: str, reason: str) -> None:
         mark = self._memory.content(code.encode())
         self._full = False
         if item.old is None or item.old.content != mark:
             self._reject(Reject(shown(os.fsdecode(item.key.removesuffix(b"/"))), code, reason))
-        self._memory.keep(item.key, Record(item.key, NO_VERSION, mark, item.flags))
+        self._memory.keep(item.key, Record(item.key, NO_VERSION, mark, self._flags(item)))
+
+    def _flags(self, item: Item) -> int:
+        """Of a file that cannot be read now: some of its rows may be in the jar."""
+        return item.flags if self._plan.document or item.key.endswith(b"/") else SENT
 
     def _reject(self, reject: Reject) -> None:
         self._full = False
@@ -212,11 +245,13 @@ class Pass:
         self._keep(file, item, content, flags)
 
     def _no_document(self, file: Opened, item: Item, head: bytes) -> None:
-        """Left out: a picture, a program. A table that nobody takes for one is told."""
+        """Left out: a picture, a program. A table that nobody takes for one is told, and what is called a text."""
         misnamed = self._plan.rows_apart and is_misnamed(head, file.entry.path)
-        content = self._memory.content(b"misnamed table" if misnamed else b"binary")
-        if misnamed and (item.old is None or item.old.content != content):
-            self._reject(Reject(shown(file.entry.path), "misnamed_table", _MISNAMED))
+        broken = not misnamed and text_by_name(file.entry.path)
+        content = self._memory.content(b"misnamed table" if misnamed else b"no text" if broken else b"binary")
+        if (misnamed or broken) and (item.old is None or item.old.content != content):
+            told = ("misnamed_table", _MISNAMED) if misnamed else ("not_text", NO_TEXT)
+            self._reject(Reject(shown(file.entry.path), *told))
         self._keep(file, item, content, item.flags)
 
     def _judged(self, entry: Entry, name: str, data: bytes, moved_from: str | None = None) -> bool:
@@ -274,7 +309,9 @@ class Pass:
 
     def _keep(self, file: Opened, item: Item, content: bytes, flags: int = 0) -> None:
         """The file was read. A version as young as a clock's grain is not trusted: it is read again next time."""
-        sure = self._trusted(file.entry) and file.same()
+        same = file.same()
+        self._full = self._full and same
+        sure = same and self._trusted(file.entry)
         version = self._memory.version(file.entry) if sure else NO_VERSION
         self._memory.keep(item.key, Record(item.key, version, content, flags))
 
@@ -284,14 +321,20 @@ class Pass:
     def _rows(self, file: Opened, item: Item) -> Iterator[Batch]:
         place, content = self._resume(file, item)
         if place is None and content and item.old and item.old.content == content:
-            self._keep(file, item, content)
+            self._keep(file, item, content, SENT)
             return
-        yield from self._taken(_Half(file.entry, content, file.handle, place or {}), place)
+        spoilt = bool(place and self._at and self._at.get("spoilt"))
+        self._sections.begin(shown(file.entry.path), self._tables.count, begins=place is None)
+        yield from self._taken(_Half(file.entry, content, file.handle, place or {}, spoilt), place)
+        spoilt = spoilt if self._half is None else self._half.spoilt
         self._half = None
-        if content and file.same():
-            self._keep(file, item, content)
+        same = file.same()
+        self._full = self._full and same
+        self._sections.end(self._tables.count, whole=same and not spoilt and (place is None or content is not None))
+        if content and same:
+            self._keep(file, item, content, SENT)
         else:
-            self._memory.keep(item.key, None)
+            self._memory.keep(item.key, Record(item.key, NO_VERSION, NO_VERSION, SENT))
 
     def _resume(self, file: Opened, item: Item) -> tuple[Place | None, bytes | None]:
         """Where to go on in the file, if it was half read, and its content; None where it changed behind that place."""
@@ -320,16 +363,31 @@ class Pass:
         for part in read_rows(half.handle, shown(half.entry.path), reading, place):
             if not self._tables.fits(part):
                 yield self._flush()
-            self._full = self._full and not part.rejects
+            self._full = self._full and part.whole and not part.rejects
             self._tables.add(part)
-            self._half = replace(half, place=part.place)
+            rows_only = part.whole and of_rows_only(part.rejects, placed=not self._plan.key)
+            spoilt = self._half.spoilt or not rows_only
+            self._half = replace(half, place=part.place, spoilt=spoilt)
             if self._tables.full():
                 yield self._flush()
 
     def _flush(self, cursor: Cursor | None = None, *, complete: bool = False) -> Batch:
         buffer = self._buffer
         table = document_table(self._documents.rows) if self._plan.document else self._tables.table()
-        batch = Batch(self._plan.name, table, cursor or self._here(), None, complete, tuple(buffer.rejects))
+        sections = self._sections.take(table.num_rows)
+        batch = Batch(
+            self._plan.name,
+            table,
+            cursor or self._here(),
+            None,
+            complete,
+            tuple(buffer.rejects),
+            self._begins,
+            sections,
+        )
+        self._begins = False
+        self._sent = batch.cursor
+        self._quiet = time.monotonic() + _QUIET
         buffer.clear()
         return batch
 
@@ -337,6 +395,8 @@ class Pass:
         here = self._memory.stored()
         if self._full:
             here["full"] = True
+        if "held" in self._cursor:
+            here["held"] = self._cursor["held"]
         at = self._place(self._half) if self._half else self._at
         left = sorted(self._doubtful - ({base64.b64decode(at["file"])} if at else set()))
         if left:
@@ -357,31 +417,50 @@ class Pass:
             "content": (half.content or b"").hex(),
             "place": place,
             "tail": before,
+            "spoilt": half.spoilt,
         }
 
     def _end(self) -> Iterator[Batch]:
         gone: list[str] = []
         held = 0
-        if self._plan.document and self._options.mode == "file_monitor" and self._memory.missing:
-            documents, missing = self._memory.counted()
-            if missing > _FEW and missing > documents * self._options.max_deleted:
+        lost = self._lost()
+        if self._options.mode == "file_monitor" and (self._memory.missing or lost):
+            files, missing = self._memory.counted()
+            if missing > _FEW and missing > files * self._options.max_deleted:
                 held = missing
             else:
-                gone = [shown(os.fsdecode(plain(key))) for key in self._memory.gone()]
+                keys = {*self._memory.gone(), *lost}
+                gone = [shown(os.fsdecode(plain(key))) for key in sorted(keys)]
         if held and held != self._cursor.get("held"):
-            reason = f"{held} of {documents} documents are gone, more than `max_deleted`: none of them was deleted"
+            what = "documents are gone" if self._plan.document else "files are gone"
+            reason = f"{held} of {files} {what}, more than `max_deleted`: none of them was deleted"
             self._reject(Reject(self._plan.name, "too_many_gone", reason))
-        if gone and (self._buffer.rows or self._buffer.rejects):
+        if gone and self._plan.document:
+            yield from self._delete(gone, held)
+            return
+        for name in gone:
+            self._sections.gone(name, self._tables.count)
+        end = self._ended(held)
+        if self._buffer.rows or self._buffer.rejects or self._sections.wait() or end != self._sent or "whole" in end:
+            yield self._flush(end, complete=self._full)
+
+    def _lost(self) -> set[bytes]:
+        """Files of rows that were half read by an earlier leg, and never listed since."""
+        if self._plan.document:
+            return set()
+        return {key for key in self._doubtful if not any(key.startswith(prefix) for prefix in self._closed)}
+
+    def _ended(self, held: int) -> Cursor:
+        return self._memory.ended(forget=not held) | ({"held": held} if held else {})
+
+    def _delete(self, gone: list[str], held: int) -> Iterator[Batch]:
+        if self._buffer.rows or self._buffer.rejects:
             yield self._flush()
         most = self._options.batch_rows
-        for start in range(0, max(len(gone) - 1, 0) // most * most, most):
+        left = (len(gone) - 1) // most * most
+        for start in range(0, left, most):
             yield self._deletes(gone[start : start + most], self._here())
-        end = self._memory.ended(forget=not held) | ({"held": held} if held else {})
-        if gone:
-            left = (len(gone) - 1) // most * most
-            yield self._deletes(gone[left:], end, complete=self._full)
-        elif self._buffer.rows or self._buffer.rejects or end != self._cursor or "whole" in end:
-            yield self._flush(end, complete=self._full)
+        yield self._deletes(gone[left:], self._ended(held), complete=self._full)
 
     def _deletes(self, paths: list[str], cursor: Cursor, *, complete: bool = False) -> Batch:
         table = pa.table({"path": pa.array(paths, pa.string()), "_op": pa.array(["delete"] * len(paths), pa.string())})

@@ -22,6 +22,9 @@ from nectar.extract.kinds import media_type
 from nectar.extract.read import needs_reader
 from nectar.extract.text import decodes, encoding_of, looks_textual
 
+NO_TEXT = "its name says that the file is text, and what it holds is none: mend it, or leave it out by `patterns`"
+_TEXTS = (".txt", ".text", ".md", ".markdown", ".rst", ".log", ".htm", ".html")
+
 Patterns = Annotated[Words, Field(min_length=1), AfterValidator(checked_patterns)]
 
 
@@ -86,6 +89,11 @@ def is_misnamed(head: bytes, name: str) -> bool:
     return is_table(head) and not rows_by_name(name)
 
 
+def text_by_name(path: str) -> bool:
+    """Whether the name alone says that the file is text for people."""
+    return path.lower().endswith(_TEXTS)
+
+
 def rows_may_be_in(path: str) -> bool:
     """Whether the built-in stream of rows looks into a file of this name."""
     return path.lower().endswith((*ROW_ENDINGS, *ARCHIVE_ENDINGS))
@@ -103,7 +111,8 @@ def judged(name: str, data: bytes, declared: str) -> Judged:
     encoding = encoding_of(data[:4], declared)
     kind = media_type(data, name)
     if kind is None and not looks_textual(data, encoding):
-        return Judged()  # its beginning looked like a document, and the whole of it is none
+        # Its beginning looked like a document, and the whole of it is none.
+        return Judged(reject=Reject(name, "not_text", NO_TEXT)) if text_by_name(name) else Judged()
     if kind is not None and needs_reader(kind):
         return Judged(data, f"{kind}; charset={said}" if said and kind == "text/html" else kind)
     if not decodes(data, declared):

@@ -1,16 +1,17 @@
-"""The file bee: texts as documents, CSV and JSON Lines as rows, on whichever file system an adapter opens.
+"""The file bee: texts as documents, tables as rows, on whichever file system an adapter opens.
 
 A connector is `FileBee` with options and `connect`, which gives a `Storage`.
 
-  file_monitor     new and changed files; documents of files that are gone are deleted, once a pass has listed
-                   everything; a file that came under a new name tells its old one in `moved_from`
+  file_monitor     new and changed files; documents and rows of files that are gone are deleted, once a pass has listed
+                   everything; a document that came under a new name tells its old one in `moved_from`
   pattern_match    new and changed files; nothing is deleted
-  bucket_snapshot  every file in every flight, with no memory: a bucket of any size has a cursor of one path
+  bucket_snapshot  every file in every flight, with no memory: a bucket of any size has a cursor of one path; what a
+                   complete flight did not meet is deleted
 
 What was read is known by version (an ETag, or size and times) and by content, so a file that was only touched does
-not come again. A changed CSV or JSON Lines file comes whole; the hive drops the rows that it has. Rows of deleted
-files are not deleted. What is within an archive comes under the archive's path and its own, such as
-`letters.zip/2024/jane.txt`: texts as documents, which are deleted when they leave it, and tables as rows.
+not come again. A changed table comes whole; the hive drops the rows that it has, and deletes those that the file holds
+no more (`Batch.sections`: a file is one). What is within an archive comes under the archive's path and its own, such as
+`letters.zip/2024/jane.txt`: texts as documents and tables as rows; both are deleted when they leave it.
 
 The memory travels in each cursor, some 27 bytes a file: 100,000 files make cursors of 2.7 MB, one with every batch.
 Above `max_files` a bee is refused: part it by `patterns` or by `path`, or take it as `bucket_snapshot`.
@@ -22,7 +23,7 @@ import codecs
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, field_validator
@@ -195,6 +196,8 @@ class FileBee(WorkerBee):
         how = [stream.format, stream.header, stream.delimiter, key, self.options.encoding]
         how += [stream.element] if stream.element else []
         how += [self.options.max_file_bytes] if document else []
+        # Which file a row came from is told in one mode only: in it, what was read in another comes anew.
+        how += ["sections"] if not document and self.options.mode == "file_monitor" else []
         return Plan(
             name=name, document=document, stream=stream, key=key, settings=json.dumps(how),
             rows_apart=not self.options.streams,
@@ -204,7 +207,11 @@ class FileBee(WorkerBee):
         )  # fmt: skip
 
     def _offer(self, plan: Plan) -> Stream:
-        # Not a column's value but each file's version is followed; `modified` is its nearest name.
+        # Not a column's value but each file's version is followed; `modified` is its nearest name. A snapshot follows
+        # nothing: what it did not meet is gone.
+        followed = None if self.options.mode == "bucket_snapshot" else "modified"
         if plan.document:
-            return Stream(plan.name, DOCUMENT_COLUMNS, ("path",), ("modified",), "modified", document=True)
-        return Stream(plan.name, (), plan.key or PLACE, ("modified",), "modified")
+            found = Stream(plan.name, DOCUMENT_COLUMNS, ("path",), ("modified",), followed, document=True)
+        else:
+            found = Stream(plan.name, (), plan.key or PLACE, ("modified",), followed)
+        return replace(found, versions=self.options.mode == "file_monitor")

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bees.core.errors import GiveUp
+
 if TYPE_CHECKING:
     from jsonpath import CompoundJSONPath, JSONPath
 
@@ -35,13 +37,27 @@ def _dug(body: Any, path: str) -> Any:
 
 
 def put(body: dict[str, Any], name: str, value: Any) -> None:
-    """Set what stands at a dotted name of a body that is sent; what stands around it stays."""
+    """Set what stands at a dotted name of a body that is sent; what stands around it stays.
+
+    A number is a place in a list that is there, such as filters.0.value.
+    """
     *outer, last = name.split(".")
+    place: Any = body
     for part in outer:
-        inner = body.get(part)
-        body[part] = dict(inner) if isinstance(inner, Mapping) else {}
-        body = body[part]
-    body[last] = value
+        at = _at(place, part)
+        inner = place[at] if isinstance(place, list) else place.get(at)
+        place[at] = list(inner) if isinstance(inner, list) else dict(inner) if isinstance(inner, Mapping) else {}
+        place = place[at]
+    place[_at(place, last)] = value
+
+
+def _at(place: Any, part: str) -> Any:
+    if not isinstance(place, list):
+        return part
+    if part.isascii() and part.isdigit() and len(part) < 6 and int(part) < len(place):
+        return int(part)
+    message = f"the body that is sent holds a list of {len(place)} where {part!r} should stand"
+    raise GiveUp(message, code="bad_template", where="body", advice="name its place in the list, from 0 on")
 
 
 def matches(body: Any, path: str) -> list[Any]:

@@ -95,11 +95,17 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
         tx.run("end_whole", **where, held=len(keys))
         return 0
     if keys:
-        tx.psycopg.execute(_RETIRE.format(honey=partition("honey", read.part)), {**where, "keys": keys})
-        index.forget(tx, where, keys)
-        tx.run("deletes_receipt", **where, day=day, seq=read.whole_to, deleted=len(keys))
+        retire(tx, where, keys, day)
+    tx.run("forget_sections", **where)
     tx.run("end_whole", **where, held=0)
     return len(keys)
+
+
+def retire(tx: Transaction, where: dict[str, Any], keys: list[str], day: dt.date) -> None:
+    """Make tombstones of these keys (hex), with a receipt. `where`: whose, and `high`, the seq that they get."""
+    tx.psycopg.execute(_RETIRE.format(honey=partition("honey", where["part"])), {**where, "keys": keys})
+    index.forget(tx, where, keys)
+    tx.run("deletes_receipt", **where, day=day, seq=where["high"], deleted=len(keys))
 
 
 def _missed(tx: Transaction, where: dict[str, Any]) -> tuple[list[str], int]:
@@ -116,14 +122,15 @@ def _are_too_many(tx: Transaction, where: dict[str, Any], read: Any, missed: int
     """
     if missed <= FEW:
         return False
-    if not read.replaces and missed - older > max(FEW, read.most * _living(tx, where)):
+    if not read.replaces and missed - older > max(FEW, read.most * living_of(tx, where)):
         return True
     row = tx.run("count_met", **where).fetchone()
     met = 0 if row is None else row.met
     return bool(met == 0 if read.replaces else older > FEW and met < (1 - read.most) * older)
 
 
-def _living(tx: Transaction, where: dict[str, Any]) -> int:
+def living_of(tx: Transaction, where: dict[str, Any]) -> int:
+    """Records of a stream that are no tombstones."""
     row = tx.psycopg.execute(
         sql.SQL(
             "SELECT count(*) FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"

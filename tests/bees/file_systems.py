@@ -73,6 +73,11 @@ def read(
         return list(bee.collect_nectar(stream, json.loads(json.dumps(cursor)) if cursor else cursor))
 
 
+def sections(batches: list[Batch]) -> list[tuple[str, int, bool, bool]]:
+    """(file, rows, begins, ends) in the order in which they are told."""
+    return [(s.name, s.stop - s.start, s.begins, s.ends) for b in batches for s in b.sections]
+
+
 class FileSystemContract(BeeContract):
     row_bytes = 90
     odd_names: tuple[str, ...] = ("sp ace & per%cent+plus#hash?.txt", "ümläut.txt", "x" * 250 + ".txt")
@@ -109,6 +114,19 @@ class FileSystemContract(BeeContract):
 
         assert [(r["path"], r["moved_from"]) for r in rows(second[:1])] == [("b.txt", None), ("in/e.txt", "c.txt")]
         assert rows(second[1:]) == [{"path": "a.txt", "_op": "delete"}, {"path": "c.txt", "_op": "delete"}]
+
+    def test_a_table_that_changed_is_told_whole_and_one_that_is_gone_is_told(self, disk: Disk) -> None:
+        disk.put("a.csv", b"id\n1\n2\n")
+        disk.put("in/b.csv", b"id\n3\n")
+        first = self.look(disk, "records")
+        assert sections(first) == [("a.csv", 2, True, True), ("in/b.csv", 1, True, True)]
+        disk.put("a.csv", b"id\n1\n")
+        disk.remove("in/b.csv")
+
+        second = self.look(disk, "records", first[-1].cursor)
+
+        assert sections(second) == [("a.csv", 1, True, True), ("in/b.csv", 0, True, True)]
+        assert self.look(disk, "records", second[-1].cursor) == []
 
     def test_unchanged_files_are_listed_and_not_read(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, text in {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.filebee import FileBee, RemoteOptions
-from bees.core.storage.base import Closed, Entry, Gone, Listed, Storage, Unreadable, walk
+from bees.core.storage.base import Closed, Entry, Gone, Listed, Pile, Storage, Unreadable, walk
 from bees.core.storage.memory import SENT, Memory, Record, pack, unpack
 from nectar.batch import Batch
 from tests.bees.contract import rows
@@ -233,3 +234,82 @@ def test_an_unchanged_bucket_of_many_keys_is_not_read() -> None:
 
     assert read(storage, end) == ([], None)
     assert storage.reads == []
+
+
+def test_a_pile_of_files_is_listed_as_a_list_of_them_is_and_takes_little() -> None:
+    def listing(made: type) -> Any:
+        def listed(folder: str) -> Any:
+            files, base = made(), f"{folder}/" if folder else ""
+            for name in ("b", "a", "a.b", "é", "b", "\udcff", "a!", "b"):
+                files.append(Entry(f"{base}{name}", len(name), f"v {name}", None, 2**63, ref="tag"))
+            return files, ["a!x", "in", "a"] if not folder else []
+
+        return listed
+
+    for after in (b"", b"a", b"a/b", b"in/a.b"):
+        piled, plain = (list(walk(listing(kind), after, recursive=True)) for kind in (Pile, list))
+        assert piled == plain
+    assert sum(isinstance(item, Closed) for item in walk(listing(Pile), b"", recursive=False)) == 1
+
+    pile = Pile()
+    tracemalloc.start()
+    for number in range(50_000):
+        pile.append(Entry(f"folder/file-{number:09}.txt", number, f"{number} {10**18 + number}", 10**15, 10**18))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / 50_000 < 200
+
+
+def test_a_long_listing_without_a_batch_tells_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of unchanged files, of files that no pattern wants, and of what is gone between them."""
+    monkeypatch.setattr("bees.core.file_listing._UNWANTED", 3)
+    storage = MadeStorage(texts(9) | {f"{n:03}.bin": "" for n in range(20, 40)} | {"050.txt": "last"})
+    options: dict[str, Any] = {"patterns": ["*.txt"], "max_deleted": 1}
+    end = read(storage, **options)[0][-1].cursor
+    monkeypatch.setattr("bees.core.file_pass._QUIET", 0.0)
+
+    told, _ = read(storage, end, **options)
+
+    assert len({batch.cursor["pos"] for batch in told[:-1]}) >= 9 + 20 // 3
+    assert (rows(told), coded(told), told[-1].cursor) == ([], [], end), "its end comes last, also where nothing changed"
+
+    del storage.files["008.txt"]
+    found, cursor = list[Batch](), end
+    for _ in range(40):  # a leg that is handed over after each batch
+        bee = MadeBee.from_options(options)
+        bee.storage = storage
+        batch = next(bee.collect_nectar("documents", json.loads(json.dumps(cursor))), None)
+        if batch is None:
+            break
+        found.append(batch)
+        cursor = batch.cursor
+        if "pos" not in cursor:
+            break
+
+    assert "pos" not in cursor, "every leg gets further"
+    assert deleted(found) == ["008.txt"]
+
+
+def test_deletions_that_wait_are_told_once_also_by_a_long_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = MadeStorage(texts(100))
+    end = read(storage)[0][-1].cursor
+    storage.files = {p: t for p, t in storage.files.items() if p < "060"}
+    held = read(storage, end)[0][-1].cursor
+    monkeypatch.setattr("bees.core.file_pass._QUIET", 0.0)
+
+    middle = read(storage, held)[0][20].cursor
+    rest, _ = read(storage, middle)
+
+    assert "pos" in middle
+    assert coded(rest) == []
+
+
+@pytest.mark.parametrize("mode", ["file_monitor", "bucket_snapshot"])
+def test_a_pass_in_which_a_file_went_away_is_not_complete(mode: str) -> None:
+    storage = MadeStorage(texts(4))
+    storage.broken["002.txt"] = Gone()
+
+    batches, _ = read(storage, mode=mode)
+
+    assert len(rows(batches)) == 3
+    assert not batches[-1].complete

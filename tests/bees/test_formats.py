@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900
 
 from bees.core.formats import (
     Part,
@@ -339,6 +340,50 @@ def test_sheets_give_their_rows_and_stored_values() -> None:
     assert rows(found[:1])[0]["sum"] is None  # openpyxl stores no value with a formula, and none is computed
     assert rows(found[:1]) + rows(parts(held.getvalue(), "b.xlsx", found[0].place)) == rows(found)
     assert rejects(parts(held.getvalue()[:900], "b.xlsx")) == [("b.xlsx", "broken_file")]
+
+
+def sheet_of(*rows: list[Any], far: str = "", epoch: Any = None) -> bytes:
+    book, held = openpyxl.Workbook(), io.BytesIO()
+    book.epoch = epoch or book.epoch
+    sheet = book.active
+    assert sheet is not None
+    for row in rows:
+        sheet.append(row)
+    if far:
+        sheet[far] = "far"
+    book.save(held)
+    return held.getvalue()
+
+
+def test_a_sheet_with_a_cell_in_its_last_corner_is_read_cell_by_cell() -> None:
+    data = sheet_of(["id", "n"], ["w", 2.5], [], ["x", None], far="XFD1048576")
+    found = parts(data, "b.xlsx")
+
+    assert rejects(found) == []
+    assert [(r["source_row"], r["id"], r["n"], r["column_16384"]) for r in rows(found)] == [
+        (2, "w", 2.5, None), (4, "x", None, None), (1048576, None, None, "far")
+    ]  # fmt: skip
+    assert [r["source_row"] for r in rows(parts(data, "b.xlsx", found[0].place))] == []
+    assert rows(parts(sheet_of(far="XFD1048576"), "b.xlsx", header=False))[0]["column_16384"] == "far"
+
+
+@pytest.mark.parametrize("epoch", [CALENDAR_WINDOWS_1900, CALENDAR_MAC_1904])
+def test_cell_by_cell_a_sheet_gives_what_it_gives_at_once(monkeypatch: pytest.MonkeyPatch, epoch: Any) -> None:
+    moments = (
+        dt.datetime(2024, 2, 29, 10, 30, 15), dt.date(1999, 12, 31), dt.time(23, 59), dt.timedelta(hours=30),  # noqa: DTZ001
+    )  # fmt: skip
+    values = (*moments, 7, -1.5, 1e300, True, "text & <more>", "\u00fc", None, "=1/0", 123456789012345678)
+    data = sheet_of(["a", "b"], *([n, value] for n, value in enumerate(values)), epoch=epoch)
+    asked = asdict(Reading()) | {"format": "excel", "name": "b.xlsx", "place": None}
+
+    def read() -> list[dict[str, Any]]:
+        return rows(list(tables.rows_of(io.BytesIO(data), asked)))
+
+    at_once = read()
+    monkeypatch.setattr("bees.core.formats.sparse_sheets.DENSE", 0)
+
+    assert len(at_once) == len(values)
+    assert read() == at_once
 
 
 def test_json_arrays_of_any_size_are_streamed() -> None:

@@ -11,7 +11,7 @@ from nectar.extract.document import NoText
 from nectar.extract.kinds import media_type
 from nectar.extract.read import read
 from tests.bees.contract import rows
-from tests.servers.makers import by_7z, by_groff, by_pandoc, by_qpdf
+from tests.servers.makers import by_7z, by_groff, by_libreoffice, by_pandoc, by_qpdf
 
 pytestmark = pytest.mark.servers
 
@@ -71,3 +71,39 @@ def test_what_7z_writes_is_read_member_by_member_or_told_to_be_locked(tmp_path: 
     told = [(r.position, r.code) for batch in (*tables, *texts) for r in batch.rejects]
     assert {code for _, code in told} == {"password_protected"}
     assert {position.partition("/")[0] for position, _ in told} == {"l.7z", "m.7z", "n.zip"}
+
+
+SHEETS = {
+    "First": [
+        ["id", "day", "name", "price", "sum"],
+        ["1", "2024-01-31", "Zoë", "1.5", "=[.A2]+1|2"],
+        [],
+        ["2", "", "", "2"],
+    ],
+    "More": [["k"], ["v"]],
+}
+
+
+def test_what_libreoffice_writes_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    office = tmp_path / "office"
+    office.mkdir()
+    made = by_libreoffice(office, SHEETS, ".docx", ".pptx", ".xlsx", ".ods")
+    texts = {ending: read(data, str(media_type(data, f"x{ending}"))) for ending, data in list(made.items())[:2]}
+
+    words = texts[".docx"].text
+    assert all(part in words for part in ("Garden", "Dear Jane, write to us.", "milk", "hen", "Last words of Zoë."))
+    assert (texts[".docx"].title, texts[".docx"].author) == ("The plan", "Ann Lee")
+    assert [page.strip() for page in texts[".pptx"].text.split("\f")] == ["Slide 1, dear Jane.", "Slide 2, dear Jane."]
+    assert texts[".pptx"].pages == 2
+
+    for ending in (".xlsx", ".ods"):
+        (tmp_path / "sheets").mkdir(exist_ok=True)
+        (tmp_path / "sheets" / f"book{ending}").write_bytes(made[ending])
+    with LocalBee.from_options({"path": str(tmp_path / "sheets")}) as bee:
+        found = rows(list(bee.collect_nectar("records", None)))
+    for ending in (".ods", ".xlsx"):
+        first, second, more = (row for row in found if row["source_file"].startswith(f"book{ending}"))
+        assert (first["id"], first["name"], str(first["price"]), first["sum"]) == (1, "Zoë", "1.5", 2), ending
+        assert str(first["day"]).startswith("2024-01-31"), ending
+        assert (second["id"], second["day"], str(second["price"]), second["source_row"]) == (2, None, "2", 4), ending
+        assert (more["k"], more["source_file"]) == ("v", f"book{ending}#More"), ending

@@ -240,7 +240,7 @@ def test_text_is_known_by_content_and_binaries_are_left_out(tmp_path: Path) -> N
     batches = read(tmp_path)
 
     assert paths(batches) == ["empty.txt", "nul.txt", "program.bin", "wide.txt"]
-    assert rejects(batches) == []
+    assert rejects(batches) == [("photo.txt", "not_text")], "its name says otherwise"
     assert extract(batches[0].table)[1] == {}
 
 
@@ -801,6 +801,16 @@ def test_the_encoding_of_tables_and_texts_is_found_unless_it_is_said(tmp_path: P
     assert [r["name"] for r in rows(mixed)] == ["José", "Łódź"]
     assert rejects(mixed) == [("mixed.csv:4", "not_utf8")]
     assert not rows(read(tmp_path, "records", patterns="a.csv", encoding="utf-8"))
+
+
+def test_what_is_called_a_text_and_is_none_is_told(tmp_path: Path) -> None:
+    write(tmp_path, **{"a.txt": b"\x00\xff\x01" * 300, "c.png": b"\x89PNG\x00" * 9, "d.txt": b"a text"})
+
+    found = read(tmp_path)
+
+    assert [row["path"] for row in rows(found)] == ["d.txt"]
+    assert rejects(found) == [("a.txt", "not_text")]
+    assert read(tmp_path, cursor=found[-1].cursor) == [], "told once"
 
 
 def test_a_table_under_a_strange_name_is_read_or_told(tmp_path: Path) -> None:

@@ -187,3 +187,20 @@ def test_what_a_person_must_mend_is_named(s3_server: S3Server, bucket: Any, chan
     assert error.value.code == code
     assert isinstance(error.value, GiveUp) == (code != "unknown_host")
     assert error.value.advice
+
+
+def test_a_listing_in_pages_that_name_no_next_one_is_read_to_its_end(
+    s3_server: S3Server, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of some servers that are like S3: what is cut is no end."""
+    put(bucket, **{f"{n}_txt": "a text" for n in range(5)})
+    whole = S3Storage._page
+
+    def cut(self: S3Storage, after: bytes, delimiter: str, token: str) -> Any:
+        page = whole(self, after, delimiter, token)
+        found = page.get("Contents", [])
+        return {**page, "Contents": found[:2], "IsTruncated": len(found) > 2, "NextContinuationToken": ""}
+
+    monkeypatch.setattr(S3Storage, "_page", cut)
+
+    assert sorted(row["path"] for row in rows(read(s3_server))) == [f"{n}.txt" for n in range(5)]

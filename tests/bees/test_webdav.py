@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bees.core.errors import GiveUp
-from bees.webdav import _tree
+from bees.webdav import _read
 from hive.embedded.places import free_port
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk
 from tests.servers.webdav import PASSWORD, webdav
@@ -36,5 +36,5 @@ class TestWebdav(FileSystemContract):
 )  # fmt: skip
 def test_a_listing_that_is_no_xml_or_declares_entities_is_refused(page: bytes) -> None:
     with pytest.raises(GiveUp) as error:
-        _tree(page)
+        _read(page, lambda _: None)
     assert error.value.code == "no_webdav"

@@ -38,6 +38,20 @@ def test_a_deleted_file_leaves_the_jar_and_a_moved_one_is_found_under_its_new_na
     assert nest.land("papers").records_read == 0
 
 
+def test_what_is_gone_when_everything_is_read_again_leaves_the_jar(nest: Nest) -> None:
+    root = folder(nest)
+    for name in ("a", "b"):
+        (root / f"{name}.txt").write_text(f"text of {name}")
+    nest.land("papers")
+    (root / "a.txt").unlink()
+
+    result = nest.land("papers", full_refresh=True)
+
+    assert (result.state, result.records_read, result.records_deleted) == ("complete", 1, 1)
+    assert held(nest) == {"b.txt": "text of b"}
+    assert nest.rows("SELECT count(*) FROM hive.seen") == [(0,)]
+
+
 def test_a_snapshot_holds_every_file_again(nest: Nest) -> None:
     root = folder(nest)
     (root / "a.txt").write_text("text of a")

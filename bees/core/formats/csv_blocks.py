@@ -65,7 +65,7 @@ class CsvParts:
         rows = self._rows
         if rows.refusal or not rows.columns:
             rejects = (rows.refusal,) if rows.refusal else ()
-            yield Part(pa.table({}), self._place(rows.place), rejects)
+            yield Part(pa.table({}), self._place(rows.place), rejects, whole=not rejects)
             return
         at = At(place[self._offset], place["line"]) if place else rows.place
         while True:

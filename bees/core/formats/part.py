@@ -48,12 +48,14 @@ class Part:
            before it may be compared to learn whether the file has only grown; a place without it holds for the same
            content only
     size   bytes of the file that were read for it, about
+    whole  False: more than the rows of `rejects` was left out here, told or not
     """
 
     table: pa.Table
     place: Place
     rejects: tuple[Reject, ...] = ()
     size: int = 0
+    whole: bool = True
 
 
 class TableBuffer:
@@ -81,6 +83,11 @@ class TableBuffer:
         if not self.rows or not part.table.num_rows:
             return True
         return bool(self.rows[0].schema.equals(part.table.schema, check_metadata=True))
+
+    @property
+    def count(self) -> int:
+        """Rows that wait."""
+        return self._count
 
     def full(self) -> bool:
         return self._count + len(self.rejects) >= self._limits[0] or self.size >= self._limits[1]

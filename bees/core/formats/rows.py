@@ -22,7 +22,7 @@ from bees.core.formats.names import (
     format_of,
     is_workbook,
 )
-from bees.core.formats.packed import TROUBLES, Unpacking, WholeLines, inner_name, packing
+from bees.core.formats.packed import ENDINGS, TROUBLES, Unpacking, WholeLines, inner_name, packing
 from bees.core.formats.part import Part, Place, Reading
 from bees.core.formats.window import windowed, with_newlines
 from bees.core.sandbox import Limits, Sandbox, SandboxError
@@ -61,6 +61,8 @@ def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place |
     file.seek(0)
     head = file.read(HEAD)
     if not head:
+        if not depth and _is_never_empty(path, reading.format):
+            yield _rejected(name, "empty_file", "the file is empty, as no whole one of its kind is", place)
         return
     kind = packing(head, path)
     if not depth and inner_name(path).lower().endswith(".tar"):
@@ -78,7 +80,8 @@ def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place |
     elif chosen is None:
         if looks_textual(head, encoding_of(head[:4])):
             if reading.rows_apart and path.lower().endswith(ARCHIVE_ENDINGS):
-                return  # a text that is called an archive is the other stream's document
+                yield _left_out(place)  # a text that is called an archive is the other stream's document
+                return
             yield _rejected(name, "unknown_format", "no format of rows is known by these bytes or this name", place)
         else:
             yield _rejected(name, "not_text", _NO_ROWS, place)
@@ -149,10 +152,13 @@ def _archived(file: BinaryIO, name: str, reading: Reading, place: Place | None) 
     for item in inside(file, name, at.get("member", 0), wanted):
         if isinstance(item, Reject):
             if reading.rows_apart and not item.position.lower().endswith(endings):
-                continue  # the stream of documents tells what is wrong with the archive
+                yield _left_out(at)  # the stream of documents tells what is wrong with the archive
+                continue
             yield Part(pa.table({}), at, (item,))
             continue
         if not item.path.lower().endswith(endings):
+            if reading.rows_apart and item.path.lower().endswith(ARCHIVE_ENDINGS):
+                yield _left_out(at)  # one within that nobody could open
             continue
         within = None
         if begun and item.top == begun["member"]:
@@ -179,6 +185,13 @@ def _member(item: Inside, reading: Reading, place: Place | None) -> Iterator[Par
         yield Part(pa.table({}), last, (Reject(item.path, "row_too_long", "a row is too long to be read on"),))
     if item.stream.trouble and item.stream.trouble != "too_much_inside":  # the archive tells that of all of it
         yield Part(pa.table({}), last, (told(item.path, item.stream.trouble),))
+
+
+def _is_never_empty(path: str, asked: str) -> bool:
+    """Whether a whole file of this name has bytes, even without a row in it: one without any is not there yet."""
+    lower = path.lower()
+    chosen = format_by_name(path) if asked == "auto" else asked
+    return chosen in _WALLED or lower.endswith((*ARCHIVE_ENDINGS, *ENDINGS))
 
 
 def _holds_files(file: BinaryIO, head: bytes, path: str, asked: str) -> bool:
@@ -237,6 +250,11 @@ def found_encoding(head: bytes) -> str:
         return ""
     likely = likely_encoding(head)
     return "" if likely == "utf-8" else likely
+
+
+def _left_out(place: Place | None) -> Part:
+    """Something of the file is missing, and another stream says what."""
+    return Part(pa.table({}), place or {}, whole=False)
 
 
 def _rejected(name: str, code: str, reason: str, place: Place | None) -> Part:

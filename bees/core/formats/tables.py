@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from bees.core.formats.packed import RATIO, SURE
 from bees.core.formats.part import Part, Place, sliced
+from bees.core.formats.sparse_sheets import Row, sparse_sheets
 from bees.core.formats.typed import house, rows_table
 from bees.core.tabular import PLACE, unique
 from nectar.batch import Reject
@@ -202,17 +203,18 @@ def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
         raise Unreadable("password_protected", "the file is locked with a password") from None
     except (calamine.CalamineError, calamine.ZipError, calamine.XmlError, OSError, ValueError):
         raise Unreadable("broken_file", "the file is damaged, locked, or no spreadsheet") from None
+    sparse = sparse_sheets(file)
     for index in range(int(place.get("sheet", 0)), len(book.sheet_names)):
         where = f"{request['name']}#{book.sheet_names[index]}"
         try:
-            sheet = book.get_sheet_by_index(index)
+            cells = sparse[index]() if index in sparse else _laid_out(book.get_sheet_by_index(index))
         except (calamine.CalamineError, calamine.WorksheetNotFound, OSError, ValueError):
             reject = Reject(where, "broken_sheet", "the sheet is damaged or no table")
             yield Part(pa.table({}), {"sheet": index + 1, "number": 0}, (reject,))
             continue
         asked = {**request, "name": where}
         start = int(place.get("number", 0)) if index == int(place.get("sheet", 0)) else 0
-        for rows, numbers in _sheet(sheet, request["header"], start, request["batch_rows"]):
+        for rows, numbers in _sheet(cells, request["header"], start, request["batch_rows"]):
             made = _named_rows(rows, asked, numbers)
             yield Part(made, {"sheet": index, "number": numbers[-1]}, (), len(rows) * 64)
 
@@ -241,31 +243,46 @@ def _xml(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[P
     yield from xml_parts(file, request, place, _of_rows, Unreadable)
 
 
-def _sheet(sheet: Any, header: bool, start: int, most: int) -> Iterator[tuple[list[dict[str, Any]], list[int]]]:
+def _laid_out(sheet: Any) -> Iterator[Row]:
+    """The rows of a sheet that is a rectangle; a first one has all of its columns."""
+    told = False
+    for number, cells in enumerate(sheet.iter_rows(), 1):
+        values = {n: value for n, value in enumerate(map(_cell, cells), 1) if value is not None or not told}
+        if any(value is not None for value in values.values()):
+            told = True
+            yield number, values
+
+
+def _sheet(
+    found: Iterator[Row], header: bool, start: int, most: int
+) -> Iterator[tuple[list[dict[str, Any]], list[int]]]:
     """Rows by column name, with their numbers as the spreadsheet shows them."""
-    names: tuple[str, ...] = ()
+    names: dict[int, str] = {}
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
-    for number, cells in enumerate(sheet.iter_rows(), 1):
-        values = [_cell(cell) for cell in cells]
-        if not any(value is not None for value in values):
-            continue
+    for number, cells in found:
         if not names:
-            fields = values if header else [None] * len(values)
-            names = unique(
-                [escape(str(v).strip()) if v is not None else f"column_{n}" for n, v in enumerate(fields, 1)]
-            )
+            fields = cells if header else dict.fromkeys(cells)
+            told = [escape(str(v).strip()) if v is not None else f"column_{n}" for n, v in fields.items()]
+            names = dict(zip(fields, unique(told), strict=True))
             if header:
                 continue
         if number <= start:
             continue
-        rows.append(dict(zip(names, values, strict=False)))
+        if unknown := cells.keys() - names.keys():
+            taken = set(names.values())
+            names |= {n: _free(f"column_{n}", taken) for n in sorted(unknown)}
+        rows.append({name: cells.get(n) for n, name in names.items()})
         numbers.append(number)
         if len(rows) >= most:
             yield rows, numbers
             rows, numbers = [], []
     if rows:
         yield rows, numbers
+
+
+def _free(name: str, taken: set[str]) -> str:
+    return name if name not in taken else _free(f"{name}_", taken)
 
 
 def _cell(value: Any) -> Any:

@@ -186,7 +186,7 @@ def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
         return dict(cursor)
     known = done + left
     blocks = [pack(known[start : start + _MOST]) for start in range(0, len(known), _MOST)]
-    return {"files": blocks, **{name: cursor[name] for name in ("at", "held") if name in cursor}}
+    return {"files": blocks, **{name: cursor[name] for name in ("at", "doubtful", "held", "full") if name in cursor}}
 
 
 class _Contents:

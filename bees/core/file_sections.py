@@ -1,0 +1,63 @@
+"""Which rows of the next batch came from which file, so that rows leave the jar that their file holds no more.
+
+A file that was read from its beginning to its end takes the place of all that an earlier reading gave of it. One that
+was left out in part does not: neither one that changed meanwhile, nor one with a place that nobody could read. A row
+that was set aside under its own line is no such place, where lines are the key: the hive keeps what it has of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from nectar.batch import Reject, Section
+
+_LINE = re.compile(r":[0-9]+$")
+_OF_ROWS = frozenset(
+    {"bad_unicode", "broken_row", "not_json", "not_object", "not_utf8", "ragged_row", "row_too_long", "too_deep"}
+)
+"""Codes of what is wrong with one row; any other says that more was left out."""
+
+
+def of_rows_only(rejects: Iterable[Reject], *, placed: bool) -> bool:
+    """Whether nothing but rows was set aside whose keys their places tell. `placed`: file and line are the key."""
+    return all(placed and reject.code in _OF_ROWS and _LINE.search(reject.position) for reject in rejects)
+
+
+class Sections:
+    """`at` is the number of rows that the next batch has by now."""
+
+    def __init__(self, *, on: bool) -> None:
+        self._on = on
+        self._done: list[Section] = []
+        self._now: Section | None = None
+
+    def begin(self, name: str, at: int, *, begins: bool) -> None:
+        """A file's rows come now; `begins` unless reading goes on in its middle."""
+        self._now = Section(name, at, at, begins=begins)
+
+    def end(self, at: int, *, whole: bool) -> None:
+        """The file's last row has come. `whole`: nothing of it was left out."""
+        now, self._now = self._now, None
+        if now is not None:
+            self._add(now, at, ends=whole)
+
+    def gone(self, name: str, at: int) -> None:
+        """A file is there no more."""
+        self._add(Section(name, at, at, begins=True), at, ends=True)
+
+    def _add(self, section: Section, at: int, *, ends: bool = False) -> None:
+        if self._on and (section.begins or ends or section.start < at):
+            self._done.append(Section(section.name, section.start, at, section.begins, ends))
+
+    def take(self, at: int) -> tuple[Section, ...]:
+        """Those of the batch that is made now. The file that is being read goes on in the next one."""
+        if self._now is not None:
+            self._add(self._now, at)
+            self._now = Section(self._now.name, 0, 0)
+        taken, self._done = tuple(self._done), []
+        return taken
+
+    def wait(self) -> bool:
+        """Whether the hive must be told something, also by a batch without rows."""
+        return bool(self._done)

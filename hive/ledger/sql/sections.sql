@@ -1,0 +1,83 @@
+-- begin_sections --
+-- With the seal of a batch: sections of a stream that are read from their beginning.
+INSERT INTO hive.section_read (checkpoint, section, epoch, from_seq, own)
+SELECT %(checkpoint)s, decode(s, 'hex'), %(epoch)s, %(first)s, %(own)s FROM unnest(%(sections)s::text[]) s
+    ON CONFLICT (checkpoint, section) DO UPDATE
+   SET epoch = excluded.epoch, from_seq = excluded.from_seq, own = excluded.own, to_seq = NULL;
+
+-- end_sections --
+-- And those that were read to their end.
+UPDATE hive.section_read SET to_seq = %(seq)s
+ WHERE checkpoint = %(checkpoint)s AND epoch = %(epoch)s
+   AND section = ANY (SELECT decode(s, 'hex') FROM unnest(%(sections)s::text[]) s);
+
+-- settle_whole --
+-- What quarantine holds of files as a whole that were read to their end now.
+UPDATE hive.quarantine q SET state = 'dropped', body = ''
+  FROM hive.checkpoint c
+ WHERE c.id = %(checkpoint)s AND q.stream = c.stream AND q.state = 'open' AND (q.epoch, q.seq) < (%(epoch)s, %(seq)s)
+   AND q.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k);
+
+-- hold_sections --
+-- With the landing of a batch: the keys of each section. `owners` are numbers of sections, one for each key.
+WITH given AS (
+    SELECT owner::int AS owner, array_agg(decode(key, 'hex')) AS keys
+      FROM unnest(string_to_array(%(keys)s, ','), string_to_array(%(owners)s, ',')) AS n(key, owner) GROUP BY 1
+)
+INSERT INTO hive.section_keys AS s (checkpoint, section, epoch, seq, row_from, keys, partial)
+SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(seq)s, %(row_from)s, coalesce(g.keys, '{}'), n.partial
+  FROM unnest(%(sections)s::text[], %(partial)s::bool[]) WITH ORDINALITY AS n(section, partial, number)
+  LEFT JOIN given g ON g.owner = n.number
+    ON CONFLICT (checkpoint, section, epoch, seq, row_from) DO UPDATE
+   SET keys = s.keys || excluded.keys, partial = s.partial OR excluded.partial;
+
+-- lock_sections --
+-- Streams of which sections were read to their end, and of which everything that was sealed has landed. Nobody seals more
+-- of them before this transaction ends.
+SELECT c.id AS checkpoint, c.bee, c.jar, c.stream, c.epoch, c.sealed_seq, j.part, b.name AS bee_name, s.name AS stream_name,
+       coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most,
+       (SELECT bool_and(r.own) FROM hive.section_read r WHERE r.checkpoint = c.id AND r.to_seq IS NOT NULL) AS own
+  FROM hive.flight f JOIN hive.checkpoint c ON c.bee = f.bee AND c.jar = f.jar JOIN hive.jar j ON j.id = c.jar
+  JOIN hive.bee b ON b.id = c.bee JOIN hive.stream s ON s.id = c.stream
+ WHERE f.id = %(flight)s AND c.landed_seq >= c.sealed_seq
+   AND EXISTS (SELECT FROM hive.section_read r WHERE r.checkpoint = c.id AND r.to_seq IS NOT NULL)
+ ORDER BY c.id FOR UPDATE OF c;
+
+-- told_sections --
+-- Those that were read to their end. Sections of which a record was set aside that nobody could tell by its key are left
+-- out.
+SELECT r.section, r.from_seq FROM hive.section_read r
+ WHERE r.checkpoint = %(checkpoint)s AND r.epoch = %(epoch)s AND r.to_seq IS NOT NULL
+   AND NOT EXISTS (SELECT FROM hive.section_keys k
+                    WHERE k.checkpoint = r.checkpoint AND k.section = r.section AND k.epoch = r.epoch
+                      AND k.seq BETWEEN r.from_seq AND r.to_seq AND k.partial)
+   AND NOT EXISTS (SELECT FROM hive.quarantine q
+                    WHERE q.checkpoint = r.checkpoint AND q.epoch = r.epoch AND q.seq BETWEEN r.from_seq AND r.to_seq
+                      AND q.key_hash IS NULL AND q.state <> 'retried' AND q.code IN ('killed_worker', 'dead_batch'));
+
+-- aside --
+-- Records that these readings put aside: they are there, and stay as they were.
+SELECT encode(key_hash, 'hex') AS key FROM hive.quarantine
+ WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL AND (epoch, seq) >= (%(epoch)s, %(low)s);
+
+-- settle_gone --
+-- What quarantine holds of records that are gone tells of nothing any more.
+UPDATE hive.quarantine SET state = 'dropped', body = ''
+ WHERE stream = %(stream)s AND state = 'open' AND key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k);
+
+-- hold_left --
+-- Too many to be deleted unasked: they are compared again with the next flight, whatever the files hold then.
+UPDATE hive.checkpoint SET held_deletes = %(held)s WHERE id = %(checkpoint)s;
+
+-- end_told --
+-- Compared: what older readings of these sections gave is forgotten.
+WITH older AS (
+    DELETE FROM hive.section_keys s USING unnest(%(sections)s::bytea[], %(from_seqs)s::bigint[]) AS t(section, from_seq)
+     WHERE s.checkpoint = %(checkpoint)s AND s.section = t.section AND (s.epoch, s.seq) < (%(epoch)s, t.from_seq)
+)
+DELETE FROM hive.section_read WHERE checkpoint = %(checkpoint)s AND to_seq IS NOT NULL;
+
+-- forget_sections --
+-- A complete read of everything met what there is: what sections gave before it counts no more.
+DELETE FROM hive.section_keys
+ WHERE checkpoint = ANY (%(checkpoints)s) AND (epoch, seq) < (%(epoch)s, %(low)s);

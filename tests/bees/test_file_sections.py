@@ -1,0 +1,118 @@
+"""What a file gave before leaves the jar only where the file was read whole: each way to read less says so."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bees.core.storage.memory import begun_anew
+from nectar.batch import Batch
+from tests.bees.contract import rows
+from tests.bees.file_systems import read as look
+from tests.bees.file_systems import sections
+
+TABLE = b"id,name\n" + b"".join(b"%d,name %d\n" % (n, n) for n in range(300))
+
+
+def read(root: Path, cursor: Any = None, **options: Any) -> list[Batch]:
+    return look("local", {"path": str(root)}, "records", cursor, **options)
+
+
+def zipped() -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.csv", "b.csv"):
+            archive.writestr(name, TABLE)
+    return made.getvalue()
+
+
+def tarred(mode: str) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode=mode) as archive:  # type: ignore[call-overload]
+        for name in ("a.csv", "b.csv"):
+            info = tarfile.TarInfo(name)
+            info.size = len(TABLE)
+            archive.addfile(info, io.BytesIO(TABLE))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("head", [b'id,"na"me\n', b"id,na\xffme\n"], ids=["quoting", "bytes"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "in an archive"])
+def test_a_table_whose_first_row_breaks_keeps_what_it_gave(tmp_path: Path, head: bytes, packed: bool) -> None:
+    def put(data: bytes) -> None:
+        if packed:
+            with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+                archive.writestr("a.csv", data)
+        else:
+            (tmp_path / "x.csv").write_bytes(data)
+
+    name = "x.zip" if packed else "x.csv"
+    put(TABLE)
+    first = read(tmp_path, encoding="utf-8")
+    put(head + TABLE.partition(b"\n")[2])
+
+    second = read(tmp_path, first[-1].cursor, encoding="utf-8")
+
+    assert sections(first) == [(name, 300, True, True)]
+    assert (rows(second), len(second[0].rejects)) == ([], 1)
+    assert sections(second) == [(name, 0, True, False)], "it begins, and is not read whole"
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [("x.zip", zipped()), ("x.tar", tarred("w")), ("x.tar.gz", tarred("w:gz"))],
+    ids=["zip", "tar", "tar.gz"],
+)
+def test_an_archive_that_is_cut_keeps_what_it_gave(tmp_path: Path, name: str, whole: bytes) -> None:
+    (tmp_path / name).write_bytes(whole)
+    cursor = read(tmp_path)[-1].cursor
+
+    for size in (100, 700, len(whole) // 2, len(whole) * 4 // 5):
+        (tmp_path / name).write_bytes(whole[:size])
+        for mode in ("file_monitor", "bucket_snapshot"):
+            told = read(tmp_path, cursor if mode == "file_monitor" else None, mode=mode)
+
+            assert [ends for *_, ends in sections(told)] in ([], [False]), f"{size} bytes, {mode}"
+            assert not any(batch.complete for batch in told), f"{size} bytes, {mode}"
+
+
+def test_a_table_that_was_half_read_and_is_gone_is_told_by_the_next_flight(tmp_path: Path) -> None:
+    """The other one comes before it and is half read when the flight ends."""
+    (tmp_path / "b.csv").write_bytes(TABLE)
+    half = read(tmp_path, batch_rows=100)[0]
+    (tmp_path / "b.csv").unlink()
+    (tmp_path / "c.csv").write_bytes(TABLE)
+    other = read(tmp_path, half.cursor, batch_rows=100)[0]
+
+    anew = begun_anew(json.loads(json.dumps(other.cursor)))
+    told = sections(read(tmp_path, anew))
+
+    assert other.cursor["doubtful"]
+    assert ("b.csv", 0, True, True) in told
+
+
+def test_what_another_mode_read_comes_anew_where_its_files_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    followed = read(tmp_path)[-1].cursor
+    matched = read(tmp_path, followed, mode="pattern_match")[-1].cursor
+
+    again = read(tmp_path, matched)
+
+    assert sections(again) == [("a.csv", 300, True, True)]
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz", "x.csv.gz", "x.parquet", "x.xlsx"])
+def test_an_upload_that_has_just_begun_is_no_table_without_rows(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+
+    told = read(tmp_path)
+
+    assert sections(told) == [(name, 0, True, False)]
+    assert [reject.code for batch in told for reject in batch.rejects] == ["empty_file"]
+    assert not told[-1].complete

@@ -1,0 +1,294 @@
+"""Rows of tables in a jar: what a file no longer holds, and all of a file that is gone, leaves it."""
+
+from __future__ import annotations
+
+import json
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.hive.nest import Nest, make_nest, nest
+
+__all__ = ["make_nest", "nest"]
+
+
+def folder(nest: Nest, *, key: str = "", zips: bool = False, **source: Any) -> Path:
+    root = nest.folder / "rows"
+    rows = {"patterns": "*.zip", "format": "csv"} if zips else {"patterns": ["*.csv", "*.jsonl", "*.parquet"]}
+    rows |= {"key": key} if key else {}
+    limits = {"max_deleted": source.get("max_deleted", 0.3)}  # of the bee's files, and of the hive's records
+    given = {"path": str(root), "batch_rows": 5000} | source
+    return nest.register("rows", streams={"rows": rows}, source=given, limits=limits)
+
+
+def held(nest: Nest) -> list[dict[str, Any]]:
+    found = nest.rows("SELECT data FROM hive.honey WHERE deleted_at IS NULL ORDER BY record_key")
+    return [data for (data,) in found]
+
+
+def ids(nest: Nest) -> list[int]:
+    return sorted(int(row["id"]) for row in held(nest))
+
+
+def table(*numbers: int) -> str:
+    return "id,name\n" + "".join(f"{n},thing {n}\n" for n in numbers)
+
+
+def left(nest: Nest) -> tuple[int, int]:
+    """Readings that wait to be compared, and keys that are written down."""
+    return nest.rows(
+        "SELECT (SELECT count(*) FROM hive.section_read WHERE to_seq IS NOT NULL),"
+        " (SELECT coalesce(sum(cardinality(keys)), 0)::int FROM hive.section_keys)"
+    )[0]
+
+
+def test_rows_of_a_shortened_file_and_of_a_deleted_one_leave_the_jar(nest: Nest) -> None:
+    root = folder(nest, max_deleted=1.0)
+    (root / "a.csv").write_text(table(*range(1, 31)))
+    (root / "b.csv").write_text(table(101, 102))
+    (root / "c.jsonl").write_text('{"id": 201}\n{"id": 202}\n')
+    first = nest.land("rows")
+    assert (first.records_read, first.records_landed, first.records_deleted) == (34, 34, 0)
+    assert left(nest) == (0, 34)
+
+    (root / "a.csv").write_text(table(1, 2, 3))
+    shorter = nest.land("rows")
+    assert (shorter.state, shorter.records_read, shorter.records_unchanged, shorter.records_deleted) == (
+        "complete", 3, 3, 27
+    )  # fmt: skip
+    assert ids(nest) == [1, 2, 3, 101, 102, 201, 202]
+
+    (root / "b.csv").unlink()
+    (root / "c.jsonl").unlink()
+    gone = nest.land("rows")
+    assert (gone.state, gone.records_read, gone.records_deleted) == ("complete", 0, 4)
+    assert ids(nest) == [1, 2, 3]
+    assert nest.land("rows").records_read == 0
+    assert left(nest) == (0, 3)
+
+    (root / "b.csv").write_text(table(101, 102))
+    assert nest.land("rows").records_landed == 2
+    assert ids(nest) == [1, 2, 3, 101, 102]
+
+
+def test_a_record_that_another_file_holds_too_stays(nest: Nest) -> None:
+    root = folder(nest, key="id")
+    (root / "a.csv").write_text(table(1, 2, 3))
+    (root / "b.csv").write_text(table(3, 4))
+    nest.land("rows")
+    (root / "a.csv").write_text(table(1))
+    nest.land("rows")
+    assert ids(nest) == [1, 3, 4]
+
+    (root / "c.csv").write_text(table(4))
+    (root / "b.csv").unlink()
+    moved = nest.land("rows")
+
+    assert (moved.records_read, moved.records_deleted) == (1, 1)
+    assert ids(nest) == [1, 4]
+
+
+def test_a_renamed_table_comes_under_its_new_name_only(nest: Nest) -> None:
+    root = folder(nest)
+    (root / "a.csv").write_text(table(1, 2))
+    nest.land("rows")
+    (root / "a.csv").rename(root / "z.csv")
+    nest.land("rows")
+
+    assert [(row["source_file"], row["id"]) for row in held(nest)] == [("z.csv", "1"), ("z.csv", "2")]
+
+
+def test_a_file_that_was_not_read_whole_deletes_nothing(nest: Nest) -> None:
+    root = folder(nest)
+    (root / "a.csv").write_text(table(*range(1, 9)))
+    pq.write_table(pa.table({"id": [11, 12]}), root / "b.parquet")
+    nest.land("rows")
+    (root / "a.csv").write_text('id,name\n1,thing 1\n2,"never closed\n')
+    (root / "b.parquet").write_bytes(b"PAR1" + bytes(100))
+
+    broken = nest.land("rows")
+
+    assert (broken.records_deleted, broken.records_quarantined) == (0, 2)
+    assert ids(nest) == [*range(1, 9), 11, 12]
+    (root / "a.csv").write_text(table(1))
+    pq.write_table(pa.table({"id": [11]}), root / "b.parquet")
+    assert nest.land("rows").records_deleted == 8
+    assert ids(nest) == [1, 11]
+    assert nest.rows("SELECT DISTINCT state FROM hive.quarantine") == [("dropped",)]
+
+
+def test_a_row_that_is_set_aside_stays_as_it_was_and_the_missing_ones_go(nest: Nest) -> None:
+    root = folder(nest)
+    (root / "a.csv").write_text(table(1, 2, 3, 4))
+    nest.land("rows")
+    (root / "a.csv").write_text("id,name\n1,thing 1\n2\n3,thing 3\n")
+
+    result = nest.land("rows")
+
+    assert (result.records_quarantined, result.records_deleted) == (1, 1)
+    assert ids(nest) == [1, 2, 3]
+
+
+def test_a_batch_that_could_not_land_makes_the_knowledge_partial(nest: Nest) -> None:
+    root = folder(nest)
+    (root / "a.csv").write_text(table(1, 2, 3))
+    nest.land("rows")
+    (root / "a.csv").write_text(table(7))
+    flight = nest.fly("rows")
+    nest.drain(kinds=["plan", "collect"])
+    nest.run("UPDATE hive.payload SET body = '\\x00'::bytea || body")
+    nest.drain()
+
+    assert (nest.hive.flight(flight).state, nest.hive.flight(flight).records_deleted) == ("failed", 0)
+    assert ids(nest) == [1, 2, 3]
+
+
+def test_what_leaves_an_archive_leaves_the_jar(nest: Nest) -> None:
+    root = folder(nest, zips=True)
+
+    def pack(**members: str) -> None:
+        with zipfile.ZipFile(root / "all.zip", "w") as made:
+            for name, text in members.items():
+                made.writestr(f"{name}.csv", text)
+
+    pack(a=table(1, 2), b=table(3, 4))
+    nest.land("rows")
+    pack(b=table(4))
+    nest.land("rows")
+    assert ids(nest) == [4]
+    (root / "all.zip").unlink()
+    nest.land("rows")
+    assert ids(nest) == []
+
+
+def test_too_many_rows_at_once_wait_for_a_person(nest: Nest) -> None:
+    """A page of an error, or the beginning of an upload, in the place of a table."""
+    root = folder(nest)
+    (root / "a.csv").write_text(table(*range(1, 31)))
+    (root / "b.csv").write_text(table(101))
+    nest.land("rows")
+
+    (root / "a.csv").write_text("<html>503 Service Unavailable</html>\n")
+    broken = nest.land("rows")
+    assert (broken.state, broken.records_deleted) == ("complete", 0)
+    assert ids(nest) == [*range(1, 31), 101]
+    assert nest.one("SELECT held_deletes FROM hive.checkpoint") == 30
+
+    (root / "a.csv").write_text(table(*range(1, 29)))
+    mended = nest.land("rows")
+    assert (mended.state, mended.records_deleted) == ("complete", 2)
+    assert ids(nest) == [*range(1, 29), 101]
+    assert nest.one("SELECT held_deletes FROM hive.checkpoint") == 0
+
+
+def test_reading_in_many_legs_deletes_at_its_end_only(nest: Nest, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder(nest, batch_rows=5, max_deleted=1.0)
+    (root / "a.csv").write_text(table(*range(1, 41)))
+    (root / "b.csv").write_text(table(101))
+    monkeypatch.setattr("hive.flight.collect.Leg._is_over", lambda *_: True)
+    nest.land("rows")
+    assert len(ids(nest)) == 41
+    (root / "a.csv").write_text(table(*range(11, 31)))
+
+    result = nest.land("rows")
+
+    assert (result.records_read, result.records_deleted) == (20, 20)
+    assert ids(nest) == [*range(11, 31), 101]
+
+
+@pytest.mark.parametrize("mode", ["file_monitor", "bucket_snapshot"])
+def test_a_full_refresh_and_a_snapshot_of_the_bucket_meet_what_there_is(nest: Nest, mode: str) -> None:
+    root = folder(nest, mode=mode)
+    (root / "a.csv").write_text(table(1, 2, 3))
+    (root / "b.csv").write_text(table(4))
+    nest.land("rows")
+    (root / "a.csv").write_text(table(1, 2))
+    (root / "b.csv").unlink()
+    nest.land("rows", full_refresh=mode == "file_monitor")
+
+    assert ids(nest) == [1, 2]
+
+
+def test_pattern_match_deletes_nothing(nest: Nest) -> None:
+    root = folder(nest, mode="pattern_match")
+    (root / "a.csv").write_text(table(1, 2, 3))
+    nest.land("rows")
+    (root / "a.csv").write_text(table(1))
+    nest.land("rows")
+    (root / "a.csv").unlink()
+    nest.land("rows")
+
+    assert ids(nest) == [1, 2, 3]
+    assert left(nest) == (0, 0)
+
+
+def test_when_very_many_files_are_gone_a_person_is_asked(nest: Nest) -> None:
+    root = folder(nest)
+    for number in range(30):
+        (root / f"{number}.csv").write_text(table(number))
+    nest.land("rows")
+    for number in range(25):
+        (root / f"{number}.csv").unlink()
+    held_back = nest.land("rows")
+
+    assert (held_back.records_deleted, held_back.records_quarantined, len(ids(nest))) == (0, 1, 30)
+    assert nest.rows("SELECT code FROM hive.quarantine") == [("too_many_gone",)]
+
+
+def test_the_ledger_names_no_file(nest: Nest) -> None:
+    root = folder(nest)
+    (root / "jane.doe@example.com.csv").write_text(table(1))
+    nest.land("rows")
+
+    told = nest.rows("SELECT encode(section, 'escape'), length(section) FROM hive.section_keys")
+    assert [size for _, size in told] == [16]
+    assert "jane" not in json.dumps(told)
+
+
+@pytest.mark.parametrize("key", ["", "id"])
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_changes_and_wherever_reading_stops_the_jar_holds_what_the_files_hold(
+    nest: Nest, monkeypatch: pytest.MonkeyPatch, seed: int, key: str
+) -> None:
+    chance = random.Random(seed)
+    root = folder(nest, key=key, batch_rows=chance.choice([3, 5000]), max_deleted=1.0)
+    monkeypatch.setattr("hive.flight.collect.Leg._is_over", lambda *_: chance.random() < 0.5)
+    files: dict[str, list[int]] = {}
+
+    def change() -> None:
+        name = chance.choice(["a.csv", "b.csv", "c.csv", "d/e.csv"])
+        if name in files and chance.random() < 0.3:
+            (root / name).unlink()
+            del files[name]
+            return
+        files[name] = chance.sample(range(20), chance.randrange(15))
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(table(*files[name]))
+
+    for _ in range(8):
+        for _ in range(chance.randrange(3)):
+            change()
+        flight = nest.fly("rows", full_refresh=chance.random() < 0.15)
+        if chance.random() < 0.25:
+            for _ in range(chance.randrange(1, 4)):
+                for task in chance.sample(nest.due(), min(1, len(nest.due()))):
+                    nest.work(task)
+            change()
+            if nest.hive.flight(flight).state in ("queued", "running") and chance.random() < 0.5:
+                nest.hive.cancel(flight)
+        nest.drain(order=lambda tasks: chance.sample(tasks, len(tasks)))
+    for _ in range(2):
+        nest.land("rows")
+
+    if key:
+        assert ids(nest) == sorted({n for numbers in files.values() for n in numbers})
+    else:
+        found = sorted((row["source_file"], int(row["id"])) for row in held(nest))
+        assert found == sorted((name, n) for name, numbers in files.items() for n in numbers)
+    distinct = nest.one("SELECT count(DISTINCT k) FROM hive.section_keys, unnest(keys) k")
+    assert (distinct, nest.one("SELECT count(*) FROM hive.seen")) == (len(ids(nest)), 0)
