@@ -29,8 +29,8 @@ from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.leg import Leg
 from bees.core.sql.mysql import catalog, select
 from bees.core.sql.mysql.follow import Following
-from bees.core.sql.mysql.parts import cut
-from bees.core.sql.mysql.reading import begin, read
+from bees.core.sql.mysql.parts import Table
+from bees.core.sql.mysql.reading import begin, opening, read
 from bees.core.sql.mysql.rights import rights, too_much
 from bees.core.sql.mysql.session import Server, Stream
 from bees.core.sql.mysql.settle import settle
@@ -38,11 +38,12 @@ from bees.core.sql.mysql.verdict import judged
 from bees.core.sql.names import unknown
 from bees.core.sql.options import ServerOptions, StreamOptions
 from bees.core.sql.parameters import bound
+from bees.core.sql.parts import after_parts, begins_in_parts, part_of, parts_of
 from bees.core.sql.place import Place
 from bees.core.sql.rows.keys import chosen_filters
-from bees.core.sql.span import span_of
 from nectar import pollen
 from nectar.batch import Batch, Cursor
+from nectar.jsonrows import escape
 
 if TYPE_CHECKING:
     from bees.core.sql.mysql.session import Questions
@@ -196,20 +197,21 @@ class MySQLWorkerBee(WorkerBee):
         return pollen.Stream(
             name=name,
             columns=tuple(
-                pollen.Column(c.name, c.form.kind, c.nullable, c.comment, c.type_name) for c in reading.columns
+                pollen.Column(escape(c.name), c.form.kind, c.nullable, c.comment, c.type_name) for c in reading.columns
             ),
-            key=tuple(c.name for c in reading.key),
+            key=tuple(escape(c.name) for c in reading.key),
             replaces=reading.by_content,
-            cursors=reading.relation.cursors(),
-            cursor=chosen.cursor,
+            versions=self._follows(name),
+            cursors=tuple(map(escape, reading.relation.cursors())),
+            cursor=chosen.cursor and escape(chosen.cursor),
             comment=reading.relation.comment,
             labels={} if rows is None else {"estimated_rows": str(rows)},
         )
 
-    def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
-        """Ranges of the key of a large table that is read whole."""
+    def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:
+        """Ranges of the key of a large table that is read whole, or for the first time."""
         o = self.options
-        if not o.may_cut(stream) or self._follows(stream):
+        if not begins_in_parts(o, stream, cursor) or self._follows(stream):
             return ()
         reading = self._settled_lately(stream)
         if reading is None:
@@ -217,8 +219,15 @@ class MySQLWorkerBee(WorkerBee):
                 reading = self._settled(questions, stream)
         if reading.relation.view or reading.doubtful or (reading.relation.rows or 0) < o.slice_rows:
             return ()
+        word = None
+        if reading.cursor is not None:
+            with self._asking() as questions, judged(f"streams.{stream}"):
+                word = opening(questions, reading, None)
         with self.server.stream(o.batch_bytes, o.batch_rows) as data:
-            return [span.told() for span in cut(data, stream, reading, o.slices)]
+            return parts_of(reading, Table(data, stream, reading, word.cap if word else None), o.slices)
+
+    def after_slices(self, stream: str, slices: Sequence[str]) -> Cursor | None:  # noqa: ARG002
+        return after_parts(slices)
 
     def one_moment(self) -> AbstractContextManager[None] | None:
         """What the tables hold together when it is entered; only of engines that keep versions of rows."""
@@ -254,7 +263,7 @@ class MySQLWorkerBee(WorkerBee):
                 raise unknown("stream", stream, names, "streams")
             with judged(f"streams.{stream}"):
                 reading = self._settled(questions, stream)
-                span = span_of(slice, reading.by, stream)
+                reading, span = part_of(slice, reading, stream)
                 place = begin(questions, stream, reading, cursor, span)
         with self.server.stream(o.batch_bytes, o.batch_rows, within=self._moment) as data:
             self._open.append(data)

@@ -32,21 +32,22 @@ from bees.core.pool import SourceKey, shared
 from bees.core.sql.leg import Leg
 from bees.core.sql.names import unknown
 from bees.core.sql.options import ServerOptions, StreamOptions
+from bees.core.sql.parts import after_parts, begins_in_parts, part_of, parts_of
 from bees.core.sql.place import Place
 from bees.core.sql.postgres import catalog, select, slots
 from bees.core.sql.postgres.following import Following
 from bees.core.sql.postgres.options import CdcOptions
-from bees.core.sql.postgres.parts import cut
-from bees.core.sql.postgres.reading import begin, read
+from bees.core.sql.postgres.parts import Table
+from bees.core.sql.postgres.reading import begin, opening, read
 from bees.core.sql.postgres.relation import Held, relation_of
 from bees.core.sql.postgres.rights import Rights, rights, too_much
 from bees.core.sql.postgres.session import Server, Stream
 from bees.core.sql.postgres.settle import settle
 from bees.core.sql.postgres.verdict import judged
 from bees.core.sql.rows.keys import chosen_filters
-from bees.core.sql.span import span_of
 from nectar import pollen
 from nectar.batch import Batch, Cursor
+from nectar.jsonrows import escape
 
 if TYPE_CHECKING:
     import psycopg
@@ -205,20 +206,21 @@ class PostgreSQLWorkerBee(WorkerBee):
         return pollen.Stream(
             name=name,
             columns=tuple(
-                pollen.Column(c.name, c.form.kind, c.nullable, c.comment, c.type_name) for c in reading.columns
+                pollen.Column(escape(c.name), c.form.kind, c.nullable, c.comment, c.type_name) for c in reading.columns
             ),
-            key=tuple(c.name for c in reading.key),
+            key=tuple(escape(c.name) for c in reading.key),
             replaces=reading.by_content,
-            cursors=reading.relation.cursors(),
-            cursor=chosen.cursor,
+            versions=self._follows(name),
+            cursors=tuple(map(escape, reading.relation.cursors())),
+            cursor=chosen.cursor and escape(chosen.cursor),
             comment=reading.relation.comment,
             labels={} if reading.relation.rows is None else {"estimated_rows": str(reading.relation.rows)},
         )
 
-    def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
-        """Ranges of the key of a large table that is read whole."""
+    def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:
+        """Ranges of the key of a large table that is read whole, or for the first time."""
         o = self.options
-        if not o.may_cut(stream) or self._follows(stream):
+        if not begins_in_parts(o, stream, cursor) or self._follows(stream):
             return ()
         reading = self._settled_lately(stream)
         if reading is None:
@@ -226,8 +228,15 @@ class PostgreSQLWorkerBee(WorkerBee):
                 reading = self._settled(connection, stream)
         if reading.relation.sampled is None or reading.doubtful or (reading.relation.rows or 0) < o.slice_rows:
             return ()
+        word = None
+        if reading.cursor is not None:
+            with self._asking() as connection, judged(f"streams.{stream}"):
+                word = opening(connection, reading, None)
         with self.server.stream(o.batch_bytes) as data:
-            return [span.told() for span in cut(data, stream, reading, o.slices)]
+            return parts_of(reading, Table(data, stream, reading, word.cap if word else None), o.slices)
+
+    def after_slices(self, stream: str, slices: Sequence[str]) -> Cursor | None:  # noqa: ARG002
+        return after_parts(slices)
 
     def one_moment(self) -> AbstractContextManager[None] | None:
         """What the tables hold together when it is entered, for as long as it lasts."""
@@ -261,7 +270,7 @@ class PostgreSQLWorkerBee(WorkerBee):
                 raise unknown("stream", stream, names, "streams")
             with judged(f"streams.{stream}"):
                 reading = self._settled(connection, stream)
-                span = span_of(slice, reading.by, stream)
+                reading, span = part_of(slice, reading, stream)
                 place = begin(connection, stream, reading, cursor, span)
         with self.server.stream(self.options.batch_bytes, self._moment) as data:
             self._open.append(data)

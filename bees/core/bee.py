@@ -146,8 +146,18 @@ class WorkerBee(ABC):
         """The streams that the options choose, with columns, keys and cursors. May ask the source."""
 
     def slices(self, stream: str, cursor: Cursor | None) -> Sequence[str]:  # noqa: ARG002
-        """Parts of a stream that may be read side by side, each with its own checkpoint. Empty: it is one part."""
+        """Parts of a stream that may be read side by side, each with its own checkpoint. Empty: it is one part.
+
+        A stream with a cursor is asked for them at its very beginning alone: `cursor` is None then.
+        """
         return ()
+
+    def after_slices(self, stream: str, slices: Sequence[str]) -> Cursor | None:  # noqa: ARG002
+        """Where a stream with a cursor goes on, once each of these parts was read to its end. Asks the source nothing.
+
+        None: at its beginning.
+        """
+        return None
 
     def one_moment(self) -> AbstractContextManager[None] | None:
         """Within it all streams are read as they were at one moment. None: each of them as it is when it is read."""

@@ -12,11 +12,11 @@ import pytest
 from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
 
-LARGE = {"slices": 4, "slice_rows": 50, "batch_rows": 7}
+LARGE = {"slices": 4, "slice_rows": 50, "batch_rows": 25}
 
 
-def legs(db: Any, stream: str, part: str, **options: Any) -> list[dict[str, Any]]:
-    """A part in legs of one batch, each by a new bee; the last one says that the part is complete."""
+def legs(db: Any, stream: str, part: str, *, complete: bool = True, **options: Any) -> list[dict[str, Any]]:
+    """A part in legs of one batch, each by a new bee; the last one says whether the part is complete."""
     seen: list[dict[str, Any]] = []
     cursor = None
     while not (cursor and cursor["done"]):
@@ -24,12 +24,13 @@ def legs(db: Any, stream: str, part: str, **options: Any) -> list[dict[str, Any]
             batch = next(batches)
         seen += batch.table.to_pylist()
         cursor = json.loads(json.dumps(batch.cursor))
-    assert batch.complete
+    assert batch.complete is complete
     return seen
 
 
 class SlicedReading:
     analyze = "ANALYZE {}"
+    stamped = "timestamp"
 
     def made(self, db: Any, key: str, rows: list[tuple[Any, ...]]) -> None:
         """The table t with the columns `key` names and types."""
@@ -78,13 +79,55 @@ class SlicedReading:
             {"slice_rows": 1_000_000},
             {"max_rows": 10},
             {"row_filters": {"t": "id > 3"}},
-            {"streams": {"t": {"cursor": "id"}}},
             {"streams": {"t": {"query": "SELECT id FROM t", "key": "id"}}},
         ],
     )
     def test_a_table_that_is_small_or_read_in_another_way_is_one_part(self, db: Any, changed: dict[str, Any]) -> None:
         self.made(db, "id int", [(n,) for n in range(200)])
         assert self.parts(db.bee(**{**LARGE, **changed})) == []
+
+    def test_the_first_reading_by_a_cursor_falls_into_parts_and_the_next_goes_on_behind_them(self, db: Any) -> None:
+        """Changes made while the parts are read come in the next flight, and so do rows that the mark never passes."""
+        stamp, future = "2026-01-01 00:00:{:02}.5", "9999-12-31 00:00:00"
+        db.run(f"CREATE TABLE t (id int PRIMARY KEY, at {self.stamped} NULL)")
+        rows = [(n, None if n % 50 == 7 else future if n == 250 else stamp.format(n * 7 % 60)) for n in range(300)]
+        db.fill("INSERT INTO t VALUES (%s, %s)", rows)
+        db.run(self.analyze.format("t"))
+        how = LARGE | {"batch_rows": 30, "streams": {"t": {"cursor": "at", "lookback": "2s"}}}
+        with db.bee(**how) as bee:
+            parts = list(bee.slices("t", None))
+            cursor = json.loads(json.dumps(bee.after_slices("t", parts)))
+            assert bee.slices("t", cursor) == ()
+        first = [legs(db, "t", part, complete=False, **how) for part in parts[:2]]
+        db.run("UPDATE t SET at = '2026-01-01 00:01:00.000001' WHERE id IN (3, 299)")
+        first += [legs(db, "t", part, complete=False, **how) for part in parts[2:]]
+        with db.bee(**how) as bee:
+            then = [row for batch in bee.collect_nectar("t", cursor) for row in batch.table.to_pylist()]
+
+        assert len(parts) == 4
+        assert [row["id"] for part in first for row in part] == list(range(300))
+        assert cursor["high"].startswith("2026-01-01T00:00:59.5") or cursor["high"].startswith("2026-01-01 00:00:59.5")
+        late = {n for n, at in rows if at is None or at == future or at >= stamp.format(57)}
+        assert {row["id"] for row in then} == late | {3, 299}
+
+    @pytest.mark.parametrize("none", ["DELETE FROM t", "UPDATE t SET at = NULL"])
+    def test_where_nothing_can_be_the_mark_the_next_reading_begins_at_the_beginning(self, db: Any, none: str) -> None:
+        db.run(f"CREATE TABLE t (id int PRIMARY KEY, at {self.stamped} NULL)")
+        db.fill("INSERT INTO t VALUES (%s, '2026-01-01')", [(n,) for n in range(200)])
+        db.run(self.analyze.format("t"))
+        how = LARGE | {"streams": {"t": {"cursor": "at"}}}
+        with db.bee(**how) as bee:
+            bee.get_pollen_schema()
+            db.run(none)
+            parts = list(bee.slices("t", None))
+            cursor = bee.after_slices("t", parts)
+            db.run("DELETE FROM t", "INSERT INTO t VALUES (1, '2001-01-01')")
+            assert [row for batch in bee.collect_nectar("t", cursor) for row in batch.table.to_pylist()]
+
+    def test_after_parts_of_a_table_that_is_read_whole_nothing_is_known(self, db: Any) -> None:
+        self.made(db, "id int", [(n,) for n in range(200)])
+        with db.bee(**LARGE) as bee:
+            assert bee.after_slices("t", bee.slices("t", None)) is None
 
     def test_a_view_is_one_part(self, db: Any) -> None:
         self.made(db, "id int", [(n,) for n in range(200)])

@@ -98,6 +98,18 @@ def test_rows_that_are_there_come_first_then_every_change(table: Database, posit
     assert third == []
 
 
+def test_a_column_of_the_name_of_ours_is_data(table: Database) -> None:
+    table.run("ALTER TABLE t ADD _op varchar(20) DEFAULT 'truncate'")
+    found, cursor = fly(table.bee(**CDC), "t")
+    assert {row["underscore_op"] for row in found} == {"truncate"}
+    assert {row.get("_op", "upsert") for row in found} == {"upsert"}
+    table.run("DELETE FROM t WHERE id = 1", "UPDATE t SET _op = 'delete' WHERE id = 2")
+
+    changes = [(row["id"], row["_op"], row["underscore_op"]) for row in fly(table.bee(**CDC), "t", cursor)[0]]
+    assert [change[:2] for change in changes] == [(1, "delete"), (2, "upsert")]
+    assert changes[1][2] == "delete"
+
+
 def test_a_changed_key_is_a_delete_and_an_upsert(table: Database) -> None:
     _, cursor = fly(table.bee(**CDC), "t")
     table.run("UPDATE t SET id = 50 WHERE id = 5")
@@ -229,6 +241,28 @@ class TestShapes:
         with pytest.raises(GiveUp, match="'t'") as error:
             fly(table.bee(**CDC), "t", cursor)
         assert error.value.code == "no_table"
+
+    @pytest.mark.parametrize(
+        "deeds",
+        [
+            ["DROP TABLE t", "CREATE TABLE t (id int PRIMARY KEY, name varchar(20))"],
+            ["CREATE OR REPLACE TABLE t (id int PRIMARY KEY, name varchar(20))"],
+            ["CREATE TABLE n LIKE t", "INSERT INTO n VALUES (9, 'x')", "RENAME TABLE t TO o, n TO t"],
+            ["CREATE TABLE n LIKE t", "ALTER TABLE t RENAME TO o", "ALTER TABLE n RENAME t"],
+        ],
+    )
+    def test_another_table_of_the_same_name_needs_a_full_read(self, table: Database, deeds: list[str]) -> None:
+        _, cursor = fly(table.bee(**CDC), "t")
+        table.run(
+            "CREATE TABLE tt (id int PRIMARY KEY)", "DROP TABLE tt", "ALTER TABLE t ADD at int",
+            "ALTER TABLE t RENAME COLUMN at TO later", "ALTER TABLE t DROP later",
+        )  # fmt: skip
+        _, cursor = fly(table.bee(**CDC), "t", cursor)
+        table.run(*deeds)
+        with pytest.raises(GiveUp, match="'t' was dropped or renamed") as error:
+            fly(table.bee(**CDC), "t", cursor)
+        assert (error.value.code, error.value.where) == ("table_replaced", "streams.t")
+        assert "--full-refresh" in error.value.advice
 
     def test_changes_between_two_shapes_that_are_both_gone_are_refused(self, table: Database) -> None:
         _, cursor = fly(table.bee(**CDC), "t")

@@ -57,6 +57,17 @@ def test_changes_and_deletes_land(nest: Nest, db: Database) -> None:
     assert nest.land("shop").records_read == 0
 
 
+def test_what_was_deleted_while_nobody_followed_goes_with_a_full_refresh(nest: Nest, db: Database) -> None:
+    register(nest, db, cdc={})
+    nest.land("shop")
+    db.run("DELETE FROM people WHERE id <= 3", "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW()")
+
+    again = nest.land("shop", full_refresh=True)
+
+    assert (again.state, again.records_deleted) == ("complete", 3)
+    assert held(nest) == truth(db)
+
+
 @pytest.mark.parametrize("more", [{"cdc": {}}, {}])
 def test_a_worker_that_dies_loses_and_doubles_nothing(nest: Nest, db: Database, more: dict[str, Any]) -> None:
     register(nest, db, **more)

@@ -198,6 +198,28 @@ def event(kind: int, body: bytes, end: int = 100) -> bytes:
     return struct.pack("<IBIIIH", 0, kind, 1, 19 + len(body), end, 0) + body
 
 
+@pytest.mark.parametrize("spare", [0x00, 0xF8])
+@pytest.mark.parametrize(
+    ("kind", "told", "whole"),
+    [
+        (30, [0b111], True),
+        (32, [0b111], True),
+        (31, [0b111, 0b111], True),
+        (30, [0b101], False),
+        (31, [7, 0b110], False),
+    ],
+)
+def test_rows_are_whole_whatever_stands_in_the_spare_bits(
+    kind: int, told: list[int], spare: int, *, whole: bool
+) -> None:
+    """Of the bits that say which of three columns are told MySQL sets the other five, MariaDB does not."""
+    head = b"\x07" + bytes(5) + b"\1\0" + b"\2\0" + b"\3"
+    row = bytes([spare]) + struct.pack("<iii", 1, 2, 3)
+    rows = binlog.rows_of(binlog.event_of(b"\0" + event(kind, head + bytes(bits | spare for bits in told) + row)))
+    assert (rows.width, rows.whole, rows.twice, rows.deleted) == (3, whole, kind == 31, kind == 32)
+    assert rows.start == len(head) + len(told)
+
+
 @pytest.mark.parametrize("method", [0, 255])
 def test_a_packed_transaction_is_its_events(method: int) -> None:
     inner = event(binlog.QUERY, b"x" * 13 + b"\0BEGIN") + event(binlog.XID, b"12345678")

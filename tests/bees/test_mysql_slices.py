@@ -13,6 +13,7 @@ pytestmark = pytest.mark.servers
 
 class TestMySQL(SlicedReading):
     analyze = "ANALYZE TABLE {} PERSISTENT FOR ALL"
+    stamped = "datetime(6)"
 
     @pytest.fixture(autouse=True)
     def _fill(self, db: Database) -> None:

@@ -135,6 +135,16 @@ class TestChanges:
 
         assert applied(jar, records) == dict(db.rows("SELECT id, v FROM t"))
 
+    def test_a_column_of_the_name_of_ours_is_data(self, db: Database) -> None:
+        db.run("ALTER TABLE t ADD _op text DEFAULT 'truncate'", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+        found, cursor = fly(db)
+        assert [row["underscore_op"] for row in found] == ["truncate", "truncate"]
+        assert all(row.get("_op", "upsert") == "upsert" for row in found)
+        db.run("DELETE FROM t WHERE id = 1", "UPDATE t SET _op = 'delete' WHERE id = 2")
+
+        changes = [(row["id"], row["_op"], row["underscore_op"]) for row in fly(db, cursor)[0]]
+        assert changes == [(1, "delete", None), (2, "upsert", "delete")]
+
     def test_a_truncate_is_told(self, db: Database) -> None:
         db.run("INSERT INTO t VALUES (1, 'a')")
         _, cursor = fly(db)
@@ -286,6 +296,21 @@ class TestTheTableChanges:
         with bee(db) as one, pytest.raises(GiveUp, match="--full-refresh") as error:
             list(one.collect_nectar("t", cursor))
         assert error.value.code == "no_column"
+
+    @pytest.mark.parametrize("deed", ["DROP TABLE t", "ALTER TABLE t RENAME TO before"])
+    def test_another_table_of_the_same_name_needs_a_full_read(self, db: Database, deed: str) -> None:
+        """Its rows are none of the old one's, and what the log tells of that one is none of its own."""
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (2, 'b')", "CREATE TABLE n (id int PRIMARY KEY, v text)")
+        db.run("INSERT INTO n VALUES (3, 'c')", deed, "ALTER TABLE n RENAME TO t", "ALTER PUBLICATION told ADD TABLE t")
+        with bee(db) as one, pytest.raises(GiveUp, match="'t' was dropped or renamed") as error:
+            list(one.collect_nectar("t", cursor))
+        assert (error.value.code, error.value.where) == ("table_replaced", "streams.t")
+        again, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (4, 'd')")
+        assert told(again) == [("upsert", 3, "c")]
+        assert told(fly(db, cursor)[0]) == [("upsert", 4, "d")]
 
     def test_a_table_that_is_gone(self, db: Database) -> None:
         _, cursor = fly(db)

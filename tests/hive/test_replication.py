@@ -55,6 +55,26 @@ class TestSlots:
         assert "had no slot" in again.out + again.err
         assert db.rows("SELECT count(*) FROM pg_replication_slots") == [(0,)]
 
+    @pytest.mark.parametrize("left", [7, 0])
+    def test_a_lost_slot_leaves_no_ghosts_behind_a_full_refresh(self, nest, db, left):
+        """What was deleted while nobody followed is told by nobody: the table itself tells, once it is read anew."""
+        db.run("INSERT INTO t SELECT generate_series(1, 10)")
+        source = db.options(cdc={"slot": "shop", "publication": "told", "create_slot": True})
+        block = {"source": source, "streams": {"t": {}}, "limits": {"max_deleted": 1.0}}
+        nest.hive.register_worker("postgresql", {"name": "shop", **block})
+        assert nest.land("shop").records_landed == 10
+        db.run("DELETE FROM t WHERE id = 1")
+        assert nest.land("shop").records_deleted == 1
+        db.run("SELECT pg_drop_replication_slot('shop_t')", f"DELETE FROM t WHERE id > {left}")
+
+        again = nest.land("shop", full_refresh=True)
+        db.run("INSERT INTO t VALUES (20)")
+        after = nest.land("shop")
+
+        assert (again.state, again.records_deleted) == ("complete", 10 - max(left, 1))
+        assert (after.state, after.records_landed, after.records_deleted) == ("complete", 1, 0)
+        assert {record["id"] for record in nest.jar("shop").values()} == {*range(2, left + 1), 20}
+
     def test_a_slot_of_a_stream_that_is_read_no_more_is_listed_and_dropped_by_name(self, hive, db, file):
         db.run("SELECT pg_create_logical_replication_slot('shop_old', 'pgoutput')")
         db.run("SELECT pg_create_logical_replication_slot('elsewhere', 'pgoutput')")

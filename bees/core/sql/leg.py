@@ -132,6 +132,6 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
         if held:
             yield held
         return
-    whole = leg.reading.cursor is None
+    whole = leg.reading.cursor is None and not (leg.span and leg.span.then)
     last = held or Batch(leg.stream, source.empty(), {})
     yield replace(last, cursor=place.finished().cursor(), complete=whole)

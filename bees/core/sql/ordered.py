@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, get_args
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, Self, TypeVar, get_args
 
 from bees.core.sql.place import Phase, Place
 
@@ -61,6 +61,10 @@ class Ordered(Generic[R, C]):
     def phases(self) -> tuple[Phase, ...]:
         nulls = self.cursor is not None and self.cursor.nullable and self.cursor not in self.key
         return (*(("keyless",) if self.doubtful else ()), *(("nulls",) if nulls else ()), "rows")
+
+    def by_key(self) -> Self:
+        """The same rows in the order of their key alone."""
+        return replace(self, cursor=None)
 
     def first_place(self) -> Place:
         return Place(by=self.by, phase=self.phases[0])

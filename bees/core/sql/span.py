@@ -3,6 +3,8 @@
     by      the order columns that the bounds belong to
     after   exact texts of the key behind which the part begins; empty: at the first row
     upto    exact texts of its last key; empty: at the last row
+    then    the place at which the next flight begins once all parts were read: of a stream with a cursor, whose first
+            reading alone falls into parts, by key
 
 Parts of one reading meet without a gap and without a row in two of them: the end of one is the beginning of the next.
 """
@@ -12,8 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bees.core.errors import GiveUp
+
+if TYPE_CHECKING:
+    from nectar.batch import Cursor
 
 Texts = tuple[str, ...]
 
@@ -23,20 +29,29 @@ class Span:
     by: Texts
     after: Texts = ()
     upto: Texts = ()
+    then: Cursor | None = None
 
     def told(self) -> str:
-        return json.dumps({"by": self.by, "after": self.after, "upto": self.upto}, ensure_ascii=False)
+        bounds: dict[str, Any] = {"by": self.by, "after": self.after, "upto": self.upto}
+        return json.dumps(bounds | ({"then": self.then} if self.then else {}), ensure_ascii=False)
+
+
+def heard(told: str) -> Span | None:
+    """The part that a slice's text means; None for another text."""
+    try:
+        found = json.loads(told)
+        by, after, upto = (tuple(map(str, found[name])) for name in ("by", "after", "upto"))
+        then = found.get("then")
+        return Span(by, after, upto, dict(then) if then else None)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def span_of(told: str | None, by: Texts, stream: str) -> Span | None:
     """The part that a slice's text means. Raises GiveUp for one that this stream is not, or no longer, cut into."""
     if told is None:
         return None
-    try:
-        found = json.loads(told)
-        span = Span(*(tuple(map(str, found[name])) for name in ("by", "after", "upto")))
-    except (ValueError, TypeError, KeyError):
-        span = Span(())
+    span = heard(told) or Span(())
     whole = all(len(bound) in (0, len(by)) for bound in (span.after, span.upto))
     if span.by != by or not whole:
         raise GiveUp(

@@ -50,11 +50,15 @@ AFTER = {"OF": {"MEMBER"}, "ANY": _COMPARISONS, "SOME": _COMPARISONS}
 # And these only as types, in CAST and its like.
 TYPES = {"DATETIME", "TIME", "TIMESTAMP", "DATE", "YEAR", "TEXT", "BIT", "NCHAR", "NVARCHAR", "BLOB", "COLUMNS"}
 
-# What SHOW may show, and the words of which one must follow.
-_SHOWN = """
-    TABLES COLUMNS FIELDS DATABASES SCHEMAS INDEX INDEXES KEYS VARIABLES WARNINGS ERRORS COLLATION CHARSET ENGINES
-    STATUS TRIGGERS
+# What SHOW may show, and the words of which one must follow. Left out is what tells of other sessions (PROCESSLIST,
+# ENGINE ... STATUS), of other users, and of the log of changes and who follows it.
+_OF_NO_TABLE = """
+    VARIABLES STATUS WARNINGS ERRORS COLLATION CHARSET ENGINES PLUGINS PRIVILEGES PROFILES LOCALES GRANTS
 """
-SHOWN: dict[str, set[str]] = {word: set() for word in _SHOWN.split()}
-SHOWN |= {"TABLE": {"STATUS"}, "CREATE": {"TABLE", "VIEW", "DATABASE", "SCHEMA"}}
-SHOWN |= {"CHARACTER": {"SET"}, "STORAGE": {"ENGINES"}}
+_SHOWN = "TABLES COLUMNS FIELDS DATABASES SCHEMAS INDEX INDEXES KEYS TRIGGERS EVENTS"
+SHOWN: dict[str, set[str]] = {word: set() for word in f"{_SHOWN} {_OF_NO_TABLE}".split()}
+SHOWN |= {"TABLE": {"STATUS"}, "OPEN": {"TABLES"}, "CHARACTER": {"SET"}, "STORAGE": {"ENGINES"}}
+_CREATED = "TABLE VIEW DATABASE SCHEMA PROCEDURE FUNCTION PACKAGE TRIGGER EVENT SEQUENCE"
+SHOWN["CREATE"] = set(_CREATED.split())
+SHOWN |= {"FUNCTION": {"STATUS"}, "PROCEDURE": {"STATUS"}, "PACKAGE": {"STATUS", "BODY"}}
+SHOWN_OF_NO_TABLE = frozenset(_OF_NO_TABLE.split()) | {"CHARACTER", "STORAGE"}

@@ -182,8 +182,9 @@ def rows_of(event: Event) -> Rows:
     size = (width + 7) // 8
     twice = event.kind in UPDATES
     bitmaps = body[place : place + size * (2 if twice else 1)]
-    full = ((1 << width) - 1).to_bytes(size, "little")
-    whole = all(bitmaps[at : at + size] == full for at in range(0, len(bitmaps), size))
+    full = (1 << width) - 1  # MariaDB leaves the bits behind the last column unset, MySQL sets them
+    told = (int.from_bytes(bitmaps[at : at + size], "little") for at in range(0, len(bitmaps), size))
+    whole = all(bits & full == full for bits in told)
     return Rows(width, whole, twice, event.kind in DELETES, place + len(bitmaps))
 
 

@@ -1,7 +1,8 @@
 """The binlog as a server sends it to a replica: asked for from a stand on, event by event.
 
 A stand is a GTID set (MySQL with gtid_mode, every MariaDB) or a file and a position in it. Whatever it is, it names the
-end of a transaction: reading begins with the next one.
+end of a transaction: reading begins with the next one. Other servers have the same transactions in files of the same
+names, at other positions: a file means something at its own server alone.
 """
 
 from __future__ import annotations
@@ -35,19 +36,25 @@ _MADE_UP = (binlog.ROTATE, binlog.HEARTBEAT)
 
 @dataclass(frozen=True)
 class Stand:
-    """Behind which transaction we stand. `gtid` is empty where the server has none yet, or tells files only."""
+    """Behind which transaction we stand. `gtid` is empty where the server has none yet, or tells files only.
+
+    server  whose file it is; empty where it does not matter, or was not told
+    """
 
     flavour: Flavour
     gtid: str
     file: str
     at: int
+    server: str = ""
 
     def told(self) -> dict[str, Any]:
-        return {"by": self.flavour, "gtid": self.gtid, "file": self.file, "at": self.at}
+        told = {"by": self.flavour, "gtid": self.gtid, "file": self.file, "at": self.at}
+        return told | ({"server": self.server} if self.server else {})
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Stand:
-        return cls(told["by"], str(told["gtid"]), str(told["file"]), int(told["at"]))
+        file, server = str(told["file"]), str(told.get("server", ""))
+        return cls(told["by"], str(told["gtid"]), file, int(told["at"]), server)
 
     def behind(self, gtids: Iterable[tuple[Any, ...]], file: str, at: int) -> Stand:
         """The stand once these transactions are read, the last of which ends there."""
@@ -66,7 +73,7 @@ def now(questions: Questions, position: str, where: str) -> Stand:
     told = dict(
         questions.rows(
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode',"
-            " 'gtid_executed', 'gtid_binlog_pos', 'binlog_row_value_options')"
+            " 'gtid_executed', 'gtid_binlog_pos', 'binlog_row_value_options', 'server_uuid', 'server_id')"
         )
     )
     wanted = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
@@ -98,7 +105,13 @@ def now(questions: Questions, position: str, where: str) -> Stand:
             advice="set gtid_mode = ON at the server, or `cdc.position: file`",
         )  # fmt: skip
     gtid = {"mariadb": "gtid_binlog_pos", "mysql": "gtid_executed", "file": ""}[flavour]
-    return Stand(flavour, str(told.get(gtid, "")).replace("\n", ""), str(file), int(at))
+    server = _named(told) if flavour == "file" else ""
+    return Stand(flavour, str(told.get(gtid, "")).replace("\n", ""), str(file), int(at), server)
+
+
+def _named(variables: dict[str, Any]) -> str:
+    """The server's own name among servers: MySQL makes itself one, MariaDB has the number that its owner gave it."""
+    return str(variables.get("server_uuid") or variables.get("server_id") or "")
 
 
 def _is_new(questions: Questions) -> bool:
@@ -159,6 +172,7 @@ class Dump:
                 ("source_heartbeat_period", str(int(TICK * 1e9))),
             ):
                 connection.query(f"SET @{name} = {value}")
+            self._meet(Questions(connection))
             self._summed = Questions(connection).rows("SELECT @@global.binlog_checksum")[0][0] != "NONE"
             number, flags = secrets.randbelow(2**31) + 2**31 - 1, 0 if self._waits else _ONLY_WHAT_IS_THERE
             stand = self._stand
@@ -177,6 +191,18 @@ class Dump:
             connection.close()
             raise
         return connection
+
+    def _meet(self, questions: Questions) -> None:
+        """Raises GiveUp where our file is another server's."""
+        if not self._stand.server:
+            return
+        who = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_id')"
+        if _named(dict(questions.rows(who))) != self._stand.server:
+            raise GiveUp(
+                "another server answers than the one whose binlog was followed, and its files hold other positions",
+                code="another_server", where=self._where,
+                advice="fly this bee with --full-refresh; `cdc.position: gtid` outlives a failover",
+            )  # fmt: skip
 
     def _unpacked(self, event: binlog.Event) -> list[binlog.Event]:
         try:

@@ -27,6 +27,7 @@ from bees.core.sql.mysql.catalog import SourceColumn, logged_columns, of_log
 from bees.core.sql.mysql.forms import Form
 from bees.core.sql.mysql.logged import Column, Unreadable, images, readers
 from bees.core.sql.mysql.reading import begin, read, table_of
+from bees.core.sql.names import replaced
 from nectar.batch import Batch, Cursor
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ _TRUNCATE = re.compile(
     rf"\s*(?:/\*.*?\*/\s*)*TRUNCATE\s+(?:TABLE\s+)?(?:{_NAME}\s*\.\s*)?{_NAME}\s*(?:;|/\*|--|WAIT|NOWAIT|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
+_REPLACES = re.compile(
+    r"\s*(?:/\*.*?\*/\s*|(?:--|#)[^\n]*\n\s*)*(?:DROP\s+TABLES?\b|RENAME\s+TABLES?\b|CREATE\s+OR\s+REPLACE\s+TABLE\b"
+    r"|ALTER\s[^;]*?\bTABLE\b.*\bRENAME\s+(?!COLUMN\b|INDEX\b|KEY\b))",
+    re.DOTALL | re.IGNORECASE,
+)
+"""Statements behind which a name may mean another table."""
 _SILENCE = 5.0
 """Seconds of reading others' changes after which the place is told, so that it is not lost and the caller may stop."""
 _HURRY = 3
@@ -124,13 +131,16 @@ class Following:
         with self.asking() as questions:
             begun = begin(questions, self.stream, reading, told["place"] or None)
         after = {name: value for name, value in told.items() if name != "place"}
+        begins = not told["place"]
         with self.server.stream(self.batch_bytes, self.batch_rows) as data:
             self.opened.append(data)
             try:
                 for batch in read(Leg(self.stream, reading), data, begun):
                     done = bool(batch.cursor.get("done"))
                     mark = after if done else {**after, "place": dict(batch.cursor)}
-                    yield replace(batch, cursor=mark, complete=False)
+                    # Read anew, the table tells what is gone; what changes meanwhile comes behind and is newer.
+                    yield replace(batch, cursor=mark, begins=begins)
+                    begins = False
             finally:
                 self.opened.remove(data)
 
@@ -229,6 +239,7 @@ class Changes:
         raw = [pa.array([row[place] for _, row in rows], pa.binary()) for place in self._picked]
         raw.append(pa.array([op for op, _ in rows], pa.binary()))
         table, rejects = table_of(self._told, raw, self._of.where)
+        table = table.rename_columns([*table.column_names[:-1], _OP.name])  # the only one that is ours
         cursor: dict[str, Any] = {"log": self._stand.told(), "shape": shape_of(self._columns)}
         if self._seen:
             cursor["skip"] = self._seen
@@ -346,6 +357,9 @@ class Changes:
                 raise self._cannot(
                     "a statement changed the table without its rows", "no_row_log", "set binlog_format = ROW"
                 )
+            if _REPLACES.match(statement):
+                self._of.settle()  # it may be gone altogether
+                raise replaced(self._of.stream, self._of.where)
             if word in _SHAPES:
                 yield from self._reshaped()
         if not self._open:

@@ -10,7 +10,7 @@ The server writes every value as text; what Arrow holds exactly becomes typed, e
     json                                    text, marked `json` (MariaDB: longtext whose check is json_valid)
     char to longtext, enum, set, uuid, ...  text in UTF-8, turned by the server from the column's own character set
     binary to longblob                      binary
-    geometry                                WKT, with `SRID=n;` before it where there is one
+    geometry                                WKT, with `SRID=n;` before it where there is one; longitude before latitude
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ _GEOMETRY = (
     "geometrycollection", "geomcollection",
 )  # fmt: skip
 _MOMENTS: dict[str, Kind] = {"date": "date", "datetime": "timestamp", "timestamp": "timestamptz"}
-_WKT = "IF(ST_SRID({0}) = 0, ST_AsText({0}), CONCAT('SRID=', ST_SRID({0}), ';', ST_AsText({0})))"
+# MySQL 8 turns degrees round unless it is told not to, and MariaDB takes no second argument; the binlog never does.
+_TEXT = "ST_AsText({0}/*!80001 , 'axis-order=long-lat' */)"
+_WKT = f"IF(ST_SRID({{0}}) = 0, {_TEXT}, CONCAT('SRID=', ST_SRID({{0}}), ';', {_TEXT}))"
 _UNSORTABLE = ("json", "geometry")
 _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 

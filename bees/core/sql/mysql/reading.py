@@ -17,6 +17,7 @@ from bees.core.sql.mysql import select
 from bees.core.sql.mysql.forms import exact_text
 from bees.core.sql.place import Place
 from nectar.batch import Batch, Cursor, Reject, marked
+from nectar.jsonrows import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +31,11 @@ def begin(
     questions: Questions, stream: str, reading: select.Reading, cursor: Cursor | None, span: Span | None = None
 ) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
-    return common.begin(stream, reading, cursor, partial(_opening, questions, reading), span)
+    return common.begin(stream, reading, cursor, partial(opening, questions, reading), span)
 
 
-def _opening(questions: Questions, reading: select.Reading, high: str | None) -> Opening | None:
+def opening(questions: Questions, reading: select.Reading, high: str | None) -> Opening | None:
+    """The server's word on a mark; None where there is nothing to ask."""
     question = select.opening(reading, high)
     if question is None:
         return None
@@ -100,7 +102,7 @@ def table_of(
 def _table(columns: Sequence[SourceColumn], raw: Sequence[pa.Array]) -> pa.Table:
     arrays = [column.form.arrow(array) for column, array in zip(columns, raw, strict=True)]
     fields = [
-        marked(c.name, array.type, c.form.mark) if c.form.mark else pa.field(c.name, array.type)
+        marked(escape(c.name), array.type, c.form.mark) if c.form.mark else pa.field(escape(c.name), array.type)
         for c, array in zip(columns, arrays, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))

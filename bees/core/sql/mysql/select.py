@@ -8,11 +8,11 @@ from bees.core.sql.content import COPY, HASH
 from bees.core.sql.mysql.catalog import Relation, SourceColumn
 from bees.core.sql.mysql.forms import name_of, quoted
 from bees.core.sql.ordered import Ordered
+from bees.core.sql.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bees.core.sql.place import Place
     from bees.core.sql.span import Span
 
 Reading = Ordered[Relation, SourceColumn]
@@ -164,6 +164,17 @@ def opening(reading: Reading, high: str | None) -> str | None:
         f"SELECT CAST({low} AS CHAR), {cap}, COALESCE(n.newest < {mark}, 1) FROM (SELECT (SELECT {_sorted(cursor)}"  # noqa: S608
         f" FROM {reading.relation.origin} AS t WHERE {column} IS NOT NULL ORDER BY {_sorted(cursor)} DESC LIMIT 1)"
         " AS newest) AS n"
+    )
+
+
+def newest(reading: Reading, cap: str | None) -> str:
+    """Asks for the greatest cursor value that may be the mark; no row where there is none."""
+    assert reading.cursor is not None
+    column = _of(reading.cursor)
+    return (
+        f"SELECT {reading.cursor.form.carry.format(column)} FROM {reading.relation.origin} AS t"  # noqa: S608
+        f" WHERE {column} IS NOT NULL AND {_is_mark(reading, Place(reading.by, cap=cap))}"
+        f" ORDER BY {_sorted(reading.cursor)} DESC LIMIT 1"
     )
 
 

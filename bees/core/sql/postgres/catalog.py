@@ -90,6 +90,7 @@ class Relation:
     """A table, view or query. `origin` stands after FROM; `key` is the primary key, or another that is proven.
 
     `rows` is the server's own estimate; `sampled` the name under which some pages of it can be read, None of a view.
+    `oid` is the table's own number: one that was dropped or renamed, and made anew, has another; None of a query.
     """
 
     origin: sql.Composable
@@ -99,6 +100,7 @@ class Relation:
     indexed: frozenset[str] = field(default=frozenset())
     rows: int | None = None
     sampled: sql.Composable | None = None
+    oid: int | None = None
 
     def cursors(self) -> tuple[str, ...]:
         """Columns worth following: times before numbers, certain before nullable, indexed before others."""
@@ -124,7 +126,7 @@ def table(connection: psycopg.Connection, name: str, schema: str, where: str) ->
         if found:
             oid, comment, paged, rows = found
             described = _described(connection, oid, sql.Identifier(space, plain), comment or "")
-            return replace(described, rows=rows, sampled=described.origin if paged else None)
+            return replace(described, rows=rows, sampled=described.origin if paged else None, oid=oid)
     known = [known for (known,) in connection.execute(_NAMES, (schema,))]
     raise unknown("table", name, known, where)
 

@@ -4,10 +4,11 @@ The slot is made first; it tells every change from its place in the log on. Then
 legs as it takes, and then come the changes from that place on. What changed while the table was read comes twice, the
 second time in the order of commits, so each record ends as the source has it. Nothing is compared and no lock taken.
 
-A cursor is, while the table is read,   {"slot", "lsn", "place": {...}}
-and then                                {"slot", "lsn", "final", "read", "at"}
+A cursor is, while the table is read,   {"slot", "lsn", "table", "place": {...}}
+and then                                {"slot", "lsn", "table", "final", "read", "at"}
 
     lsn     in the log, `16/B374D848`: everything before it is with the hive, and the server may forget it
+    table   the table's own number: another table of its name has other rows, of which the log says nothing
     final   the transaction in whose middle a batch ended (its commit's place), and `read` how many changes of it were
             sealed; both 0 between transactions. The server sends such a transaction again, from its beginning
     at      when the last transaction was committed, in microseconds since 1970
@@ -84,6 +85,8 @@ class Follower:
     stand: Stand
     settle: Callable[[], Reading]
     """The reading as the catalog has it by now."""
+    number: int | None = None
+    """The table's own number; changes of others that had its name are none of it."""
     _oid: int = 0
     _shape: tuple[RelationColumn, ...] | None = None
     _places: tuple[int | None, ...] = ()
@@ -204,7 +207,7 @@ class Follower:
         self._bytes += sum(len(v) for v in values if isinstance(v, bytes))
 
     def _is_mine(self, message: Relation) -> bool:
-        return (message.schema, message.name) == self.table
+        return (message.schema, message.name) == self.table and self.number in (None, message.oid)
 
     def _learn(self, message: Relation) -> None:
         """The table looks like this from here on, and perhaps did not before: the catalog is asked what is read now."""

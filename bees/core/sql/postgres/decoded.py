@@ -18,6 +18,7 @@ from psycopg import sql
 
 from bees.core.sql.postgres.pgoutput import UNCHANGED
 from nectar.batch import marked
+from nectar.jsonrows import escape
 
 if TYPE_CHECKING:
     from bees.core.sql.postgres.catalog import SourceColumn
@@ -91,7 +92,8 @@ def _schema(columns: Sequence[SourceColumn]) -> pa.Schema:
     for column in columns:
         kind = TYPES.get(column.form.name, pa.string()) if column.form.shape == "as_is" else pa.string()
         mark = column.form.mark
-        found.append(marked(column.name, kind, mark) if mark else pa.field(column.name, kind))
+        name = escape(column.name)
+        found.append(marked(name, kind, mark) if mark else pa.field(name, kind))
     return pa.schema(found)
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.sql.leg import Leg
+from bees.core.sql.names import replaced
 from bees.core.sql.place import Place
 from bees.core.sql.postgres import slots
 from bees.core.sql.postgres.cdc import Follower, Stand, stand_of, table_of
@@ -65,7 +66,10 @@ class Following:
     def batches(self, cursor: Cursor | None) -> Iterator[Batch]:
         """What comes behind `cursor`: the rest of the rows that were there, then changes."""
         reading = self.settle()
-        start = self._start(cursor, reading)
+        for batch in self._batches(cursor, reading, self._start(cursor, reading)):
+            yield replace(batch, cursor={**batch.cursor, "table": reading.relation.oid})
+
+    def _batches(self, cursor: Cursor | None, reading: Reading, start: Stand) -> Iterator[Batch]:
         if cursor is None or "place" in cursor:
             yield from self._rows(reading, start, cursor["place"] if cursor else None)
         self._feed = self._opened(start.lsn)
@@ -82,6 +86,7 @@ class Following:
                 feed=self._feed,
                 stand=start,
                 settle=self.settle,
+                number=reading.relation.oid,
             ).batches()
         finally:
             self.close()
@@ -104,6 +109,8 @@ class Following:
             if cursor is None:
                 made = known if known is not None else self._made(connection)
                 return Stand(made)
+            if cursor.get("table") not in (None, reading.relation.oid):
+                raise replaced(self.stream, self.where)
             start = stand_of(cursor)
             if known is None or cursor.get("slot") != self.slot:
                 raise no_slot(self.where)
@@ -127,13 +134,16 @@ class Following:
         with self.asking() as connection:
             begun: Place = begin(connection, self.stream, reading, place)
         mark = {"slot": self.slot, "lsn": lsn_text(start.lsn)}
+        begins = not place
         with self.server().stream(self.batch_bytes) as data:
             self.opened.append(data)
             try:
                 for batch in read(Leg(self.stream, reading), self.batch_rows, data, begun):
                     done = bool(batch.cursor.get("done"))
                     after = start.cursor(self.slot) if done else {**mark, "place": dict(batch.cursor)}
-                    yield replace(batch, cursor=after, complete=False)
+                    # Read anew, the table tells what is gone; what changes meanwhile comes behind and is newer.
+                    yield replace(batch, cursor=after, begins=begins)
+                    begins = False
             finally:
                 self.opened.remove(data)
 

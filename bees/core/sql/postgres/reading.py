@@ -29,10 +29,11 @@ def begin(
     span: Span | None = None,
 ) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
-    return common.begin(stream, reading, cursor, partial(_opening, connection, reading), span)
+    return common.begin(stream, reading, cursor, partial(opening, connection, reading), span)
 
 
-def _opening(connection: psycopg.Connection, reading: select.Reading, high: str | None) -> Opening | None:
+def opening(connection: psycopg.Connection, reading: select.Reading, high: str | None) -> Opening | None:
+    """The server's word on a mark; None where there is nothing to ask."""
     question = select.opening(reading, high)
     if question is None:
         return None

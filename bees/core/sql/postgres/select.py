@@ -9,14 +9,15 @@ from psycopg import sql
 
 from bees.core.sql.content import COPY, HASH
 from bees.core.sql.ordered import Ordered
+from bees.core.sql.place import Place
 from bees.core.sql.postgres.catalog import Relation, SourceColumn
 from nectar.batch import marked
+from nectar.jsonrows import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import LiteralString
 
-    from bees.core.sql.place import Place
     from bees.core.sql.span import Span
 
 _NUMBERS = {"int2": 16, "int4": 32, "int8": 64}
@@ -168,6 +169,21 @@ def opening(reading: Reading, high: str | None) -> sql.Composed | None:
     ).format(start, cap, mark, _of(cursor), reading.relation.origin, _of(cursor), _of(cursor))
 
 
+def newest(reading: Reading, cap: str | None) -> sql.Composed:
+    """Asks for the greatest cursor value that may be the mark; no row where there is none."""
+    assert reading.cursor is not None
+    cursor = reading.cursor
+    column = _of(cursor)
+    return sql.SQL("SELECT {} AS {} FROM {} AS t WHERE {} IS NOT NULL AND {} ORDER BY {} DESC LIMIT 1").format(
+        cursor.form.select(column),
+        sql.Identifier(cursor.name),
+        reading.relation.origin,
+        column,
+        _is_mark(reading, Place(reading.by, cap=cap)),
+        column,
+    )
+
+
 def less(reading: Reading, start: str) -> str:
     """A number less the look-back, within the type. Times were already lessened by the server."""
     bits = _NUMBERS.get(reading.cursor.form.name) if reading.cursor else None
@@ -177,12 +193,13 @@ def less(reading: Reading, start: str) -> str:
 
 
 def fields(reading: Reading, sent: pa.Schema) -> pa.Schema:
-    """The columns as nectar wants them: marks where text must be read as something else."""
+    """The columns as nectar wants them: marks where text must be read as something else, no name that is reserved."""
     found = []
     for index, column in enumerate(reading.columns):
         kind = sent.field(index).type
         mark = column.form.mark
-        found.append(marked(column.name, kind, mark) if mark else pa.field(column.name, kind))
+        name = escape(column.name)
+        found.append(marked(name, kind, mark) if mark else pa.field(name, kind))
     return pa.schema(found)
 
 
