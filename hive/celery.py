@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
 from kombu import Queue
 
 from hive.ledger.hints import Hint, celery_id
@@ -26,6 +26,8 @@ from kombu.transport import redis  # noqa: E402 - only now
 
 QUEUES = ("bees.database", "bees.file", "bees.api", "bees.stream", "bees.directory", "nectar", "nectar.embed")
 HARD_LIMIT = 3600
+GATHERED = 0.5
+"""Seconds for which a worker's events are gathered; those of a full buffer leave at once."""
 
 log = structlog.get_logger()
 
@@ -150,6 +152,38 @@ def send(hints: Sequence[Hint]) -> None:
         except Exception as error:  # noqa: BLE001 - away, full or half dead: it is so for the other hints too
             log.warning("hint.unsent", kind=type(error).__name__)
             return
+
+
+class Gathered(bootsteps.StartStopStep):
+    """A worker's events of tasks leave together, twice a second, and not each by itself.
+
+    Celery gathers them, and lets them go as soon as its loop comes by: with small tasks that is one message for each
+    event. One alone costs 0.2 ms of the worker's parent, one among many 0.02, and Flower takes them in as they come.
+    """
+
+    requires = ("celery.worker.consumer.events:Events",)
+
+    def __init__(self, consumer: Any, **told: Any) -> None:
+        self._timer: Any = None
+        super().__init__(consumer, **told)
+
+    def start(self, consumer: Any) -> None:
+        """With each connection anew: its dispatcher is another one."""
+        dispatcher = consumer.event_dispatcher
+        if dispatcher is None or not consumer.hub:
+            return
+        dispatcher.on_send_buffered = None
+        self._timer = consumer.timer.call_repeatedly(GATHERED, dispatcher.flush)
+
+    def stop(self, consumer: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if consumer.event_dispatcher is not None:
+            consumer.event_dispatcher.flush()
+
+
+app.steps["consumer"].add(Gathered)
 
 
 @signals.before_task_publish.connect

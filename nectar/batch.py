@@ -38,12 +38,34 @@ class Reject:
 
 
 @dataclass(frozen=True)
+class Section:
+    """Rows of a batch, one behind the other, that came from one section of the stream, such as a file.
+
+    name    of the section; it stays the same from one reading to the next
+    start   its first row in the batch; `stop` is the row behind its last one
+    begins  here the section is read from its beginning
+    ends    and here it was read to its end: what an earlier reading gave of it is deleted, unless this one or another
+            section gives it too
+    """
+
+    name: str
+    start: int
+    stop: int
+    begins: bool = False
+    ends: bool = False
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some records of one stream.
 
     cursor   where reading resumes once this batch is sealed; the bee gets it back as it is
-    complete only on a stream's last batch: everything the source holds was read in this pass
+    complete only on a stream's last batch: everything the source holds was read in this pass. Of a stream with
+             `versions` any batch: everything was read since the one that `begins`
+    begins   with this batch a reading of everything begins (streams with `versions` only)
     rejects  items that are no records; they count as read and go to quarantine
+    sections whose rows they are, where sections of the stream are read anew or deleted by themselves; one that is gone
+             begins and ends without rows
     """
 
     stream: str
@@ -52,6 +74,8 @@ class Batch:
     slice: str | None = None
     complete: bool = False
     rejects: tuple[Reject, ...] = ()
+    begins: bool = False
+    sections: tuple[Section, ...] = ()
 
 
 def marked(name: str, kind: pa.DataType, mark: str) -> pa.Field:

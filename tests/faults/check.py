@@ -67,7 +67,7 @@ class Checker:
 
     def leaks(self) -> list[str]:
         """Places where a value or a password of a source was found, plain or in another dress."""
-        words = [PERSON, CARDS, *self._fleet.sources.secrets.values()]
+        words = [PERSON, CARDS, *self._fleet.secrets()]
         pattern = "|".join(sorted({re.escape(dress) for word in words for dress in dresses(word)}))
         wanted = re.compile(pattern.encode())
         found = [place for place, text in self._texts() if wanted.search(text)]
@@ -135,10 +135,16 @@ def _value(client: Any, key: bytes) -> Any:
 
 
 def dresses(word: str) -> set[str]:
-    """A text as it is, in base64 wherever it may begin in it, URL encoded and hexadecimal."""
+    """A text as it is and in capitals, digits in groups; in base64 wherever it may begin in it (for URLs, too), URL
+    encoded and hexadecimal."""
     raw = word.encode()
-    found = {word, quote(word, safe=""), raw.hex()}
+    found = {word, word.upper(), quote(word, safe=""), raw.hex(), raw.hex().upper()}
+    found |= {"".join(f"%{byte:{case}}" for byte in raw) for case in ("02x", "02X")}
+    if word.isdigit():
+        groups = [word[at : at + 4] for at in range(0, len(word), 4)]
+        found |= {" ".join(groups), "-".join(groups), quote(" ".join(groups)), "+".join(groups)}
     for before in range(3):
         text = base64.b64encode(b"\0" * before + raw).decode()
-        found.add(text[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6])
+        part = text[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
+        found |= {part, part.replace("+", "-").replace("/", "_")}
     return found

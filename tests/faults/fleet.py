@@ -64,6 +64,7 @@ def times(scale: float) -> dict[str, str]:
     return {
         "HIVE_LEASE": f"{lease:g}", "HIVE_HEARTBEAT": f"{lease / 4:g}", "HIVE_LEG": f"{max(2.0, 60 * scale):g}",
         "HIVE_STALL": f"{max(8.0, 60 * scale):g}", "HIVE_ANSWER_LIMIT": f"{max(6.0, 60 * scale):g}",
+        "HIVE_SPIN": f"{max(2.0, 15 * scale):g}",
     }  # fmt: skip
 
 
@@ -396,6 +397,11 @@ class Fleet:
                 return error.code, error.read()
         except OSError:
             return 0, b""
+
+    def secrets(self) -> list[str]:
+        """What may be found nowhere: the sources' passwords, the hive key, and those of our own servers."""
+        own = [urlsplit(url).password or "" for url in (self.database, self.broker)]
+        return [*self.sources.secrets.values(), self.environment["HIVE_KEY"], *filter(None, own)]
 
     def log_files(self) -> list[Path]:
         """Of the hive's processes, and of the servers."""

@@ -54,6 +54,11 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_parent() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    kill()
+
+
 def abort() -> None:
     os.abort()
 
@@ -114,7 +119,20 @@ def touchy(table: pa.Table) -> pa.Table:
 
 HURTS = {
     hurt.__name__: hurt
-    for hurt in (kill, abort, allocate, recurse, unspeakable, leave, interrupt, loop, loop_in_c, sleep, hoard)
+    for hurt in (
+        kill,
+        kill_parent,
+        abort,
+        allocate,
+        recurse,
+        unspeakable,
+        leave,
+        interrupt,
+        loop,
+        loop_in_c,
+        sleep,
+        hoard,
+    )
 }
 
 

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from bees.core import progress
 from hive import watch
 from hive.errors import HiveError
 from hive.flight import work as working
@@ -103,7 +104,7 @@ class TestWatch:
         assert (killed, board.told()) == ([], {})
 
     def test_idle_a_process_gets_on_and_at_work_only_as_its_task_does(self):
-        board, rt = Board(), SimpleNamespace(working=set(), moved_at=5.0)
+        board, rt = Board(), SimpleNamespace(working=set(), moved_at=5.0, steps=progress.steps())
 
         watch.tell(board, rt)
         idle = board.told()[os.getpid()]
@@ -220,11 +221,11 @@ class TestGateway:
         db = Database(url, answer_limit=3.0)  # for the thread that is left waiting
         gateway = Gateway(Settings(database_url=url), db)
         try:
-            assert asyncio.run(gateway.healthz(None)).status_code == 200
+            assert asyncio.run(gateway.readyz(None)).status_code == 200
             proxy.tell("vanish")
             proxy.tell()
 
-            assert asyncio.run(gateway.healthz(None)).status_code == 200
+            assert asyncio.run(gateway.readyz(None)).status_code == 200
         finally:
             proxy.close()
             db.close()

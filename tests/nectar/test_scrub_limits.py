@@ -85,9 +85,11 @@ def test_an_endless_pattern_ends_with_the_deadline():
 def test_a_pattern_has_what_is_left_of_the_time():
     clock = Clock()
     assert patience.seconds(10.0) == 10.0
-    with patience.Spent(Deadline(5.0, clock)).on(0):
-        assert patience.seconds(10.0) < 5.0
-        assert patience.seconds(0.5) == 0.5
+    spent = patience.Spent(Deadline(5.0, clock))
+    spent.begin(0)
+    assert patience.seconds(10.0) < 5.0
+    assert patience.seconds(0.5) == 0.5
+    spent.end()
     assert patience.seconds(10.0) == 10.0
 
 

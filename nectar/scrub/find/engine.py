@@ -145,8 +145,11 @@ def _scan(
             if spent is None:
                 raw = recogniser.judge(text, start, end, believed=believed)
             else:
-                with spent.on(place):
+                spent.begin(place)
+                try:
                     raw = recogniser.judge(text, start, end, believed=believed)
+                finally:
+                    spent.end()
         except ScanError as failure:
             found[place] = ScanError(failure.code, failure.rule or recogniser.name)
             continue
