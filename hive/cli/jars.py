@@ -1,4 +1,4 @@
-"""`hive jars`, `hive jar show`, `hive jar export`, `hive search`: what has landed."""
+"""`hive jars`, `hive jar show`, `hive jar export`, `hive jar own`, `hive search`: what has landed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ Name = Annotated[str, typer.Argument(metavar="JAR", help="Name of the jar.")]
 
 def register(app: typer.Typer) -> None:
     app.command()(jars)
-    jar = typer.Typer(help="Look into one jar, or export it.", no_args_is_help=True, rich_markup_mode=None)
+    help_ = "Look into one jar, export it, or give it a table of its own."
+    jar = typer.Typer(help=help_, no_args_is_help=True, rich_markup_mode=None)
     jar.command("show")(show_jar)
     jar.command("export")(export)
+    jar.command("own")(own)
     app.add_typer(jar, name="jar")
     app.command()(search)
 
@@ -80,6 +82,18 @@ def export(
         written = write(rt.db, name, format, output or sys.stdout.buffer)
     sys.stdout.flush()
     show.say(f"{show.counted(written.records, 'record')}{''.join(f', {file}' for file in written.files)}")
+
+
+def own(name: Name) -> None:
+    """Move a jar into a table of its own.
+
+    Large jars (HIVE_OWN_TABLE) move by themselves while nothing flies into them.
+    """
+    from hive.jars.own import move_now
+
+    with ledger() as rt, show.working(f"{name}: moves"):
+        moved = move_now(rt.db, name)
+    show.say(f"{name} has a table of its own" if moved else f"{name} has had a table of its own already")
 
 
 def search(

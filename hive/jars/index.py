@@ -8,18 +8,20 @@ janitor takes it up, and `hive search` takes up first what its jar still waits f
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import structlog
 from psycopg import sql
 from psycopg.rows import namedtuple_row
 
 from hive.errors import trail
 from hive.jars.jar import partition
-from hive.ledger.db import UNREACHABLE, Database, Transaction
+from hive.ledger.db import UNREACHABLE, Database, Transaction, is_away
 from nectar.chunk import chunks
 
 if TYPE_CHECKING:
@@ -29,11 +31,19 @@ ONE_CHUNK = 64_000
 """Characters that surely fit into one chunk's 256 KiB of UTF-8."""
 MANY = 1_000
 """From this number of records on the note names no keys: they are found by the seq that wrote them."""
+_TOGETHER = 1 << 21
+"""Characters of a long text that are written in one statement, about."""
+LONGEST = 1 << 24
+"""Characters of a value that are indexed; scrubbing reads no longer text either."""
+_IDLE = "10min"
+"""How long a transaction may say nothing while a long text is cut."""
 _STEP = 100_000
 """Records of one transaction, about: some seconds of the database's time."""
 _LIMIT = 600.0
 """Seconds after which a step's connection counts as dead."""
 _NOTES = 500
+_SHORT_STEP = 2.0
+"""Seconds; after a shorter step the next one takes more notes."""
 _LOOK = 0.5
 """Seconds between two looks for what waits."""
 _LOCK = 7_246_000_000_000
@@ -68,10 +78,20 @@ def _note(tx: Transaction, values: Mapping[str, Any], keys: Collection[str]) -> 
 
 def catch_up(db: Database, jar: str | None = None) -> int:
     """Index all that waits, of one jar or of all. Gives the number of records. Waits for others who are at it."""
-    done = 0
-    while step := _step(db, jar, wait=True):
+    done, pace = 0, _Pace()
+    while step := _step(db, jar, pace, wait=True):
         done += step
     return done
+
+
+@dataclass
+class _Pace:
+    """How many notes a step takes: a landing may have written a thousand numbers or a long book."""
+
+    notes: int = 16
+
+    def took(self, seconds: float) -> None:
+        self.notes = min(_NOTES, self.notes * 2) if seconds < _SHORT_STEP else max(1, self.notes // 4)
 
 
 @dataclass(frozen=True)
@@ -94,12 +114,13 @@ class _Note:
         return (self.jar, self.bee, self.stream, self.document, self.fields)
 
 
-def _step(db: Database, jar: str | None, *, wait: bool) -> int:
+def _step(db: Database, jar: str | None, pace: _Pace, *, wait: bool) -> int:
     """Index some of what waits in one part, in one transaction. Gives how many records; 0: nothing was to be done."""
     with db.transaction(limit=_LIMIT) as tx:
         part = _some_part(tx, jar, wait=wait)
         if part is None:
             return 0
+        began = time.monotonic()
         rows = (
             tx.psycopg.cursor(row_factory=namedtuple_row)
             .execute(
@@ -107,7 +128,7 @@ def _step(db: Database, jar: str | None, *, wait: bool) -> int:
                 " u.records FROM hive.unindexed u JOIN hive.jar j ON j.id = u.jar"
                 " WHERE u.part = %(part)s AND (%(jar)s::text IS NULL OR j.name = %(jar)s)"
                 " ORDER BY u.id LIMIT %(notes)s FOR UPDATE OF u",
-                {"part": part, "jar": jar, "notes": _NOTES},
+                {"part": part, "jar": jar, "notes": pace.notes},
             )
             .fetchall()
         )
@@ -123,9 +144,33 @@ def _step(db: Database, jar: str | None, *, wait: bool) -> int:
             # The index's own list of what is new is as large as a step: sorted once, it costs half as much.
             tx.psycopg.execute("SET LOCAL gin_pending_list_limit = '32MB'")
             tx.psycopg.execute("SET LOCAL work_mem = '64MB'")
-            _index(tx, part, taken)
+            tx.psycopg.execute(sql.SQL("SET LOCAL idle_in_transaction_session_timeout = {}").format(sql.Literal(_IDLE)))
+            if not _could(tx, part, taken):
+                pace.notes = 1  # so that one which cannot be indexed keeps no other from it
+                return len(taken)
         tx.psycopg.execute("DELETE FROM hive.unindexed WHERE id = ANY(%s)", [[n.id for n in taken]])
+        pace.took(time.monotonic() - began)
         return max(records, len(taken))
+
+
+def _could(tx: Transaction, part: int, taken: Sequence[_Note]) -> bool:
+    """Index what these tell of, or nothing. One alone that cannot be indexed is left out, and that is logged."""
+    try:
+        with tx.psycopg.transaction():
+            _index(tx, part, taken)
+    except psycopg.Error as error:
+        if is_away(error) or tx.psycopg.broken:
+            raise
+        failure: Exception = error
+    except Exception as error:  # noqa: BLE001 - whatever a text does to the chunker
+        failure = error
+    else:
+        return True
+    if len(taken) > 1:
+        return False
+    one = taken[0]
+    log.error("index.left_out", jar=one.jar, stream=one.stream, seq=one.seq, kind=type(failure).__name__)
+    return True
 
 
 def _some_part(tx: Transaction, jar: str | None, *, wait: bool) -> int | None:
@@ -176,16 +221,31 @@ def _index(tx: Transaction, part: int, notes: Sequence[_Note]) -> None:
 def _write(tx: Transaction, part: int, rows: sql.SQL, values: Mapping[str, Any], **more: sql.Composable) -> None:
     """The words of the records that `rows` selects: short texts by the database itself, long ones cut into chunks."""
     source = rows.format(honey=partition("honey", part), **more)
-    values = {**values, "one": ONE_CHUNK}
+    values = {**values, "one": ONE_CHUNK, "longest": LONGEST}
     _run(tx, part, _SHORT, values, rows=source)
-    with tx.psycopg.cursor("long", row_factory=namedtuple_row) as cursor:  # of the server: not all at once
-        cursor.itersize = 20
+    with tx.psycopg.cursor("long", row_factory=namedtuple_row) as cursor:  # of the server, one by one: any may be large
+        cursor.itersize = 1
         record: Any
         for record in cursor.execute(_LONG.format(rows=source), values):
-            cut = [(n, c.text) for n, c in enumerate(chunks(record.text)) if c.text.strip()]
             place = {"part": part, "jar": record.jar, "bee": record.bee, "stream": record.stream}
-            texts = {"ns": [n for n, _ in cut], "texts": [text for _, text in cut]}
-            _run(tx, part, _PIECES, {**place, **texts, "key": record.key_hash, "seq": record.written_seq})
+            place |= {"key": record.key_hash, "seq": record.written_seq}
+            for some in _some(record.text):
+                _run(tx, part, _PIECES, {**place, "ns": [n for n, _ in some], "texts": [text for _, text in some]})
+
+
+def _some(text: str) -> Iterator[list[tuple[int, str]]]:
+    """(number, chunk) of a text, some MiB at a time."""
+    some: list[tuple[int, str]] = []
+    size = 0
+    for number, chunk in enumerate(chunks(text)):
+        if chunk.text.strip():
+            some.append((number, chunk.text))
+            size += len(chunk.text)
+        if size > _TOGETHER:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _run(tx: Transaction, part: int, statement: sql.SQL, values: Mapping[str, Any], **more: sql.Composable) -> None:
@@ -224,7 +284,10 @@ _SHORT = sql.SQL(
     " FROM ({rows}) r WHERE NOT r.document AND r.text <> '' AND length(r.text) <= %(one)s"
     " ON CONFLICT DO NOTHING"
 )
-_LONG = sql.SQL("SELECT r.* FROM ({rows}) r WHERE (r.document OR length(r.text) > %(one)s) AND r.text <> ''")
+_LONG = sql.SQL(
+    "SELECT r.jar, r.bee, r.stream, r.key_hash, r.written_seq, left(r.text, %(longest)s) AS text FROM ({rows}) r"
+    " WHERE (r.document OR length(r.text) > %(one)s) AND r.text <> ''"
+)
 _PIECES = sql.SQL(
     "INSERT INTO {chunk} (part, jar, bee, stream, key_hash, n, seq, text_hash, text, words)"
     " SELECT %(part)s, %(jar)s, %(bee)s, %(stream)s, %(key)s, p.n, %(seq)s,"
@@ -238,6 +301,7 @@ class Indexer:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._pace = _Pace()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
 
@@ -251,7 +315,7 @@ class Indexer:
     def _run(self) -> None:
         while not self._stop.wait(_LOOK):
             try:
-                while not self._stop.is_set() and _step(self._db, None, wait=False):
+                while not self._stop.is_set() and _step(self._db, None, self._pace, wait=False):
                     pass
             except UNREACHABLE:
                 log.warning("database.unreachable", where="index")

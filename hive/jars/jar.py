@@ -11,6 +11,9 @@ from psycopg.types.json import Jsonb
 from hive.ledger.db import Transaction
 from hive.ledger.tables import SHARED_PARTS
 
+TABLES = ("honey", "chunk")
+"""What a jar's records and their words stand in, by `part`."""
+
 
 def jar_of(tx: Transaction, name: str, tenant: str) -> int:
     """The id of a continuous jar, made if it does not exist. It shares one of the common partitions."""
@@ -70,32 +73,46 @@ def new_snapshot_jar(
         if row is not None:
             break
     assert row is not None
-    for table in ("honey", "chunk"):
-        tx.psycopg.execute(
-            sql.SQL("CREATE TABLE {new} (LIKE {parent} INCLUDING ALL, CHECK (part = {part}))").format(
-                new=partition(table, part), parent=sql.Identifier("hive", table), part=sql.Literal(part)
-            )
-        )
+    make_tables(tx, part)
     made: int = row[0]
     return made
 
 
 def show_snapshot(tx: Transaction, jar: int, part: int) -> None:
     """Make a complete snapshot visible."""
-    for table in ("honey", "chunk"):
-        tx.psycopg.execute(
-            sql.SQL("ALTER TABLE {parent} ATTACH PARTITION {new} FOR VALUES IN ({part})").format(
-                parent=sql.Identifier("hive", table), new=partition(table, part), part=sql.Literal(part)
-            )
-        )
+    attach_tables(tx, part)
     tx.psycopg.execute("UPDATE hive.jar SET visible = true, updated_at = clock_timestamp() WHERE id = %s", [jar])
 
 
 def drop_snapshot(tx: Transaction, jar: int, part: int) -> None:
     """Take away what an unfinished snapshot left."""
-    for table in ("honey", "chunk"):
-        tx.psycopg.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition(table, part)))
+    drop_tables(tx, part)
     tx.psycopg.execute("UPDATE hive.jar SET status = 'archived' WHERE id = %s", [jar])
+
+
+def make_tables(tx: Transaction, part: int) -> None:
+    """Tables for a jar of its own. Nobody reads them before they are attached."""
+    for table in TABLES:
+        tx.psycopg.execute(
+            sql.SQL("CREATE TABLE {new} (LIKE {parent} INCLUDING ALL, CHECK (part = {part}))").format(
+                new=partition(table, part), parent=sql.Identifier("hive", table), part=sql.Literal(part)
+            )
+        )
+
+
+def attach_tables(tx: Transaction, part: int) -> None:
+    """Landings go on meanwhile: the lock of ATTACH is one that they do not wait for."""
+    for table in TABLES:
+        tx.psycopg.execute(
+            sql.SQL("ALTER TABLE {parent} ATTACH PARTITION {new} FOR VALUES IN ({part})").format(
+                parent=sql.Identifier("hive", table), new=partition(table, part), part=sql.Literal(part)
+            )
+        )
+
+
+def drop_tables(tx: Transaction, part: int) -> None:
+    for table in TABLES:
+        tx.psycopg.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition(table, part)))
 
 
 def partition(table: str, part: int) -> sql.Identifier:

@@ -18,6 +18,7 @@ from hive.vault.envelope import open_, seal
 REASONS = {
     "null_key": "a part of its key is null or missing",
     "too_large": "a value is above HIVE_VALUE_LIMIT",
+    "text_too_long": "a text has more than 16,777,216 characters, and no longer one is searched for personal data",
     "killed_worker": "a worker died each time it worked on this record",
     "dead_batch": "this part of a batch failed at every try",
 }

@@ -111,6 +111,22 @@ def learn(tx: Transaction, jar: int, bee: int, stream: int, part: int, kinds: Ma
     return merged
 
 
+def relocate(tx: Transaction, jar: int, part: int) -> None:
+    """Let the views of a jar read another part. They keep their columns, so what stands on them stays."""
+    rows = tx.psycopg.execute(
+        "SELECT DISTINCT ON (s.id) s.bee, s.id, s.view, p.columns, p.version"
+        " FROM hive.stream s JOIN hive.pollen p ON p.stream = s.id"
+        " WHERE s.jar = %s AND to_regclass('jars.' || quote_ident(s.view)) IS NOT NULL ORDER BY s.id, p.version DESC",
+        [jar],
+    ).fetchall()
+    for bee, stream, name, columns, version in rows:
+        try:
+            with tx.psycopg.transaction():
+                tx.psycopg.execute(sql.SQL("CREATE OR REPLACE ") + _view(name, jar, bee, stream, part, columns))
+        except psycopg.errors.InvalidTableDefinition:  # an older view that could not be renewed so far
+            _renew(tx, jar, bee, stream, part, columns, version)
+
+
 def _seen(version: int) -> str:
     """A view's comment: which pollen it shows."""
     return f"pollen {version}"
@@ -126,25 +142,29 @@ def _renew(
     ).fetchone()
     assert row is not None
     name = row[2] or _free_name(tx, row[0], row[1], row[3])
+    view = sql.Identifier("jars", name)
+    tx.psycopg.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))
+    tx.psycopg.execute(sql.SQL("CREATE ") + _view(name, jar, bee, stream, part, columns))
+    tx.psycopg.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(_seen(version))))
+    tx.psycopg.execute("UPDATE hive.stream SET view = %s WHERE id = %s", [name, stream])
+
+
+def _view(name: str, jar: int, bee: int, stream: int, part: int, columns: Mapping[str, str]) -> sql.Composed:
+    """What makes a stream's view, behind CREATE."""
     casts = [(c, _CASTS.get(kind)) for c, kind in list(columns.items())[:LIMIT]]
     names = identifiers([c for c, _ in casts])
     selected = [_expression(c, cast, names[c]) for c, cast in casts]
     unread = [_unread(c, cast) for c, cast in casts if cast]
-    view = sql.Identifier("jars", name)
-    statement = sql.SQL(
-        "CREATE VIEW {view} AS SELECT {columns}record_key AS _key, collected_at AS _collected_at, marks AS _marks,"
+    return sql.SQL(
+        "VIEW {view} AS SELECT {columns}record_key AS _key, collected_at AS _collected_at, marks AS _marks,"
         " {unread} AS _unreadable FROM hive.honey"
         " WHERE part = {part} AND jar = {jar} AND bee = {bee} AND stream = {stream} AND deleted_at IS NULL"
     ).format(
-        view=view,
+        view=sql.Identifier("jars", name),
         columns=sql.SQL("").join([s + sql.SQL(", ") for s in selected]),
         unread=sql.SQL("array_remove(ARRAY[{}]::text[], NULL)").format(sql.SQL(", ").join(unread)),
         part=sql.Literal(part), jar=sql.Literal(jar), bee=sql.Literal(bee), stream=sql.Literal(stream),
     )  # fmt: skip
-    tx.psycopg.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))
-    tx.psycopg.execute(statement)
-    tx.psycopg.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(_seen(version))))
-    tx.psycopg.execute("UPDATE hive.stream SET view = %s WHERE id = %s", [name, stream])
 
 
 def identifiers(names: Sequence[str]) -> dict[str, str]:

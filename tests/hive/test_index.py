@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from hive.doctor.work import unindexed
 from hive.flight import process
@@ -101,6 +102,28 @@ def test_documents_are_cut_into_chunks(nest):
     assert len(found(nest, "melissa")) == 1
     assert nest.one("SELECT count(*) FROM hive.chunk") > 1
     assert nest.one("SELECT string_agg(text, '' ORDER BY n) FROM hive.chunk").endswith("melissa at the end")
+
+
+def test_what_cannot_be_indexed_keeps_nothing_else_from_it(nest, monkeypatch):
+    """One record of five: the others are found, and the log says which landing is not."""
+    folder = nest.register()
+    plain = index.chunks
+
+    def refuses(text):
+        if "odd" in text:
+            raise RecursionError
+        return plain(text)
+
+    monkeypatch.setattr(index, "chunks", refuses)
+    for n in range(5):
+        write(folder / f"{n}.jsonl", [{"id": n, "text": f"{'odd' if n == 2 else 'melissa'} " + "word " * 15_000}])
+        nest.land()
+    with capture_logs() as logs:
+        catch_up(nest.rt.db)
+
+    assert [line["kind"] for line in logs if line["event"] == "index.left_out"] == ["RecursionError"]
+    assert found(nest, "melissa") == ["0", "1", "3", "4"]
+    assert nest.one("SELECT count(*) FROM hive.unindexed") == 0
 
 
 def test_the_thread_takes_up_what_waits(nest):
