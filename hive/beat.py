@@ -16,6 +16,7 @@ from hive.errors import trail
 from hive.folders import FolderWatch
 from hive.janitor import Janitor
 from hive.jars.index import Indexer
+from hive.jars.own import Mover
 from hive.ledger.db import UNREACHABLE
 from hive.reloader import Reloader
 from hive.runtime import Runtime, runtime
@@ -37,6 +38,7 @@ class HiveScheduler(Scheduler):
         self._files: events.FileWatch | None = None
         self._folders: FolderWatch | None = None
         self._indexer: Indexer | None = None
+        self._mover: Mover | None = None
         self._kept = 0.0
         paths = configured(settings().config, environment())
         self._reloader = Reloader(paths, _reload, watch=settings().watch) if paths else None
@@ -72,6 +74,7 @@ class HiveScheduler(Scheduler):
         return float(pause if soon is None else min(pause, max(_SHORTEST, soon)))
 
     def _begin(self, rt: Runtime) -> Janitor:
+        worker.return_memory()
         self._beat = worker.begin(rt)
         self._janitor = Janitor(rt, queue_lengths)
         self._files = events.FileWatch(rt)
@@ -81,6 +84,8 @@ class HiveScheduler(Scheduler):
         if rt.settings.search:
             self._indexer = Indexer(rt.db)
             self._indexer.start()
+        self._mover = Mover(rt.db, rt.settings.own_table)
+        self._mover.start()
         worker.say_ready(rt.settings)
         return self._janitor
 
@@ -92,6 +97,8 @@ class HiveScheduler(Scheduler):
             self._folders.stop()
         if self._indexer is not None:
             self._indexer.stop()
+        if self._mover is not None:
+            self._mover.stop()
         if self._beat is not None:
             self._beat.stop()
 

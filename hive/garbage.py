@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,3 +22,16 @@ def unsearched() -> Iterator[None]:
     finally:
         if on:
             gc.enable()
+
+
+_parsing = threading.Lock()
+
+
+def tree_of(source: str | bytes) -> ast.Module:
+    """The tree of a Python source. Raises SyntaxError.
+
+    Python 3.11 counts the depth of all trees in one place: threads that parse at once get a SystemError, and so does
+    one in the middle of which garbage is cleared away (https://github.com/python/cpython/issues/106905).
+    """
+    with _parsing, unsearched():
+        return ast.parse(source)

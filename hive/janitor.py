@@ -7,8 +7,9 @@ import datetime as dt
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from hive.flight.task import Task
 from hive.flight.verdict import Verdict, backoff
 from hive.flight.work import put_back, work
 from hive.jars.index import Indexer
+from hive.jars.own import Mover
 from hive.ledger import partitions
 from hive.ledger.db import UNREACHABLE, Transaction, is_away
 from hive.ledger.hints import Hint, choose, hints_of
@@ -37,6 +39,8 @@ LOST_AFTER = 3.0
 """A hint of this age in an empty queue is lost."""
 HINT_AGAIN = 60.0
 """A hint of this age is sent again whatever the queue looks like."""
+MOST_STALLS = 2
+"""Stalls in a row after which a task is not tried again: each of them held a process up for as long as may be."""
 
 
 class Janitor:
@@ -163,6 +167,7 @@ def run() -> None:
     from hive.celery import queue_lengths, send
 
     configure()
+    worker.return_memory()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -172,6 +177,8 @@ def run() -> None:
     indexer = Indexer(rt.db)
     if rt.settings.search:
         indexer.start()
+    mover = Mover(rt.db, rt.settings.own_table)
+    mover.start()
     while not stop.is_set():
         try:
             if beat is None:
@@ -182,6 +189,7 @@ def run() -> None:
             log.warning("database.unreachable", where="janitor")
         stop.wait(rt.settings.janitor)
     indexer.stop()
+    mover.stop()
     if beat is not None:
         beat.stop()
     rt.close()
@@ -193,17 +201,18 @@ def expire(rt: Runtime) -> int:
         tx.run("frozen_landings")
     hints: list[Hint] = []
     with rt.db.transaction() as tx:
-        tasks = [Task.from_row(row) for row in tx.run("expired_tasks").fetchall()]
-        for task in tasks:
-            hints += _take_back(tx, task, rt)
+        rows = tx.run("expired_tasks").fetchall()
+        for row in rows:
+            task = Task.from_row(row)
+            hints += _take_back(tx, task, rt, row.last_error)
             log.warning("task.taken_back", task=task.ref, kind=task.kind, crashes=task.crashes + 1)
     rt.send(hints)
-    return len(tasks)
+    return len(rows)
 
 
-def _take_back(tx: Transaction, task: Task, rt: Runtime) -> list[Hint]:
+def _take_back(tx: Transaction, task: Task, rt: Runtime, noted: dict[str, Any] | None) -> list[Hint]:
     """One task that cannot be settled as it should is only queued again: it must not hold up the others."""
-    verdict = _crashed(task, rt.settings.max_attempts)
+    verdict = _crashed(task, rt.settings.max_attempts, noted or {})
     try:
         with tx.psycopg.transaction():
             return put_back(tx, task, rt, verdict, crashed=True)
@@ -222,15 +231,21 @@ def _take_back(tx: Transaction, task: Task, rt: Runtime) -> list[Hint]:
     return []  # the next pass tries again
 
 
-def _crashed(task: Task, max_attempts: int) -> Verdict:
-    error = {
+def _crashed(task: Task, max_attempts: int, noted: Mapping[str, Any]) -> Verdict:
+    """`noted`: the task's last error. One of this very attempt is the cause of death, as the parent noted it down."""
+    error: dict[str, Any] = {
         "class": "WorkerLost",
         "code": "worker_lost",
         "message": "the worker process died or stopped answering",
         "place": "",
-        "advice": "the worker's log says worker.stalled or worker.too_large; else look for the out-of-memory killer",
+        "advice": "look for the out-of-memory killer, and in the worker's log for what was said last",
     }
+    if noted.get("attempt") == task.attempt:
+        error = {name: told for name, told in noted.items() if name not in ("attempt", "stalls")}
     # Crashes and errors count together; but a first crash does not, for a bee's own policy may allow more errors.
     spent = task.crashes > 0 and task.attempt >= max_attempts
+    if stalls := noted.get("stalls"):
+        error["stalls"] = stalls
+        spent = spent or stalls >= MOST_STALLS
     again = task.crashes + 1 < max_attempts and not spent
     return Verdict(retry=again, after=0.0 if task.crashes == 0 else backoff(task.crashes), counts=True, error=error)

@@ -197,9 +197,12 @@ def _plan(plan: _Plan, row: Any, under_way: Counter[tuple[int, str]]) -> None:
     plan.skip(bee, schedule, before, "paused")  # `resume` had chosen it, and then a later one came due, too
     plan.skip(bee, schedule, missed[len(before) :], "catch_up")
     plan.skip(bee, schedule, dark, "blackout")
+    mode = (bee.id, schedule.mode)
+    before_these = under_way[mode]
     for slot in slots:
-        mode = (bee.id, schedule.mode)
-        if under_way[mode] >= _ROOM[schedule.overlap]:
+        # Slots that are caught up are one another's predecessors: the stream's lease lets them fly in turn.
+        counted = before_these if schedule.catch_up == "all" else under_way[mode]
+        if counted >= _ROOM[schedule.overlap]:
             plan.skip(bee, schedule, [slot], "overlap")
             continue
         under_way[mode] += 1

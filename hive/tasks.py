@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import os
 import threading
@@ -106,6 +107,7 @@ def _child_starts(**_: Any) -> None:
             log.error("worker.cannot_start", kind=type(error).__name__, trail=trail(error))
             time.sleep(1.0)
             os._exit(1)
+    rt.begins = functools.partial(watch.tell, _board, rt)
     threading.Thread(target=_warm_up, args=(rt,), name="warm-up", daemon=True).start()
     threading.Thread(target=_watch_flag, args=(rt,), name="stop-watch", daemon=True).start()
 

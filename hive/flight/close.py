@@ -35,8 +35,13 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     """
     with db.single() as tx:
         found = _totals(tx, flight, day)
-        if found is not None and found.whole:
-            retire_missed(db, flight, day)
+        if found is not None and (found.whole or found.sections):
+            if found.sections:
+                from hive.flight.sections import retire_left  # here, so that schedulers carry no polars
+
+                retire_left(db, flight, day)
+            if found.whole:  # last: what it holds back is what a person is asked about
+                retire_missed(db, flight, day)
             found = _totals(tx, flight, day)
         if found is None:
             return None

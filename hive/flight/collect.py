@@ -18,6 +18,7 @@ from bees.core.errors import GiveUp
 from hive import crash
 from hive.config.shape import version_of
 from hive.errors import StaleFence
+from hive.flight import sections
 from hive.flight.bees import OpenBee
 from hive.flight.cancel import DISABLED, FlightClosed, stop
 from hive.flight.gather import gather
@@ -82,6 +83,8 @@ class Leg:
                 if self.grounded:
                     self._stop()
                     return
+                if self.whole:
+                    continue  # the source is at its end: to hand over would be to read it all again
                 if self.rt.stopping.is_set() or (self._resumes(batch) and self._is_over(ends)):
                     self._hand_over()
                     return
@@ -126,14 +129,18 @@ class Leg:
         values = {
             **self._mine(), "flight": task.flight, "epoch": self.epoch,
             "before": self.seq, "seq": seq, "cursor": self._seal_cursor(batch.cursor),
-            "whole": self._is_whole(batch),
+            "whole": self._is_whole(batch), "over": last and not self.stream.versions,
+            "anew": self.seq + 1 if batch.begins and self.seq else None,
+            "since": -1 if self.stream.versions else self.seq + 1,
             "bee": task.bee, "rows": rows, "bytes": batch.table.nbytes, "body": self._pack(batch, seq) if rows else b"",
             "next_queue": PROCESS_QUEUE, "priority": task.priority, "room": limits.hints_per_queue, "last": last,
             "queue": task.queue, "few": limits.hints_per_queue // 2, "source": task.source,
         }  # fmt: skip
         crash.point("collect:before-seal-commit")
-        with self.rt.db.single() as tx:
+        with self.rt.db.transaction() if batch.sections else self.rt.db.single() as tx:
             row = tx.run("seal", **values).fetchone()
+            if batch.sections and row is not None and row.moved:
+                self._tell(tx, batch, seq)
         crash.point("collect:after-seal-commit")
         assert row is not None
         if not row.moved:
@@ -146,10 +153,16 @@ class Leg:
         self._send()
         self.bee.bee.sealed(batch.cursor)  # only now the source hears that its records are safe
 
+    def _tell(self, tx: Transaction, batch: Batch, seq: int) -> None:
+        """Which sections of the stream begin and end with this batch."""
+        where = {"checkpoint": self.task.checkpoint, "epoch": self.epoch, "seq": seq}
+        secret = self.rt.keyring(self.task.tenant).key("record")[1]
+        sections.tell(tx, batch.sections, secret, self.stream.key, rows=seq != self.seq, **where)
+
     def _end(self) -> None:
         """The source gave nothing, or nothing more."""
         with self._holding() as tx:
-            if self.stream.cursor is None and not self.whole:
+            if self.stream.cursor is None and not self.stream.versions and not self.whole:
                 tx.run("end_pass", checkpoint=self.task.checkpoint)
             if self.part is not None:
                 tx.run("end_part", checkpoint=self.task.checkpoint)
@@ -158,7 +171,7 @@ class Leg:
 
     def _is_whole(self, batch: Batch) -> bool:
         """The end of a read that met all that the source holds."""
-        self.whole = batch.complete and self.stream.cursor is None
+        self.whole = batch.complete and (self.stream.cursor is None or self.stream.versions)
         return self.whole
 
     def _stop(self) -> None:
@@ -207,7 +220,8 @@ class Leg:
             dt.datetime.now(dt.UTC).isoformat(),
             self.stream.document,
             {c.name: c.kind for c in self.stream.columns},
-            whole=self.stream.cursor is None,
+            whole=self.stream.cursor is None or self.stream.versions,
+            sections=tuple((s.name, s.start, s.stop) for s in batch.sections if s.start < s.stop),
         )
         packed = pack(batch.table, meta, batch.rejects)
         return seal_batch(self.data_key, packed, place(self.task.flight, self.task.checkpoint, seq))

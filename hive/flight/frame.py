@@ -61,6 +61,10 @@ def record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.Se
     if len(columns) == 1 and table.num_rows > FEW and _reads_alike(table[columns[0]].type):
         told = to_polars(table[columns[0]]).cast(pl.String).str.replace_all("\x00", "\ufffd", literal=True)
         return told.zip_with(told.is_not_null(), hashes.cast(pl.String))
+    if len(columns) > 1 and table.num_rows > FEW and all(_reads_alike(table[c].type) for c in columns):
+        quoted = [_quoted(to_polars(table[c])) for c in columns]
+        told = pl.select(pl.format("[{}]", pl.concat_str(quoted, separator=", "))).to_series()
+        return told.zip_with(told.is_not_null(), hashes.cast(pl.String))
     words: list[str] = []
     for values, fallback in zip(zip(*[table[c].to_pylist() for c in columns], strict=True), hashes, strict=False):
         if any(v is None for v in values):
@@ -69,6 +73,15 @@ def record_keys(table: pa.Table, key: Sequence[str], hashes: pl.Series) -> pl.Se
             parts = [v if isinstance(v, str) else str(v) for v in values]
             words.append(parts[0] if len(parts) == 1 else json.dumps(parts, ensure_ascii=False))
     return pl.Series([w.replace("\x00", "\ufffd") for w in words] or hashes.to_list(), dtype=pl.String)
+
+
+def _quoted(column: pl.Series) -> pl.Series:
+    """Texts or integers as JSON's texts; null stays null."""
+    if column.dtype != pl.String:
+        return pl.select(pl.format('"{}"', column.cast(pl.String))).to_series()
+    distinct = column.drop_nulls().unique().to_list()
+    written = [json.dumps(text, ensure_ascii=False) for text in distinct]
+    return column.replace_strict(distinct, written, default=None, return_dtype=pl.String)
 
 
 def _reads_alike(kind: pa.DataType) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 
-from nectar.batch import Batch
+from nectar.batch import Batch, Section
 
 
 def gather(
@@ -21,14 +22,16 @@ def gather(
     """(batch, whether it is the last) for each batch to seal.
 
     Neighbours are joined until `most_bytes` (uncompressed) or `most_rows`, or until the first has waited `wait`
-    seconds when the next one comes. Batches with other columns are not joined. A last batch may be without records:
-    it carries the cursor at which the source ended. Nothing at all comes for a source that gave nothing. What a source
+    seconds when the next one comes. One that took as long itself waits for none: the next would take as long. Batches
+    with other columns are not joined, nor those of two readings of everything. A last batch may be without records: it
+    carries the cursor at which the source ended. Nothing at all comes for a source that gave nothing. What a source
     gave before it failed comes before its error is raised.
     """
     held: list[Batch] = []
     since = 0.0
     failure: Exception | None = None
     while True:
+        asked = clock()
         try:
             batch = next(batches)
         except StopIteration:
@@ -36,12 +39,14 @@ def gather(
         except Exception as error:  # noqa: BLE001 - raised again, once what came before it is sealed
             failure = error
             break
-        if held and not _alike(held[-1], batch):
+        if held and (held[-1].complete or batch.begins or not _alike(held, batch)):
             yield _join(held), False
             held = []
-        since = since if held else clock()
+        now = clock()
+        since = since if held else now
         held.append(batch)
-        if _bytes(held) >= most_bytes or _rows(held) >= most_rows or clock() - since >= wait:
+        late = now - since >= wait or now - asked >= wait
+        if late or _bytes(held) >= most_bytes or _rows(held) >= most_rows:
             yield _join(held), False
             held = []
     if held:
@@ -58,10 +63,12 @@ def _rows(held: list[Batch]) -> int:
     return sum(b.table.num_rows + len(b.rejects) for b in held)
 
 
-def _alike(a: Batch, b: Batch) -> bool:
-    return bool(
-        b.table.num_rows == 0 or a.table.num_rows == 0 or a.table.schema.equals(b.table.schema, check_metadata=True)
-    )
+def _alike(held: list[Batch], batch: Batch) -> bool:
+    """Whether their rows fit together; those without rows fit to any."""
+    there = next((one for one in reversed(held) if one.table.num_rows), None)
+    if there is None or not batch.table.num_rows:
+        return True
+    return bool(there.table.schema.equals(batch.table.schema, check_metadata=True))
 
 
 def _join(held: list[Batch]) -> Batch:
@@ -70,4 +77,16 @@ def _join(held: list[Batch]) -> Batch:
     last = held[-1]
     tables = [b.table for b in held if b.table.num_rows] or [last.table]
     rejects = tuple(r for b in held for r in b.rejects)
-    return Batch(last.stream, pa.concat_tables(tables), last.cursor, last.slice, last.complete, rejects)
+    return Batch(
+        last.stream, pa.concat_tables(tables), last.cursor, last.slice, last.complete, rejects, held[0].begins,
+        tuple(_moved(held)),
+    )  # fmt: skip
+
+
+def _moved(held: list[Batch]) -> Iterator[Section]:
+    """The sections of all of them, by their rows in the joined one."""
+    before = 0
+    for batch in held:
+        for section in batch.sections:
+            yield replace(section, start=section.start + before, stop=section.stop + before)
+        before += batch.table.num_rows

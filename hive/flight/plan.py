@@ -26,8 +26,10 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
     """
     streams = offered(task, bee)
     hints: list[Hint] = []
-    cuts = parts.asked(bee, streams)
-    alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 and not cuts else None
+    alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 else None
+    goes_on = alone is not None and alone.cursor is not None and streams[0].cursor is not None
+    cuts = {} if goes_on else parts.asked(task, bee, streams, rt)
+    alone = None if cuts else alone
     with rt.db.single() if alone else rt.db.transaction() as tx:
         points = [alone] if alone else [register(tx, task, stream) for stream in streams]
         whole = not (points[0].slices or streams[0].name in cuts)
@@ -88,6 +90,10 @@ def parted(
     rows = parts.open_parts(tx, stream, point, anew=anew)
     if rows:
         return [point_of(row, stream.name) for row in rows]
+    if point.slices and stream.cursor is not None and not anew:
+        whole = parts.joined(tx, rt, task, bee, stream, point)
+        if whole is not None:
+            return [whole]
     begins = point.cursor is None or (stream.cursor is None and not point.midway)
     if not point.slices and not begins:
         return [point]  # a reading of the whole goes on

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import polars as pl
@@ -24,6 +24,7 @@ from hive.flight.counted import Line, as_json, counted
 from hive.flight.frame import frame_of, searched, tombstones
 from hive.flight.missed import empty
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
+from hive.flight.sections import cut, hold
 from hive.flight.settled import place_of, rejected, settle
 from hive.flight.task import Left, Task
 from hive.jars import index, land
@@ -203,7 +204,7 @@ def _identify(work: Work) -> pl.DataFrame:
 
 def _set_bad(work: Work, at: int, code: str, key_hash: str | None, reason: str | None = None) -> None:
     reason = reason or REASONS.get(code, code.replace("_", " "))
-    raw = pack(work.table.slice(at, 1), work.meta, ())
+    raw = pack(work.table.slice(at, 1), replace(work.meta, sections=cut(work.meta, work.first + at, 1)), ())
     work.bad.append(
         Bad(work.first + at, code, reason, raw, place_of(work.table, at, document=work.meta.document), key_hash)
     )
@@ -252,9 +253,10 @@ def _refine(work: Work, todo: pl.DataFrame) -> None:
     if todo.height < table.num_rows:
         table = table.take(pa.array(todo["at"].to_list(), pa.int64()))
     scrubber = work.rt.scrubbers.of(None, work.task, work.rt.keyring(work.task.tenant))
+    work.rt.moved(0.0 if scrubber.transform is None else scrubber.transform.longest)
     refined = refine(
         table, scrubber.scrubber, document=work.meta.document, value_limit=work.rt.settings.value_limit,
-        transform=scrubber.transform, key=work.meta.key, deadline=Deadline(SCAN_LIMIT, time.monotonic),
+        transform=scrubber.transform, key=work.meta.key, deadline=Deadline(SCAN_LIMIT, work.rt.moved),
         extractor=work.rt.extractor,
     )  # fmt: skip
     for at, code in refined.failed.items():
@@ -317,6 +319,8 @@ def _land(work: Work) -> bool:
         if work.meta.whole and not work.ids.is_empty():
             keys = work.ids["key_hash"].unique().to_list()
             tx.run("see", checkpoint=work.checkpoint, seq=work.place.seq, row_from=work.first, keys=keys)
+        if work.meta.sections and task.mode != "snapshot":
+            hold(tx, work)
         waiting = complete_part(
             tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts, scrubbed=work.taken_out(written)
         )

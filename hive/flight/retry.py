@@ -12,6 +12,7 @@ from typing import Any
 from hive.flight.counted import as_json, merged
 from hive.flight.process import Work, land_frame, prepare
 from hive.flight.seal import unpack
+from hive.flight.sections import hold
 from hive.flight.task import Task
 from hive.jars.jar import mark_changed
 from hive.jars.land import Place
@@ -49,14 +50,27 @@ class Retried:
 
 def retry(rt: Runtime, number: int) -> Retried:
     """Land one entry. Raises NotRetriable."""
-    with rt.db.transaction() as tx:
-        work = _open(tx, rt, number)
-    prepare(work, _Everything())
+    while True:
+        with rt.db.transaction() as tx:
+            work = _open(tx, rt, number)
+        prepare(work, _Everything())
+        done = _land(rt, work, number)
+        if done is not None:
+            return done
+
+
+def _land(rt: Runtime, work: Work, number: int) -> Retried | None:
+    """None: the jar moved into other tables meanwhile. Raises NotRetriable."""
     with rt.db.transaction() as tx:
         row = tx.psycopg.execute("SELECT state FROM hive.quarantine WHERE id = %s FOR UPDATE", [number]).fetchone()
         if row is None or row[0] != "open":
             raise NotRetriable(f"the quarantined record {number} was settled by somebody else meanwhile")
+        jar = tx.psycopg.execute("SELECT part FROM hive.jar WHERE id = %s FOR NO KEY UPDATE", [work.place.jar])
+        if jar.fetchone() != (work.place.part,):
+            return None
         written = land_frame(tx, work)
+        if work.meta.sections:
+            hold(tx, work)
         if work.bad:
             quarantine(tx, rt.keyring(work.task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
         tx.psycopg.execute("UPDATE hive.quarantine SET state = 'retried', body = '' WHERE id = %s", [number])

@@ -36,6 +36,8 @@ class Meta:
     """Column -> nectar.pollen kind, where the source told more than Arrow knows."""
     whole: bool = False
     """Each reading of the stream is of the whole stream."""
+    sections: tuple[tuple[str, int, int], ...] = ()
+    """Name, first row and the row behind the last one of each section of the stream that the batch has rows of."""
 
 
 def pack(table: pa.Table, meta: Meta, rejects: Sequence[Reject]) -> bytes:
@@ -56,7 +58,9 @@ def pack(table: pa.Table, meta: Meta, rejects: Sequence[Reject]) -> bytes:
 def unpack(packed: bytes) -> tuple[pa.Table, Meta, list[Reject]]:
     table = pa.ipc.open_stream(packed).read_all()
     about: dict[str, Any] = json.loads(table.schema.metadata[_META])
-    meta = Meta(**(about["meta"] | {"key": tuple(about["meta"]["key"])}))
+    told = about["meta"]
+    sections = tuple((name, start, stop) for name, start, stop in told.get("sections", ()))
+    meta = Meta(**(told | {"key": tuple(told["key"]), "sections": sections}))
     rejects = [Reject(p, c, r, base64.b64decode(raw)) for p, c, r, raw in about["rejects"]]
     kept = {k: v for k, v in table.schema.metadata.items() if k != _META}
     return table.replace_schema_metadata(kept or None), meta, rejects

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,7 +16,10 @@ from nectar.batch import Reject
 from nectar.identity import key_hashes
 
 _PATH = ("path",)
-_LINE = re.compile(r"(?s)(.+):([0-9]{1,18})")
+_LINE = re.compile(r"(?s)(.+)(?::|, item )([0-9]{1,18})")
+_WITHIN = re.compile(r", (?:row group|batch|row) [0-9]+$")
+_WHOLE = 0
+"""The line of what is wrong with a file as a whole."""
 _WAITING = """
     SELECT EXISTS (SELECT FROM hive.quarantine WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL)
 """
@@ -52,7 +56,8 @@ def _keys_of(rejects: Sequence[Reject], key: Sequence[str], secret: bytes) -> li
     if tuple(key) != PLACE:
         return [None] * len(rejects)
     found = [_LINE.fullmatch(reject.position) for reject in rejects]
-    files, lines = [f and f[1] for f in found], [f and int(f[2]) for f in found]
+    files = [f[1] if f else _WITHIN.sub("", r.position) for f, r in zip(found, rejects, strict=True)]
+    lines = [int(f[2]) if f else _WHOLE for f in found]
     places = pa.table({PLACE[0]: pa.array(files, pa.string()), PLACE[1]: pa.array(lines, pa.int64())})
     return key_hashes(places, PLACE, secret).to_list()
 
@@ -63,3 +68,9 @@ def settle(tx: Transaction, place: Place, keys: Iterable[str]) -> None:
     where = {"stream": place.stream, "epoch": place.epoch, "seq": place.seq, "keys": held}
     if held and tx.psycopg.execute(_WAITING, where).fetchone() == (True,):
         tx.psycopg.execute(_SETTLE, where)
+
+
+def settle_whole(tx: Transaction, names: Sequence[str], secret: bytes, where: Mapping[str, Any]) -> None:
+    """End what was put aside of files as a whole, which were read from beginning to end now."""
+    places = pa.table({PLACE[0]: pa.array(names, pa.string()), PLACE[1]: pa.array([_WHOLE] * len(names), pa.int64())})
+    tx.run("settle_whole", **where, keys=key_hashes(places, PLACE, secret).to_list())

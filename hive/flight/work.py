@@ -53,6 +53,7 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
         return False
     rt.moved()
     rt.working.add(number)
+    rt.begins()
     with traces.about(task):
         try:
             crash.point(f"{stage}:after-claim")
@@ -200,7 +201,7 @@ def _log(task: Task, error: BaseException, verdict: Verdict) -> None:
     elif verdict.source:
         log.info("source.waits", seconds=round(verdict.after, 1), **about)
     else:
-        log.warning("task.failed", **about)
+        log.warning("connector.error" if task.stage == "collect" else "task.failed", **about)
 
 
 def settle(task: Task, rt: Runtime, verdict: Verdict) -> Left:

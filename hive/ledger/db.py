@@ -21,7 +21,7 @@ from psycopg.rows import namedtuple_row
 
 from hive.ledger.patience import Patience
 
-_CONNECT = {
+_CONNECT: dict[str, int] = {
     "connect_timeout": 5,
     # A peer that vanished without a word is noticed within half a minute, not in hours.
     "keepalives": 1,
@@ -66,12 +66,17 @@ def is_away(error: psycopg.Error) -> bool:
     return broken and (code is None or code.startswith("08") or code in _LEFT)
 
 
-def make_engine(url: str, *, pool_size: int = 2, transaction_pooling: bool = False) -> sa.Engine:
+def make_engine(
+    url: str, *, pool_size: int = 2, transaction_pooling: bool = False, answer_limit: float | None = None
+) -> sa.Engine:
     """An engine on `url` (`postgresql://...`). Made after a fork, never before.
 
-    `transaction_pooling`: pgbouncer in transaction mode stands between, so no prepared statements.
+    `transaction_pooling`: pgbouncer in transaction mode stands between, so no prepared statements. A connection is not
+    waited for longer than `answer_limit` seconds, but for 2 at least.
     """
     connect: dict[str, Any] = dict(_CONNECT)
+    if answer_limit is not None and answer_limit < _CONNECT["connect_timeout"]:
+        connect["connect_timeout"] = max(2, int(answer_limit))
     address = sa.engine.make_url(url).set(drivername="postgresql+psycopg")
     if transaction_pooling:
         connect["prepare_threshold"] = None
@@ -153,7 +158,9 @@ class Database:
         self, url: str, *, pool_size: int = 2, transaction_pooling: bool = False, answer_limit: float | None = None
     ) -> None:
         """`answer_limit`: seconds that a use of a connection may last while the server says nothing; None: for ever."""
-        self.engine = make_engine(url, pool_size=pool_size, transaction_pooling=transaction_pooling)
+        self.engine = make_engine(
+            url, pool_size=pool_size, transaction_pooling=transaction_pooling, answer_limit=answer_limit
+        )
         self._patience = None if answer_limit is None else Patience(self.engine, answer_limit)
 
     @contextmanager

@@ -37,7 +37,7 @@ def release(db: Database, bee: str) -> int:
         row = tx.psycopg.execute("SELECT id FROM hive.bee WHERE name = %s", [bee]).fetchone()
         if row is None:
             names = [r[0] for r in tx.psycopg.execute("SELECT name FROM hive.bee")]
-            raise UnknownBee(f"no bee is named {bee!r}{did_you_mean(bee, names)}")
+            raise UnknownBee(f"no bee is named {bee!r}{did_you_mean(bee, names) or '; `hive bees` lists them'}")
         freed = tx.psycopg.execute(
             "UPDATE hive.lease l SET task = NULL, fence = nextval('hive.fence') FROM hive.checkpoint c"
             " WHERE c.id = l.checkpoint AND c.bee = %s AND l.task IS NOT NULL",

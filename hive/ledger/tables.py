@@ -2,9 +2,9 @@
 
 The migrations create them; a test holds the migrated database against this module. Groups, in order: who flies (bee,
 schedule, slot, listener), what flies (flight, task, batch, payload, receipt), where reading stands (checkpoint, lease),
-limits, what landed (jar, stream, honey, chunk, unindexed, quarantine, pollen, seen), what feeds others (event, inbox,
-consumer), who works (worker, queue), totals over all flights (tally, fault, taken_out), secrets (vault_secret),
-what people did (audit), and who may look and act (account, session).
+limits, what landed (jar, stream, honey, chunk, unindexed, quarantine, pollen, seen, section_keys, section_read), what
+feeds others (event, inbox, consumer), who works (worker, queue), totals over all flights (tally, fault, taken_out),
+secrets (vault_secret), what people did (audit), and who may look and act (account, session).
 
 `task`, `batch`, `payload`, `receipt` and `event` are partitioned by the flight's day and dropped, never deleted;
 `honey` and `chunk` are partitioned by `part` (0 to 15 are shared by ordinary jars, a snapshot jar has its own).
@@ -516,6 +516,33 @@ seen = Table(
     Column("seen_at", Instant, nullable=False, server_default=NOW),
     PrimaryKeyConstraint("checkpoint", "seq", "row_from"),
     comment="keys that a read of a whole stream has met, until it is complete",
+)
+
+section_keys = Table(
+    "section_keys",
+    metadata,
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("section", LargeBinary, nullable=False, comment="keyed hash of its name"),
+    Column("epoch", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("row_from", Integer, nullable=False),
+    Column("keys", ARRAY(LargeBinary), nullable=False),
+    Column("partial", Boolean, nullable=False, comment="a record of it was set aside that has no key"),
+    PrimaryKeyConstraint("checkpoint", "section", "epoch", "seq", "row_from"),
+    comment="keys that a section of a stream, such as a file, gave, by landing",
+)
+
+section_read = Table(
+    "section_read",
+    metadata,
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("section", LargeBinary, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("from_seq", BigInteger, nullable=False, comment="seq of the batch with its first rows"),
+    Column("to_seq", BigInteger, comment="seq of the batch with its last rows; null: it was not read to its end"),
+    Column("own", Boolean, nullable=False, comment="no other section can hold its records"),
+    PrimaryKeyConstraint("checkpoint", "section"),
+    comment="the newest reading of a section, until what it missed is deleted",
 )
 
 event = Table(

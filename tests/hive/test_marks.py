@@ -42,3 +42,14 @@ def test_a_key_of_one_column_reads_as_python_writes_it():
     assert frame.record_keys(table, ["f"], hashes).to_list() == ["1.5", "2.0", "cc"]
     assert frame.record_keys(table, ["n", "t"], hashes).to_list() == [r'["1", "x\u0000y"]', "bb", '["-3", ""]']
     assert frame.record_keys(table, ["gone"], hashes).to_list() == ["aa", "bb", "cc"]
+
+
+def test_a_key_of_several_columns_reads_alike_in_few_rows_and_in_many(monkeypatch):
+    odd = ['a"b\\ü\0.csv', "x", None]
+    table = pa.table({"file": [odd[n % 3] for n in range(90)], "line": pa.array([None, *range(89)], pa.int64())})
+    hashes = pl.Series([f"{n:032x}" for n in range(90)])
+    many = frame.record_keys(table, ["file", "line"], hashes)
+    monkeypatch.setattr(frame, "FEW", 90)
+
+    assert many.to_list() == frame.record_keys(table, ["file", "line"], hashes).to_list()
+    assert many[1] == '["x", "0"]'

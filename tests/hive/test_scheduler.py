@@ -107,9 +107,11 @@ class TestTick:
 
     @pytest.mark.parametrize(("overlap", "flights"), [("skip", 1), ("buffer_one", 2), ("allow", 4)])
     def test_overlap_decides_how_many_wait(self, nest, overlap, flights):
-        due(nest, overlap=overlap, catch_up="all", hours=3)
+        due(nest, overlap=overlap, hours=3)
+        now = nest.one("SELECT clock_timestamp()")
 
-        tick(nest.rt)
+        for hours in (3, 2, 1, 0):
+            tick(nest.rt, now - timedelta(hours=hours))
 
         assert len(nest.rows(FLOWN)) == flights
         outcomes = nest.rows("SELECT count(*) FILTER (WHERE outcome = 'flown')::int, count(*)::int FROM hive.slot")

@@ -49,7 +49,9 @@ class TestWhatWasLeftOut:
         ("rhythm", "expected"),
         [
             ({}, {"flown": 1, "skipped:catch_up": 3}),
-            ({"catch_up": "all"}, {"flown": 1, "skipped:overlap": 3}),
+            ({"catch_up": "all"}, {"flown": 4}),
+            ({"catch_up": "all", "overlap": "buffer_one"}, {"flown": 4}),
+            ({"catch_up": "all", "catch_up_limit": 3}, {"flown": 3, "skipped:catch_up": 1}),
             ({"catch_up": "all", "overlap": "allow"}, {"flown": 4}),
             ({"catch_up": "all", "catch_up_limit": 2, "overlap": "allow"}, {"flown": 2, "skipped:catch_up": 2}),
         ],
@@ -61,6 +63,17 @@ class TestWhatWasLeftOut:
         tick(nest.rt)
 
         assert outcomes(nest) == expected
+
+    def test_what_is_caught_up_lands_one_after_the_other(self, nest):
+        bee(nest, schedules=[{"every": "1h", "catch_up": "all"}])
+        due_since(nest, 2)
+        tick(nest.rt)
+        tick(nest.rt)
+        for _ in range(20):
+            nest.hurry()
+            nest.drain()
+
+        assert nest.rows("SELECT state, count(*)::int FROM hive.flight GROUP BY state") == [("complete", 3)]
 
     def test_and_so_is_a_blackout_once_it_ends(self, nest):
         now = hours_ago(nest, 0)
@@ -76,14 +89,15 @@ class TestWhatWasLeftOut:
     def test_people_are_told(self, nest):
         bee(nest, schedules=[{"every": "1h", "name": "often", "catch_up": "all"}])
         bee(nest, "other")
-        since = due_since(nest, 2)
+        since = due_since(nest, 1)
+        nest.fly()
         tick(nest.rt)
 
         found = nest.hive.slots("people").missed
 
         assert [(one.schedule, one.slot, one.why) for one in found] == [
-            ("often", since + 2 * HOUR, "overlap"),
             ("often", since + HOUR, "overlap"),
+            ("often", since, "overlap"),
         ]
         assert found[0].meaning == "a flight was still open"
         assert nest.hive.slots("other").missed == []

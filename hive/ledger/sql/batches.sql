@@ -25,17 +25,20 @@ WITH held AS (
 ), moved AS (
     UPDATE hive.checkpoint c
        SET sealed_cursor = %(cursor)s, sealed_seq = %(seq)s, updated_at = clock_timestamp(), ended = %(last)s,
-           -- A read begins with the first batch after the source's last end. Below zero: what it met is not known.
-           pass_from = CASE WHEN %(last)s OR %(whole)s THEN NULL ELSE coalesce(c.pass_from, %(before)s + 1) END,
-           whole_from = CASE WHEN %(whole)s AND coalesce(c.pass_from, 0) >= 0 THEN coalesce(c.pass_from, %(before)s + 1)
-                             ELSE c.whole_from END,
-           whole_to = CASE WHEN %(whole)s AND coalesce(c.pass_from, 0) >= 0 THEN %(seq)s ELSE c.whole_to END
+           -- A read begins with the first batch after the source's last end (`since`), or where the source says so
+           -- (`anew`). Below zero: what it met is not known, or none has begun.
+           pass_from = CASE WHEN %(over)s OR %(whole)s THEN NULL ELSE coalesce(%(anew)s, c.pass_from, %(since)s) END,
+           whole_from = CASE WHEN %(whole)s AND coalesce(%(anew)s, c.pass_from, %(since)s) >= 0
+                             THEN coalesce(%(anew)s, c.pass_from, %(since)s) ELSE c.whole_from END,
+           whole_to = CASE WHEN %(whole)s AND coalesce(%(anew)s, c.pass_from, %(since)s) >= 0 THEN %(seq)s
+                           ELSE c.whole_to END
       FROM held WHERE c.id = %(checkpoint)s AND c.epoch = %(epoch)s AND c.sealed_seq = %(before)s
-    RETURNING c.id, c.whole_to
+    RETURNING c.id, c.whole_to, c.pass_from
 ), unseen AS (
     -- A read that ended and is not complete says nothing of what it did not meet.
     DELETE FROM hive.seen s USING moved
      WHERE %(last)s AND NOT %(whole)s AND s.checkpoint = moved.id AND moved.whole_to IS NULL
+       AND coalesce(moved.pass_from, -1) < 0
 ), sealed AS (
     INSERT INTO hive.batch_{day} (day, flight, checkpoint, epoch, seq, rows, bytes)
     SELECT %(day)s, %(flight)s, id, %(epoch)s, %(seq)s, %(rows)s, %(bytes)s FROM moved WHERE %(rows)s > 0
@@ -122,9 +125,11 @@ SELECT open_parts, open_parts = 0 AND NOT EXISTS (SELECT FROM raised) AS behind,
   FROM part;
 
 -- see --
--- With the landing of a batch, the keys that it held.
+-- With the landing of a batch, the keys that it held, where a reading of everything has begun or waits to be compared.
 INSERT INTO hive.seen (checkpoint, seq, row_from, keys)
-SELECT %(checkpoint)s, %(seq)s, %(row_from)s, array_agg(decode(k, 'hex')) FROM unnest(%(keys)s::text[]) k HAVING count(*) > 0;
+SELECT %(checkpoint)s, %(seq)s, %(row_from)s, array_agg(decode(k, 'hex')) FROM unnest(%(keys)s::text[]) k
+ WHERE EXISTS (SELECT FROM hive.checkpoint WHERE id = %(checkpoint)s AND (pass_from >= 0 OR whole_to IS NOT NULL))
+HAVING count(*) > 0;
 
 -- lock_whole --
 -- Complete reads whose every batch has landed, of the bee and jar of a flight. One in parts is complete when all of them
@@ -235,6 +240,18 @@ SELECT id AS checkpoint, stream, fingerprint, epoch, sealed_cursor, sealed_seq, 
 -- begin_pass --
 -- All of it is read from its beginning, whatever of it was read before.
 UPDATE hive.checkpoint SET sealed_cursor = NULL, pass_from = NULL WHERE id = %(checkpoint)s;
+
+-- streams_begun --
+-- Of one bee: the streams of which something was read, and what that belongs to.
+SELECT s.name, c.fingerprint FROM hive.stream s JOIN hive.checkpoint c ON c.stream = s.id AND c.slice = ''
+ WHERE s.jar = %(jar)s AND s.bee = %(bee)s AND (c.sealed_cursor IS NOT NULL OR c.slices > 0);
+
+-- round_parts --
+-- The parts of a stream's last round, in their order.
+SELECT c.id AS checkpoint, c.sealed_cursor
+  FROM hive.checkpoint p JOIN hive.checkpoint c ON c.bee = p.bee AND c.jar = p.jar AND c.stream = p.stream
+   AND c.slice <> '' AND c.round = p.round
+ WHERE p.id = %(checkpoint)s ORDER BY c.slice::int;
 
 -- lock_parts --
 -- A stream and its parts, for who begins a reading of it or goes on with one.

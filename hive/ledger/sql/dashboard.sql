@@ -20,6 +20,12 @@ SELECT f.id::text AS flight, b.name AS bee, f.state, f.mode, j.name AS jar, f.cr
                        FROM hive.task t WHERE t.day = f.day AND t.flight = f.id AND t.state IN ('queued', 'running')) k
  ORDER BY f.state DESC, f.created_at;
 
+-- dash_expected --
+-- What the last complete flight of the bee in the same mode read, as long as this one is open.
+SELECT (SELECT l.records_read FROM hive.flight l
+         WHERE l.bee = f.bee AND l.mode = f.mode AND l.state = 'complete' ORDER BY l.created_at DESC LIMIT 1) AS expected
+  FROM hive.flight f WHERE f.id = %(flight)s AND f.state IN ('queued', 'running');
+
 -- dash_open --
 SELECT count(*) FILTER (WHERE state = 'running') AS running, count(*) FILTER (WHERE state = 'queued') AS queued
   FROM hive.flight WHERE state IN ('queued', 'running');
@@ -94,7 +100,10 @@ SELECT coalesce(sum(records), 0)::bigint AS records, count(*) AS entries FROM hi
 
 -- dash_workers --
 SELECT count(*) FILTER (WHERE alive_until > clock_timestamp() AND queues <> '{}') AS working,
-       count(*) FILTER (WHERE alive_until > clock_timestamp() AND queues = '{}') AS keeping,
+       count(*) FILTER (WHERE alive_until > clock_timestamp() AND queues = '{}'
+                          AND NOT coalesce(CASE WHEN isfinite(alive_until) THEN beat_at + %(quiet)s * (alive_until - beat_at) END < clock_timestamp(), false)) AS keeping,
+       count(*) FILTER (WHERE alive_until > clock_timestamp()
+                          AND CASE WHEN isfinite(alive_until) THEN beat_at + %(quiet)s * (alive_until - beat_at) END < clock_timestamp()) AS quiet,
        count(*) FILTER (WHERE alive_until <= clock_timestamp()) AS lost,
        coalesce(sum(rss) FILTER (WHERE alive_until > clock_timestamp()), 0)::bigint AS rss
   FROM hive.worker;

@@ -11,6 +11,12 @@ SELECT queue, count(*) AS tasks, extract(epoch FROM clock_timestamp() - min(avai
    AND NOT EXISTS (SELECT FROM hive.worker w WHERE w.alive_until > clock_timestamp() AND t.queue = ANY (w.queues))
  GROUP BY queue ORDER BY queue;
 
+-- look_unheard_of --
+SELECT w.id, w.queues, extract(epoch FROM clock_timestamp() - w.beat_at) AS age,
+       (SELECT count(*) FROM hive.task t WHERE t.owner = w.id AND t.state = 'running') AS tasks
+  FROM hive.worker w
+ WHERE w.alive_until > clock_timestamp() AND CASE WHEN isfinite(w.alive_until) THEN w.beat_at + %(quiet)s * (w.alive_until - w.beat_at) END < clock_timestamp() ORDER BY w.id;
+
 -- look_keepers --
 -- Beat and janitors are the workers that listen to no queue.
 SELECT EXISTS (SELECT FROM hive.worker w WHERE w.alive_until > clock_timestamp() AND w.queues = '{}') AS keeper,
@@ -110,7 +116,7 @@ SELECT b.name AS bee, f.id::text AS flight, extract(epoch FROM clock_timestamp()
            EXISTS (SELECT FROM hive.task
                     WHERE day = f.day AND flight = f.id AND state = 'queued' AND last_error IS NOT NULL) AS waits
  ) p
- WHERE f.state = 'running' AND f.started_at < clock_timestamp() - interval '1 minute' ORDER BY f.started_at LIMIT 200;
+ WHERE f.state = 'running' AND f.started_at < clock_timestamp() - make_interval(secs => %(since)s) ORDER BY f.started_at LIMIT 200;
 
 -- look_connections --
 SELECT count(*) AS used,

@@ -110,6 +110,8 @@ SELECT f.bee, f.mode, f.jar, f.error AS flight_error, j.part,
        coalesce(r.quarantined, 0)::bigint AS quarantined, coalesce(r.organizations, 0)::bigint AS organizations,
        coalesce(r.missed, 0)::bigint AS missed,
        EXISTS (SELECT FROM hive.checkpoint c WHERE c.bee = f.bee AND c.jar = f.jar AND c.landed_seq >= c.whole_to) AS whole,
+       EXISTS (SELECT FROM hive.checkpoint c JOIN hive.section_read s ON s.checkpoint = c.id
+                WHERE c.bee = f.bee AND c.jar = f.jar AND s.to_seq IS NOT NULL) AS sections,
        s.scrubbed::text AS scrubbed, t.error, t.dead, coalesce(t.retries, 0)::bigint AS retries
   FROM hive.flight f JOIN hive.jar j ON j.id = f.jar
  CROSS JOIN LATERAL (SELECT bool_or(state IN ('queued', 'running')) AS open, coalesce(bool_or(state = 'dead'), false) AS dead,

@@ -91,6 +91,7 @@ WITH newest AS (
       FROM newest WHERE state IN ('done', 'dead') GROUP BY owner
 )
 SELECT w.id, w.host, w.pid, w.queues, w.started_at, w.beat_at, w.alive_until > clock_timestamp() AS alive,
+       coalesce(CASE WHEN isfinite(w.alive_until) THEN w.beat_at + %(quiet)s * (w.alive_until - w.beat_at) END < clock_timestamp(), false) AS quiet,
        extract(epoch FROM clock_timestamp() - w.beat_at)::float8 AS age, w.rss,
        coalesce(d.ended, 0) AS ended, coalesce(d.dead, 0) AS dead, d.last_task, d.last_at, w.pools
   FROM hive.worker w LEFT JOIN done d ON d.owner = w.id
@@ -126,22 +127,32 @@ SELECT b.id, b.name, b.connector, b.enabled, b.paused_at IS NOT NULL AS paused, 
 
 -- open_conditions --
 -- Of each bee with open flights: seconds since a task in some worker's hands began or brought something about (null where
--- none is in hand), whether such a worker is dead, how long a due task has waited while no worker of its queue lives, and
--- the last error of a task that is tried again. `ours`: codes of waits among flights, which say nothing of the bee.
-SELECT f.bee, min(extract(epoch FROM clock_timestamp() - greatest(t.began, w.sealed_at, r.landed_at))::float8) FILTER (WHERE t.began IS NOT NULL) AS silent,
+-- none is in hand; what a reader of changes is told to wait for more does not count), whether that is reading, for
+-- how long such a worker was not heard of where that is too long, whether it is dead, how long a due task has waited, how long so where no worker of its
+-- queue lives, and the last error of a task that is tried again. `ours`: codes of waits among flights, which say nothing
+-- of the bee.
+SELECT f.bee, min(greatest(0, extract(epoch FROM clock_timestamp() - greatest(t.began, w.sealed_at, r.landed_at))::float8
+                              - CASE WHEN t.reads AND jsonb_typeof(b.config #> '{source,cdc,wait}') = 'number'
+                                     THEN (b.config #>> '{source,cdc,wait}')::float8 ELSE 0 END)) FILTER (WHERE t.began IS NOT NULL) AS silent,
+       coalesce(bool_or(t.reads), false) AS reads, max(extract(epoch FROM clock_timestamp() - t.heard_at)::float8) AS unheard,
        bool_or(t.lost) AS lost,
+       max(extract(epoch FROM clock_timestamp() - t.due_at)::float8) FILTER (WHERE t.due_at <= clock_timestamp()) AS waits,
        max(extract(epoch FROM clock_timestamp() - t.due_since)::float8) FILTER (WHERE t.due_since <= clock_timestamp()) AS untaken,
        (array_agg(t.error ORDER BY f.created_at DESC) FILTER (WHERE t.error IS NOT NULL))[1] AS error
-  FROM hive.flight f
+  FROM hive.flight f JOIN hive.bee b ON b.id = f.bee
  CROSS JOIN LATERAL (
       SELECT max(t.started_at) FILTER (WHERE t.state = 'running') AS began,
-             bool_or(t.state = 'running' AND NOT EXISTS (
-                 SELECT FROM hive.worker w WHERE w.id = t.owner AND w.alive_until > clock_timestamp())) AS lost,
+             bool_and(t.kind <> 'process') FILTER (WHERE t.state = 'running') AS reads,
+             min(o.beat_at) FILTER (WHERE o.alive_until > clock_timestamp()
+                                          AND CASE WHEN isfinite(o.alive_until) THEN o.beat_at + %(quiet)s * (o.alive_until - o.beat_at) END < clock_timestamp()) AS heard_at,
+             bool_or(t.state = 'running' AND (o.id IS NULL OR o.alive_until <= clock_timestamp())) AS lost,
+             min(t.available_at) FILTER (WHERE t.state = 'queued') AS due_at,
              min(t.available_at) FILTER (WHERE t.state = 'queued' AND NOT EXISTS (
                  SELECT FROM hive.worker w WHERE t.queue = ANY (w.queues) AND w.alive_until > clock_timestamp())) AS due_since,
              (array_agg(t.last_error ORDER BY t.id DESC)
               FILTER (WHERE t.last_error IS NOT NULL AND NOT t.last_error ->> 'code' = ANY (%(ours)s)))[1] AS error
-        FROM hive.task t WHERE t.flight = f.id AND t.day = f.day AND t.state IN ('queued', 'running')) t
+        FROM hive.task t LEFT JOIN hive.worker o ON o.id = t.owner AND t.state = 'running'
+       WHERE t.flight = f.id AND t.day = f.day AND t.state IN ('queued', 'running')) t
   LEFT JOIN LATERAL (SELECT max(created_at) AS sealed_at FROM hive.batch WHERE day = f.day AND flight = f.id) w ON t.began IS NOT NULL
   LEFT JOIN LATERAL (SELECT max(created_at) AS landed_at FROM hive.receipt WHERE day = f.day AND flight = f.id) r ON t.began IS NOT NULL
  WHERE f.state IN ('queued', 'running') GROUP BY f.bee;

@@ -142,7 +142,7 @@ SELECT pg_terminate_backend(a.pid)
 -- Running tasks whose worker stopped beating, as a claim gives them.
 SELECT t.day, t.id, t.flight, t.bee, t.kind, t.queue, t.priority, t.attempt, t.crashes, t.fence, t.owner, t.checkpoint, t.batch,
        t.row_from, t.row_to, b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, f.config_version,
-       b.config_version AS newest_config, f.data_key, j.part, j.name AS jar_name
+       b.config_version AS newest_config, f.data_key, j.part, j.name AS jar_name, t.last_error
   FROM hive.task t JOIN hive.bee b ON b.id = t.bee JOIN hive.flight f ON f.id = t.flight JOIN hive.jar j ON j.id = f.jar
   LEFT JOIN hive.worker w ON w.id = t.owner
  WHERE t.state = 'running' AND (w.id IS NULL OR w.alive_until < clock_timestamp())

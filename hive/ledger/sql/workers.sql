@@ -19,6 +19,20 @@ RETURNING id;
 UPDATE hive.worker SET alive_until = '-infinity'
  WHERE id = (SELECT id FROM hive.worker WHERE id = %(id)s FOR UPDATE SKIP LOCKED);
 
+-- note_cause --
+-- Why a process is killed in a moment, on the tasks that it has in hand: of this attempt, and how often they stalled. A
+-- row that somebody holds is not waited for.
+UPDATE hive.task t
+   SET last_error = %(cause)s || jsonb_build_object('attempt', t.attempt, 'stalls',
+                        CASE WHEN %(stalls)s > 0 THEN coalesce((t.last_error ->> 'stalls')::int, 0) + 1 ELSE 0 END)
+ WHERE (t.day, t.id) IN (SELECT day, id FROM hive.task WHERE owner = %(owner)s AND state = 'running' FOR UPDATE SKIP LOCKED);
+
+-- note_stall --
+-- The same for a task that was taken back from it in the meantime: only that it stalled once more.
+UPDATE hive.task
+   SET last_error = coalesce(last_error, '{}') || jsonb_build_object('stalls', coalesce((last_error ->> 'stalls')::int, 0) + 1)
+ WHERE id = %(task)s AND state IN ('queued', 'running') AND owner IS DISTINCT FROM %(owner)s;
+
 -- say_goodbye --
 -- A process that ends in good order holds nothing any more.
 DELETE FROM hive.worker w WHERE id = %(id)s AND NOT EXISTS (SELECT FROM hive.task WHERE owner = w.id AND state = 'running');
