@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-CLAIM, FENCE, ORDER, RECEIPT, POSITION, WATERMARK, CLOSE, SLOT = GUARDS = (
+CLAIM, FENCE, ORDER, RECEIPT, POSITION, WATERMARK, CLOSE, SLOT, CLOCK, PURGE = GUARDS = (
     "only a queued task is claimed",
     "only the owner of the newest claim writes",
     "a batch is sealed right after the one its reader knows",
@@ -20,11 +20,15 @@ CLAIM, FENCE, ORDER, RECEIPT, POSITION, WATERMARK, CLOSE, SLOT = GUARDS = (
     "the watermark passes no missing batch",
     "a flight closes when nothing of it is open",
     "one flight for each slot",
+    "the database's clock alone decides who lives",
+    "nothing is forgotten that the watermark has not passed",
 )
 """What must hold, each by one comparison in the ledger's SQL."""
 
 BATCH = 2
 """Records in a batch."""
+LEASE = 10
+"""Seconds that a worker lives after its last heartbeat."""
 
 
 @dataclass
@@ -45,6 +49,8 @@ class Batch:
     """Place of its first record in the source."""
     rows: int
     landed: bool = False
+    forgotten: bool = False
+    """With its receipt: the day is over for which they are kept."""
 
 
 @dataclass
@@ -75,6 +81,12 @@ class Ledger:
     """Claims of tasks that a living worker had in hand."""
     late: int = 0
     """Writes of workers that had been taken for dead."""
+    now: int = 1000
+    """The database's clock."""
+    alive_until: dict[str, int] = field(default_factory=dict)
+    beat_at: dict[str, int] = field(default_factory=dict)
+    robbed: int = 0
+    """Tasks taken from workers that had just beaten."""
 
     def offer(self, key: int) -> None:
         version = sum(1 for known, _ in self.source if known == key) + 1
@@ -97,6 +109,7 @@ class Ledger:
         self.fences += 1
         fence = self.fences
         task.state, task.fence, task.owner = "running", fence, owner
+        self.beat(owner, self.now)
         yield
         yield from self._collect(task, fence) if task.kind == "collect" else self._process(task, fence)
 
@@ -137,7 +150,7 @@ class Ledger:
         yield
         if not self._mine(task, fence):
             return
-        if RECEIPT not in self.guards or task.batch not in self.receipts:
+        if RECEIPT not in self.guards or task.batch not in self.receipts or batch.forgotten:
             self.receipts.append(task.batch)
             self.flights[task.flight].landed += batch.rows
         for position, (key, version) in rows:
@@ -152,7 +165,7 @@ class Ledger:
     def _raise_watermark(self, seq: int) -> None:
         if WATERMARK not in self.guards:
             self.watermark = max(self.watermark, seq)
-        while any(batch.seq == self.watermark + 1 and batch.landed for batch in self.batches):
+        while any(batch.seq == self.watermark + 1 and batch.landed and not batch.forgotten for batch in self.batches):
             self.watermark += 1
 
     def close(self, number: int) -> None:
@@ -161,11 +174,27 @@ class Ledger:
         if not (still and CLOSE in self.guards):
             self.flights[number].state = "closed"
 
-    def expire(self, owner: str) -> None:
-        """The janitor takes back what this worker holds; the worker may not know."""
+    def beat(self, owner: str, clock: int) -> None:
+        """A heartbeat of a worker, by whose own clock it is this late."""
+        self.beat_at[owner] = self.now
+        self.alive_until[owner] = (self.now if CLOCK in self.guards else clock) + LEASE
+
+    def fall_silent(self, owner: str) -> None:
+        """It beats no more, and its lease is over before anything else happens."""
+        self.beat_at[owner] = self.alive_until[owner] = self.now - LEASE - 1
+
+    def expire(self) -> None:
+        """The janitor takes back what silent workers hold; they may not know."""
         for task in self.tasks:
-            if task.state == "running" and task.owner == owner:
+            if task.state == "running" and self.alive_until[task.owner] < self.now:
+                self.robbed += self.beat_at[task.owner] + LEASE >= self.now
                 task.state = "queued"
+
+    def purge(self) -> None:
+        """The day is over: what landed of closed flights is forgotten, with its receipts."""
+        for batch in self.batches:
+            if batch.landed and (batch.seq <= self.watermark or PURGE not in self.guards):
+                batch.forgotten = True
 
     def damage(self) -> list[str]:
         """What is wrong at this moment, whoever still works."""
@@ -182,6 +211,8 @@ class Ledger:
             found.append("lost: a closed flight is not balanced")
         if any(count > 1 for count in self.slots.values()):
             found.append("dup: a slot flew twice")
+        if self.robbed:
+            found.append("robbed: a task was taken from a worker that lives")
         if self.stolen:
             found.append("stolen: two workers had one task in hand")
         if self.late:

@@ -16,7 +16,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.model.ledger import CLAIM, CLOSE, FENCE, GUARDS, ORDER, POSITION, RECEIPT, SLOT, WATERMARK, Ledger
+from tests.model.ledger import (
+    CLAIM,
+    CLOCK,
+    CLOSE,
+    FENCE,
+    GUARDS,
+    ORDER,
+    POSITION,
+    PURGE,
+    RECEIPT,
+    SLOT,
+    WATERMARK,
+    Ledger,
+)
 
 WORKERS = 3
 numbers = st.integers(0, 99)
@@ -65,13 +78,15 @@ class Fleet(RuleBasedStateMachine):
     @rule(which=numbers)
     def a_worker_dies(self, which: int) -> None:
         owner, _ = self.at_work.pop(self._chosen(which))
-        self.ledger.expire(owner)
+        self.ledger.fall_silent(owner)
+        self.ledger.expire()
 
     @precondition(lambda self: self.at_work)
     @rule(which=numbers)
     def a_worker_is_taken_for_dead(self, which: int) -> None:
         """It stood still longer than its lease, and will go on."""
-        self.ledger.expire(self.at_work[self._chosen(which)][0])
+        self.ledger.fall_silent(self.at_work[self._chosen(which)][0])
+        self.ledger.expire()
 
     @rule()
     def the_janitor_closes(self) -> None:
@@ -106,6 +121,37 @@ class Fleet(RuleBasedStateMachine):
         assert self.shown(self.ledger.damage_at_rest()) == []
 
 
+class FleetInTime(Fleet):
+    """The same with clocks, heartbeats and days that are over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clocks: dict[str, int] = {}
+        """Worker -> how much its own clock is fast."""
+
+    @precondition(lambda self: self.at_work)
+    @rule(which=numbers, seconds=st.sampled_from([-3600, 3600]))
+    def a_workers_clock_is_set(self, which: int, seconds: int) -> None:
+        owner = self.at_work[self._chosen(which)][0]
+        self.clocks[owner] = self.clocks.get(owner, 0) + seconds
+
+    @precondition(lambda self: self.at_work)
+    @rule(which=numbers)
+    def a_worker_beats(self, which: int) -> None:
+        """Also one that was taken for dead: its task is not its own any more."""
+        owner = self.at_work[self._chosen(which)][0]
+        self.ledger.beat(owner, self.ledger.now + self.clocks.get(owner, 0))
+
+    @rule(seconds=st.integers(1, 20))
+    def time_passes(self, seconds: int) -> None:
+        self.ledger.now += seconds
+        self.ledger.expire()
+
+    @rule()
+    def an_old_day_is_forgotten(self) -> None:
+        self.ledger.purge()
+
+
 LONG = settings(
     max_examples=400, stateful_step_count=40, deadline=None, derandomize=True, database=None, print_blob=False,
     suppress_health_check=list(HealthCheck),
@@ -113,7 +159,7 @@ LONG = settings(
 
 
 def test_nothing_is_lost_doubled_or_stuck_whatever_happens():
-    run_state_machine_as_test(Fleet, settings=LONG)
+    run_state_machine_as_test(FleetInTime, settings=LONG)
 
 
 def run_without(*gone: str, watched: str = "", examples: int = 5000) -> None:
@@ -149,3 +195,33 @@ def test_a_receipt_holds_where_the_fence_fails():
     run_without(FENCE, watched=twice, examples=400)
     with pytest.raises(AssertionError, match=twice):
         run_without(FENCE, RECEIPT, watched=twice)
+
+
+def go_on(ledger: Ledger, number: int, owner: str) -> None:
+    for _ in ledger.work(number, owner):
+        pass
+
+
+@pytest.mark.parametrize("gone", [frozenset(), frozenset({PURGE})])
+def test_what_the_watermark_has_not_passed_is_not_forgotten(gone):
+    ledger = Ledger(frozenset(GUARDS) - gone)
+    for key in range(3):
+        ledger.offer(key)
+    ledger.fly(0)
+    go_on(ledger, 0, "a reader")
+    go_on(ledger, 2, "who lands the second batch")
+    ledger.purge()
+    go_on(ledger, 1, "who lands the first one")
+
+    assert ledger.damage_at_rest() == (["gap: the watermark stays behind"] if gone else [])
+
+
+@pytest.mark.parametrize("gone", [frozenset(), frozenset({CLOCK})])
+def test_a_worker_whose_clock_is_slow_keeps_its_task(gone):
+    ledger = Ledger(frozenset(GUARDS) - gone)
+    ledger.fly(0)
+    next(ledger.work(0, "slow"))
+    ledger.beat("slow", ledger.now - 3600)
+    ledger.expire()
+
+    assert ledger.damage() == (["robbed: a task was taken from a worker that lives"] if gone else [])
