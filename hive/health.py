@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hive.condition import QUIET
 from hive.ledger.db import Database
 from hive.metrics.figures import NEWEST, begin
 
@@ -66,7 +67,7 @@ class WorkerHealthMonitor:
         """Raises UnknownWorker, or UNREACHABLE where the ledger does not answer."""
         with self._db.transaction() as tx:
             begin(tx, PATIENCE)
-            worker = tx.run("worker_figures", newest=NEWEST, worker=worker_id).fetchone()
+            worker = tx.run("worker_figures", newest=NEWEST, quiet=QUIET, worker=worker_id).fetchone()
         if worker is None:
             raise UnknownWorker(f"no worker process {worker_id!r} was heard of: `hive status` lists them")
         details = (

@@ -1,6 +1,7 @@
 """The ledger's inbox: messages from the gateway, sealed until a bee has sealed their records in a batch.
 
-What is sealed is one line of JSON, {"type", "event"} of the headers, and the body as it was sent. It opens only as the
+What is sealed is one line of JSON, {"type", "event"} of the headers and what the hive itself knows of its version, and
+the body as it was sent. It opens only as the
 message of its bee and id.
 """
 
@@ -11,6 +12,7 @@ import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from bees.core.errors import GiveUp
 from bees.core.inbox import Message
@@ -29,10 +31,15 @@ class Received:
     body: bytes = field(repr=False)
     type: str = ""
     event: str = ""
+    version: int | str | None = None
+    activates: bool = False
 
 
 def seal_message(key: HiveKey, bee: int, message: Received) -> bytes:
-    head = json.dumps({"type": message.type, "event": message.event}).encode()
+    told: dict[str, Any] = {"type": message.type, "event": message.event}
+    if message.version is not None:
+        told |= {"version": message.version, "activates": message.activates}
+    head = json.dumps(told).encode()
     return wrap(key.key, head + b"\n" + message.body, _place(bee, message.event_id))
 
 
@@ -65,7 +72,10 @@ class LedgerInbox:
                 advice="start the workers with the hive key that the gateway has: HIVE_KEY or HIVE_KEY_FILE",
             ) from None
         told = json.loads(head)
-        return Message(number, _name(event_id, number), received_at, body, told["type"], told["event"])
+        return Message(
+            number, _name(event_id, number), received_at, body, told["type"], told["event"], told.get("version"),
+            bool(told.get("activates")),
+        )  # fmt: skip
 
 
 def _place(bee: int, event_id: str) -> bytes:

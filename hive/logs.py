@@ -1,14 +1,13 @@
 """Logs: one structured line when something starts, one when it ends, and what someone must act on.
 
-Every line passes the filter of `hive.masking`. Of a library's line only what cannot hold a value is written, its
-pattern and the numbers in it; of an error that nobody caught, its class and where it came from.
+Every line passes the filter of `hive.masking`. Of a library's line only what cannot hold a value is written, the words
+of its source and the numbers among them; of an error that nobody caught, its class and where it came from.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import sys
 import threading
 import warnings
@@ -21,13 +20,12 @@ import structlog
 from hive.errors import trail
 from hive.masking import masked, remember, remember_address
 from hive.settings import Settings, settings
+from hive.spoken import LEFT_OUT, pattern
 
 # Celery says at each start that root may be dangerous, for messages may be pickles: ours are JSON, nothing else is
 # taken. It says so before it asks anybody how to log, so this stands where every process of the hive comes by.
 warnings.filterwarnings("ignore", message="(?s)You're running the worker with superuser privileges")
 
-_PLACES = re.compile(r"%(?:\((\w+)\))?[-#0 +]*[\d*]*(?:\.[\d*]+)?([a-zA-Z%])")
-_LEFT_OUT = "..."
 _on = False
 
 
@@ -60,24 +58,10 @@ class _OfLibraries(logging.Handler):
         if record.exc_info and isinstance(record.exc_info[1], BaseException):
             about |= {"kind": type(record.exc_info[1]).__name__, "trail": trail(record.exc_info[1])}
         say = getattr(structlog.get_logger(), record.levelname.lower(), structlog.get_logger().warning)
-        say(pattern(record), **about)
-
-
-def pattern(record: logging.LogRecord) -> str:
-    """A library's message with its numbers; texts and objects, which may hold anything, are left out."""
-    text = str(record.msg)
-    if not record.args:
-        return text
-    named = record.args if isinstance(record.args, dict) else None
-    rest = iter(() if named is not None else tuple(record.args))
-
-    def shown(found: re.Match[str]) -> str:
-        if found[2] == "%":
-            return "%"
-        value = named.get(found[1] or "") if named is not None else next(rest, None)
-        return str(value) if value is None or isinstance(value, bool | int | float) else _LEFT_OUT
-
-    return _PLACES.sub(shown, text)
+        said = pattern(record)
+        if said == LEFT_OUT:
+            about["place"] = f"{record.module}:{record.lineno}"
+        say(said, **about)
 
 
 def configure() -> None:
@@ -126,6 +110,7 @@ def for_commands() -> None:
     """Lines of a command, from WARNING on, go to standard error: standard output is for answers."""
     if _on or structlog.is_configured():
         return
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it says names addresses, and ends in ours
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

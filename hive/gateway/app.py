@@ -1,7 +1,7 @@
 """The gateway's routes.
 
-`/healthz` and `/metrics` are open; `/status` tells details only to whoever has a login, and the other pages nothing at
-all without one; webhooks are signed.
+`/healthz`, `/readyz` and `/metrics` are open; `/status` tells details only to whoever has a login, and the other pages
+nothing at all without one; webhooks are signed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 import psycopg
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -35,6 +36,8 @@ from hive.status import look
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 _PATIENCE = 2.0
 """Seconds within which the database must answer."""
 _DOOR = 10.0
@@ -49,6 +52,8 @@ def _or_anew(ask: Callable[[], T]) -> T:
         return ask()
 
 
+_NAMED = 10
+"""Connectors that a line of the log names."""
 _NOT_THERE = {
     404: "Nothing is at this address: the pages begin at /, and hooks of bees are POST /webhooks/BEE.",
     405: "This address takes another method.",
@@ -83,6 +88,11 @@ class Gateway:
         self._collector = MetricsCollector(db)
 
     async def healthz(self, _: Request) -> Response:
+        """Live: this process makes progress. A ledger that is away is nothing that its restart would mend."""
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, _: Request) -> Response:
+        """Ready: the ledger answers it in time."""
         alive = await self._in_time(self._ping) or await self._in_time(self._ping_anew)
         return JSONResponse({"status": "ok" if alive else "unavailable"}, 200 if alive else 503)
 
@@ -109,6 +119,8 @@ class Gateway:
 
     def _health(self) -> dict[str, Any]:
         found = [one.json() for one in self._collector.health()]
+        unwell = [one["connectorName"] for one in found if not one["healthy"]]
+        log.info("connector.health_check", connectors=len(found), unhealthy=len(unwell), first=unwell[:_NAMED])
         return {"status": "ok" if all(one["healthy"] for one in found) else "degraded", "connectors": found}
 
     async def _told(self, request: Request, ask: Callable[[], Any]) -> Response:
@@ -176,6 +188,7 @@ def app(settings: Settings, db: Database, ending: Callable[[], bool] = lambda: F
     made = Starlette(
         routes=[
             Route("/healthz", gateway.healthz, methods=["GET"]),
+            Route("/readyz", gateway.readyz, methods=["GET"]),
             Route("/metrics", gateway.metrics, methods=["GET"]),
             Route("/status", gateway.status, methods=["GET"]),
             Route("/metrics/connectors", gateway.connectors, methods=["GET"]),

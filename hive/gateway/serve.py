@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from hive.gateway.app import app
+from hive.gateway.proxied import behind_proxies
 from hive.ledger.db import Database
 from hive.settings import Settings
 from hive.telemetry import switch
@@ -16,6 +17,8 @@ _GRACE = 1
 """Seconds that open requests have after a signal."""
 
 
+_CONNECTIONS = 5
+"""That stay open, for the questions of a page that go at a time: a new connection costs more than most of them."""
 ANSWER_LIMIT = 15.0
 """Seconds after which a database that says nothing is one that is away: whoever asks the gateway waits for it."""
 
@@ -26,7 +29,7 @@ def serve(settings: Settings) -> None:
     SIGTERM and SIGINT end it within a second.
     """
     pooling, limit = settings.transaction_pooling, min(ANSWER_LIMIT, settings.answer_limit)
-    db = Database(settings.database(), transaction_pooling=pooling, answer_limit=limit)
+    db = Database(settings.database(), pool_size=_CONNECTIONS, transaction_pooling=pooling, answer_limit=limit)
     try:
         if switch.on("metrics"):
             from hive.telemetry.meters import Sender
@@ -36,7 +39,7 @@ def serve(settings: Settings) -> None:
             servers: list[uvicorn.Server] = []
             made = app(settings, db, lambda: servers[0].should_exit)
             config = uvicorn.Config(
-                made,
+                behind_proxies(settings, made),
                 log_level="error",
                 access_log=False,
                 lifespan="off",
@@ -44,6 +47,7 @@ def serve(settings: Settings) -> None:
                 http="h11",
                 loop="asyncio",
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=_GRACE,
             )
             servers.append(uvicorn.Server(config))

@@ -13,6 +13,7 @@ one, no message is let in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import re
 import time
@@ -24,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from hive.config.references import BadReference, references, resolve
+from hive.config.triggers import BODY_LIMIT
 from hive.gateway.signed import Refused, Signed, Style, signed_id, standard_key, verify
 from hive.inbox import Received, seal_message
 from hive.ledger.db import UNREACHABLE, Database
@@ -36,7 +38,6 @@ __all__ = ["BODY_LIMIT", "SHORTEST_KEY", "Receiver", "Refused", "signed_id"]
 
 log = structlog.get_logger()
 
-BODY_LIMIT = 1 << 20
 SHORTEST_KEY = 16
 """Bytes of a key below which it could be guessed; the empty one is known to everybody."""
 SAME_BODY = 600.0
@@ -49,6 +50,8 @@ SECRETS_LAST = 2.0
 taken away lets messages in for so long.
 """
 _MOST_KNOWN = 1000
+_LARGE_AT_ONCE = 4
+"""Bodies above the usual limit that are read at the same time."""
 _CLOSE = {"Connection": "close"}
 """Of answers to a body that was not read to its end: what else comes of it is not waited for."""
 EVENTS = (
@@ -63,6 +66,7 @@ EVENTS = (
 """Headers that say what happened; the first that is there is kept beside the body. No signature covers them."""
 _EVENT = re.compile(r"[A-Za-z0-9_.:/ -]{1,100}")
 _TYPE_LENGTH = 100
+_DIGITS = 19
 
 _BEE = """
 SELECT b.id, b.tenant, b.config -> 'on' FROM hive.bee b
@@ -80,17 +84,20 @@ class Receiver:
         self._key: HiveKey | None = None
         self._known: dict[tuple[str, str], tuple[float, str]] = {}
         """Secrets of the vault by tenant and path, and since when each is known."""
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def receive(self, request: Request) -> Response:
         """202 for a new message, 200 for a known one, 401, 408, 413, and 503 where the database is away."""
         name = request.path_params["bee"]
         try:
             async with asyncio.timeout(_BODY_PATIENCE):
-                body = await _body(request)
+                body = await self._body(request, name)
         except TimeoutError:
             return JSONResponse({"error": f"the body was not here within {_BODY_PATIENCE:g} seconds"}, 408, _CLOSE)
-        if body is None:
-            return JSONResponse({"error": f"the body is larger than {BODY_LIMIT} bytes"}, 413, _CLOSE)
+        except TooLarge as error:
+            return JSONResponse({"error": str(error)}, 413, _CLOSE)
+        except UNREACHABLE:
+            return JSONResponse({"error": "the message could not be kept: send it again"}, 503, _CLOSE)
         headers = {key.lower(): value for key, value in request.headers.items()}
         if headers.get("content-encoding", "identity").strip().lower() != "identity":
             return JSONResponse({"error": "send the body without Content-Encoding"}, 415)
@@ -101,18 +108,52 @@ class Receiver:
             log.warning("webhook.refused", bee=name[:63], reason=str(refused))
             # The same words for every reason: nobody learns here which bees there are.
             return JSONResponse({"error": "no webhook of this name, or a wrong signature"}, 401)
+        except TooLarge as error:
+            return JSONResponse({"error": str(error)}, 413)
         except (TimeoutError, *UNREACHABLE):
             return JSONResponse({"error": "the message could not be kept: send it again"}, 503)
 
+    async def _body(self, request: Request, bee: str) -> bytes:
+        """The body as it was sent. Raises TooLarge, which is found before it is read whole.
+
+        Only what is above the usual limit is worth a question to the ledger before a signature was seen.
+        """
+        told = request.headers.get("content-length", "")
+        limit, size = BODY_LIMIT, int(told) if told.isdecimal() and len(told) < _DIGITS else 0
+        found = bytearray()
+        async with contextlib.AsyncExitStack() as turn:
+            if size > limit:
+                limit = await self._wider(turn, bee)
+                _refuse_large(size, limit)
+            async for part in request.stream():
+                found += part
+                if len(found) > limit == BODY_LIMIT:
+                    limit = await self._wider(turn, bee)
+                _refuse_large(len(found), limit)
+            return bytes(found)
+
+    async def _wider(self, turn: contextlib.AsyncExitStack, bee: str) -> int:
+        """What the bee takes, once few others read such a body. Raises TooLarge where it takes no more than usual."""
+        limit = await asyncio.to_thread(self._limit, bee)
+        _refuse_large(BODY_LIMIT + 1, limit)
+        await turn.enter_async_context(self._large)
+        return limit
+
+    def _limit(self, name: str) -> int:
+        with self._db.single() as tx:
+            bee = tx.psycopg.execute(_BEE, [name]).fetchone()
+        return _limit_of(_told(bee[2])) if bee else BODY_LIMIT
+
     def _take(self, name: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """The answer to a message that is committed, or was here before. Raises Refused."""
+        """The answer to a message that is committed, or was here before. Raises Refused, TooLarge."""
         with self._db.single() as tx:
             bee = tx.psycopg.execute(_BEE, [name]).fetchone()
         if bee is None:
             raise Refused("no bee of this name waits for a webhook")
         number, tenant, events = bee
-        told = [one["webhook"] for one in events or () if one.get("webhook") is not None]
+        told = _told(events)
         signed = verify(headers, body, self._secrets(name, tenant, told), time.time(), _only_style(told))
+        _refuse_large(len(body), _limit_of(told))
         if _asks_who_is_there(signed):
             return JSONResponse({"challenge": signed.told["challenge"]})
         is_new = self._keep(number, _received(signed.event_id, headers, body))
@@ -162,17 +203,13 @@ class Receiver:
         return self._key
 
 
-async def _body(request: Request) -> bytes | None:
-    """The body as it was sent; None where it is too long, which is found before it is read whole."""
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > BODY_LIMIT:
-        return None
-    found = bytearray()
-    async for part in request.stream():
-        found += part
-        if len(found) > BODY_LIMIT:
-            return None
-    return bytes(found)
+class TooLarge(Exception):
+    """A body has more bytes than its bee takes."""
+
+
+def _refuse_large(size: int, limit: int) -> None:
+    if size > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes")
 
 
 def _refuse_short(bee: str, written: str, secret: str) -> None:
@@ -189,6 +226,16 @@ def _refuse_short(bee: str, written: str, secret: str) -> None:
         f"the webhook secret of bee {bee!r} is a key of fewer than {SHORTEST_KEY} bytes: set a longer one with "
         f"{' and '.join(ways)}"
     )
+
+
+def _told(events: Any) -> list[Any]:
+    """What a bee's events say of webhooks."""
+    return [one["webhook"] for one in events or () if one.get("webhook") is not None]
+
+
+def _limit_of(told: list[Any]) -> int:
+    """Bytes of a message: what the bee says, or as much as any takes."""
+    return max((one.get("body_limit", BODY_LIMIT) for one in told), default=BODY_LIMIT)
 
 
 def _only_style(told: list[Any]) -> Style | None:

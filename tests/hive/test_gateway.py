@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from hive.dashboard import accounts
 from hive.dashboard.sessions import MOST_FAILURES, Sessions
 from hive.gateway.app import app
+from hive.gateway.proxied import behind_proxies
 from hive.ledger.db import Database
 from hive.settings import Settings
 
@@ -80,10 +82,34 @@ def test_health_needs_no_login(settings, database):
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_health_says_when_the_database_is_away(settings, gone):
-    answer = ask(settings, gone, "/healthz")
+def test_a_process_lives_without_its_database_and_is_not_ready(settings, gone, database):
+    alive, ready = ask(settings, gone, "/healthz"), ask(settings, gone, "/readyz")
 
-    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+    assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
+    assert (ready.status_code, ready.json()) == (503, {"status": "unavailable"})
+    assert ask(settings, database, "/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "seen"),
+    [
+        (None, "127.0.0.1", ("127.0.0.1", "https")),
+        (None, "192.0.2.7", ("192.0.2.7", "http")),
+        ("127.0.0.1,192.0.2.0/24", "192.0.2.7", ("198.51.100.4", "https")),
+        ("192.0.2.0/24", "127.0.0.1", ("127.0.0.1", "http")),
+    ],
+)
+def test_only_a_trusted_proxy_says_who_asks(trusted, peer, seen):
+    told: list[tuple[str, str]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told.append((scope["client"][0], scope["scheme"]))
+
+    headers = [(b"x-forwarded-for", b"198.51.100.4"), (b"x-forwarded-proto", b"https")]
+    scope = {"type": "http", "client": (peer, 5), "scheme": "http", "headers": headers}
+    asyncio.run(behind_proxies(Settings(trusted_proxies=trusted), app)(scope, None, None))
+
+    assert told == [seen]
 
 
 def test_the_status_tells_strangers_one_word(settings, database):

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from bees.core.errors import GiveUp, RetryLater
 from hive.condition import UNWELL, Flying, judge
@@ -254,10 +256,21 @@ class TestPages:
         people.land()
         well = ask("/health/connectors", LOGIN).json()
         fail_reading(monkeypatch, GiveUp("no", code="locked"))
-        people.land()
 
+        captured = LogCapture()
+        all_levels = structlog.make_filtering_bound_logger(0)  # whatever tests before this one have configured
+        told = structlog.wrap_logger(None, processors=[captured], wrapper_class=all_levels)
+        for module in ("hive.flight.work", "hive.gateway.app"):
+            monkeypatch.setattr(f"{module}.log", told)
+
+        people.land()
         ill = ask("/health/connectors", LOGIN)
 
+        lines = captured.entries
+        (error,) = [line for line in lines if line["event"] == "connector.error"]
+        assert (error["bee"], error["code"]) == ("people", "locked")
+        (checked,) = [line for line in lines if line["event"] == "connector.health_check"]
+        assert (checked["connectors"], checked["unhealthy"], checked["first"]) == (1, 1, ["people"])
         assert (well["status"], ill.status_code, ill.json()["status"]) == ("ok", 200, "degraded")
         assert [one["connectorName"] for one in ill.json()["connectors"]] == ["people"]
 
