@@ -6,9 +6,12 @@ paused         a person paused it
 stuck          a flight is open and does not get on: its worker is lost, says nothing, or no worker takes its task
 breaker_open   its source failed so often that it is left alone for a while
 rate_limited   its source asked for patience
-late           a slot is due and no flight came of it: no scheduler runs
 failing        its last flight failed, or an open one is being tried again after an error
+late           a slot is due and no flight came of it: no scheduler runs
+quiet          nothing was heard of an open flight for some seconds: a source that hangs, a worker that stands still, or
+               only one that is slow. It gets on again, or is stuck some seconds later
 lagging        flights end well, but slots are left out: it cannot keep its rhythm
+waiting        a flight is open, and no worker has taken its task for some seconds
 flying         a flight is open and gets on
 new            no flight has ended yet
 healthy        the last flight is complete
@@ -24,15 +27,19 @@ from typing import Any
 from hive.ledger.db import Transaction
 
 STATES = (
-    "disabled", "misconfigured", "paused", "stuck", "breaker_open", "rate_limited", "late", "failing", "lagging",
-    "flying", "new", "healthy",
+    "disabled", "misconfigured", "paused", "stuck", "breaker_open", "rate_limited", "failing", "late", "quiet",
+    "lagging", "waiting", "flying", "new", "healthy",
 )  # fmt: skip
 """In the order of the judgement: the first that holds."""
 UNWELL = ("misconfigured", "breaker_open", "stuck", "late", "failing", "lagging")
 """A person must look."""
 
-LATE = 30.0
-"""Seconds after which a due slot without a flight is late."""
+HUSH = 4.0
+"""Seconds without a word of a flight, or for which a due task waits, after which a person sees it."""
+QUIET = 0.4
+"""Share of a lease for which a process may give no heartbeat: of the default lease twice what it should take."""
+LATE = 4.0
+"""Seconds after which a due slot without a flight is late: a scheduler takes it up within one."""
 SILENT = 30.0
 """Seconds without a batch, a landing or a new task after which a flight in some worker's hands is stuck."""
 UNTAKEN = 30.0
@@ -66,8 +73,14 @@ class Flying:
 
     silent: float | None = None
     """Seconds since something in a worker's hands got on; None: nothing is in any worker's hands."""
+    reads: bool = False
+    """What is in hand is reading; else scrubbing and landing."""
+    unheard: float | None = None
+    """Seconds since the last heartbeat of a worker that holds one of its tasks; None: they were all heard of lately."""
     lost: bool = False
     """A worker that holds one of its tasks is dead."""
+    waits: float | None = None
+    """Seconds that a due task has waited for a worker."""
     untaken: float | None = None
     """Seconds that a due task has waited, where no worker of its queue lives."""
     error: Mapping[str, Any] | None = None
@@ -115,16 +128,21 @@ def judge(
         return Condition("breaker_open", "its source failed too often and is left alone for a while", trouble)
     if patient:
         return Condition("rate_limited", "its source asked for patience", trouble)
-    if late:
-        return Condition("late", "a slot is due and no flight came of it", trouble)
     if trouble is not None:
         state = "misconfigured" if code in _MISCONFIGURED else "failing"
         again = flying is not None and flying.error is trouble
         return Condition(state, f"{code}{', and it is tried again' if again else ''}", trouble)
+    if late:
+        return Condition("late", "a slot is due and no flight came of it")
+    if flying is not None and (why := _quiet(flying)):
+        return Condition("quiet", why)
     if left_out >= LEFT_OUT:
         return Condition("lagging", f"{left_out} slots were left out since its last complete flight began")
     if flying is not None:
-        return Condition("flying", _getting_on(flying))
+        waits = flying.waits if flying.silent is None else None
+        if waits is not None and waits >= HUSH:
+            return Condition("waiting", _waiting(waits, flying.untaken))
+        return Condition("flying", "its task waits for a worker" if flying.silent is None else "it gets on")
     if last_state is None:
         return Condition("new", "no flight has ended yet")
     return Condition("healthy", f"the last flight is {last_state}")
@@ -149,17 +167,26 @@ def _stuck(flying: Flying) -> str:
     return ""
 
 
-def _getting_on(flying: Flying) -> str:
-    if flying.silent is None:
-        return "its task waits for a worker"
-    return "it gets on" if flying.silent < 5 else f"it was last heard of {flying.silent:.0f} s ago"
+def _quiet(flying: Flying) -> str:
+    if flying.unheard is not None:
+        return f"the worker that has its task in hand was not heard of for {flying.unheard:.0f} s"
+    if flying.silent is None or flying.silent < HUSH:
+        return ""
+    if flying.reads:
+        return f"nothing came from its source for {flying.silent:.0f} s"
+    return f"nothing of it was landed for {flying.silent:.0f} s"
+
+
+def _waiting(waits: float, untaken: float | None) -> str:
+    why = "no worker of its queue lives" if untaken is not None else "all workers of its queue are busy"
+    return f"its task has waited for {waits:.0f} s: {why}"
 
 
 def open_conditions(tx: Transaction) -> dict[int, Flying]:
     """Of every bee with an open flight, by its number."""
     return {
-        row.bee: Flying(row.silent, bool(row.lost), row.untaken, row.error)
-        for row in tx.run("open_conditions", ours=list(_OURS)).fetchall()
+        row.bee: Flying(row.silent, row.reads, row.unheard, bool(row.lost), row.waits, row.untaken, row.error)
+        for row in tx.run("open_conditions", ours=list(_OURS), quiet=QUIET).fetchall()
     }
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from hive.condition import LATE, judge, open_conditions, slots_left_out
+from hive.condition import LATE, QUIET, judge, open_conditions, slots_left_out
 from hive.health import is_healthy_worker
 from hive.ledger.db import Database, Transaction
 from hive.metrics.figures import NEWEST, missing_drivers, why_grounded
 from hive.registry import connectors
-from hive.versions import grounded_bees
+from hive.versions import grounded_bees, refused
 
 _BEES = """
 SELECT b.id, b.name, b.connector, b.enabled, b.paused_at, f.state AS last_state, f.finished_at AS last_finished,
@@ -47,6 +47,8 @@ WITH hand AS (
 SELECT w.id, w.host, w.pid, w.queues, w.alive_until > clock_timestamp() AS alive, w.beat_at AS last_heartbeat, w.rss,
        coalesce(h.running, 0) AS running,
        CASE WHEN w.alive_until <= clock_timestamp() THEN 'lost'
+            WHEN CASE WHEN isfinite(w.alive_until) THEN w.beat_at + %(quiet)s * (w.alive_until - w.beat_at) END
+                 < clock_timestamp() THEN 'quiet'
             WHEN h.running > 0 THEN 'running' ELSE 'idle' END AS status,
        h.task, h.kind, h.bee, h.flight, h.since, w.started_at
   FROM hive.worker w LEFT JOIN hand h ON h.owner = w.id ORDER BY w.id
@@ -148,12 +150,13 @@ def _reason(known: Mapping[str, Any], connector: str) -> str | None:
 def workers(db: Database) -> list[dict[str, Any]]:
     """Every worker process that was heard of in the last minutes, with what it has in hand and has done.
 
-    `status` is running, idle, or lost: its heartbeat stopped. `tasks_done`, `records_processed` (read and sealed, or
-    scrubbed and landed) and `last_error` (of a task that died in its hands) are of flights of today and yesterday.
+    `status` is running, idle, quiet (no heartbeat for some seconds) or lost: its lease is over. `tasks_done`,
+    `records_processed` (read and sealed, or scrubbed and landed) and `last_error` (of a task that died in its hands)
+    are of flights of today and yesterday.
     """
     with db.transaction() as tx:
         rows = tx.psycopg.cursor(row_factory=dict_row)
-        found = rows.execute(_WORKERS).fetchall()
+        found = rows.execute(_WORKERS, {"quiet": QUIET}).fetchall()
         done = {row.pop("owner"): row for row in rows.execute(_DONE).fetchall()}
     nothing = {"tasks_done": 0, "records_processed": 0, "last_error": None}
     return [row | done.get(row["id"], nothing) for row in found]
@@ -166,15 +169,19 @@ def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
     bees     `error`, `message` and `advice` are of an open flight that is tried again, else of the last flight that
              ended, null where it was complete; `state`, `why` and `silent` see `add_conditions`; `lag`: seconds since
              the last complete flight began
+    config_refused  see `hive.versions.refused`
     workers  `last_task` is the last that ended in its hands, if it is among the newest of the fleet
     """
     with db.transaction() as tx:
+        tx.run("clock")  # a server that says nothing is found out by the smallest question
+    with db.transaction(limit=patience + 1) as tx:
         tx.psycopg.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(patience * 1000)}ms"])
         rows = tx.psycopg.cursor(row_factory=dict_row)
         found = bees(tx)
-        processes = rows.execute(_WORKERS).fetchall()
+        processes = rows.execute(_WORKERS, {"quiet": QUIET}).fetchall()
         queues = [row._asdict() for row in tx.run("queue_figures").fetchall()]
-        done = {row.id: row for row in tx.run("worker_figures", newest=NEWEST, worker=None).fetchall()}
+        done = {row.id: row for row in tx.run("worker_figures", newest=NEWEST, quiet=QUIET, worker=None).fetchall()}
+        not_taken = refused(tx)
         configured = rows.execute("SELECT max(id) AS version FROM hive.config_version").fetchone()
     for process in processes:
         row = done.get(process["id"])
@@ -184,6 +191,7 @@ def look(db: Database, *, patience: float = 10.0) -> dict[str, Any]:
         "status": "ok",
         "version": importlib.metadata.version("worker-bees"),
         "config_version": configured["version"] if configured else None,
+        "config_refused": not_taken,
         "queues": queues,
         "bees": found,
         "workers": processes,

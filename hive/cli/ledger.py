@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def ledger() -> Iterator[Runtime]:
-    """A runtime that tells no broker. Raises NotRunning or MissingHiveKey with what to do."""
+def ledger(*, answer_limit: float | None = None) -> Iterator[Runtime]:
+    """A runtime that tells no broker. Raises NotRunning or MissingHiveKey with what to do.
+
+    `answer_limit`: seconds after which a database that says nothing counts as away.
+    """
     from hive.runtime import open_runtime
 
-    rt = open_runtime()
+    rt = open_runtime(answer_limit=answer_limit)
     try:
         yield rt
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import select
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between two looks; a look that takes long is not repeated so soon."""
+SILENCE = 2.0
+"""Seconds after which a look that has not come back is told of."""
+_GLANCE = 0.2
 KEPT = 60
 """Looks that a sparkline goes back."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLOURS = {
     "misconfigured": "bold magenta", "stuck": "bold red", "late": "bold red", "failing": "red", "lagging": "yellow",
-    "rate_limited": "cyan", "breaker_open": "cyan", "paused": "blue", "flying": "bold green", "healthy": "green",
-    "new": "dim", "disabled": "dim", "lost": "bold red", "running": "green", "idle": "dim",
+    "quiet": "yellow", "waiting": "yellow", "rate_limited": "cyan", "breaker_open": "cyan", "paused": "blue",
+    "flying": "bold green", "healthy": "green", "new": "dim", "disabled": "dim", "lost": "bold red",
+    "running": "green", "idle": "dim",
 }  # fmt: skip
 
 
@@ -72,7 +77,8 @@ def screen(found: Mapping[str, Any], history: History, height: int, now: dt.date
     unwell = [bee for bee in bees if bee.get("state") in UNWELL]
     unwell.sort(key=lambda bee: STATES.index(bee["state"]))
     flying = [bee for bee in bees if bee.get("state") == "flying"]
-    waiting = [bee for bee in bees if bee.get("state") in ("rate_limited", "breaker_open")]
+    waiting = [bee for bee in bees if bee.get("state") in ("quiet", "waiting", "rate_limited", "breaker_open")]
+    waiting.sort(key=lambda bee: bee["state"] not in ("quiet", "waiting"))
     room = max(3, height - 12 - len(found["queues"]))
     troubles = list(_troubles(found))
     parts = [_head(found, now), _counts(bees), _pace(history), _workers(found["workers"]), *troubles]
@@ -141,10 +147,10 @@ def _workers(workers: Sequence[Mapping[str, Any]]) -> RenderableType:
     text = Text("workers  ", style="dim")
     if not counts["running"] + counts["idle"]:
         text.append("none lives: start `hive worker` or `hive up` ", style="bold red")
-    for status in ("running", "idle", "lost"):
+    for status in ("running", "idle", "quiet", "lost"):
         if counts[status]:
             text.append(f" {counts[status]} {status} ", style=_COLOURS[status])
-    if not any(worker["alive"] and not worker["queues"] for worker in workers):
+    if not any(worker["status"] not in ("lost", "quiet") and not worker["queues"] for worker in workers):
         text.append("  no scheduler lives: start `hive beat` or `hive up`", style="bold red")
     memory = sum(worker["rss"] for worker in workers if worker["alive"])
     text.append(f"   {memory >> 20} MB", style="dim")
@@ -165,9 +171,11 @@ def _unwell(bees: Sequence[Mapping[str, Any]], all_: int) -> RenderableType:
 
 
 def _waiting(bees: Sequence[Mapping[str, Any]], now: dt.datetime) -> RenderableType:
-    table = _table("left alone", ("bee", "state", "for"))
+    table = _table("waiting", ("bee", "state", "for"))
     for bee in bees:
-        table.add_row(bee["name"], _state(bee["state"]), _span(bee["retry_at"], now))
+        left_alone = bee["state"] in ("rate_limited", "breaker_open")
+        why = f"asked again {_span(bee['retry_at'], now)}" if left_alone else str(bee["why"])
+        table.add_row(bee["name"], _state(bee["state"]), why)
     return table
 
 
@@ -230,26 +238,58 @@ def _clock(now: dt.datetime) -> str:
 
 
 def watch(look: Callable[[], Mapping[str, Any]], looks: int | None = None) -> None:
-    """Show it until q or Ctrl-C, or for so many looks. A look that fails says so, and the next one is tried."""
-    from rich.console import Console
+    """Show it until q or Ctrl-C, or for so many looks. One that fails or hangs says so; the next is tried."""
+    from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     console, history = Console(highlight=False), History()
+    last: RenderableType = Text("")
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as shown:
         while looks is None or looks > 0:
             began = time.monotonic()
+            asked = _Asked(look)
+            while not asked.done.wait(_GLANCE):
+                if (waited := time.monotonic() - began) > SILENCE:
+                    told = f"the ledger has not answered for {waited:.0f} s, and what is below is older: `hive doctor`"
+                    shown.update(Group(Text(told, style="bold red"), last), refresh=True)
+                if pressed(0.0):
+                    return
             try:
-                found = look()
+                found = asked.result()
                 history.note(found, began)
                 now = dt.datetime.now(dt.UTC)
-                shown.update(screen(found, history, console.size.height, now), refresh=True)
+                last = screen(found, history, console.size.height, now)
+                shown.update(last, refresh=True)
             except Exception as error:  # noqa: BLE001 - the ledger may be away for a while: that is what the screen is for
                 told = f"the ledger does not answer ({type(error).__name__}): `hive doctor` says more; tried again"
                 shown.update(Text(told, style="bold red"), refresh=True)
             looks = None if looks is None else looks - 1
             if pressed(max(EVERY, 3 * (time.monotonic() - began))):
                 return
+
+
+class _Asked:
+    """One look, in a thread that nobody waits for when the screen ends."""
+
+    def __init__(self, look: Callable[[], Mapping[str, Any]]) -> None:
+        self.done = threading.Event()
+        self._look = look
+        self._found: Mapping[str, Any] | None = None
+        self._error: Exception | None = None
+        threading.Thread(target=self._run, name="look", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._look()
+        except Exception as error:  # noqa: BLE001 - raised again where the result is asked for
+            self._error = error
+        self.done.set()
+
+    def result(self) -> Mapping[str, Any]:
+        if self._found is None:
+            raise self._error or RuntimeError("no look was taken")
+        return self._found
 
 
 @contextmanager

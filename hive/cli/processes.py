@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 _GRACE = 15.0
 """Seconds in which a part of `hive up` may end by itself once that is gone."""
+
+
+def _quietly() -> list[str]:
+    """Celery's pictures are for people: into a log goes one JSON object a line and nothing else."""
+    return [] if sys.stderr.isatty() else ["--quiet"]
 
 
 def _end_with_its_hive() -> bool:
@@ -45,7 +51,7 @@ def worker(
     # Flower is beside a part of `hive up`; it asks other workers for their events, but only every five seconds.
     events = ["--task-events"] if _end_with_its_hive() else []
     name = f"{'.'.join(names)}@%h"
-    argv = ["worker", "-Q", ",".join(names), "-c", str(concurrency), "-n", name]
+    argv = [*_quietly(), "worker", "-Q", ",".join(names), "-c", str(concurrency), "-n", name]
     app.worker_main([*argv, "--without-gossip", "--without-mingle", *events])
 
 
@@ -57,7 +63,7 @@ def beat() -> None:
     from hive.celery import app
 
     _end_with_its_hive()
-    app.start(["beat", "--loglevel", "WARNING"])
+    app.start([*_quietly(), "beat", "--loglevel", "WARNING"])
 
 
 def janitor() -> None:
@@ -91,6 +97,8 @@ def flower() -> None:
     The same as `celery -A hive flower`.
     """
     from hive.celery import app
+    from hive.logs import configure
 
+    configure()
     _end_with_its_hive()
-    app.start(["flower"])
+    app.start([*_quietly(), "flower", "--logging=none"])  # Tornado would write lines of its own form

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from hive.metrics.broker import Broker
     from hive.runtime import Runtime
 
+_SILENCE = 2.0
+"""Seconds without an answer after which the database counts as away; a look that it works at may take longer."""
+_TOLD = ("stuck", "late", "quiet", "lagging", "waiting")
+"""States whose `why` says more than the columns beside it."""
+
 
 def register(app: typer.Typer) -> None:
     app.command()(status)
@@ -34,10 +39,14 @@ def status(
         from hive.metrics.broker import Broker
         from hive.settings import settings
 
-        with ledger() as rt, contextlib.closing(Broker(settings())) as broker, contextlib.suppress(KeyboardInterrupt):
+        with (
+            ledger(answer_limit=_SILENCE) as rt,
+            contextlib.closing(Broker(settings())) as broker,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
             watch(lambda: _live(rt, broker))
         return
-    with ledger() as rt:
+    with ledger(answer_limit=_SILENCE) as rt:
         found = _found(rt)
     if json:
         show.document(found)
@@ -71,8 +80,10 @@ def _warn(found: Mapping[str, Any]) -> None:
     """What is wrong with the hive itself, not with a bee."""
     if found["broker_answers"] is False:
         show.say("warning: the broker does not answer, so workers hear of nothing: hive doctor")
-    if not any(w["status"] != "lost" and not w["queues"] for w in found["workers"]) and found["bees"]:
+    if not any(w["status"] not in ("lost", "quiet") and not w["queues"] for w in found["workers"]) and found["bees"]:
         show.say("warning: no scheduler lives, so nothing flies by its schedule: hive beat")
+    if quiet := [w["id"] for w in found["workers"] if w["status"] == "quiet"]:
+        show.say(f"warning: no heartbeat of {', '.join(quiet)} for some seconds: hive doctor")
     if told := found["config_refused"]:
         show.say(
             f"warning: the configuration {told['source']} was refused at {show.cell(told['at'])}, the older one flies:"
@@ -84,11 +95,10 @@ def _warn(found: Mapping[str, Any]) -> None:
 def _found(rt: Runtime) -> dict[str, Any]:
     from hive.settings import settings
     from hive.status import look, with_grounded
-    from hive.versions import grounded_bees, refused
+    from hive.versions import grounded_bees
 
     found = look(rt.db)
     with rt.db.single() as tx:
-        found["config_refused"] = refused(tx)
         left_out = grounded_bees(tx)
     found["bees"] = with_grounded(found["bees"], left_out)
     state = settings().running()
@@ -113,12 +123,10 @@ def _live(rt: Runtime, broker: Broker) -> dict[str, Any]:
     """For the screen: with totals, whose growth it shows."""
     from hive.settings import settings
     from hive.status import look
-    from hive.versions import refused
 
     found = look(rt.db)
     with rt.db.transaction() as tx:
         pace = tx.run("pace").fetchone()
-        found["config_refused"] = refused(tx)
     assert pace is not None
     found["broker_answers"] = broker.answers()
     return found | {"pace": pace._asdict(), "gateway": settings().running().get("gateway")}
@@ -134,6 +142,7 @@ def _bees(found: Mapping[str, Any]) -> None:
             b["last_state"],
             b["last_finished"],
             b["next_slot"],
+            b.get("why") if b.get("state") in _TOLD else None,
             b["cannot_fly"],
             b["error"],
             b["advice"],
@@ -141,9 +150,10 @@ def _bees(found: Mapping[str, Any]) -> None:
         for b in found["bees"]
     ]
     names: Sequence[str] = (
-        "bee", "connector", "state", "enabled", "last flight", "ended", "next slot", "cannot fly", "error", "advice",
+        "bee", "connector", "state", "enabled", "last flight", "ended", "next slot", "why", "cannot fly", "error",
+        "advice",
     )  # fmt: skip
-    for _ in ("advice", "error", "cannot fly"):
+    for _ in ("advice", "error", "cannot fly", "why"):
         names, bees = show.trimmed(names, bees)
     show.table(names, bees, empty="there are no bees")
 

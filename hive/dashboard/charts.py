@@ -55,19 +55,24 @@ def bars(
 
 
 def progress(read: int, done: int, expected: int | None, *, reading: bool) -> Markup:
-    """How far a flight is: what is settled over what is read over what is expected; None: nobody knows the whole."""
+    """How far a flight is: what is settled over what is read over what is expected.
+
+    While it reads and nobody knows how much there is, there is no whole to draw a part of: the bar says so.
+    """
+    if reading and not (expected and expected >= read):
+        inside = '<rect class="whole" width="200" height="8"/>' + "".join(
+            f'<path class="unknown" d="M{x},8 l8,-8 h8 l-8,8 z"/>' for x in range(-8, 200, 24)
+        )
+        label = f"{done} records settled of {read} read so far; how many there are is not known"
+        return _svg(inside, label, "progress open", 200, 8)
     whole = max(read, done, (expected or 0) if reading else 0)
     settled, seen = (min(1.0, done / whole), min(1.0, read / whole)) if whole else (0.0, 0.0)
-    open_end = reading and not (expected and expected >= read)
     inside = (
         '<rect class="whole" width="200" height="8"/>'
         f'<rect class="read" width="{200 * seen:.1f}" height="8"/>'
         f'<rect class="done" width="{200 * settled:.1f}" height="8"/>'
     )
-    percent = round(100 * settled)
-    kind = "progress unknown" if open_end else "progress"
-    text = f"{done} records settled of {read} read" if open_end else f"{percent} percent settled"
-    return _svg(inside, text, kind, 200, 8)
+    return _svg(inside, f"{round(100 * settled)} percent settled", "progress", 200, 8)
 
 
 def outcomes(flights: Sequence[Any]) -> Markup:

@@ -41,6 +41,9 @@ class Kept(Generic[T]):
         self._at = float("-inf")
         self.away = False
         """Whether the ledger could not be reached when it was asked last."""
+        self.took = 0.0
+        """Seconds of the last answer."""
+        self._begun = 0.0
         self._asking: asyncio.Task[None] | None = None
 
     async def get(self, wait: float) -> T | None:
@@ -48,12 +51,16 @@ class Kept(Generic[T]):
         age = time.monotonic() - self._at
         if age >= self._lasts:
             if self._asking is None or self._asking.done():
+                self._begun = time.monotonic()
                 self._asking = asyncio.get_running_loop().create_task(self._renew())
             await asyncio.wait({self._asking}, timeout=wait if age >= OLD * self._lasts else min(wait, _SHORT))
         return self._value
 
+    def overdue(self) -> float:
+        """Seconds for which the question under way has had no answer; 0: none is."""
+        return 0.0 if self._asking is None or self._asking.done() else time.monotonic() - self._begun
+
     async def _renew(self) -> None:
-        begun = time.monotonic()
         try:
             self._value = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask)
             self.away = False
@@ -63,4 +70,5 @@ class Kept(Generic[T]):
             log.error("page.question", kind=type(error).__name__, at=trail(error))
             self._value = None
         self._at = time.monotonic()
-        self._lasts = max(self._least, self._share * (self._at - begun))
+        self.took = self._at - self._begun
+        self._lasts = max(self._least, self._share * self.took)

@@ -21,6 +21,8 @@ Key = tuple[str, str]
 Render = Callable[[Key], Awaitable[Regions]]
 
 TICK = 1.0
+LONGEST = 3.0
+"""Seconds that a page may take before those who look are told that the ledger does not answer."""
 MOST = 200
 """Streams that are open at a time."""
 _ALIVE = 15
@@ -74,6 +76,7 @@ class Hub:
                 fresh = {name: html for name, (mark, html) in channel.regions.items() if seen.get(name) != mark}
                 seen |= {name: channel.regions[name][0] for name in fresh}
                 if channel.away:
+                    seen.clear()  # what is shown then is sent again when the ledger is back: that says so
                     yield _event("away", {})
                 elif fresh:
                     yield _event("regions", fresh)
@@ -102,7 +105,7 @@ class Hub:
         try:
             while channel.lookers > 0 and not self._ending():
                 try:
-                    found = await self._render(key)
+                    found = await self._rendered(key, channel)
                     channel.regions = {name: (_mark(html), html) for name, html in found.items()}
                     channel.away = False
                 except NO_ANSWER:
@@ -116,6 +119,18 @@ class Hub:
             if self._channels.get(key) is channel:
                 del self._channels[key]
             channel.tell()
+
+    async def _rendered(self, key: Key, channel: _Channel) -> Regions:
+        """What the page shows now. One that takes long is told of meanwhile: the ledger does not answer it."""
+        task = asyncio.ensure_future(self._render(key))
+        try:
+            await asyncio.wait({task}, timeout=LONGEST)
+            if not task.done():
+                channel.away = True
+                channel.tell()
+            return await task
+        finally:
+            task.cancel()
 
     async def _pause(self) -> None:
         """A tick, shorter where the process ends."""

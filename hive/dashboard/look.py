@@ -15,10 +15,11 @@ from hive.config.model import UnknownBee
 from hive.jars.listing import FoundJar, find_jar
 from hive.ledger.db import Database, Transaction, statements
 from hive.status import bees
+from hive.versions import refused
 
 STATES = (
-    "stuck", "failing", "misconfigured", "late", "lagging", "breaker_open", "rate_limited", "paused", "flying",
-    "healthy", "new", "disabled",
+    "stuck", "failing", "misconfigured", "late", "lagging", "quiet", "waiting", "breaker_open", "rate_limited",
+    "paused", "flying", "healthy", "new", "disabled",
 )  # fmt: skip
 """Those of `hive.condition`, in the order in which a person must look."""
 HOURS = 24
@@ -64,6 +65,12 @@ class Look:
         found.sort(key=lambda bee: STATES.index(bee["state"]))  # of a state they stay in the order of their names
         return Bees(found, Counter(bee["state"] for bee in found))
 
+    def refused(self) -> Row:
+        """A changed configuration that was not taken into use, see `hive.versions.refused`; empty: none."""
+        with self.db.transaction() as tx:
+            limit(tx, PATIENCE)
+            return refused(tx) or {}
+
     def flights(self, most: int = 12) -> list[Row]:
         return self.ask("dash_flights", most=most)
 
@@ -99,6 +106,11 @@ class Look:
             }
             for stream, found in versions.items()
         ]  # fmt: skip
+
+    def expected(self, flight: str) -> int | None:
+        """About how many records an open flight will read; None: it is closed, or nobody knows."""
+        found = self.ask("dash_expected", flight=uuid.UUID(flight))
+        return found[0]["expected"] if found else None
 
     def tasks(self, flight: str) -> list[Row]:
         return self.ask("dash_tasks", flight=uuid.UUID(flight))

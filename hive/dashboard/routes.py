@@ -42,6 +42,8 @@ log = structlog.get_logger()
 
 _THREADS = 4
 """Questions at a time: who looks takes no thread that health and metrics need."""
+_DOOR = 4.0
+"""Seconds for the question who somebody is; after it the ledger is called away."""
 _REFUSED = (LookupError, ValueError, HiveError, SourceError, NectarError, Unsealable, MissingHiveKey)
 """Their messages are safe to show, and say what to do."""
 _MONTH = "public, max-age=2592000, immutable"
@@ -180,7 +182,7 @@ class Dashboard:
             person: Person | None = None
             try:
                 token = web.token_of(request)
-                person = await self._in_thread(lambda: self._sessions.person(token))
+                person = await asyncio.wait_for(self._in_thread(lambda: self._sessions.person(token)), _DOOR)
                 if person is None:
                     at = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                     if request.method != "GET":  # the page with the button
@@ -191,7 +193,7 @@ class Dashboard:
                 return self._sorry(request, person, 404, "There is no such thing", str(error))
             except MissingHiveKey as error:
                 return self._sorry(request, person, 503, "The hive key is missing", str(error))
-            except NO_ANSWER:
+            except (TimeoutError, *NO_ANSWER):
                 text = "The ledger's database does not answer. Workers wait for it, and nothing is lost."
                 return self._sorry(request, person, 503, "The ledger is away", f"{text} Next: hive doctor")
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from hive.condition import UNWELL
+from hive.condition import QUIET, UNWELL
 from hive.dashboard.charts import SHOWN
 from hive.dashboard.kept import Kept
 from hive.dashboard.look import STATES, Look
@@ -26,6 +26,10 @@ Query = Mapping[str, str]
 
 SOON = 0.12
 """Seconds that a page waits for what is slow to count; it comes by itself a moment later."""
+SILENCE = 2.5
+"""Seconds without an answer to a small question after which the ledger is told to be silent."""
+SLOW = 1.0
+"""Seconds of a small question above which it is told to be slow."""
 PER_PAGE = 50
 _FIRST = 12
 """Bees on the first page."""
@@ -51,21 +55,22 @@ class Views:
         self._threads = threads
         kept = self._kept
         self._bees = Kept(look.bees, threads, least=1.0, share=4)  # a fault shall show within seconds
-        self._flights = kept(look.flights, 0.5)
-        self._open = kept(lambda: look.one("dash_open"), 0.5)
+        self._flights = kept(look.flights, 0.9)
+        self._open = kept(lambda: look.one("dash_open"), 0.9)
         self._queues = kept(lambda: look.ask("queue_figures"), 1.0)
-        self._workers = kept(lambda: look.one("dash_workers"), 1.0)
+        self._workers = kept(lambda: look.one("dash_workers", quiet=QUIET), 1.0)
+        self._refused = kept(look.refused, 3.0)
         self._broker = kept(broker.answers, 2.0)
         self._quarantine = kept(lambda: look.ask("dash_quarantine", bee=None, before=None, most=6), 1.0)
         self._quarantined = kept(lambda: look.one("dash_quarantined"), 1.0)
-        self._rate = kept(look.rate, 2.0)
-        self._hours = kept(look.hours, 5.0)
-        self._scrubbed = kept(look.scrubbed, 5.0)
-        self._growth = kept(look.growth, 5.0)
-        self._jars = kept(lambda: look.ask("dash_jars", name=None, most=8, skip=0), 1.0)
+        self._rate = kept(look.rate, 5.0)
+        self._hours = kept(look.hours, 10.0)
+        self._scrubbed = kept(look.scrubbed, 10.0)
+        self._growth = kept(look.growth, 10.0)
+        self._jars = kept(lambda: look.ask("dash_jars", name=None, most=8, skip=0), 2.0)
         self._jar_counts = kept(look.jar_counts, 5.0)
-        self._faults = kept(lambda: look.ask("dash_faults", most=6), 2.0)
-        self._retries = kept(lambda: look.one("dash_retries"), 2.0)
+        self._faults = kept(lambda: look.ask("dash_faults", most=6), 4.0)
+        self._retries = kept(lambda: look.one("dash_retries"), 4.0)
 
     def _kept(self, ask: Callable[[], T], least: float) -> Kept[T]:
         return Kept(ask, self._threads, least=least)
@@ -85,16 +90,18 @@ class Views:
         needed: list[Any] = await asyncio.gather(
             *(one.get(2.0) for one in (self._bees, self._flights, self._open, self._queues, self._workers)),
             *(one.get(1.0) for one in (self._jars, self._quarantine, self._quarantined, self._faults, self._retries)),
+            self._refused.get(1.0),
             *(one.get(0.0) for one in counted),  # they are asked along, and waited for below
         )
-        if self._open.away:
-            raise DatabaseAway("the database cannot be reached")
-        bees, flights, opened, queues, workers, jars, aside, asides, faults, retries = needed[:10]
+        self._check_answers()
+        bees, flights, opened, queues, workers, jars, aside, asides, faults, retries, refused = needed[:11]
         told: list[Any] = await asyncio.gather(*(one.get(SOON) for one in counted))
         broker, rate, hours, scrubbed, growth, counts = told
+        slow = self._open.took if self._open.took > SLOW else None
         wrong = sum(bees.counts.get(state, 0) for state in UNWELL) if bees else 0
+        hive = {"workers": workers, "broker": broker, "slow": slow, "refused": refused}
         regions: dict[str, dict[str, Any]] = {
-            "summary": {"bees": bees, "wrong": wrong, "workers": workers, "order": STATES, "broker": broker},
+            "summary": {"bees": bees, "wrong": wrong, "order": STATES, **hive},
             "tiles": {"rate": rate, "hours": hours, "queues": queues, "workers": workers, "asides": asides},
             "flights": {"flights": flights, "opened": opened},
             "bees": {"bees": bees, "most": _FIRST},
@@ -105,10 +112,16 @@ class Views:
         }
         return Page("overview.html", "Overview", {}, regions)
 
+    def _check_answers(self) -> None:
+        """What was asked before is no answer. Raises DatabaseAway."""
+        if self._open.away or self._open.overdue() > SILENCE:
+            raise DatabaseAway("the database cannot be reached")
+
     async def bees(self, query: Query) -> Page:
         state = query.get("state") if query.get("state") in STATES else None
         name, number = query.get("name", "")[:100], _page(query)
-        bees = await self._bees.get(5.0)
+        bees, _ = await asyncio.gather(self._bees.get(5.0), self._open.get(5.0))
+        self._check_answers()
         found = bees.chosen(state, name) if bees else []
         about = {"state": state, "name": name, "page": number, "pages": _pages(len(found)), "order": STATES}
         shown = found[(number - 1) * PER_PAGE : number * PER_PAGE]
@@ -131,10 +144,13 @@ class Views:
         return Page("bee.html", name, {"bee": bee}, regions)
 
     async def flight(self, _: Query, number: str) -> Page:
-        flight, tasks = await asyncio.gather(
-            self._ask(lambda: self._hive().flight(number)), self._ask(lambda: self._look.tasks(_uuid(number)))
+        id_ = _uuid(number)
+        flight, tasks, expected = await asyncio.gather(
+            self._ask(lambda: self._hive().flight(number)),
+            self._ask(lambda: self._look.tasks(id_)),
+            self._ask(lambda: self._look.expected(id_)),
         )
-        region = {"flight": flight, "tasks": tasks}
+        region = {"flight": flight, "tasks": tasks, "expected": expected}
         return Page("flight.html", f"Flight of {flight.bee}", region, {"flight": region})
 
     async def quarantine(self, query: Query) -> Page:

@@ -11,16 +11,18 @@ from typing import Any
 from markupsafe import Markup, escape
 
 STATE_WORDS = {
-    "stuck": "stuck", "failing": "failing", "misconfigured": "misconfigured", "late": "late", "lagging": "lagging",
-    "breaker_open": "breaker open", "rate_limited": "rate-limited", "paused": "paused", "flying": "flying",
-    "healthy": "healthy", "new": "never flown", "disabled": "disabled",
+    "stuck": "stuck", "failing": "failing", "misconfigured": "misconfigured", "late": "late", "quiet": "quiet",
+    "lagging": "lagging", "waiting": "waiting", "breaker_open": "breaker open", "rate_limited": "rate-limited",
+    "paused": "paused", "flying": "flying", "healthy": "healthy", "new": "never flown", "disabled": "disabled",
 }  # fmt: skip
 STATE_MEANS = {
     "stuck": "a flight is open and does not get on",
     "failing": "the last flight failed, or an open one is tried again after an error",
     "misconfigured": "only another configuration, driver or credential helps",
     "late": "a slot is due and no flight came of it",
+    "quiet": "nothing was heard of an open flight for some seconds",
     "lagging": "flights end well, but slots are left out",
+    "waiting": "no worker has taken the task of an open flight for some seconds",
     "breaker_open": "its source failed so often that it is left alone for a while",
     "rate_limited": "its source asked for patience",
     "paused": "somebody paused it",
@@ -30,9 +32,10 @@ STATE_MEANS = {
     "disabled": "its configuration switches it off",
 }
 MARKS = {
-    "stuck": "■", "failing": "✕", "misconfigured": "!", "late": "◷", "lagging": "◶", "breaker_open": "◔",
-    "rate_limited": "◔", "paused": "‖", "flying": "▸", "healthy": "✓", "new": "·", "disabled": "\N{EN DASH}",
-    "complete": "✓", "failed": "✕", "cancelled": "\N{EN DASH}", "running": "▸", "queued": "…",
+    "stuck": "■", "failing": "✕", "misconfigured": "!", "late": "◷", "quiet": "◌", "lagging": "◶", "waiting": "…",
+    "breaker_open": "◔", "rate_limited": "◔", "paused": "‖", "flying": "▸", "healthy": "✓", "new": "·",
+    "disabled": "\N{EN DASH}", "complete": "✓", "failed": "✕", "cancelled": "\N{EN DASH}", "running": "▸",
+    "queued": "…",
 }  # fmt: skip
 NOTHING = "\N{EN DASH}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hive import versions
-from hive.condition import LEFT_OUT, SILENT, slots_left_out
+from hive.condition import HUSH, LEFT_OUT, slots_left_out
 from hive.doctor.finding import Finding, asked, at, told, waiting, wrong
 from hive.ledger.db import Transaction
 from hive.registry import connectors
@@ -163,7 +163,7 @@ def schedules(tx: Transaction) -> list[Finding]:
 
 
 def long_flights(tx: Transaction) -> list[Finding]:
-    rows = asked(tx, "look_flights")
+    rows = asked(tx, "look_flights", since=HUSH)
     found = []
     for row in rows:
         where, cancel = f"bee {row.bee}, flight {row.flight}", f"hive cancel {row.flight}"
@@ -174,7 +174,7 @@ def long_flights(tx: Transaction) -> list[Finding]:
         elif row.usual is not None and row.seconds > USUAL * max(row.usual, 60.0):
             why = f"it flies for {row.seconds} s{usual}, and goes on"
             found.append(waiting("a flight takes far longer than usual", where, why, f"hive flight {row.flight}"))
-        elif row.idle > SILENT and not row.waits:
+        elif row.idle >= HUSH and not row.waits:
             why = f"nothing was read, sealed or landed for {row.idle} s{usual}"
             found.append(waiting("a flight does not get on", where, why, f"hive flight {row.flight}"))
     return found

@@ -21,9 +21,9 @@ STATEMENT_LIMIT = "3s"
 LOOKING = 8.0
 """Seconds after which no further question is asked."""
 LOOKS: tuple[Callable[[Transaction], list[Finding]], ...] = (
-    bees.refused, bees.grounded, work.queues, work.keepers, work.orphans, work.leases, work.retries, bees.failed,
-    bees.keyless, work.unindexed, bees.held_deletes, bees.quarantine, bees.inbox, bees.schedules, bees.lagging,
-    bees.long_flights, work.connections,
+    bees.refused, bees.grounded, work.queues, work.keepers, work.unheard, work.orphans, work.leases, work.retries,
+    bees.failed, bees.keyless, work.unindexed, bees.held_deletes, bees.quarantine, bees.inbox, bees.schedules,
+    bees.lagging, bees.long_flights, work.connections,
 )  # fmt: skip
 
 

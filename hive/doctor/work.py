@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from hive.condition import LATE, QUIET
 from hive.doctor.bees import UNREAD
 from hive.doctor.finding import Finding, asked, at, told, waiting, wrong
 from hive.ledger.db import Transaction
 from hive.settings import Settings
 from hive.vault.key import HiveKey
 
-LATE_SLOT = 30.0
-"""Seconds after which a due slot without a flight says that no scheduler runs."""
 TAKE_BACK = 30.0
 """Seconds within which the tasks of a dead worker should have been taken back."""
 MOST_CONNECTIONS = 0.85
@@ -29,16 +28,26 @@ def queues(tx: Transaction) -> list[Finding]:
 
 def keepers(tx: Transaction) -> list[Finding]:
     """Beat and janitors: worker rows that listen to no queue."""
-    row = asked(tx, "look_keepers", late=LATE_SLOT)[0]
+    row = asked(tx, "look_keepers", late=LATE)[0]
     if row.late:
-        why = (
-            f"{row.late} schedules have a slot that is due for more than {LATE_SLOT:.0f} s: no scheduler makes flights"
-        )
+        why = f"{row.late} schedules have a slot that is due for more than {LATE:.0f} s: no scheduler makes flights"
         return [wrong("schedules are missed", "the scheduler", why, "hive beat")]
     if row.open and not row.keeper:
         why = "flights are open, and neither beat nor a janitor is alive to take back and close what others leave"
         return [wrong("nobody looks after the flights", "the janitor", why, "hive janitor")]
     return []
+
+
+def unheard(tx: Transaction) -> list[Finding]:
+    """Processes that count as alive, and have said nothing for some seconds."""
+    return [
+        waiting(
+            "a process was not heard of", f"{'worker' if row.queues else 'scheduler'} {row.id}",
+            f"no heartbeat for {row.age:.0f} s; {row.tasks} tasks in its hands are taken back when its lease is over",
+            "hive status",
+        )
+        for row in asked(tx, "look_unheard_of", quiet=QUIET)
+    ]  # fmt: skip
 
 
 def orphans(tx: Transaction) -> list[Finding]:

@@ -43,7 +43,7 @@ STEADY = "paused"
 """The first column of a row of `bee_figures` that may differ though the bee did nothing."""
 _TOGETHER = 25
 """Bees whose lines are written anew when one of them has changed."""
-_ENDS = [f'le="{bound:g}"}} ' for bound in DURATIONS]
+_ENDS = [*(f'le="{bound:g}"}} ' for bound in DURATIONS), 'le="+Inf"} ']
 
 
 class Series:
@@ -60,7 +60,7 @@ class Series:
             rows = bees[start : start + _TOGETHER]
             known = self._kept[start // _TOGETHER] if start // _TOGETHER < len(self._kept) else None
             seen = [row[:steady] for row in rows]
-            kept.append(known if known is not None and known.seen == seen else _Some(seen, rows))
+            kept.append(known if known is not None and known.seen == seen else _Some(seen, rows, known))
         self._kept = kept
         columns = zip(*(some.lines for some in kept), strict=True) if kept else [()] * len(_FAMILIES)
         return chain.from_iterable((one, *lines) for one, lines in zip(starmap(head, _FAMILIES), columns, strict=True))
@@ -71,62 +71,104 @@ class Series:
 
 
 class _Some:
-    """Some bees: what was seen of them, and their lines of each family, as one text."""
+    """Some bees: what was seen of them, and their lines of each family, as one text.
 
-    __slots__ = ("labels", "lines", "seen")
+    All but the numbers of a line is the same as long as the bee has the same labels and the same lines, so it is kept
+    as a form that the numbers are filled into.
+    """
 
-    def __init__(self, seen: Sequence[Any], bees: Sequence[Any]) -> None:
+    __slots__ = ("forms", "labels", "lines", "seen", "shape")
+
+    def __init__(self, seen: Sequence[Any], bees: Sequence[Any], before: _Some | None) -> None:
+        """`before`: some bees of which the forms may be the same."""
         self.seen = seen
-        self.labels = [f'bee="{escaped(bee.name)}"' for bee in bees]
-        self.lines = ["".join(lines) for lines in zip(*map(_lines, bees), strict=True)]
+        self.forms: list[str]
+        self.labels: list[str]
+        self.shape = [_shape(bee) for bee in bees]
+        if before is not None and before.shape == self.shape:
+            self.forms, self.labels = before.forms, before.labels
+        else:
+            self.forms = ["".join(forms) for forms in zip(*map(_form, bees), strict=True)]
+            self.labels = [f'bee="{escaped(bee.name)}"' for bee in bees]
+        self.lines = [form % tuple(values) for form, values in zip(self.forms, _values(bees), strict=True)]
 
 
-def _lines(bee: Any) -> tuple[str, ...]:
-    """Of each of the families, in their order."""
-    name, kind = escaped(bee.name), escaped(bee.connector)
+def _shape(bee: Any) -> tuple[Any, ...]:
+    """What the form of a bee's lines depends on."""
+    return (
+        bee.name, bee.connector, bee.bee_type, bee.last_state is None, bool(bee.durations), bee.success_at is None,
+        bee.breaker is None,
+    )  # fmt: skip
+
+
+def _form(bee: Any) -> tuple[str, ...]:
+    """Lines of each of the families, in their order, with `%s` for each number of `_values`."""
+    name, kind = escaped(bee.name).replace("%", "%%"), escaped(bee.connector).replace("%", "%%")
     bee_type = f'bee_type="{bee.bee_type}",source="{name}"'
     connector, otel, ours = f'connector="{name}"', f'connector_name="{name}",connector_type="{kind}"', f'bee="{name}"'
-    flown = bee.last_state is not None
-    lasted = _lasted(bee) if bee.durations else ()
-    ended = [(state, getattr(bee, state)) for state in ENDED] if flown else []
+    flown, lasted = bee.last_state is not None, bool(bee.durations)
     return (
-        f"worker_bee_nectar_collected_total{{{bee_type}}} {bee.read}\n",
-        _histogram("worker_bee_flight_duration_seconds", bee_type, lasted),
-        _by("connector_sync_total", connector, "status", ended),
-        _histogram("connector_sync_duration_seconds", connector, lasted),
-        _one("connector_sync_errors_total", connector, bee.failed if flown else None),
-        _one("connector_entities_synced", connector, bee.entities if flown else None),
-        _one("connector_organizations_synced", connector, bee.organizations if flown else None),
-        _one("connector_last_sync_timestamp", connector, bee.success_at),
-        _histogram("connector_execution_duration", otel, lasted),
-        _by("connector_execution_count", otel, "status", ended),
-        _one("connector_retry_count", otel, bee.retries if flown else None),
-        _one("connector_circuit_breaker_state", otel, bee.breaker or 0),
-        _by("hive_records_total", ours, "outcome", [(outcome, getattr(bee, outcome)) for outcome in OUTCOMES]),
-        _one("hive_read_bytes_total", ours, bee.bytes),
-        _one("hive_retries_total", ours, bee.retries),
-        _one("hive_missed_slots", ours, bee.missed),
-        _one("hive_circuit_breaker_state", ours, bee.breaker),
+        _line("worker_bee_nectar_collected_total", bee_type),
+        _histogram("worker_bee_flight_duration_seconds", bee_type) if lasted else "",
+        _by("connector_sync_total", connector, "status", ENDED) if flown else "",
+        _histogram("connector_sync_duration_seconds", connector) if lasted else "",
+        _line("connector_sync_errors_total", connector) if flown else "",
+        _line("connector_entities_synced", connector) if flown else "",
+        _line("connector_organizations_synced", connector) if flown else "",
+        _line("connector_last_sync_timestamp", connector) if bee.success_at is not None else "",
+        _histogram("connector_execution_duration", otel) if lasted else "",
+        _by("connector_execution_count", otel, "status", ENDED) if flown else "",
+        _line("connector_retry_count", otel) if flown else "",
+        _line("connector_circuit_breaker_state", otel),
+        _by("hive_records_total", ours, "outcome", OUTCOMES),
+        _line("hive_read_bytes_total", ours),
+        _line("hive_retries_total", ours),
+        _line("hive_missed_slots", ours),
+        _line("hive_circuit_breaker_state", ours) if bee.breaker is not None else "",
     )
 
 
-def _lasted(bee: Any) -> tuple[str, ...]:
-    """(what follows the labels of each bucket, ..., sum, count)."""
+def _values(bees: Sequence[Any]) -> tuple[list[Any], ...]:
+    """The numbers in the lines of each family, of one bee after the other."""
+    flown = [bee for bee in bees if bee.last_state is not None]
+    ended = [n for bee in flown for n in (bee.complete, bee.failed, bee.cancelled)]
+    lasted = [n for bee in bees if bee.durations for n in _lasted(bee)]
+    retries = [bee.retries for bee in flown]
+    return (
+        [bee.read for bee in bees],
+        lasted,
+        ended,
+        lasted,
+        [bee.failed for bee in flown],
+        [bee.entities for bee in flown],
+        [bee.organizations for bee in flown],
+        [bee.success_at for bee in bees if bee.success_at is not None],
+        lasted,
+        ended,
+        retries,
+        [bee.breaker or 0 for bee in bees],
+        [n for bee in bees for n in (bee.landed, bee.unchanged, bee.superseded, bee.deleted, bee.quarantined)],
+        [bee.bytes for bee in bees],
+        [bee.retries for bee in bees],
+        [bee.missed for bee in bees],
+        [bee.breaker for bee in bees if bee.breaker is not None],
+    )
+
+
+def _lasted(bee: Any) -> tuple[Any, ...]:
+    """(number in each bucket, ..., in all, sum, count)."""
     count = bee.complete + bee.failed + bee.cancelled
-    buckets = [f"{end}{n}\n" for end, n in zip(_ENDS, bee.durations, strict=True)]
-    return (*buckets, f'le="+Inf"}} {count}\n', f"}} {bee.seconds}\n", f"}} {count}\n")
+    return (*bee.durations, count, bee.seconds, count)
 
 
-def _histogram(name: str, labels: str, lasted: Sequence[str]) -> str:
-    if not lasted:
-        return ""
-    start = f"{name}_bucket{{{labels},"
-    return f"{start}{start.join(lasted[:-2])}{name}_sum{{{labels}{lasted[-2]}{name}_count{{{labels}{lasted[-1]}"
+def _histogram(name: str, labels: str) -> str:
+    buckets = [f"{name}_bucket{{{labels},{end}%s\n" for end in _ENDS]
+    return f"{''.join(buckets)}{name}_sum{{{labels}}} %s\n{name}_count{{{labels}}} %s\n"
 
 
-def _by(name: str, labels: str, further: str, values: Sequence[tuple[str, int]]) -> str:
-    return "".join([f'{name}{{{labels},{further}="{word}"}} {n}\n' for word, n in values])
+def _by(name: str, labels: str, further: str, words: Sequence[str]) -> str:
+    return "".join([f'{name}{{{labels},{further}="{word}"}} %s\n' for word in words])
 
 
-def _one(name: str, labels: str, value: float | None) -> str:
-    return "" if value is None else f"{name}{{{labels}}} {value}\n"
+def _line(name: str, labels: str) -> str:
+    return f"{name}{{{labels}}} %s\n"

@@ -23,7 +23,7 @@ from hive.condition import STATES, judge
 from hive.health import is_healthy_worker
 from hive.ledger.tables import DURATIONS
 from hive.metrics.bees import Series
-from hive.metrics.figures import Figures, missing_drivers
+from hive.metrics.figures import Figures, connector_versions, missing_drivers
 from hive.metrics.text import escaped, family, head, histogram, labels, single
 from hive.supervisor import QUEUES
 
@@ -38,6 +38,7 @@ class Page:
     def __init__(self) -> None:
         self._series = Series()
         self._missing = missing_drivers()
+        self._versions = connector_versions()
 
     def text(self, found: Figures) -> str:
         return "".join(self.parts(found))
@@ -50,6 +51,11 @@ class Page:
         yield from _of_the_hive(found, self._series.labels(), list(self._states(found)))
         yield from _of_queues(found)
         yield from _of_processes(found)
+        used = sorted({bee.connector for bee in found.bees} & self._versions.keys())
+        yield family(
+            "hive_connector_info", "gauge", "Connectors that bees use, with their version.",
+            [(labels(connector_type=kind, connector_version=self._versions[kind]), 1) for kind in used],
+        )  # fmt: skip
 
     def _states(self, found: Figures) -> Iterator[tuple[str, str]]:
         """(bee, its state). Bees that were left out of the configuration, because they cannot fly, have one too."""
@@ -149,8 +155,15 @@ def _of_processes(found: Figures) -> Iterator[str]:
     for worker in alive:
         memory[worker.host] += worker.rss
     yield single(
-        "hive_schedulers_active", "gauge", "Schedulers and janitors that live.", sum(not w.queues for w in alive)
+        "hive_schedulers_active",
+        "gauge",
+        "Schedulers and janitors that were heard of lately.",
+        sum(not w.queues and not w.quiet for w in alive),
     )
+    yield single(
+        "hive_workers_quiet", "gauge", "Processes that count as alive and gave no heartbeat for some seconds.",
+        sum(w.quiet for w in alive),
+    )  # fmt: skip
     yield family(
         "hive_worker_memory_bytes", "gauge", "Resident memory of the hive's live processes.",
         [(labels(host=host), used) for host, used in sorted(memory.items())],

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hive.condition import LATE, Flying, open_conditions, slots_left_out
+from hive.condition import LATE, QUIET, Flying, open_conditions, slots_left_out
 from hive.ledger.db import Database, Transaction
-from hive.registry import connectors
+from hive.registry import ConnectorInfo, connectors
 from hive.versions import grounded_bees
 
 _DRIVERS_LAST = 30.0
@@ -46,7 +47,7 @@ def figures(db: Database, *, patience: float) -> Figures:
             faults=tx.run("faults_by_type").fetchall(),
             taken_out=tx.run("taken_out_by_kind").fetchall(),
             queues=tx.run("queue_figures").fetchall(),
-            workers=tx.run("worker_figures", newest=NEWEST, worker=None).fetchall(),
+            workers=tx.run("worker_figures", newest=NEWEST, quiet=QUIET, worker=None).fetchall(),
             flying=open_conditions(tx),
             left_out=slots_left_out(tx),
             grounded=why_grounded(tx),
@@ -63,12 +64,19 @@ def why_grounded(tx: Transaction) -> dict[str, str]:
 
 def missing_drivers() -> dict[str, str]:
     """Connectors of which something is not installed, and how to install it; at most half a minute old."""
-    return dict(_missing_drivers(int(time.monotonic() // _DRIVERS_LAST)))
+    return {
+        name: about.missing for name, about in _known(int(time.monotonic() // _DRIVERS_LAST)).items() if about.missing
+    }
+
+
+def connector_versions() -> dict[str, str]:
+    """Connectors and their versions; as old."""
+    return {name: str(about.version) for name, about in _known(int(time.monotonic() // _DRIVERS_LAST)).items()}
 
 
 @functools.lru_cache(maxsize=1)
-def _missing_drivers(_period: int) -> dict[str, str]:
-    return {name: about.missing for name, about in connectors().items() if about.missing}
+def _known(_period: int) -> Mapping[str, ConnectorInfo]:
+    return connectors()
 
 
 def begin(tx: Transaction, patience: float) -> None:

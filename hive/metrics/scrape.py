@@ -20,6 +20,8 @@ FRESH = 1.0
 """Seconds for which one answer serves all: the page is open, and whoever asks often must cost little."""
 PATIENCE = 10.0
 """Seconds for one question to the ledger; Prometheus itself waits for 10 s as it is set up."""
+_PING = 3.0
+"""Seconds for the smallest question; after it the ledger is called away."""
 
 
 class Scraper:
@@ -70,7 +72,9 @@ class Scraper:
     def _ledger(self) -> float | None:
         """Seconds of a round trip; None where nobody answers."""
         try:
-            with self._db.single() as tx:
+            with self._db.transaction(
+                limit=_PING
+            ) as tx:  # one that hangs is told of before the scrape's own time is over
                 began = time.perf_counter()
                 tx.psycopg.execute("SELECT 1")
                 return time.perf_counter() - began

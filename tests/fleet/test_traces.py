@@ -56,6 +56,7 @@ def traced(postgres, valkey, migrated_template, collected, sources) -> Iterator[
             "bees": {
                 "tickets": {
                     "type": "rest", "source": sources["rest"], "scrubbing": {"profile": "gdpr_compliant"},
+                    "limits": {"breaker": {"failures": 5, "cool_down": "1m"}},
                     "streams": {
                         "tickets": {
                             "path": "/tickets", "key": "id", "pagination": {"size": 50, "size_param": "per_page"}
@@ -126,7 +127,7 @@ def test_a_flight_is_one_trace_from_slot_to_landing(traced, collected):
     execute = next(span for span in spans if span["name"] == "connector.execute")
     told = execute["attributes"]
     assert (told["connector.name"], told["connector.type"], told["retry.attempt"]) == ("tickets", "rest", 1)
-    assert told["connector.version"]
+    assert (told["connector.version"], told["circuit.state"]) == ("1", "closed")
     assert "hive.slot" in {span["name"] for span in spans}
     assert len({span["process"] for span in spans}) >= 2, "several processes had a hand in it"
     assert {span["service"] for span in spans} == {"worker-bees"}
@@ -154,6 +155,13 @@ def test_a_failure_is_marked_by_its_code(traced, collected):
     assert all(not span["events"] for span in spans)
 
 
+def pool(collected: Collected, word: str) -> dict[str, float]:
+    """Connections to sources by type of connector."""
+    found = collected.metrics.get(f"connector.pool.{word}")
+    points = found.gauge.data_points if found is not None else ()
+    return {point.attributes[0].value.string_value: point.as_int or point.as_double for point in points}
+
+
 def test_the_metrics_of_document_004_come_by_otlp(traced, collected):
     names = {
         "connector.execution.duration", "connector.execution.count", "connector.retry.count",
@@ -166,6 +174,9 @@ def test_the_metrics_of_document_004_come_by_otlp(traced, collected):
         return any(point.as_int or point.as_double for point in points)
 
     wait_until(there, "the metrics", 15)
+    fly(traced, collected, "orders")  # its pool holds a connection for half a minute
+    wait_until(lambda: pool(collected, "size").get("postgresql", 0) >= 1, "the size of the pool", 20)
+    assert pool(collected, "idle").keys() == pool(collected, "active").keys() == pool(collected, "size").keys()
     assert names <= set(collected.metrics)
     count = collected.metrics["connector.execution.count"].sum
     assert count.is_monotonic

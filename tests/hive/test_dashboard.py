@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hive.dashboard import accounts, words
+from hive.config.problems import ConfigProblems
+from hive.dashboard import accounts, charts, live, words
 from hive.dashboard.accounts import BadAccount, UnknownAccount
 from hive.dashboard.look import Look
 from hive.dashboard.sessions import MOST_FAILURES
@@ -545,6 +546,32 @@ class TestLive:
                     assert time.monotonic() - since < 8
                 assert time.monotonic() - since < 5
 
+    def test_a_ledger_that_says_nothing_is_told_of_and_so_is_its_return(self, monkeypatch):
+        monkeypatch.setattr(live, "LONGEST", 0.05)
+        monkeypatch.setattr(live, "TICK", 0.05)
+        answers = asyncio.Event()
+
+        async def render(_: live.Key) -> live.Regions:
+            await answers.wait()
+            return {"summary": "<p>all is well</p>"}
+
+        async def looked() -> list[str]:
+            hub = live.Hub(render, lambda: False)
+            answers.set()
+            told = []
+            async for event in hub.stream(("viewer", "/"), lambda: asyncio.sleep(0, result=True)):
+                name = event.decode().partition("\n")[0]
+                told += [name] if name.startswith("event: ") and told[-1:] != [name] else []
+                if len(told) == 1:
+                    answers.clear()
+                if told[-1:] == ["event: away"]:
+                    answers.set()
+                if len(told) == 3:
+                    return told
+            return told
+
+        assert asyncio.run(asyncio.wait_for(looked(), 20)) == ["event: regions", "event: away", "event: regions"]
+
     def test_an_end_of_the_gateway_ends_the_streams(self, people):
         import httpx
 
@@ -611,6 +638,32 @@ def test_a_page_of_ten_thousand_bees_is_bounded(nest, visit):
     assert max(cpu for cpu, _ in took.values()) < 1.5
 
 
+@pytest.mark.parametrize(
+    ("read", "done", "expected", "reading", "label"),
+    [
+        (50, 20, None, True, "20 records settled of 50 read so far; how many there are is not known"),
+        (50, 20, 40, True, "20 records settled of 50 read so far; how many there are is not known"),
+        (50, 20, 200, True, "10 percent settled"),
+        (50, 20, None, False, "40 percent settled"),
+    ],
+)
+def test_no_part_is_drawn_of_a_whole_that_nobody_knows(read, done, expected, reading, label):
+    drawn = charts.progress(read, done, expected, reading=reading)
+
+    assert label in drawn
+    assert ('class="done"' in drawn) == ("percent" in label)
+
+
+def test_an_open_flight_is_measured_by_what_the_last_one_read(people, visit):
+    folder = people.folder / "people"
+    write(folder / "c.jsonl", [{"id": n} for n in range(500, 520)])
+    flight = people.fly()
+    page = visit(people, "viewer").get(f"/flights/{flight}").text
+
+    assert "0 percent settled" in page
+    assert Look(people.rt.db).expected(flight) == people.one("SELECT records_read FROM hive.tally")
+
+
 class TestTrouble:
     """What is wrong with the hive itself, not with a bee, is told on the first page."""
 
@@ -647,6 +700,29 @@ class TestTrouble:
         people.run("UPDATE hive.worker SET queues = '{}'")
         text = self.first_page(visitor, "No worker is there.")
         assert "No worker lives: nothing is read." in text
+        assert "summary bad" in text
+
+    def test_a_process_that_stands_still(self, people, visit):
+        people.run(
+            "INSERT INTO hive.worker (id, host, pid, queues, beat_at, alive_until) VALUES ('frozen:1:1', 'h', 1,"
+            " '{nectar}', clock_timestamp() - interval '5 s', clock_timestamp() + interval '5 s')"
+        )
+
+        text = self.first_page(visit(people, "operator"), "1 process has given no heartbeat for some seconds")
+
+        assert "1 not heard of" in text
+        assert "summary bad" in text
+
+    def test_a_configuration_that_was_refused(self, people, visit):
+        file = people.folder / "hive.yaml"
+        file.write_text("bees:\n  people: {type: local, evry: 1h, streems: {}}\n")
+        with pytest.raises(ConfigProblems):
+            people.hive.reload(file, secrets=False, note=True)
+
+        text = self.first_page(visit(people, "operator"), "hive.yaml was refused")
+
+        assert "evry" in text
+        assert "more)" in text
         assert "summary bad" in text
 
 

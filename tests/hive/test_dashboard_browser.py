@@ -270,23 +270,28 @@ def test_without_scripts_the_pages_work_as_well(nest, address, browser):
     nest.hive.resume("people")
 
 
-def test_a_thousand_bees_are_painted_about_as_soon_as_three(nest, alone, browser):
-    """Within 300 ms where nothing else runs; beside other work both wait, so one is held against the other."""
+def test_a_thousand_bees_are_painted_within_300_ms(nest, alone, browser):
+    """Where nothing else runs. Beside other work all pages wait: then within three times what the login takes, a page
+    that asks the ledger nothing.
+    """
     alone.run(
         "INSERT INTO hive.bee (name, connector, queue, config, config_version, origin)"
         " SELECT 'bee-' || n, 'local', 'bees.file', '{}', 1, 'registered' FROM generate_series(1, 1000) n"
     )
     with served(nest) as few, served(alone) as many:
-        pages = opened(browser, few), opened(browser, many)
+        stranger = browser.new_context(base_url=few).new_page()
+        pages = [(stranger, "/login"), (opened(browser, few), "/"), (opened(browser, many), "/")]
         painted = """new Promise((tell) => { const look = () => {
           const [entry] = performance.getEntriesByName('first-contentful-paint');
           if (entry) tell(entry.startTime); else setTimeout(look, 10);
         }; look(); })"""
-        paints: tuple[list[float], list[float]] = ([], [])
+        paints: list[list[float]] = [[], [], []]
         for _ in range(5):
-            for page, told in zip(pages, paints, strict=True):
-                page.goto("/")
+            for (page, path), told in zip(pages, paints, strict=True):
+                page.goto(path)
                 told.append(page.evaluate(painted))
-    print("first paints in ms, with three bees and with a thousand:", paints)
+        stranger.context.close()
+    print("first paints in ms, of the login, with three bees and with a thousand:", paints)
 
-    assert min(paints[1]) < max(300.0, 2 * min(paints[0]))
+    login, _, thousand = map(min, paints)
+    assert thousand < max(300.0, 3 * login)

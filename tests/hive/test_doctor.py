@@ -82,7 +82,7 @@ class TestWork:
         people.bury("doomed:1:1")
         assert only(hive, "a dead worker holds tasks") == ("waiting", "worker doomed:1:1", "hive balance")
 
-        people.run("UPDATE hive.worker SET beat_at = beat_at - interval '1 hour'")
+        people.run("UPDATE hive.worker SET beat_at = beat_at - interval '1 hour' WHERE id = 'doomed:1:1'")
         people.run("UPDATE hive.task SET started_at = started_at - interval '1 hour' WHERE state = 'running'")
         assert only(hive, "a dead worker holds tasks")[0] == "wrong"
 

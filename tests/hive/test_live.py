@@ -22,6 +22,7 @@ from bees.core.sql import errors as sql_errors
 from hive.cli.live import History, screen, sparkline
 from hive.condition import STATES, Flying, judge
 from hive.embedded.places import free_port
+from hive.metrics.scrape import Scraper
 from hive.status import look
 from tests.hive.command import bare_hive, hive_command
 from tests.hive.nest import KEY, Nest, make_nest, nest, write
@@ -91,7 +92,55 @@ class TestStates:
         people.fly()
         people.run("UPDATE hive.task SET available_at = now() - interval '40 seconds'")
 
+        (bee,) = look(people.rt.db)["bees"]
+        assert bee["state"] == "waiting"
+        assert bee["why"] == "its task has waited for 40 s: all workers of its queue are busy"
+
+    def test_a_source_that_does_not_answer_is_quiet_within_seconds(self, people):
+        people.fly()
+        people.claim(people.due()[0])
+        at_once = state(people)
+        people.run("UPDATE hive.task SET started_at = now() - interval '4.5 seconds' WHERE state = 'running'")
+
+        (bee,) = look(people.rt.db)["bees"]
+        assert (at_once, bee["state"]) == ("flying", "quiet")
+        assert re.fullmatch("nothing came from its source for [4-9] s", bee["why"])
+
+    def test_a_bee_whose_worker_stands_still_is_quiet_before_its_lease_is_over(self, people):
+        people.fly()
+        frozen = people.runtime("frozen:1:1")
+        people.claim(people.due()[0], frozen)
+        people.run(
+            "UPDATE hive.worker SET beat_at = now() - interval '4.5 seconds',"
+            " alive_until = now() + interval '5.5 seconds' WHERE id = 'frozen:1:1'"
+        )
+
+        found = look(people.rt.db)
+        (bee,) = found["bees"]
+        assert bee["state"] == "quiet"
+        assert re.fullmatch("the worker that has its task in hand was not heard of for [4-9] s", bee["why"])
+        assert {w["id"]: w["status"] for w in found["workers"]}["frozen:1:1"] == "quiet"
+        page = Scraper(people.rt.settings, people.rt.db, fresh=0).text()
+        assert "hive_workers_quiet 1\n" in page
+        assert 'hive_bee_state{bee="people",state="quiet"} 1\n' in page
+
+    def test_a_reader_of_changes_that_waits_for_more_is_not_quiet(self, people):
+        people.fly()
+        people.claim(people.due()[0])
+        people.run("UPDATE hive.task SET started_at = now() - interval '50 seconds' WHERE state = 'running'")
+        people.run("""UPDATE hive.bee SET config = jsonb_set(config, '{source,cdc}', '{"wait": 60}')""")
+
         assert state(people) == "flying"
+
+    def test_a_slot_without_a_flight_is_late_within_seconds(self, people):
+        people.land()
+        people.run(
+            "INSERT INTO hive.schedule (bee, name, spec, next_slot)"
+            " SELECT id, 'default', '{\"every\": 60}', now() - interval '4.5 seconds' FROM hive.bee"
+        )
+
+        (bee,) = look(people.rt.db)["bees"]
+        assert (bee["state"], bee["why"]) == ("late", "a slot is due and no flight came of it")
 
     def test_a_wrong_option_is_told_from_a_failure(self, people, monkeypatch):
         people.land()
@@ -131,6 +180,7 @@ class TestStates:
             judge(patient=True, open_breaker=True), judge(flying=Flying(lost=True)), judge(late=True),
             judge(last_state="failed"), judge(last_state="complete", left_out=3),
             judge(last_state="complete", flying=Flying(silent=1.0)), judge(), judge(last_state="complete"),
+            judge(last_state="complete", flying=Flying(silent=5.0)), judge(flying=Flying(waits=5.0)),
         ]  # fmt: skip
 
         assert sorted(one.state for one in told) == sorted(STATES)

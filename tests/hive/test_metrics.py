@@ -166,6 +166,7 @@ class TestFormat:
             found = page.labels(f"{name}_count" if kind == "histogram" else name)
             assert found, name
             assert all(set(one) == wanted for one in found), name
+        assert page.get("hive_connector_info", connector_type="local", connector_version="1") == 1
 
     def test_prometheus_own_reader_takes_it(self, people, scrape):
         parser = pytest.importorskip("prometheus_client.parser")
@@ -468,7 +469,8 @@ def test_pages_in_a_row_say_what_a_first_page_would(people):
         "SELECT 1",
         "UPDATE hive.tally SET complete = 2 WHERE bee IN (SELECT id FROM hive.bee WHERE name IN ('bee-10', 'bee-77'))",
         "UPDATE hive.bee SET enabled = false WHERE name = 'bee-30'",
-        """UPDATE hive.bee SET name = 'a "new" one' WHERE name = 'bee-90'""",
+        """UPDATE hive.bee SET name = 'a "new" 5%%s one' WHERE name = 'bee-90'""",
+        "UPDATE hive.tally SET success_at = now(), complete = complete + 1",
         "UPDATE hive.bee SET paused_at = now() WHERE name = 'bee-50'",
         "UPDATE hive.bee SET enabled = false WHERE name ~ 'bee-'",
     )
