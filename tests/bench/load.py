@@ -23,6 +23,7 @@ import psutil
 import psycopg
 from psycopg import sql
 from report import Figure
+from singer_pair import seconds_each
 
 from hive.demo import source as shop
 
@@ -33,7 +34,10 @@ HERE = Path(__file__).parent
 ROWS, QUICK_ROWS = 1_000_000, 150_000
 CHANGED = 0.01
 SAMPLE, QUICK_SAMPLE = 2_000, 200
+PAIRED, QUICK_PAIRED = 50_000, 10_000
 PROFILE = "gdpr_compliant"
+BACKENDS = ("pyarrow", "sqlalchemy")
+"""Of dlt, its fastest first."""
 _PIECE = 1 << 20
 ALIVE = "SELECT pid FROM hive.worker WHERE alive_until > clock_timestamp()"
 _PART = """
@@ -59,13 +63,14 @@ def measure(*, quick: bool) -> list[Figure]:
         hand = by_hand(source, database, QUICK_SAMPLE if quick else SAMPLE)
         load(hive, source, "warm-up")
         grow(source, rows)
+        pair = seconds_each(source, home, QUICK_PAIRED if quick else PAIRED)
         for n in range(times):
             for name, value in _round(hive, ledger, source, rows, n, home).items():
                 seen.setdefault(name, []).append(value)
-    return _figures(seen, rows, hand)
+    return _figures(seen, rows, hand, pair)
 
 
-def _figures(seen: dict[str, list[float]], rows: int, hand: float) -> list[Figure]:
+def _figures(seen: dict[str, list[float]], rows: int, hand: float, pair: float | None) -> list[Figure]:
     first = seen["first"]
     ratios = {name: [s / f for s, f in zip(seconds, first, strict=True)] for name, seconds in seen.items()}
     floor = [f / c for f, c in zip(first, seen["copy"], strict=True)]
@@ -79,9 +84,15 @@ def _figures(seen: dict[str, list[float]], rows: int, hand: float) -> list[Figur
         Figure("first load", "records/s", [rows / f for f in first]),
         Figure("largest process of ours", "MB", seen["memory"], "max", at_most=350),
     ]
-    if "dlt" in seen:
-        beside = [f / d for f, d in zip(first, seen["dlt"], strict=True)]
-        figures.insert(1, Figure("first load beside dlt, which scrubs nothing", "x the time", beside, at_most=0.5))
+    if pair is not None:
+        beside = [f / (rows * pair) for f in first]
+        figures.append(Figure("first load beside Meltano's tap and target, which scrub nothing", "x the time", beside))
+    for backend in BACKENDS:
+        if took := seen.get(f"dlt {backend}"):  # of the slow one a single run
+            beside = [f / d for f, d in zip(first, took, strict=False)]
+            bound = 0.5 if backend == BACKENDS[0] else None
+            name = f"first load beside dlt ({backend}), which scrubs nothing"
+            figures.append(Figure(name, "x the time", beside, at_most=bound))
     return figures
 
 
@@ -110,7 +121,8 @@ def _round(
     seen["changed"] = seconds(changed)
     seen["snapshot"] = seconds(nests.landed(hive.fly(jar, mode="snapshot"), 300))
     if importlib.util.find_spec("dlt") is not None:
-        seen["dlt"] = _dlt(source, ledger.info.dsn, ledger.info.password, home, n)
+        for backend in BACKENDS[: 1 if n else None]:
+            seen[f"dlt {backend}"] = _dlt(source, ledger.info.dsn, ledger.info.password, home, n, backend)
     return seen
 
 
@@ -118,7 +130,14 @@ def seconds(result: FlightResult) -> float:
     return (result.finished_at - result.started_at).total_seconds()
 
 
-def load(hive: HiveManager, source: shop.Source, name: str, cursor: str = "", expect: int | None = None) -> float:
+def load(
+    hive: HiveManager,
+    source: shop.Source,
+    name: str,
+    cursor: str = "",
+    expect: int | None = None,
+    limit: int = 600,
+) -> float:
     """A new bee's first flight; its seconds by the ledger's clock."""
     place = {"host": source.host, "port": source.port, "database": source.database, "user": source.user}
     stream = {"table": "customers", **({"cursor": cursor} if cursor else {})}
@@ -129,7 +148,7 @@ def load(hive: HiveManager, source: shop.Source, name: str, cursor: str = "", ex
             "scrubbing": {"profile": PROFILE}, "honey_jar": name,
         },
     )  # fmt: skip
-    result = nests.landed(hive.fly(name), 600)
+    result = nests.landed(hive.fly(name), limit)
     if expect is not None and result.records_landed != expect:
         raise RuntimeError(f"{result.records_landed} of {expect} records landed")
     return seconds(result)
@@ -174,9 +193,10 @@ def _copy_ready(ledger: psycopg.Connection[Any], jar: str, home: Path) -> float:
     return took
 
 
-def _dlt(source: shop.Source, dsn: str, password: str, home: Path, n: int) -> float:
-    """dlt's fastest way (Arrow) from the same table to the same server; seconds of extract, normalize and load."""
-    argv = [sys.executable, str(HERE / "rivals.py"), source.url, dsn, password, str(home / f"dlt-{n}"), f"dlt_{n}"]
+def _dlt(source: shop.Source, dsn: str, password: str, home: Path, n: int, backend: str) -> float:
+    """dlt from the same table to the same server; seconds of extract, normalize and load."""
+    name = f"dlt_{backend}_{n}"
+    argv = [sys.executable, str(HERE / "rivals.py"), source.url, dsn, password, str(home / name), name, backend]
     told = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=900)
     return float(told.stdout.splitlines()[-1])
 

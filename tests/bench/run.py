@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import table
 from chart import chart
 from report import Figure, keep, show, where
 from rich.console import Console
@@ -39,11 +40,17 @@ QUESTIONS = {
     "ten-thousand": ("ten_thousand", 300),
     "slots": ("slot_time", 180),
     "load": ("load", 1500),
+    "large": ("large", 3600),
+    "costs": ("costs", 600),
     "scrub": ("scrub_speed", 900),
     "accuracy": ("accuracy", 300),
     "api": ("api", 300),
+    "quota": ("quota", 300),
     "files": ("files", 600),
     "changes": ("changes", 300),
+    "databases": ("databases", 900),
+    "shown": ("shown", 300),
+    "observed": ("observed", 600),
 }
 """Name -> module, and the seconds after which it is given up."""
 _GRACE = 40.0
@@ -66,6 +73,7 @@ def main() -> int:
         console.print("bench: stopped")
         return 130
     path = keep(HERE / "results", answers, quick=asked.quick)
+    table.write(HERE.parents[1] / "README.md", HERE / "results", QUESTIONS)
     missed = [f"{n}: {f['name']}" for n, a in answers.items() for f in a["figures"] if not f["kept"]]
     missed += [f"{n}: {a['failure']}" for n, a in answers.items() if a["failure"]]
     console.print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
