@@ -173,8 +173,9 @@ class Flight:
 class WorkerStatus:
     """One worker process, by its last heartbeat, and the task it has in hand.
 
-    `status` is running, idle or lost (no heartbeat any more); `task`, `kind`, `bee`, `flight` and `since` are of the
-    task it has had longest. What it has done counts for flights of today and yesterday.
+    `status` is running, idle, quiet (no heartbeat for some seconds) or lost (none for longer than its lease); `task`,
+    `kind`, `bee`, `flight` and `since` are of the task it has had longest. What it has done counts for flights of today
+    and yesterday.
     """
 
     worker_id: str
@@ -503,6 +504,8 @@ class HiveManager:
 
     def _bee(self, name: str, *, removed: bool = False) -> Bee:
         """The bee of this name; also one that nothing names any more, if it may be `removed`. Raises UnknownBee."""
+        if not isinstance(name, str):
+            raise TypeError(f"a bee is called by its name, a text, not by {type(name).__name__}")
         rows = self._rows(_BEE + " WHERE b.name = %s", [name])
         origin = rows[0].pop("origin") if rows else versions.GONE
         if origin != versions.GONE or (rows and removed):
@@ -514,7 +517,8 @@ class HiveManager:
         if rows:
             raise RemovedBee(name)
         names = [r["name"] for r in self._rows("SELECT name FROM hive.bee WHERE origin <> 'gone'", [])]
-        raise UnknownBee(f"no bee is named {name!r}{did_you_mean(name, [*names, *grounded])}")
+        hint = did_you_mean(name, [*names, *grounded])
+        raise UnknownBee(f"no bee is named {name!r}{hint or '; `hive bees` lists them'}")
 
     def _rows(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         with self._rt.db.single() as tx:

@@ -15,7 +15,6 @@ import inspect
 import pkgutil
 import re
 import sys
-import threading
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, get_args
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import bees
 from bees.core.bee import BeeType, WorkerBee
 from hive.config.problems import did_you_mean
+from hive.garbage import tree_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -67,10 +67,6 @@ def queue_of(bee_type: str) -> str:
     if bee_type not in get_args(BeeType):
         raise ValueError(f"no bee is of type {bee_type!r}{did_you_mean(bee_type, get_args(BeeType))}")
     return f"bees.{bee_type}"
-
-
-_parsing = threading.Lock()
-"""Python 3.11 counts the depth of all trees in one place, and threads that parse at once get a SystemError."""
 
 
 def connector(name: str) -> type[WorkerBee]:
@@ -127,8 +123,7 @@ def _only_bee(module: ModuleType) -> type[WorkerBee] | None:
 
 def _describe(name: str, module: str, wanted: str) -> ConnectorInfo:
     try:
-        with _parsing:
-            tree = ast.parse(_source(module))
+        tree = tree_of(_source(module))
     except (ImportError, SyntaxError) as error:
         return ConnectorInfo(name, None, "", missing=f"{module} cannot be read: {type(error).__name__}")
     summary = (ast.get_docstring(tree) or "").strip().split("\n", maxsplit=1)[0]

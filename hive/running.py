@@ -110,7 +110,8 @@ def detach(settings: Settings, argv: list[str], *, timeout: float = 120.0) -> di
         deadline = time.monotonic() + timeout
         while not _ready(settings, pid):
             if os.waitpid(pid, os.WNOHANG)[0]:
-                raise StartFailed(f"the hive did not start: {process.last_lines(path, since=since, lines=20)}")
+                said = process.last_lines(path, since=since, lines=20).removeprefix("hive: ")
+                raise StartFailed(f"the hive did not start: {said}")
             if time.monotonic() > deadline:
                 _end_detached(pid)
                 raise StartFailed(f"the hive was not ready after {timeout:.0f} s; its log is {path}")

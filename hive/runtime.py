@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bees.core.sandbox.documents import Extractor
@@ -47,8 +47,12 @@ class Runtime:
     """Reads documents in a child of its own, which starts with the first one that needs it."""
     working: set[int] = field(default_factory=set)
     """Numbers of the tasks that this process has in hand."""
+    begins: Callable[[], None] = lambda: None
+    """Called when it has one more of them: what it then does may let no other thread of it tell anybody."""
     moved_at: float = 0.0
     """When the task in hand last got on: it began, read a batch, sealed one or came to land it. See hive/watch.py."""
+    steps: int = 0
+    """Of bees/core/progress.py, when that was looked at last."""
     learned: dict[int, dict[str, str]] = field(default_factory=dict)
     """Stream -> columns that this process has seen written down."""
     _keyrings: dict[str, Keyring] = field(default_factory=dict, repr=False)
@@ -73,9 +77,11 @@ class Runtime:
             held = self._keyrings[tenant] = Keyring(self.vault(tenant))
         return held
 
-    def moved(self) -> None:
-        """The task in hand got on."""
-        self.moved_at = time.monotonic()
+    def moved(self, ahead: float = 0.0) -> float:
+        """The task in hand got on; or it is about to do what somebody ends by himself in so many seconds. Gives now."""
+        now = time.monotonic()
+        self.moved_at = now + ahead
+        return now
 
     def close(self) -> None:
         self.extractor.close()

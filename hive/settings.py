@@ -49,6 +49,11 @@ class Settings(BaseSettings):
 
     gateway_host: str = Field("127.0.0.1", description="address the gateway listens on")
     gateway_port: int = Field(8000, ge=0, le=65535, description="the gateway's port; 0 is any free one")
+    trusted_proxies: str | None = Field(
+        None,
+        pattern=r"^[0-9a-fA-F:.,/ ]*$",
+        description="addresses or networks of proxies, with commas, whose X-Forwarded-For is believed; unset: nobody's",
+    )
     flower_port: int = Field(5555, ge=0, le=65535, description="Flower's port; 0 is any free one")
     flower_link: str | None = Field(
         None,
@@ -64,13 +69,18 @@ class Settings(BaseSettings):
         10.0, gt=0, description="seconds without a heartbeat after which a worker's tasks are taken back"
     )
     heartbeat: Seconds = Field(
-        3.0, gt=0, validate_default=True, description="seconds between heartbeats of a worker process"
+        2.0, gt=0, validate_default=True, description="seconds between heartbeats of a worker process"
     )
     janitor: Seconds = Field(1.0, gt=0, description="seconds between two janitor passes")
     leg: Seconds = Field(60.0, ge=0, description="seconds that one collect task reads before it hands over to the next")
     landing_limit: Seconds = Field(300.0, gt=0, description="seconds that one landing transaction may last")
     stall: Seconds = Field(
         900.0, gt=0, description="seconds without a batch read or landed after which a worker's child is killed"
+    )
+    spin: Seconds = Field(
+        15.0,
+        gt=0,
+        description="seconds of processor time without a batch, a byte passed or more memory after which it is, too",
     )
     child_memory: int = Field(
         0, ge=0, description="bytes of memory above which a worker's child is killed; 0: half of all, 1 GiB at least"
@@ -102,6 +112,9 @@ class Settings(BaseSettings):
         False, description="`hive vault detokenize` may turn tokens back into values; each use is audited"
     )
     log_level: LogLevel = Field("INFO", description="least severe level that is logged")
+    own_table: int = Field(
+        5_000_000, ge=0, description="records from which on a jar moves into a table of its own; 0: none does"
+    )
     search: bool = Field(True, description="index landed text for full-text search")
     crash_at: str = Field("", description="tests only: kill this process at the named step of the protocol")
     crash_once: Path | None = Field(

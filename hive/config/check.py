@@ -407,8 +407,8 @@ class _Check:
 
 def _is_unfinished(error: Mapping[str, Any]) -> bool:
     """Whether an option is not there, or is of the kind that its connector does not know yet."""
-    if error["type"] == "value_error":
-        return str(error.get("ctx", {}).get("error", "")).startswith(_UNFINISHED)
+    if error["type"] == "value_error" and str(error.get("ctx", {}).get("error", "")).startswith(_UNFINISHED):
+        return True
     return error["type"] == "missing" or tuple(error["loc"][:1]) == ("auth",)
 
 

@@ -15,6 +15,10 @@ from hive.config.schedule import ScheduleName as Name
 if TYPE_CHECKING:
     from hive.config.model import BeeConfig
 
+BODY_LIMIT, MOST_BODY = 1 << 20, 32 << 20
+"""Bytes of one message where a bee does not say otherwise, and what it may say at most: a body is held in memory, and
+whoever sends it has shown no signature yet.
+"""
 _PLACES = ("jar", "file", "webhook")
 _REFERENCE = re.compile(r"\s*(\$\{[^}]*\}|\{\{.*\}\})\s*")
 
@@ -61,6 +65,9 @@ class WebhookConfig(_Part):
     )
     signed: Literal["standard", "github", "stripe", "slack"] | None = Field(
         None, description="the only style of signature that is taken; unset: any of them"
+    )
+    body_limit: int = Field(
+        BODY_LIMIT, ge=1, le=MOST_BODY, description="bytes of one message at most; a larger one is answered with 413"
     )
 
 

@@ -316,7 +316,7 @@ class TestPlainCelery:
             assert status == 200
             found = defaultdict(set)
             for task in json.loads(body).values():
-                found[task["root_id"]].add(task["args"].strip("'[](), "))
+                found[task["root_id"]].add((task["args"] or "").strip("'[](), "))
             return found
 
         wanted = {ref for _, ref in told}

@@ -8,7 +8,10 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
@@ -16,7 +19,7 @@ from celery import Celery
 from kombu import Connection, Producer
 
 import hive.celery
-from hive.celery import app
+from hive.celery import Gathered, app
 from hive.embedded.places import free_port
 from hive.ledger.hints import Hint
 
@@ -94,3 +97,31 @@ def test_what_a_worker_loads_before_it_forks_starts_no_thread():
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["True", "False", "0"]
+
+
+def test_events_of_tasks_leave_together():
+    sent: list[Any] = []
+    timers: list[Callable[[], None]] = []
+    dispatcher = app.events.Dispatcher(
+        enabled=False, buffer_group=["task"], on_send_buffered=lambda: sent.append("alone")
+    )
+    dispatcher.enabled, dispatcher._closed = True, False  # as with a connection
+    dispatcher.producer = SimpleNamespace(publish=lambda body, **_: sent.append(body))
+    timer = SimpleNamespace(call_repeatedly=lambda _, go: timers.append(go) or SimpleNamespace(cancel=timers.clear))
+    consumer = SimpleNamespace(event_dispatcher=dispatcher, hub=object(), timer=timer)
+    step = Gathered(consumer)
+
+    step.start(consumer)
+    for kind in ("received", "started", "succeeded"):
+        dispatcher.send(f"task-{kind}", uuid="x")
+    before = list(sent)
+    timers[0]()
+    timers[0]()
+    dispatcher.send("task-received", uuid="y")
+    step.stop(consumer)
+
+    assert before == []
+    assert [[event["type"] for event in events] for events in sent] == [
+        ["task-received", "task-started", "task-succeeded"], ["task-received"],
+    ]  # fmt: skip
+    assert timers == []

@@ -36,7 +36,7 @@ EXPECTED = {
     "pause", "resume", "backfill", "comb list", "comb show", "comb create",
     "comb test", "comb schema", "comb login",
     "unregister", "config convert", "config schema", "config history", "config rollback",
-    "jars", "jar show", "jar export", "search", "config check", "config show", "reload", "quarantine list",
+    "jars", "jar show", "jar export", "jar own", "search", "config check", "config show", "reload", "quarantine list",
     "quarantine show", "quarantine retry", "quarantine drop", "lease list", "lease release", "vault set", "vault list",
     "vault delete", "vault rotate", "vault detokenize", "vault audit", "user add", "user list", "user remove",
     "audit verify", "erase", "doctor", "worker", "beat", "janitor", "gateway", "flower", "scrub text", "scrub preview",

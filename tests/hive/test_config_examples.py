@@ -106,6 +106,16 @@ def test_the_map_of_worker_bees_with_its_profiles(tmp_path):
     assert sales.source["endpoints"]["data"][1] == "/services/data/v58.0/sobjects/Opportunity"
 
 
+def test_a_login_that_a_document_leaves_unfinished_says_what_it_lacks(tmp_path):
+    (tmp_path / "workers.yaml").write_text(EXAMPLES[named("sales_api_sync")][1])
+    found = examine(tmp_path, vault=lambda _: "some-client")
+
+    assert found.problems == []
+    assert [str(one) for one in found.fleet.bee("sales_api_sync").missing] == [
+        "source.auth: method oauth2_client_credentials needs token_url"
+    ]
+
+
 def test_connectors_of_a_json_file_and_of_the_environment_are_the_same(tmp_path):
     of_json, of_env = tmp_path / "json", tmp_path / "env"
     of_json.mkdir(), of_env.mkdir()

@@ -10,6 +10,7 @@ import struct
 import psycopg
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from hive.flight import close as closing
 from hive.flight import seal as sealing
 from hive.flight.close import close_if_done
 from hive.janitor import expire
@@ -57,6 +58,35 @@ class TestClose:
         without(monkeypatch, "totals", self.RULE)
 
         assert self.closed_early(make_nest(batch_rows=1)) == ("failed", 1)
+
+    ONCE = "WHERE id = %(flight)s AND state IN ('queued', 'running')"
+
+    def closed_by_two(self, nest: Nest, monkeypatch) -> tuple[int, int]:
+        """Two workers see at the same moment that nothing of the flight is open. (flights, records) counted."""
+        looks, others = list[object](), list[str | None]()
+        as_it_is = closing._totals
+
+        def look(tx, flight, day):
+            found = as_it_is(tx, flight, day)
+            looks.extend([found] if found else [])
+            if len(looks) == 2 and not others:  # the last one, of a flight that read everything
+                others.append("begins")
+                others[0] = close_if_done(nest.rt.db, flight, day)
+            return found
+
+        monkeypatch.setattr(closing, "_totals", look)
+        sealed(nest, "ab")
+        nest.drain()
+        assert others == ["complete"]
+        return nest.rows("SELECT complete::int, (records_landed + records_superseded)::int FROM hive.tally")[0]
+
+    def test_a_flight_that_two_close_ends_once(self, nest, monkeypatch):
+        assert self.closed_by_two(nest, monkeypatch) == (1, 2)
+
+    def test_without_the_row_that_only_one_of_them_gets_it_is_counted_twice(self, nest, monkeypatch):
+        without(monkeypatch, "close_flight", self.ONCE, "WHERE id = %(flight)s")
+
+        assert self.closed_by_two(nest, monkeypatch) == (2, 4)
 
 
 class TestWatermark:

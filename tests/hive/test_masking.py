@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import uuid
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -99,6 +100,48 @@ def test_of_a_librarys_line_the_numbers_stay():
                                ("ada@example.com", {"a": 1}, 3, 2.5, 50), None)  # fmt: skip
 
     assert pattern(record) == "gave ... to ... after 3 of 2.5 s (50 %)"
+
+
+LIBRARY = """
+import logging
+log = logging.getLogger("lib")
+FIXED = "this is said as it is"
+def speak(value, count):
+    log.warning(f"could not read {value} after {count} tries")
+    log.warning("no answer from %s" % value)
+    log.error("a wrong {} at {}".format("thing", value))
+    log.log(logging.ERROR, "it said " + value)
+    log.warning(value)
+    log.warning(FIXED)
+    log.warning(
+        f"over several lines "
+        f"{value}")
+    log.warning(f"{value}: in %s", value)
+"""
+
+
+@pytest.mark.parametrize("how", encodings("x"))
+def test_what_a_library_puts_into_its_words_is_left_out_whatever_it_is(how, tmp_path):
+    """A name, which no form betrays."""
+    file = tmp_path / "lib.py"
+    file.write_text(LIBRARY)
+    scope: dict[str, Any] = {}
+    exec(compile(LIBRARY, str(file), "exec"), scope)
+    records: list[logging.LogRecord] = []
+    logger = logging.getLogger("lib")
+    logger.propagate = False
+    logger.addHandler(handler := logging.Handler())
+    handler.emit = records.append  # type: ignore[method-assign]
+    try:
+        scope["speak"](encodings("Zoë Quillfeather")[how], 3)
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+
+    assert [pattern(record) for record in records] == [
+        "could not read ... after ... tries", "no answer from ...", "a wrong ... at ...", "it said ...", "...",
+        "this is said as it is", "over several lines ...", "...: in ...",
+    ]  # fmt: skip
 
 
 def test_a_process_writes_json_and_nothing_of_what_went_wrong(tmp_path):
