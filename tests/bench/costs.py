@@ -131,7 +131,7 @@ def _pool() -> Figure:
             return True
 
         def alive(self, _: Any, timeout: float) -> bool:
-            return timeout > 0
+            return timeout >= 0
 
         def close(self, _: Any) -> None:
             pass
