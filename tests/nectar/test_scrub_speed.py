@@ -28,11 +28,12 @@ from nectar.pipeline import refine
 from nectar.scrub import DataScrubber, detect, recognisers
 from nectar.scrub.find import context, engine, prefilter, spans
 from nectar.scrub.find.entities import DEFAULT
-from nectar.scrub.find.findings import Hit, are_apart, without_contained
+from nectar.scrub.find.findings import DOUBTED, THRESHOLD, Hit, are_apart, without_contained
+from nectar.scrub.find.helped import Helped
 from nectar.scrub.find.spans import Piece, by_worth, pieces
 from nectar.scrub.phones.numbering import verdict
 from nectar.scrub.phones.phones import REGIONS, phone_hits
-from nectar.scrub.recognisers import bank, cards, emails, recogniser
+from nectar.scrub.recognisers import bank, cards, emails, recogniser, urls
 from nectar.scrub.shapes import cells as cells_module
 
 DATA = Path(__file__).parents[1] / "data" / "pii"
@@ -115,6 +116,27 @@ def test_ascii_lines_among_others_are_judged_as_before():
     assert any(fast)
 
 
+@pytest.mark.parametrize("threshold", [DOUBTED, THRESHOLD])
+def test_weak_stretches_that_no_word_may_help_are_left_out_and_no_others(monkeypatch, threshold):
+    lifted = frozenset({"US_SSN"})
+    who = prefilter.chosen(EVERYTHING)
+
+    def hopeful(candidates):
+        return {
+            one
+            for one in candidates
+            if one[4] or who[one[3]].entity in lifted
+            or engine._may_help(who[one[3]].entity, TEXTS[one[0]], one[1], one[2], threshold)
+        }  # fmt: skip
+
+    given = list(prefilter.look_up(TEXTS, EVERYTHING, threshold, lifted))
+    monkeypatch.setattr(Helped, "may_help", lambda *_: True)
+    every = list(prefilter.look_up(TEXTS, EVERYTHING, threshold, lifted))
+
+    assert hopeful(given) == hopeful(every)
+    assert len(given) < 0.8 * len(every)
+
+
 # Recognisers
 
 
@@ -134,6 +156,26 @@ def test_patterns_give_spans_and_scores_of_presidios_own_loop(maker):
     for line in lines:
         theirs = sorted((r.start, r.end, r.score) for r in asked.analyze(line, [entity]))
         assert [(h.start, h.end, h.score) for h in direct.find(line)] == theirs
+
+
+def test_names_of_hosts_are_those_of_presidios_pattern():
+    rng = random.Random(5)
+    asked = UrlRecognizer()
+    suffixes = urls._SUFFIX.findall(asked.patterns[0].regex)
+    parts = [
+        *suffixes[:40], *suffixes[-40:], "www", "www1", "a", "santos", "x-y", ".", "..", "@", "_", "+", ",", ";", ":",
+        "(", ">", " ", "\t", "COM", "Uk", "comx", "com.", "://", "/", '"', "\u212a", "\u0131n",
+    ]  # fmt: skip
+    recogniser.wrapped(asked)
+    whole, ours = recogniser.direct(asked), urls.url()
+    texts = [
+        "".join(rng.choice(parts) + rng.choice(["", ".", ".", "@"]) for _ in range(rng.randint(1, 7)))
+        for _ in range(4000)
+    ]
+    texts += ["a" * 249 + ".com", "a" * 260 + ".com", "x@" + "b." * 130 + "org"]
+
+    assert [sorted(ours.find(text)) for text in texts] == [sorted(whole(text)) for text in texts]
+    assert sum(len(whole(text)) for text in texts) > 1000
 
 
 @pytest.mark.parametrize(

@@ -149,12 +149,17 @@ def may_help(entity: str, text: str, start: int, end: int, *, loosely: bool = Fa
     if not loosely:
         return _SPOKEN[entity].may_be_in(text[max(0, start - _REACH) : end].lower())
     window = text[max(0, start - _FARTHEST) : end + 1].lower()
-    return any(needle in window for needle in needles(entity))
+    return any(needle in window for needle in needles(entity, loosely=True))
 
 
-def needles(entity: str) -> tuple[str, ...]:
-    """One of these is in every text whose words lift a hit of this entity, however little."""
-    return (*_SPOKEN[entity].needles, *_ROOTS[entity])
+def reach(*, loosely: bool) -> tuple[int, int]:
+    """Characters before and behind a stretch among which `may_help` looks for words."""
+    return (_FARTHEST, 1) if loosely else (_REACH, 0)
+
+
+def needles(entity: str, *, loosely: bool) -> tuple[str, ...]:
+    """One of these is in every text whose words lift a hit of this entity; `loosely`: however little."""
+    return (*_SPOKEN[entity].needles, *(_ROOTS[entity] if loosely else ()))
 
 
 _CLAIMS = frozenset(

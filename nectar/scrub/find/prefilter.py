@@ -24,6 +24,8 @@ import numpy as np
 
 from nectar.scrub.find import digits, few
 from nectar.scrub.find.entities import PHONE_NUMBER
+from nectar.scrub.find.findings import DOUBTED
+from nectar.scrub.find.helped import Helped
 from nectar.scrub.find.view import as_ascii
 from nectar.scrub.find.widened import widened
 from nectar.scrub.phones.phones import REGIONS
@@ -99,20 +101,29 @@ class _Chunk:
     numbers  of the texts
     begins   where each begins in `text`, and where one more would begin
     ascii    up to where `text` is what the texts themselves say
+    helped   which weak stretches a word may help
+    weak     of each recogniser the entity whose words its weak hits need; None: they need none
     """
 
     text: bytes
     numbers: Any
     begins: Any
     ascii: int
+    helped: Helped
+    weak: Sequence[str | None]
 
     def candidates(self, starts: Any, stops: Any, owners: Any, strong: Any) -> Iterator[Candidate]:
-        """Stretches of this chunk as candidates, cut to the text in which each starts."""
+        """Stretches of this chunk as candidates, cut to the text in which each starts; without hopeless ones."""
         rows = np.searchsorted(self.begins, starts, side="right") - 1
+        stops = np.minimum(stops, self.begins[rows + 1] - 1)
         bases = self.begins[rows]
-        starts = starts - bases
-        stops = np.minimum(stops, self.begins[rows + 1] - 1) - bases
-        return zip(*(c.tolist() for c in (self.numbers[rows], starts, stops, owners, strong)), strict=True)
+        columns = [self.numbers[rows], starts - bases, stops - bases, owners, strong]
+        kept = strong.astype(bool)
+        for owner in np.unique(owners[~kept]).tolist():
+            at = np.flatnonzero(~kept & (owners == owner))
+            entity = self.weak[owner]
+            kept[at] = entity is None or self.helped.may_help(entity, starts[at], stops[at], bases[at])
+        return zip(*(c[kept].tolist() for c in columns), strict=True)
 
 
 @dataclass(frozen=True)
@@ -322,24 +333,26 @@ def look_up(
     if sum(map(len, texts)) <= few.CHARACTERS:
         yield from few.candidates(found, texts)
         return
-    for chunk in _chunks(texts):
-        yield from found.scan(chunk)
+    weak = [None if recogniser.entity in lifted else recogniser.entity for recogniser in found.who]
+    for numbers in _together(texts):
+        yield from found.scan(_chunk(texts, numbers, weak, loosely=threshold <= DOUBTED))
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[_Chunk]:
+def _together(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Numbers of the texts that are looked at together."""
     waiting: list[int] = []
     size = 0
     for number, text in enumerate(texts):
         waiting.append(number)
         size += len(text) + 1
         if size > _CHUNK:
-            yield _chunk(texts, waiting)
+            yield waiting
             waiting, size = [], 0
     if waiting:
-        yield _chunk(texts, waiting)
+        yield waiting
 
 
-def _chunk(texts: Sequence[str], numbers: list[int]) -> _Chunk:
+def _chunk(texts: Sequence[str], numbers: list[int], weak: Sequence[str | None], *, loosely: bool) -> _Chunk:
     """Those that are ASCII come first, because the others take another step."""
     ascii_ = [number for number in numbers if texts[number].isascii()]
     others = [number for number in numbers if not texts[number].isascii()] if len(ascii_) < len(numbers) else []
@@ -347,7 +360,8 @@ def _chunk(texts: Sequence[str], numbers: list[int]) -> _Chunk:
     sizes = np.fromiter((len(texts[number]) + 1 for number in numbers), dtype=np.int64, count=len(numbers))
     parts = [as_ascii("\n".join([texts[number] for number in part])) for part in (ascii_, others) if part]
     begins = np.concatenate(([0], np.cumsum(sizes)))
-    return _Chunk(b"\n".join(parts), np.array(numbers), begins, int(begins[len(ascii_)]))
+    text, exact = b"\n".join(parts), int(begins[len(ascii_)])
+    return _Chunk(text, np.array(numbers), begins, exact, Helped(text, exact, loosely), weak)
 
 
 def whole_values(texts: Sequence[str], entities: frozenset[str], lifted: frozenset[str]) -> Iterator[Candidate]:

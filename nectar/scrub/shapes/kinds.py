@@ -233,7 +233,7 @@ def _run(least: int) -> str:
 @lru_cache(maxsize=64)
 def _words(kind: str) -> str:
     """A context word, anywhere: without one, and without the field's name, the kind's weak forms count nothing."""
-    return "(?i)" + "|".join(map(re.escape, context.needles(kind)))
+    return "(?i)" + "|".join(map(re.escape, context.needles(kind, loosely=True)))
 
 
 def _weak(kind: str, least: int) -> Callable[[_Values, bool], Mask]:
