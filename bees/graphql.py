@@ -33,11 +33,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import deque
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+import httpx
+import structlog
 
 from bees.core.address import OptionNames
 from bees.core.cursors import less
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.footing import SAME, TAIL, Footing
 from bees.core.graphql import Field as AskedField
 from bees.core.graphql_answer import (
     BAD_QUERY,
@@ -56,7 +63,7 @@ from bees.core.graphql_answer import (
 from bees.core.graphql_options import Connected, GraphqlOptions, Nested, StreamOptions
 from bees.core.http import Answer, HttpClient
 from bees.core.http_verdict import SHORTEST_WAIT
-from bees.core.paging import MOST_EMPTY, Reading, circle
+from bees.core.paging import Pagination, Reading, began, circle
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest.client import LONGEST_PAUSE, named_stream, offered, open_client, patiently
 from bees.core.rest.pieces import Pieces
@@ -66,11 +73,14 @@ from nectar.jsonrows import escape, sift, table, text
 from nectar.pollen import Column, Kind, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from bees.core.http import Gate
 
+log = structlog.get_logger()
+
 _NAMES = OptionNames("url", networks="allow_networks")
+_BY_CURSOR = Pagination(type="cursor", cursor_path="pageInfo.endCursor")
 _MOST_NESTED = 10_000
 _LARGEST_NESTED = 4 << 20
 _MOST_ERRORS = 50_000
@@ -93,11 +103,17 @@ class GraphqlBee(GatedBee):
     Options = GraphqlOptions
 
     def __init__(
-        self, options: GraphqlOptions, *, sleep: Callable[[float], None] = time.sleep, gate: Gate | None = None
+        self,
+        options: GraphqlOptions,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+        gate: Gate | None = None,
     ) -> None:
         super().__init__(options)
         self._options = options
         self._sleep = sleep
+        self._clock = clock
         self._gate = gate
         self._open: HttpClient | None = None
         self._columns: dict[str, tuple[Column, ...]] = {}
@@ -138,33 +154,85 @@ class GraphqlBee(GatedBee):
         `query` holds variables of this read alone; they win over the stream's.
         """
         chosen = named_stream(self._options.streams, stream)
-        reading = Reading.of(cursor)
-        empty = 0
-        following: str | None = ""
-        while following is not None:
+        reading, ended = Reading.of(cursor), False
+        while not ended:
             where = f"stream {stream}, page {reading.page}"
-            page = self._ask(chosen, {**_values(chosen, reading), **(query or {})}, where, cut=bool(chosen.nested))
-            following, wait, some = page.following, page.wait, reading.taken > 0
-            for taken, rows, rejects in self._parts(chosen, page, reading, where):
-                some = some or bool(rows)
-                if taken == len(page.nodes):
-                    break
-                reading.taken = taken
-                yield Batch(stream, table(rows), reading.cursor(), None, complete=False, rejects=tuple(rejects))
-                for row in rows:
-                    row.clear()  # it is in the batch: what it held need not stay while the next part is read
-            empty = 0 if some else empty + 1
-            complete = following is None and reading.whole and reading.since is None and not query
-            if following is None:
-                reading.loose = not reading.whole  # what an error hid is asked for again
-                reading.finish()
-            elif empty >= MOST_EMPTY:
-                raise circle(f"{MOST_EMPTY} pages without a record come one after another", where)
-            else:
-                reading.advance(following, where)
-            yield Batch(stream, table(rows), reading.cursor(), None, complete, tuple(rejects))
-            if following is not None and wait:
-                self._pause(wait, where)
+            try:
+                ended = yield from self._turn(stream, chosen, reading, query or {}, where)
+            except GiveUp as error:
+                if (error.code, error.where) == ("pagination_loop", where):
+                    # Whoever went on from here would come round again for ever, also once the source is mended.
+                    yield Batch(stream, table([]), Reading(since=reading.since).cursor())
+                raise
+
+    def _turn(
+        self, name: str, stream: StreamOptions, reading: Reading, query: Mapping[str, Any], where: str
+    ) -> Generator[Batch, None, bool]:
+        """Read one page and move on; whether it was the last one."""
+        footing = _footing(stream)
+        page = self._ask(stream, {**_values(stream, reading), **query}, where, cut=bool(stream.nested))
+        reading.clock = reading.clock or page.clock
+        following, last, some = page.following, page.last, reading.taken > 0
+        counts = not footing.names_records(reading, last, page.end)
+        if counts and footing.looks_back(reading, page.nodes):
+            there = yield from self._looked_back(name, stream, reading, query, footing)
+            if not there:
+                return False
+        begins = next(iter(footing.names(islice(iter(page.nodes), 1))), "")
+        again, tail = some, deque[str](maxlen=TAIL)
+        for taken, rows, rejects in self._parts(stream, page, reading, where, footing, tail):
+            some = some or bool(rows)
+            if taken == len(page.nodes):
+                break
+            reading.taken = taken
+            yield Batch(name, table(rows), reading.cursor(), None, complete=False, rejects=tuple(rejects))
+            for row in rows:
+                row.clear()  # it is in the batch: what it held need not stay while the next part is read
+        ends = begins, list(tail)
+        if stream.key and not again and footing.same_page(reading, ends, len(page.nodes)) > SAME:
+            raise circle("the source gives the same page again", where)
+        reading.count(some, self._options.max_pages, where)
+        complete = False
+        if following is None:
+            complete = self._proven(name, reading) and not query
+            reading.loose = reading.loose or not reading.whole  # what an error hid is asked for again
+            reading.finish()
+        else:
+            url = httpx.URL(self._options.url)
+            footing.passed(reading, ends, len(page.nodes), 0, following, url, last)
+            reading.advance(following, where)
+        yield Batch(name, table(rows), reading.cursor(), None, complete, tuple(rejects))
+        if following is not None and page.wait:
+            self._pause(page.wait, where)
+        return following is None
+
+    def _looked_back(
+        self, name: str, stream: StreamOptions, reading: Reading, query: Mapping[str, Any], footing: Footing
+    ) -> Generator[Batch, None, bool]:
+        """The page before once more, if rows have moved into it; whether to go on from there."""
+        where = f"stream {name}, page {reading.page - 1}"
+        then = replace(reading, at=reading.back)
+        page = self._ask(stream, {**_values(stream, then), **query}, where, cut=bool(stream.nested))
+        moved = footing.moved(reading, page.nodes)
+        if moved is None:
+            footing.back(reading)
+        elif moved:
+            tail, count = deque[str](maxlen=TAIL), len(page.nodes)
+            reading.taken = 0
+            for _, rows, rejects in self._parts(stream, page, reading, where, footing, tail):
+                reading.taken, reading.body = then.taken, then.body  # of the page that this one stands before
+                reading.order, reading.latest = then.order, then.latest  # these records were met before
+                yield Batch(name, table(rows), reading.cursor(), None, complete=False, rejects=tuple(rejects))
+            reading.tail, reading.full = list(tail), count
+        return moved is not None
+
+    def _proven(self, name: str, reading: Reading) -> bool:
+        """Whether the end of this pass says that everything was read; the log has it where rows may have moved."""
+        whole = reading.whole and reading.since is None
+        if whole and reading.loose:
+            result = "rows may have moved between two pages: what was not met is not taken for deleted this time"
+            log.info("nothing_counts_as_gone", stream=name, result=result)
+        return whole and not reading.loose
 
     def dance_instructions(self) -> dict[str, Any]:
         return {**super().dance_instructions(), "nectar_sources": list(self._options.streams)}
@@ -185,15 +253,23 @@ class GraphqlBee(GatedBee):
         self._open = None
 
     def _parts(
-        self, stream: StreamOptions, page: Page, reading: Reading, where: str
+        self,
+        stream: StreamOptions,
+        page: Page,
+        reading: Reading,
+        where: str,
+        footing: Footing,
+        tail: deque[str],
     ) -> Iterator[tuple[int, list[dict[str, Any]], list[Reject]]]:
         """A page's records, whole, and what could not be had, some at a time; with how many nodes are read by then.
 
-        What `reading` has taken of the same nodes is left out. Errors come with the last part.
+        What `reading` has taken of the same nodes is left out. Errors come with the last part. `tail` gets the names
+        of the last nodes.
         """
         taken, reading.taken = _taken(page, reading), 0
         reading.whole = reading.whole and not page.errors  # of the first part already: another time they may not come
         for nodes in page.parts(taken):
+            tail.extend(footing.names(nodes[-TAIL:]))
             for items, rejects in self._completed(stream, nodes, reading, where, split=isinstance(page.nodes, Pieces)):
                 first, taken = taken + 1, taken + len(items)
                 if taken == len(page.nodes):
@@ -279,6 +355,7 @@ class GraphqlBee(GatedBee):
 
     def _ask(self, query: Connected, values: Mapping[str, Any], where: str, *, cut: bool = False) -> Page:
         """One page. Errors without data are raised. A large one comes in pieces, and any with `cut` that can be cut."""
+        asked = self._clock()
         answer = self._send(query.query, values, where, also=(BAD_QUERY,))
         if answer.status == BAD_QUERY:
             raise refused(answer.body, where, answer.headers)
@@ -293,13 +370,14 @@ class GraphqlBee(GatedBee):
             raise GiveUp(message, code="too_many_values", where=where, advice="try the query against the API by hand")
         if data is None and not errors:
             raise GiveUp("the answer holds neither data nor errors", code="not_graphql", where=where)
-        wait = wait_of(told, time.time())
+        wait = wait_of(told, asked)
         if errors:
             problem = errors_of(errors, where, wait, answer.headers)
             if data is None or standing(data, query.connection) is None:
                 raise problem.failure
         page = page_of(data or {}, query.connection, where)
         page.errors, page.wait, page.size = errors, wait, len(answer.body)
+        page.clock = began(answer.headers, asked)
         page.nodes = page.nodes if pieces is None else pieces
         return page
 
@@ -357,6 +435,13 @@ class GraphqlBee(GatedBee):
         if self._open is None:
             self._open = open_client(self._options, self._options.url, _NAMES, gate=self._gate)
         return self._open
+
+
+def _footing(stream: StreamOptions) -> Footing:
+    """Looks at the joints of pages whose cursors count."""
+    followed = stream.cursor_variable is not None
+    told = (*stream.key, stream.cursor) if stream.key and stream.cursor else ()
+    return Footing(_BY_CURSOR, told, followed=followed, claims=not followed)
 
 
 def _values(stream: StreamOptions, reading: Reading) -> dict[str, Any]:

@@ -182,6 +182,7 @@ class MongoDBWorkerBee(WorkerBee):
                     name=name,
                     columns=columns(documents),
                     key=tuple(map(escape, chosen.key or (_ID,))),
+                    versions=chosen.mode == "cdc",
                     cursors=cursors(documents),
                     cursor=chosen.cursor,
                     comment=f"as {len(documents)} documents from both ends of the collection show",

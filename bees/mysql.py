@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import structlog
@@ -30,6 +31,7 @@ from bees.core.sql.leg import Leg
 from bees.core.sql.mysql import catalog, select
 from bees.core.sql.mysql.follow import Following
 from bees.core.sql.mysql.parts import Table
+from bees.core.sql.mysql.progress import compared
 from bees.core.sql.mysql.reading import begin, opening, read
 from bees.core.sql.mysql.rights import rights, too_much
 from bees.core.sql.mysql.session import Server, Stream
@@ -40,6 +42,7 @@ from bees.core.sql.options import ServerOptions, StreamOptions
 from bees.core.sql.parameters import bound
 from bees.core.sql.parts import after_parts, begins_in_parts, part_of, parts_of
 from bees.core.sql.place import Place
+from bees.core.sql.progress import await_progress
 from bees.core.sql.rows.keys import chosen_filters
 from nectar import pollen
 from nectar.batch import Batch, Cursor
@@ -268,6 +271,9 @@ class MySQLWorkerBee(WorkerBee):
         with self.server.stream(o.batch_bytes, o.batch_rows, within=self._moment) as data:
             self._open.append(data)
             try:
+                if span and span.seen:
+                    where = f"streams.{stream}"
+                    await_progress(partial(compared, data, span.seen, where), where)
                 yield from read(Leg(stream, reading, limit, o.max_rows, span), data, place)
             finally:
                 self._open.remove(data)

@@ -21,6 +21,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
@@ -38,12 +39,14 @@ from bees.core.sql.postgres import catalog, select, slots
 from bees.core.sql.postgres.following import Following
 from bees.core.sql.postgres.options import CdcOptions
 from bees.core.sql.postgres.parts import Table
+from bees.core.sql.postgres.progress import compared
 from bees.core.sql.postgres.reading import begin, opening, read
 from bees.core.sql.postgres.relation import Held, relation_of
 from bees.core.sql.postgres.rights import Rights, rights, too_much
 from bees.core.sql.postgres.session import Server, Stream
 from bees.core.sql.postgres.settle import settle
 from bees.core.sql.postgres.verdict import judged
+from bees.core.sql.progress import await_progress
 from bees.core.sql.rows.keys import chosen_filters
 from nectar import pollen
 from nectar.batch import Batch, Cursor
@@ -275,6 +278,9 @@ class PostgreSQLWorkerBee(WorkerBee):
         with self.server.stream(self.options.batch_bytes, self._moment) as data:
             self._open.append(data)
             try:
+                if span and span.seen:
+                    where = f"streams.{stream}"
+                    await_progress(partial(compared, data, span.seen, where), where)
                 yield from read(
                     Leg(stream, reading, limit, self.options.max_rows, span), self.options.batch_rows, data, place
                 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from nectar.batch import Reject, Section
 
@@ -53,7 +54,7 @@ class Sections:
     def take(self, at: int) -> tuple[Section, ...]:
         """Those of the batch that is made now. The file that is being read goes on in the next one."""
         if self._now is not None:
-            self._add(self._now, at)
+            self._done += [replace(self._now, stop=at)] if self._on else []  # also without rows: for what is set aside
             self._now = Section(self._now.name, 0, 0)
         taken, self._done = tuple(self._done), []
         return taken

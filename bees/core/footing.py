@@ -14,11 +14,11 @@ in those whose end says that everything was read, so that what was not met is de
 without that the first time, and proves nothing then; later only joints between other rows than last time are looked at.
 
 The place that a source gives (a link, a cursor) counts too, if the number in it is that of the pages or rows so far.
+It may be the last record's id as well, where ids have no holes: then the page behind it tells, by its own last record.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ import httpx
 
 from bees.core.paging import hashed
 from bees.core.paths import MISSING, dig
+from bees.core.places import names, number_in
 from nectar.jsonrows import text
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Footing:
     def back(self, reading: Reading) -> None:
         """Go back from a gap: one page, two, four; a source that gives links or cursors is read from its beginning."""
         reading.tries += 1
-        reading.mark = reading.body = ""
+        reading.mark = reading.body = reading.page_is = ""
         reading.printed = ""
         reading.page += 1
         reading.taken = 0
@@ -167,12 +168,32 @@ class Footing:
     def _first(self) -> int:
         return self.paging.start if self.paging.type == "page" else 0
 
+    def names_records(self, reading: Reading, last: Any, end: Any) -> bool:
+        """Whether the place `at` names a record, and counts none: as before this page, so behind it.
+
+        `last`: its last record; `end`: the place behind that one. A row that had gone away would part the two.
+        """
+        return reading.named and names(last, end)
+
+    def same_page(self, reading: Reading, ends: tuple[str, Sequence[str]], count: int) -> int:
+        """How many pages in a row were this one; 0 for records that nothing tells from each other."""
+        alike = len({ends[0], *ends[1]}) < min(count, 2)
+        return reading.repeats(hashed(f"{count} {ends[0]} {' '.join(ends[1])}")) if count and not alike else 0
+
     def passed(
-        self, reading: Reading, names: tuple[str, Sequence[str]], count: int, known: int, following: Any, url: httpx.URL
+        self,
+        reading: Reading,
+        ends: tuple[str, Sequence[str]],
+        count: int,
+        known: int,
+        following: Any,
+        url: httpx.URL,
+        last: Any = None,
     ) -> None:
         """Remember the page that was read, of `count` records of which some were known, before reading moves on.
 
-        names   of its first record, and of its last ones
+        ends    names of its first record, and of its last ones
+        last    its last record, where the place behind it may name that
         """
         reading.rows += count - known if reading.rows >= 0 else 0
         if (
@@ -180,10 +201,11 @@ class Footing:
             and not self.paging.steady
             and len(reading.printed) == (reading.page - 1) * _PRINT * 2 < _MOST_PRINTS
         ):
-            reading.printed += _print(names[0]) + _print(names[1][-1] if names[1] else "")
+            reading.printed += _print(ends[0]) + _print(ends[1][-1] if ends[1] else "")
         reading.counted = self.paging.type in ("link", "cursor") and counted(reading, count, following, url)
+        reading.named = reading.counted and names(last, following)
         if count and self.watched(reading):
-            reading.back, reading.tail, reading.full = reading.at, list(names[1][-TAIL:]), count
+            reading.back, reading.tail, reading.full = reading.at, list(ends[1][-TAIL:]), count
 
     def unseen(self, reading: Reading, following: Any, url: httpx.URL) -> None:
         """Remember a page that the source called unchanged."""
@@ -204,7 +226,7 @@ def counted(reading: Reading, count: int, following: Any, url: httpx.URL) -> boo
     if following is None:
         return False
     if not isinstance(following, str) or "://" not in following:
-        pairs = [(_number(reading.at), _number(following))]
+        pairs = [(number_in(reading.at), number_in(following))]
     else:
         try:
             after = _parts(httpx.URL(following))
@@ -212,8 +234,8 @@ def counted(reading: Reading, count: int, following: Any, url: httpx.URL) -> boo
             return False  # a place of a function's own, that looks like an address
         before = _parts(url)
         changed = [(before.get(name), value) for name, value in after.items() if before.get(name) != value]
-        pairs = [(_number(old), _number(new)) for old, new in changed]
-    likely = {reading.page, reading.page + 1, reading.rows, reading.rows + 1}
+        pairs = [(number_in(old), number_in(new)) for old, new in changed]
+    likely = {reading.page, reading.page + 1, reading.rows - 1, reading.rows, reading.rows + 1}
     for old, new in pairs:
         if new is not None and (new in likely or reading.rows < 0 or (old is not None and new - old in (1, count))):
             return True
@@ -222,7 +244,3 @@ def counted(reading: Reading, count: int, following: Any, url: httpx.URL) -> boo
 
 def _parts(url: httpx.URL) -> Mapping[Any, str]:
     return {**dict(enumerate(url.path.split("/"))), **dict(url.params.multi_items())}
-
-
-def _number(value: Any) -> int | None:
-    return int(value) if re.fullmatch("[0-9]{1,12}", str(value)) else None

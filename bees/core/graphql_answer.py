@@ -48,14 +48,22 @@ _LONGEST_WAIT = 86_400.0
 class Page:
     """`following` is where the next page begins, None for the last. `wait`: seconds before the source allows it.
 
-    `size`: bytes of the answer.
+    `end`: the place behind the last node, also on the last page. `size`: bytes of the answer. `clock`: the source's
+    time at the request.
     """
 
     nodes: list[Any] | Pieces
     following: str | None = None
+    end: str | None = None
     errors: list[Any] = field(default_factory=list)
     wait: float = 0.0
     size: int = 0
+    clock: str = ""
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The plain values of the last node."""
+        return _values_of(self.nodes[-1] if self.nodes else None)
 
     def parts(self, taken: int = 0) -> Iterator[list[Any]]:
         """The nodes behind the first `taken`, some at a time; at least one part, and none but it is empty."""
@@ -94,7 +102,7 @@ def page_of(data: Mapping[str, Any], path: str, where: str) -> Page:
     if not isinstance(nodes, list):
         advice = "ask for nodes, or for edges with a node in each"
         raise GiveUp(f"'{path}' holds neither nodes nor edges", code="no_records", where=where, advice=advice)
-    return Page(nodes, _following(found.get("pageInfo"), where))
+    return Page(nodes, *_following(found.get("pageInfo"), where))
 
 
 def pieces_at(raw: bytes, path: str, name: str) -> Pieces | None:
@@ -106,7 +114,8 @@ def pieces_at(raw: bytes, path: str, name: str) -> Pieces | None:
     found = cut(raw, place, _ROOM)
     if found is None or standing(found.around, place) != [0][: len(found)]:
         return None  # of two members of one name the last one counts, and the first one was cut
-    found = replace(found, last=None)  # it may be large, and nobody asks for it
+    last = _at_edges([found.last])[0] if name == "edges" else found.last
+    found = replace(found, last=_values_of(last))  # the whole of it may be large
     if name != "edges":
         return found
     if standing(found.around, f"data.{path}.nodes") is not None:
@@ -141,18 +150,24 @@ def _at_edges(edges: list[Any]) -> list[Any]:
     return [edge.get("node") if isinstance(edge, dict) else edge for edge in edges]
 
 
-def _following(info: Any, where: str) -> str | None:
+def _values_of(node: Any) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if type(value) in (str, int)} if isinstance(node, dict) else {}
+
+
+def _following(info: Any, where: str) -> tuple[str | None, str | None]:
+    """Where the next page begins, None for the last one; and where the connection says that this page ends."""
     if not isinstance(info, dict) or not isinstance(info.get("hasNextPage"), bool):
         advice = "ask for pageInfo { hasNextPage endCursor }"
         raise GiveUp(
             "the connection does not say whether it has more pages", code="no_page_info", where=where, advice=advice
         )
-    if not info["hasNextPage"]:
-        return None
     end = info.get("endCursor")
-    if not isinstance(end, str) or not end:
+    end = end if isinstance(end, str) and end else None
+    if not info["hasNextPage"]:
+        return None, end
+    if end is None:
         raise GiveUp("another page follows, and endCursor does not say where", code="bad_cursor", where=where)
-    return end
+    return end, end
 
 
 def truncated(record: Any) -> str | None:

@@ -110,6 +110,7 @@ class StreamOptions(Connected):
 class GraphqlOptions(HttpOptions):
     url: str = Field(description="address that takes the queries, such as https://api.example.com/graphql")
     introspect: bool = Field(True, description="ask the API for the types of what the queries read")
+    max_pages: int = Field(1_000_000, gt=0, description="pages of one pass; a connection with more never ends")
     streams: dict[StreamName, StreamOptions] = Field(min_length=1, description="what to read, by name")
 
     @field_validator("url")

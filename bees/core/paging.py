@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
 from pydantic import AfterValidator, Field, model_validator
 
 from bees.core.bee import BeeOptions, Name
-from bees.core.cursors import direction, higher, highest, is_later, kind_of
+from bees.core.cursors import direction, higher, highest, instant, is_later, kind_of
 from bees.core.errors import GiveUp
 from bees.core.http_verdict import last_modified
 from bees.core.paths import MISSING, dig
@@ -112,7 +113,9 @@ class Reading:
     taken   records of the page `at` that were given out: it is read in pieces; `records`: a hash of them all
     parent  a child stream: cursor of the parents' page; `done`: hashes of its parents that are read
     back    the last page with records, as `at` was; `tail`: hashes of its last ones; `full`: how many it held
-    rows    records of this pass so far, -1 where some were not read; `counted`: the place `at` is a number of them
+    rows    records of this pass so far, -1 where some were not read; `counted`: the place `at` is a number of them;
+            `named`: it is a value of the last record as well, and perhaps that is what it means
+    page_is a hash of the last page's records; `alike`: how many pages before it were the same
     seek    pages to go back next, while reading looks for where it was; `tries`: how often it went back
     loose   a joint of two pages was passed that may have a gap
     prints  hashes of the last pass's pages, one behind the other; `printed`: of this one's
@@ -147,6 +150,9 @@ class Reading:
     full: int = 0
     rows: int = 0
     counted: bool = False
+    named: bool = False
+    page_is: str = ""
+    alike: int = 0
     seek: int = 0
     tries: int = 0
     loose: bool = False
@@ -231,6 +237,12 @@ class Reading:
         same, self.body = name == self.body, name
         return same
 
+    def repeats(self, records: str) -> int:
+        """How many pages before this one, in a row, held the same records; `records`: a hash of them."""
+        self.alike = self.alike + 1 if records == self.page_is else 0
+        self.page_is = records
+        return self.alike
+
     def is_news(self, key: str, version: str) -> bool:
         """Whether an item is another one than in the last pass. What there is no room for is news each time."""
         name, told = hashed(key), hashed(version)
@@ -299,6 +311,16 @@ class Reading:
         if self.until is not None:
             after.known = {}  # the next window has other addresses
         self.__dict__.update(after.__dict__)
+
+
+def began(headers: Mapping[str, str], asked: float) -> str:
+    """The source's time at a request that was sent at `asked`, our Unix time; ours where it tells none.
+
+    It tells whole seconds: where both agree in them, ours is finer.
+    """
+    ours = datetime.fromtimestamp(asked, UTC)
+    theirs = instant(headers.get("date", ""))
+    return (ours if theirs is None or abs(theirs - ours) < timedelta(seconds=1) else theirs).isoformat()
 
 
 def circle(message: str, where: str) -> GiveUp:

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from hive.errors import HiveError
 from hive.flight.process import complete_part, load
 from hive.flight.seal import pack
+from hive.flight.sections import hold
 from hive.flight.task import Task
 from hive.jars.land import Place
 from hive.jars.quarantine import REASONS, Bad, quarantine
@@ -46,6 +47,8 @@ def set_aside(tx: Transaction, task: Task, rt: Runtime, code: str, error: dict[s
         bad = [Bad(r, reject.code, reject.reason, reject.raw, reject.position) for r, reject in work.rejects]
         if work.table.num_rows:
             bad.append(Bad(task.row_from or 0, code, REASONS[code], raw, records=rows - len(bad)))
+        if task.mode != "snapshot":
+            hold(tx, work, lost=True)
     except (HiveError, Unsealable, pa.ArrowException, ValueError, KeyError):
         place, checkpoint, body = _unopened(tx, task)
         bad = [Bad(task.row_from or 0, code, "the sealed batch does not open", body, records=rows)]

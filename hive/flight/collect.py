@@ -221,7 +221,7 @@ class Leg:
             self.stream.document,
             {c.name: c.kind for c in self.stream.columns},
             whole=self.stream.cursor is None or self.stream.versions,
-            sections=tuple((s.name, s.start, s.stop) for s in batch.sections if s.start < s.stop),
+            sections=tuple((s.name, s.start, s.stop) for s in batch.sections if s.start < s.stop or batch.rejects),
         )
         packed = pack(batch.table, meta, batch.rejects)
         return seal_batch(self.data_key, packed, place(self.task.flight, self.task.checkpoint, seq))

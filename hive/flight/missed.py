@@ -1,15 +1,17 @@
 """Deletes on full knowledge only: what a complete read of a stream did not meet, or what its source emptied.
 
 Each batch of such a reading writes its keys down as it lands. When all of it has landed, the records of the jar that
-are older than the reading and whose keys it did not meet become tombstones. A batch that was set aside, or a record
-whose key could not be read, makes the knowledge partial: then nothing is deleted.
+are older than the reading and whose keys it did not meet become tombstones, and what quarantine holds from before it
+tells of nothing any more. A batch that was set aside, or a record whose key could not be read, makes the knowledge
+partial: then nothing is deleted.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from psycopg import sql
@@ -19,6 +21,10 @@ from hive.jars.jar import partition
 from hive.ledger.db import Database, Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from psycopg import ServerCursor
+
     from hive.jars.land import Place
 
 MOST = 0.3
@@ -27,19 +33,22 @@ FEW = 10
 """So many may always be deleted: of few records one is a large share."""
 LIMIT = 600.0
 """Seconds that comparing a very large stream may take."""
+SOME = 20_000
+"""Keys that are held at once: very many may be gone, and each takes some hundred bytes here."""
 
 log = structlog.get_logger()
 
 _MISSED = sql.SQL(
     "WITH met AS MATERIALIZED (SELECT DISTINCT k AS key_hash FROM hive.seen s, unnest(s.keys) k"
-    "  WHERE s.checkpoint = ANY (%(checkpoints)s) AND s.seq BETWEEN %(low)s AND %(high)s)"
+    "  WHERE s.checkpoint = ANY (%(checkpoints)s) AND s.seq BETWEEN %(low)s AND %(high)s"
+    "  UNION SELECT key_hash FROM hive.quarantine WHERE key_hash IS NOT NULL"
+    "  AND checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s)"
     " SELECT encode(h.key_hash, 'hex'), h.epoch < %(epoch)s FROM {honey} h"
     " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
     " AND h.stream = %(stream)s AND h.deleted_at IS NULL AND (h.epoch, h.seq) < (%(epoch)s, %(low)s)"
     " AND NOT EXISTS (SELECT FROM met WHERE met.key_hash = h.key_hash)"
-    " AND NOT EXISTS (SELECT FROM hive.quarantine q"
-    "                  WHERE q.stream = h.stream AND q.key_hash = h.key_hash AND q.state = 'open')"
 )
+# What this reading set aside is there, and stays as it was.
 _RETIRE = sql.SQL(
     "UPDATE {honey} h SET deleted_at = clock_timestamp(), data = NULL, marks = NULL, epoch = %(epoch)s, seq = %(high)s,"
     ' "row" = 2147483647, written_seq = %(high)s, flight = %(flight)s'
@@ -69,7 +78,8 @@ def retire_missed(db: Database, flight: uuid.UUID, day: dt.date) -> int:
 
 def empty(tx: Transaction, place: Place, row: int, checkpoint: int, day: dt.date) -> int:
     """The source emptied the stream in this record of the batch: whatever of it is older goes. Gives how many."""
-    where = {**place.__dict__, "row": row, "high": place.seq}
+    where = {**place.__dict__, "row": row, "high": place.seq, "low": place.seq}
+    tx.run("settle_older", **where)
     found = tx.psycopg.execute(_EMPTY.format(honey=partition("honey", place.part)), where)
     keys = [key for (key,) in found]
     if keys:
@@ -89,30 +99,52 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
         log.info("deletes.unknown", bee=read.bee_name, stream=read.stream_name)
         tx.run("end_whole", **where, held=0)
         return 0
-    keys, older = _missed(tx, where)
-    if _are_too_many(tx, where, read, len(keys), older):
-        log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=len(keys))
-        tx.run("end_whole", **where, held=len(keys))
-        return 0
-    if keys:
-        retire(tx, where, keys, day)
+    with looked_up(tx, _MISSED.format(honey=partition("honey", read.part)), where) as found:
+        missed, older = 0, 0
+        for rows in some(found):
+            missed, older = missed + len(rows), older + sum(old for _, old in rows)
+        if _are_too_many(tx, where, read, missed, older):
+            log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=missed)
+            tx.run("end_whole", **where, held=missed)
+            return 0
+        retire(tx, where, ([key for key, _ in rows] for rows in some(found)), day)
+    tx.run("settle_older", **where)
     tx.run("forget_sections", **where)
     tx.run("end_whole", **where, held=0)
-    return len(keys)
+    return missed
 
 
-def retire(tx: Transaction, where: dict[str, Any], keys: list[str], day: dt.date) -> None:
-    """Make tombstones of these keys (hex), with a receipt. `where`: whose, and `high`, the seq that they get."""
-    tx.psycopg.execute(_RETIRE.format(honey=partition("honey", where["part"])), {**where, "keys": keys})
-    index.forget(tx, where, keys)
-    tx.run("deletes_receipt", **where, day=day, seq=where["high"], deleted=len(keys))
-
-
-def _missed(tx: Transaction, where: dict[str, Any]) -> tuple[list[str], int]:
-    """Keys (hex) of records that are older than the reading and that it did not meet; how many are of old epochs."""
+@contextmanager
+def looked_up(tx: Transaction, query: sql.Composed, where: Mapping[str, Any]) -> Iterator[ServerCursor[Any]]:
+    """What a query over many keys finds, held by the server."""
     tx.psycopg.execute("SET LOCAL work_mem = '64MB'")
-    found = tx.psycopg.execute(_MISSED.format(honey=partition("honey", where["part"])), where).fetchall()
-    return [key for key, _ in found], sum(older for _, older in found)
+    with tx.psycopg.cursor("found", scrollable=True) as found:
+        yield found.execute(query, where)
+
+
+def some(found: ServerCursor[Any]) -> Iterator[list[Any]]:
+    """All rows of it from the first one on, `SOME` at a time."""
+    found.scroll(0, mode="absolute")
+    while rows := found.fetchmany(SOME):
+        yield rows
+
+
+def retire(tx: Transaction, where: dict[str, Any], keys: Iterable[Sequence[str]], day: dt.date) -> int:
+    """Make tombstones of these keys (hex, some at a time), with a receipt. Gives how many.
+
+    `where`: whose, and `high`, the seq that they get.
+    """
+    query = _RETIRE.format(honey=partition("honey", where["part"]))
+    count, named = 0, list[str]()
+    for part in keys:
+        if part:
+            tx.psycopg.execute(query, {**where, "keys": part})
+            named = list(part) if not count else []
+            count += len(part)
+    if count:
+        index.forget(tx, where, named or cast("Collection[str]", range(count)))  # of very many the number is enough
+        tx.run("deletes_receipt", **where, day=day, seq=where["high"], deleted=count)
+    return count
 
 
 def _are_too_many(tx: Transaction, where: dict[str, Any], read: Any, missed: int, older: int) -> bool:

@@ -1,18 +1,20 @@
 """Quarantined records once more: scrubbed and landed with the pos that they were collected at.
 
-A newer version that has landed meanwhile stays: the pos decides, as it does for every landing. What is refused again
-goes back to quarantine as an entry of its own.
+A newer version that has landed meanwhile stays: the pos decides, as it does for every landing. What came from a section
+of the stream, such as a file, that was read anew since or is gone, stays out. What is refused again goes back to
+quarantine as an entry of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hive.flight.counted import as_json, merged
 from hive.flight.process import Work, land_frame, prepare
 from hive.flight.seal import unpack
-from hive.flight.sections import hold
+from hive.flight.sections import current, hold
 from hive.flight.task import Task
 from hive.jars.jar import mark_changed
 from hive.jars.land import Place
@@ -22,7 +24,7 @@ from hive.runtime import Runtime
 from hive.vault.envelope import Unsealable
 
 _ENTRY = """
-SELECT q.*, b.name AS bee_name, b.tenant, b.queue, b.config_version, j.name AS jar_name, j.part,
+SELECT q.*, b.name AS bee_name, b.tenant, b.queue, b.config_version, j.name AS jar_name, j.part, j.kind,
        to_regclass(format('hive.honey_%%s', j.part)) IS NULL AS gone
   FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee JOIN hive.jar j ON j.id = q.jar WHERE q.id = %(id)s
 """
@@ -53,32 +55,57 @@ def retry(rt: Runtime, number: int) -> Retried:
     while True:
         with rt.db.transaction() as tx:
             work = _open(tx, rt, number)
-        prepare(work, _Everything())
-        done = _land(rt, work, number)
+            there = current(tx, work)
+        parts = _left(work, there)
+        if not parts:
+            raise NotRetriable(
+                f"the quarantined record {number} came from a file that was read anew since, or is gone: "
+                f"`hive quarantine drop {number}` clears it up"
+            )
+        for part in parts:
+            prepare(part, _Everything())
+        done = _land(rt, work, parts, there, number)
         if done is not None:
             return done
 
 
-def _land(rt: Runtime, work: Work, number: int) -> Retried | None:
-    """None: the jar moved into other tables meanwhile. Raises NotRetriable."""
+def _left(work: Work, there: Sequence[str]) -> list[Work]:
+    """The entry without the rows of other sections than these: runs of rows that keep their places."""
+    ends = work.first + work.table.num_rows
+    gone = sorted((start, stop) for name, start, stop in work.meta.sections if name not in there and start < stop)
+    runs, at = [], work.first
+    for start, stop in [*gone, (ends, ends)]:
+        if at < min(start, ends):
+            runs.append((at, min(start, ends)))
+        at = max(at, stop)
+    return [replace(work, table=work.table.slice(a - work.first, b - a), first=a) for a, b in runs]
+
+
+def _land(rt: Runtime, work: Work, parts: list[Work], there: Sequence[str], number: int) -> Retried | None:
+    """None: the jar moved into other tables meanwhile, or sections were read anew. Raises NotRetriable."""
     with rt.db.transaction() as tx:
+        if current(tx, work) != there:
+            return None
         row = tx.psycopg.execute("SELECT state FROM hive.quarantine WHERE id = %s FOR UPDATE", [number]).fetchone()
         if row is None or row[0] != "open":
             raise NotRetriable(f"the quarantined record {number} was settled by somebody else meanwhile")
         jar = tx.psycopg.execute("SELECT part FROM hive.jar WHERE id = %s FOR NO KEY UPDATE", [work.place.jar])
         if jar.fetchone() != (work.place.part,):
             return None
-        written = land_frame(tx, work)
-        if work.meta.sections:
-            hold(tx, work)
-        if work.bad:
-            quarantine(tx, rt.keyring(work.task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
+        landed = superseded = failed = 0
+        for part in parts:
+            written = land_frame(tx, part)
+            hold(tx, part)
+            if part.bad:
+                quarantine(tx, rt.keyring(work.task.tenant).key("quarantine"), work.place, work.checkpoint, part.bad)
+            _count(tx, part, written)
+            landed, failed = landed + len(written), failed + len(part.bad)
+            superseded += part.superseded + part.frame.height - len(written)
         tx.psycopg.execute("UPDATE hive.quarantine SET state = 'retried', body = '' WHERE id = %s", [number])
-        _count(tx, work, written)
-        if written:
+        if landed:
             mark_changed(tx, work.place.jar)
             tx.run("tell_changed", flight=work.place.flight, bee=work.place.bee, jar=work.place.jar)
-    return Retried(len(written), work.superseded + work.frame.height - len(written), len(work.bad))
+    return Retried(landed, superseded, failed)
 
 
 def _count(tx: Transaction, work: Work, written: set[str]) -> None:
@@ -116,6 +143,8 @@ def _open(tx: Transaction, rt: Runtime, number: int) -> Work:
             f"`hive quarantine show {number} --place` names it; mend it there, fly the bee {row.bee_name!r} with "
             f"--full-refresh, then `hive quarantine drop {number}`"
         ) from error
+    if row.kind == "snapshot":  # each is whole: nothing of it is compared with another reading
+        meta = replace(meta, sections=())
     task = Task(
         day=row.created_at.date(), id=0, flight=row.flight, bee=row.bee, kind="process", queue=row.queue, priority=0,
         attempt=1, crashes=0, fence=0, owner="", checkpoint=row.checkpoint, batch=None, row_from=None, row_to=None,

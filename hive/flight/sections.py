@@ -1,10 +1,10 @@
 """Deletes by section: what a file no longer holds, and all of a file that is gone, leaves the jar.
 
 A connector may say which section of its stream, such as a file, its rows come from, and where the reading of a section
-begins and ends. Each landing writes down the keys that a section gave; they stay until the section is read again. When
-all of a reading has landed, the records that older readings of the section gave, and neither this one nor any other
-section holds, become tombstones. A section that was not read to its end deletes nothing, nor does one of which a record
-could not be told by its key.
+begins and ends. Each landing writes down the keys that a section gave, those that were set aside among them; they stay
+until the section is read again. When all of a reading has landed, the records that older readings of the section gave,
+and neither this one nor any other section holds, become tombstones, and what quarantine holds of them ends. A section
+that was not read to its end deletes nothing, nor does one of which a record could not be told by its key.
 
 Names of sections stand in the ledger as keyed hashes.
 """
@@ -20,12 +20,13 @@ import structlog
 from psycopg import sql
 
 from hive.flight.missed import FEW as AT_LEAST
-from hive.flight.missed import LIMIT, MOST, living_of, retire
+from hive.flight.missed import LIMIT, MOST, living_of, looked_up, retire, some
 from hive.jars.jar import partition
-from nectar.batch import FEW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
+
+    from psycopg import ServerCursor
 
     from hive.flight.process import Work
     from hive.flight.seal import Meta
@@ -43,13 +44,14 @@ _MISSED = sql.SQL(
     "  GROUP BY k HAVING NOT bool_or(t.section IS NULL OR (s.epoch, s.seq) >= (%(epoch)s, t.from_seq))"
 )
 _LIVING = sql.SQL(
-    "SELECT encode(h.key_hash, 'hex') FROM unnest(%(keys)s::text[]) n JOIN {honey} h ON h.key_hash = decode(n, 'hex')"
-    " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
+    "SELECT encode(h.key_hash, 'hex') FROM {honey} h WHERE h.key_hash = ANY (%(keys)s::bytea[])"
+    " AND h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
     " AND h.deleted_at IS NULL"
 )
 # Keys are grouped and never joined with keys: the planner cannot know how many an array holds, and a wrong guess would
-# make the work grow with their square. For the same reason many of them are looked up by hash.
-_MANY = 1_000
+# make the work grow with their square. For the same reason the jar is asked with an array, which it counts.
+_ENDS = ":,/"
+"""What may follow a section's name in the place of something within it."""
 
 
 def hashed(names: Sequence[str], secret: bytes) -> list[str]:
@@ -87,27 +89,67 @@ def cut(meta: Meta, first: int, rows: int) -> tuple[tuple[str, int, int], ...]:
     return tuple(part for part in cuts if part[1] < part[2])
 
 
-def hold(tx: Transaction, work: Work) -> None:
-    """With the landing of a batch: the keys that each section gave."""
-    spans = cut(work.meta, work.first, work.table.num_rows)
-    if not spans:
-        return
-    names = list(dict.fromkeys(name for name, _, _ in spans))
-    numbers = {name: number for number, name in enumerate(names, 1)}
-    unknown = {bad.row for bad in work.bad if bad.key_hash is None}
-    partial = {name for name, start, stop in spans if any(start <= row < stop for row in unknown)}
-    secret = work.rt.keyring(work.task.tenant).key("record")[1]
-    import polars as pl
+def hold(tx: Transaction, work: Work, *, lost: bool = False) -> None:
+    """With the landing of a batch: the keys that each section gave, and of what was set aside. `lost`: all of it was.
 
-    owner = pl.concat([pl.repeat(numbers[n], stop - start, dtype=pl.Int32, eager=True) for n, start, stop in spans])
-    at = pl.concat([pl.int_range(start, stop, dtype=pl.Int32, eager=True) for _, start, stop in spans])
-    ids = work.ids if work.ids.width else pl.DataFrame(schema={"at": pl.Int32, "key_hash": pl.String})
-    keys = ids.select(pl.col("at") + work.first, "key_hash").join(pl.DataFrame({"at": at, "owner": owner}), on="at")
+    A section of which something was set aside that has no key is `partial` there.
+    """
+    names = {name for name, _, _ in work.meta.sections}
+    spans = cut(work.meta, work.first, work.table.num_rows)
+    given: dict[str, list[str]] = {name: [] for name, _, _ in spans}
+    partial: set[str] = set(given) if lost else set()
+    unknown = {bad.row for bad in work.bad if bad.key_hash is None}
+    partial |= {name for name, start, stop in spans if any(start <= row < stop for row in unknown)}
+    for bad in work.bad[: len(work.rejects)]:
+        if (name := _section_of(bad.place, names)) is not None:
+            given.setdefault(name, []).extend([bad.key_hash] if bad.key_hash else [])
+            partial |= set() if bad.key_hash else {name}
+    if not given:
+        return
+    if spans and work.ids.width:
+        _add_keys(given, spans, work)
+    owners = [str(number) for number, keys in enumerate(given.values(), 1) for _ in keys]
     tx.run(
         "hold_sections", checkpoint=work.checkpoint, epoch=work.place.epoch, seq=work.place.seq, row_from=work.first,
-        keys=",".join(keys["key_hash"]), owners=",".join(keys["owner"].cast(pl.String)),
-        sections=hashed(names, secret), partial=[name in partial for name in names],
+        keys=",".join(key for keys in given.values() for key in keys), owners=",".join(owners),
+        sections=hashed(list(given), _secret(work)), partial=[name in partial for name in given],
     )  # fmt: skip
+
+
+def _add_keys(given: dict[str, list[str]], spans: Sequence[tuple[str, int, int]], work: Work) -> None:
+    """The keys of the rows, by the section in whose span each stands."""
+    import polars as pl
+
+    sizes = [(number, start, stop) for number, (_, start, stop) in enumerate(spans)]
+    owner = pl.concat([pl.repeat(n, stop - start, dtype=pl.Int32, eager=True) for n, start, stop in sizes])
+    at = pl.concat([pl.int_range(start, stop, dtype=pl.Int32, eager=True) for _, start, stop in sizes])
+    rows = work.ids.select(pl.col("at") + work.first, "key_hash")
+    for (number,), found in rows.join(pl.DataFrame({"at": at, "owner": owner}), on="at").group_by("owner"):
+        given[spans[int(number)][0]].extend(found["key_hash"])
+
+
+def _section_of(place: str, names: Collection[str]) -> str | None:
+    """The section that a place is in, as `a.zip` of `a.zip/b.csv:7`; the longest name where several fit."""
+    ends = (n for n in range(len(place), 0, -1) if n == len(place) or place[n] in _ENDS)
+    return next((place[:n] for n in ends if place[:n] in names), None)
+
+
+def _secret(work: Work) -> bytes:
+    return work.rt.keyring(work.task.tenant).key("record")[1]
+
+
+def current(tx: Transaction, work: Work) -> list[str]:
+    """Those of the batch's sections that were neither read anew since nor are gone.
+
+    Until the transaction's end it stays so: nobody compares sections of the checkpoint meanwhile.
+    """
+    names = list(dict.fromkeys(name for name, _, _ in work.meta.sections))
+    if not names:
+        return []
+    told = hashed(names, _secret(work))
+    where = {"checkpoint": work.checkpoint, "epoch": work.place.epoch, "seq": work.place.seq}
+    held = {row.section for row in tx.run("current_sections", **where, sections=told)}
+    return [name for name, section in zip(names, told, strict=True) if section in held]
 
 
 def retire_left(db: Database, flight: uuid.UUID, day: dt.date) -> int:
@@ -130,25 +172,27 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
     }  # fmt: skip
     told = tx.run("told_sections", **where).fetchall()
     where |= {"sections": [row.section for row in told], "from_seqs": [row.from_seq for row in told]}
-    keys: list[str] = []
+    deleted = 0
     if told:
-        if len(told) > FEW:
-            tx.psycopg.execute("SET LOCAL work_mem = '64MB'")
-        query = _MISSED.format(join=sql.SQL("" if read.own else "LEFT"))
-        keys = [key for (key,) in tx.psycopg.execute(query, where)]
-    if keys:
-        if len(keys) > _MANY:
-            tx.psycopg.execute("SET LOCAL enable_nestloop = off")
-        living = tx.psycopg.execute(_LIVING.format(honey=partition("honey", read.part)), {**where, "keys": keys})
-        aside = tx.run("aside", **where, low=min(row.from_seq for row in told)).fetchall()
-        keys = list({key for (key,) in living} - {row.key for row in aside})
-    if len(keys) > AT_LEAST and len(keys) > read.most * living_of(tx, where):
-        log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=len(keys))
-        tx.run("hold_left", checkpoint=read.checkpoint, held=len(keys))
-        return 0
-    if keys:
-        retire(tx, where, keys, day)
-        tx.run("settle_gone", **where, keys=keys)
-    tx.run("end_told", **where)
+        with looked_up(tx, _MISSED.format(join=sql.SQL("" if read.own else "LEFT")), where) as found:
+            count = sum(len(keys) for keys in _living(tx, found, where))
+            if count > AT_LEAST and count > read.most * living_of(tx, where):
+                log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=count)
+                tx.run("hold_left", checkpoint=read.checkpoint, held=count)
+                return 0
+            deleted = retire(tx, where, _living(tx, found, where), day) if count else 0
+            for rows in some(found):
+                tx.run("settle_gone", **where, keys=[key for (key,) in rows])
+    lost = tx.run("end_told", **where).fetchall()
+    if lost:
+        places = {"epochs": [row.epoch for row in lost], "seqs": [row.seq for row in lost]}
+        tx.run("settle_lost", checkpoint=read.checkpoint, **places)
     tx.run("hold_left", checkpoint=read.checkpoint, held=0)
-    return len(keys)
+    return deleted
+
+
+def _living(tx: Transaction, found: ServerCursor[Any], where: dict[str, Any]) -> Iterator[list[str]]:
+    """Those of the keys that the jar has records of, some at a time."""
+    query = _LIVING.format(honey=partition("honey", where["part"]))
+    for rows in some(found):
+        yield [key for (key,) in tx.psycopg.execute(query, {**where, "keys": [bytes.fromhex(key) for (key,) in rows]})]

@@ -385,13 +385,15 @@ class TestErrors:
 
         desk.broken["Tickets"] = expire
         taken: list[Batch] = []
+        plain = [desk.ticket(6 * n) for n in range(COUNT)]  # without comments
         with desk.bee() as bee:
-            desk.tickets = [desk.ticket(6 * n) for n in range(COUNT)]  # without comments
+            desk.tickets = plain
             with pytest.raises(GiveUp) as error:
                 taken.extend(bee.collect_nectar("tickets", None))
         assert (error.value.code, len(taken)) == ("denied", 1)
         assert "auth.token" in error.value.advice
         desk.renew()
+        desk.tickets = plain
         assert len(rows(desk.read(cursor=taken[0].cursor))) == COUNT - 10
 
 

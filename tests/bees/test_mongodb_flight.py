@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -54,3 +55,26 @@ def test_changes_and_deletions_land(nest: Nest, feed: Feed, peer: ScriptedMongo)
     nest.land("shop")
 
     assert {key: row["v"] for key, row in nest.jar("shop").items()} == {"0": 0, "1": 11, "3": 3}
+
+
+@pytest.mark.parametrize("pieces", [{}, {"leg": 0, "batch_rows": 2}])
+def test_what_was_deleted_while_nobody_followed_goes_with_a_full_refresh(
+    make_nest: Callable[..., Nest], feed: Feed, peer: ScriptedMongo, pieces: dict[str, int]
+) -> None:
+    """The resume token is lost: no change tells of the deletions, so the collection itself must."""
+    nest = make_nest(**pieces)
+    source = {"hosts": "127.0.0.1", "port": peer.port, "database": "shop", "replica_set": "rs0", "connect_timeout": 2}
+    register(nest, source | {"batch_rows": 2}, {"mode": "cdc", "idle": 0.3}, limits={"max_deleted": 0.5})
+    nest.land("shop")
+    feed.documents = [{"_id": 0, "v": 0}, {"_id": 3, "v": 33}, {"_id": 9, "v": 9}]
+    feed.lost = True
+    failed = nest.land("shop")
+    feed.lost = False
+    again = nest.land("shop", full_refresh=True)
+    feed.change("update", 0, {"_id": 0, "v": 1})
+    after = nest.land("shop")
+
+    assert failed.state == "failed"
+    assert (again.state, again.records_deleted) == ("complete", 2)
+    assert (after.state, after.records_landed, after.records_deleted) == ("complete", 1, 0)
+    assert {key: row["v"] for key, row in nest.jar("shop").items()} == {"0": 1, "3": 33, "9": 9}

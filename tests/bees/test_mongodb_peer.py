@@ -326,7 +326,10 @@ class TestChanges:
 
         assert self.told(second) == [("upsert", 9, 99), ("upsert", 1, 11), ("delete", 2, None), ("delete", 3, None)]
         assert self.told(self.read(peer, second[-1].cursor)) == []
-        assert not any(batch.complete for batch in [*first, *second])
+        assert [batch.begins for batch in first] == [True, *[False] * (len(first) - 1)]
+        read = [batch for batch in first if batch.table.num_rows]
+        assert [batch for batch in first if batch.complete] == read[-1:]
+        assert not any(batch.begins or batch.complete for batch in second)
 
     def test_what_changes_during_the_whole_read_comes_after_it(self, feed, peer):
         told = {"mode": "cdc", "idle": 0.3}

@@ -150,3 +150,34 @@ def test_flights_go_on_at_the_replica_that_took_over(pair: Pair) -> None:
     assert third == []
     assert (error.value.code, error.value.where) == ("another_server", "streams.q")
     assert "--full-refresh" in error.value.advice
+
+
+def test_rows_are_not_read_at_a_replica_that_lacks_what_was_seen_before(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts below a mark, and rows before a place in the log: what the replica gets later would never be read."""
+    monkeypatch.setattr("bees.core.sql.progress._PATIENCE", 0.3)
+    pair.on(pair.primary, "ANALYZE TABLE shop.q PERSISTENT FOR ALL")
+    pair.caught_up()
+    pair.on(pair.replica, "STOP SLAVE SQL_THREAD")
+    late = f"SELECT seq, 'late', '2026-01-02' FROM seq_{ROWS + 1}_to_{ROWS + 50}"
+    pair.on(pair.primary, "USE shop", f"INSERT INTO q {late}")
+    how: dict[str, Any] = {"slices": 4, "slice_rows": 100, "streams": {"q": {"cursor": "at", "lookback": 0}}}
+    with pair.bee(**how) as bee, pair.bee(cdc={}) as followed:
+        parts = list(bee.slices("q", None))
+        begun = next(iter(followed.collect_nectar("q", None))).cursor
+        shared().close()  # sessions with the primary
+        pair.address.to = pair.replica.port
+        codes = []
+        for again in (bee.collect_nectar("q", None, parts[-1]), followed.collect_nectar("q", begun)):
+            with pytest.raises(RetryLater) as error:
+                list(again)
+            codes.append((error.value.code, error.value.where))
+        monkeypatch.setattr("bees.core.sql.progress._PATIENCE", 30)
+        pair.on(pair.replica, "START SLAVE SQL_THREAD")
+        seen = [row for part in parts for row in rows(list(bee.collect_nectar("q", None, part)))]
+        rest = rows(list(followed.collect_nectar("q", begun)))
+
+    assert codes == [("server_behind", "streams.q")] * 2
+    assert ids(seen) == list(range(1, ROWS + 51))
+    assert ids(rest)[-50:] == list(range(ROWS + 1, ROWS + 51))

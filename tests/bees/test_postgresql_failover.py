@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from bees.core.errors import RetryLater
+from bees.core.errors import GiveUp, RetryLater
+from bees.core.pool import shared
 from bees.postgresql import PostgreSQLWorkerBee
 from hive.embedded.places import server_account
 from tests.bees.contract import rows
@@ -151,3 +152,41 @@ def test_a_standby_is_read_as_of_one_moment(pair: Pair) -> None:
             pair.caught_up()
             assert len(rows(list(bee.collect_nectar("q", None)))) == 20000
         assert len(rows(list(bee.collect_nectar("q", None)))) == 20001
+
+
+def test_a_part_is_not_read_at_a_replica_that_lacks_what_the_mark_has_seen(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or rows below the mark, which the replica gets later, would never be read."""
+    monkeypatch.setattr("bees.core.sql.progress._PATIENCE", 0.3)
+    pair.on(pair.primary, "ANALYZE q")
+    pair.caught_up()
+    pair.on(pair.standby, "SELECT pg_wal_replay_pause()")
+    pair.on(pair.primary, "INSERT INTO q SELECT i, 'late', now() FROM generate_series(20001, 20100) AS i")
+    how: dict[str, Any] = {"slices": 4, "slice_rows": 1000, "streams": {"q": {"cursor": "at", "lookback": 0}}}
+    with pair.bee(**how) as bee:
+        parts = list(bee.slices("q", None))
+        then = bee.after_slices("q", parts)
+        shared().close()  # sessions with the primary
+        pair.address.to = pair.standby.port
+        with pytest.raises(RetryLater, match="behind") as error:
+            list(bee.collect_nectar("q", None, parts[-1]))
+        monkeypatch.setattr("bees.core.sql.progress._PATIENCE", 30)
+        pair.on(pair.standby, "SELECT pg_wal_replay_resume()")
+        seen = [row for part in parts for row in rows(list(bee.collect_nectar("q", None, part)))]
+        behind = list(bee.collect_nectar("q", then))
+
+    assert (error.value.code, error.value.where) == ("server_behind", "streams.q")
+    assert ids(seen) == list(range(1, 20101))
+    assert ids(rows(behind)) == list(range(20001, 20101))  # without a look-back the mark's own rows come again
+
+
+def test_a_part_is_not_read_at_a_server_of_other_rows(pair: Pair) -> None:
+    pair.on(pair.primary, "ANALYZE q")
+    how: dict[str, Any] = {"slices": 4, "slice_rows": 1000, "streams": {"q": {"cursor": "at"}}}
+    with pair.bee(**how) as bee:
+        parts = [part.replace('"seen": "', '"seen": "9') for part in bee.slices("q", None)]
+        with pytest.raises(GiveUp) as error:
+            list(bee.collect_nectar("q", None, parts[0]))
+    assert (error.value.code, error.value.where) == ("another_server", "streams.q")
+    assert "--full-refresh" in error.value.advice

@@ -197,6 +197,7 @@ class TestOutcomes:
 
     def test_what_a_failed_snapshot_left_is_settled_by_the_command(self, make_nest, people, hive, monkeypatch):
         other = make_nest(value_limit=50, batch_rows=1, leg=0)
+        other.register()  # now its batches are of one record
         write(people.file, [{"id": 3, "name": "n" * 100}, ADA])
         flight = other.fly(mode="snapshot")
         with monkeypatch.context() as patch:

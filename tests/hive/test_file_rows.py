@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,38 @@ def test_too_many_rows_at_once_wait_for_a_person(nest: Nest) -> None:
     assert (mended.state, mended.records_deleted) == ("complete", 2)
     assert ids(nest) == [*range(1, 29), 101]
     assert nest.one("SELECT held_deletes FROM hive.checkpoint") == 0
+
+
+def test_very_many_rows_that_are_gone_are_deleted_some_at_a_time(nest: Nest, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder(nest, max_deleted=1.0)
+    (root / "a.csv").write_text(table(0))
+    (root / "b.csv").write_text(table(1))
+    nest.land("rows")
+    many = 100_000
+    nest.run(
+        "INSERT INTO hive.honey SELECT (jsonb_populate_record(h, jsonb_build_object("
+        "    'key_hash', '\\x' || md5(n::text), 'record_key', n))).* FROM hive.honey h, generate_series(1, %s) n"
+        "  WHERE h.data ->> 'id' = '0'",
+        many,
+    )
+    nest.run(
+        "UPDATE hive.section_keys s SET keys = s.keys || k.keys FROM hive.honey h,"
+        "  (SELECT array_agg(decode(md5(n::text), 'hex')) AS keys FROM generate_series(1, %s) n) k"
+        "  WHERE h.data ->> 'id' = '0' AND length(h.record_key) > 7 AND h.key_hash = ANY (s.keys)",
+        many,
+    )
+    monkeypatch.setattr("hive.flight.missed.SOME", 5_000)
+    (root / "a.csv").unlink()
+
+    tracemalloc.start()
+    nest.land("rows")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert ids(nest) == [1]
+    assert nest.one("SELECT sum(deleted)::int FROM hive.receipt") == many + 1
+    assert nest.rows("SELECT records, keys IS NULL FROM hive.unindexed ORDER BY id DESC LIMIT 1") == [(many + 1, True)]
+    assert peak < 100 * many
 
 
 def test_reading_in_many_legs_deletes_at_its_end_only(nest: Nest, monkeypatch: pytest.MonkeyPatch) -> None:

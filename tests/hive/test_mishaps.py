@@ -286,7 +286,9 @@ class TestReadingAnew:
 
 class TestOlderVersions:
     def test_a_dead_batch_that_is_retried_does_not_overwrite_what_came_after_it(self, nest):
-        file = nest.register() / "a.jsonl"
+        # Deletions followed, the file that was read anew would end what quarantine holds of it.
+        source = {"path": str(nest.folder / "people"), "mode": "pattern_match"}
+        file = nest.register(source=source) / "a.jsonl"
         write(file, people((1, "A"), (2, "A")))
         nest.land()
         write(file, people((1, "B"), (2, "A")))

@@ -7,6 +7,7 @@ import pytest
 from hive.doctor.bees import held_deletes
 from hive.flight import missed
 from hive.flight.missed import retire_missed
+from hive.flight.retry import NotRetriable, retry
 from hive.jars.search import search
 from tests.hive.nest import make_nest, nest
 from tests.hive.shop import ShopTable, maker
@@ -152,6 +153,26 @@ def test_a_record_that_could_not_land_makes_the_knowledge_partial(table, monkeyp
 
     assert 4 in table.ids()
     assert table.nest.one("SELECT whole_to FROM hive.checkpoint") is None
+
+
+def test_a_record_set_aside_that_is_gone_since_is_not_landed_again(table, monkeypatch):
+    table.add(1, 2)
+    table.add(3, 4, name="x" * 200)
+    small = table.nest.settings.model_copy(update={"value_limit": 100})
+    monkeypatch.setattr(table.nest.rt, "settings", small)
+    assert table.nest.land().records_quarantined == 2
+    entries = [number for (number,) in table.nest.rows("SELECT id FROM hive.quarantine ORDER BY id")]
+
+    table.remove(3)
+    assert table.nest.land().records_quarantined == 1
+    monkeypatch.setattr(table.nest.rt, "settings", table.nest.settings)
+    (again,) = table.nest.rows("SELECT id FROM hive.quarantine WHERE state = 'open'")
+
+    for entry in entries:
+        with pytest.raises(NotRetriable):
+            retry(table.nest.rt, entry)
+    assert retry(table.nest.rt, *again).landed == 1
+    assert table.ids() == [1, 2, 4]
 
 
 def test_keys_of_an_idle_reading_are_forgotten_and_so_is_its_knowledge(table):

@@ -66,6 +66,7 @@ def _whole(reading: Reading, server: Server, place: Place) -> Iterator[Batch]:
     """The documents as they are, each an upsert; afterwards the place is at the start of the changes."""
     token = place.token
     plain = replace(reading, cursor=None)
+    begins = place.id is None
     for batch in read(plain, server, replace(place, by=plain.by)):
         told = batch.cursor
         done = Place(BY, "changes", token=token, texts=place.texts)
@@ -73,7 +74,9 @@ def _whole(reading: Reading, server: Server, place: Place) -> Iterator[Batch]:
         cursor = dict(at.cursor()) | ({} if told["done"] or "id" not in told else {"id": told["id"]})
         ops = pa.array(["upsert"] * batch.table.num_rows, pa.string())
         table = batch.table.append_column("_op", ops) if batch.table.num_rows else batch.table
-        yield replace(batch, table=table, cursor=cursor, complete=False)
+        # Read anew, the collection tells what is gone; what changes meanwhile comes behind and is newer.
+        yield replace(batch, table=table, cursor=cursor, begins=begins)
+        begins = False
 
 
 def _token(reading: Reading) -> Any:

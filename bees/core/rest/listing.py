@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import structlog
 
-from bees.core.cursors import higher, instant, less
+from bees.core.cursors import higher, less
 from bees.core.errors import GiveUp
 from bees.core.footing import SAME, TAIL, Footing, counted
-from bees.core.paging import MOST_VERSIONS, Links, Reading, circle, hashed, next_page, page_params
+from bees.core.paging import MOST_VERSIONS, Links, Reading, began, circle, hashed, next_page, page_params
 from bees.core.paths import MISSING, dig, put
 from bees.core.rest import formats, hooks, template
 from bees.core.rest.content import Content
@@ -119,20 +118,11 @@ class Listing:
                 yield Page(read=False)
                 return
             raise
-        reading.clock = reading.clock or self._began(answer, asked)
+        reading.clock = reading.clock or began(answer.headers, asked)
         if answer.status == 304:
             yield self._skip(reading, answer, url, where, asked=bool(validators))
             return
         yield from self._read(reading, answer, url, Joint(reading.body, query, where, conditional))
-
-    def _began(self, answer: Answer, asked: float) -> str:
-        """The source's time at a request that was sent at `asked`, our time; ours where it tells none.
-
-        It tells whole seconds: where both agree in them, ours is finer.
-        """
-        ours = datetime.fromtimestamp(asked, UTC)
-        theirs = instant(answer.headers.get("date", ""))
-        return (ours if theirs is None or abs(theirs - ours) < timedelta(seconds=1) else theirs).isoformat()
 
     def _look_back(self, reading: Reading, joint: Joint, items: Iterable[Any]) -> Generator[Page, None, bool]:
         """Ask for the page before once more, where a row may have moved into it; see `bees.core.footing`.

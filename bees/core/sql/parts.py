@@ -26,6 +26,9 @@ class Cut(Protocol):
     def newest(self) -> str | None:
         """The greatest cursor value of all rows, as a mark; None where no row may move the mark."""
 
+    def reached(self) -> str | None:
+        """How far the server has come by now; None where it does not say."""
+
     def spans(self, parts: int) -> Sequence[Span]:
         """Ranges of the key with about as many rows in each."""
 
@@ -37,10 +40,13 @@ def begins_in_parts(options: ServerOptions, stream: str, cursor: Cursor | None) 
 
 def parts_of(reading: Ordered[Any, Any], table: Cut, parts: int) -> list[str]:
     """What the parts are called."""
-    then = None
+    then = seen = None
     if reading.cursor is not None:
-        then = Place(by=reading.by, high=table.newest(), done=True).cursor()
-    return [replace(span, then=then).told() for span in table.spans(parts)]
+        newest = table.newest()
+        then = Place(by=reading.by, high=newest, done=True).cursor()
+        # A replica that is behind may answer who reads a part, and what it does not have yet stands below the mark.
+        seen = table.reached() if newest is not None else None
+    return [replace(span, then=then, seen=seen).told() for span in table.spans(parts)]
 
 
 def part_of(told: str | None, reading: O, stream: str) -> tuple[O, Span | None]:

@@ -5,6 +5,7 @@
     upto    exact texts of its last key; empty: at the last row
     then    the place at which the next flight begins once all parts were read: of a stream with a cursor, whose first
             reading alone falls into parts, by key
+    seen    how far the server had come that gave `then`: whoever reads the part must have come as far
 
 Parts of one reading meet without a gap and without a row in two of them: the end of one is the beginning of the next.
 """
@@ -30,10 +31,12 @@ class Span:
     after: Texts = ()
     upto: Texts = ()
     then: Cursor | None = None
+    seen: str | None = None
 
     def told(self) -> str:
         bounds: dict[str, Any] = {"by": self.by, "after": self.after, "upto": self.upto}
-        return json.dumps(bounds | ({"then": self.then} if self.then else {}), ensure_ascii=False)
+        more = {"then": self.then, "seen": self.seen}
+        return json.dumps(bounds | {name: value for name, value in more.items() if value}, ensure_ascii=False)
 
 
 def heard(told: str) -> Span | None:
@@ -41,8 +44,8 @@ def heard(told: str) -> Span | None:
     try:
         found = json.loads(told)
         by, after, upto = (tuple(map(str, found[name])) for name in ("by", "after", "upto"))
-        then = found.get("then")
-        return Span(by, after, upto, dict(then) if then else None)
+        then, seen = found.get("then"), found.get("seen")
+        return Span(by, after, upto, dict(then) if then else None, str(seen) if seen else None)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -55,27 +55,46 @@ SELECT r.section, r.from_seq FROM hive.section_read r
                     WHERE q.checkpoint = r.checkpoint AND q.epoch = r.epoch AND q.seq BETWEEN r.from_seq AND r.to_seq
                       AND q.key_hash IS NULL AND q.state <> 'retried' AND q.code IN ('killed_worker', 'dead_batch'));
 
--- aside --
--- Records that these readings put aside: they are there, and stay as they were.
-SELECT encode(key_hash, 'hex') AS key FROM hive.quarantine
- WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL AND (epoch, seq) >= (%(epoch)s, %(low)s);
-
 -- settle_gone --
 -- What quarantine holds of records that are gone tells of nothing any more.
 UPDATE hive.quarantine SET state = 'dropped', body = ''
  WHERE stream = %(stream)s AND state = 'open' AND key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k);
+
+-- settle_older --
+-- A complete read met everything, or the source emptied the stream: what quarantine holds from before is of no record.
+UPDATE hive.quarantine SET state = 'dropped', body = ''
+ WHERE stream = %(stream)s AND state = 'open' AND (epoch, seq) < (%(epoch)s, %(low)s);
+
+-- settle_lost --
+-- What quarantine holds without a key of batches of which every section that missed something was read anew or is gone.
+UPDATE hive.quarantine q SET state = 'dropped', body = ''
+  FROM unnest(%(epochs)s::int[], %(seqs)s::bigint[]) AS l(epoch, seq)
+ WHERE q.checkpoint = %(checkpoint)s AND q.epoch = l.epoch AND q.seq = l.seq AND q.state = 'open' AND q.key_hash IS NULL
+   AND NOT EXISTS (SELECT FROM hive.section_keys k
+                    WHERE k.checkpoint = q.checkpoint AND k.epoch = l.epoch AND k.seq = l.seq AND k.partial);
+
+-- current_sections --
+-- Those whose rows of this batch are still what they gave. The lock is that of those who compare sections.
+WITH alone AS MATERIALIZED (SELECT id FROM hive.checkpoint WHERE id = %(checkpoint)s FOR KEY SHARE)
+SELECT DISTINCT encode(k.section, 'hex') AS section
+  FROM alone JOIN hive.section_keys k ON k.checkpoint = alone.id
+ WHERE k.epoch = %(epoch)s AND k.seq = %(seq)s
+   AND k.section = ANY (SELECT decode(s, 'hex') FROM unnest(%(sections)s::text[]) s);
 
 -- hold_left --
 -- Too many to be deleted unasked: they are compared again with the next flight, whatever the files hold then.
 UPDATE hive.checkpoint SET held_deletes = %(held)s WHERE id = %(checkpoint)s;
 
 -- end_told --
--- Compared: what older readings of these sections gave is forgotten.
+-- Compared: what older readings of these sections gave is forgotten. Gives the batches of which they missed something.
 WITH older AS (
     DELETE FROM hive.section_keys s USING unnest(%(sections)s::bytea[], %(from_seqs)s::bigint[]) AS t(section, from_seq)
      WHERE s.checkpoint = %(checkpoint)s AND s.section = t.section AND (s.epoch, s.seq) < (%(epoch)s, t.from_seq)
+    RETURNING s.epoch, s.seq, s.partial
+), told AS (
+    DELETE FROM hive.section_read WHERE checkpoint = %(checkpoint)s AND to_seq IS NOT NULL
 )
-DELETE FROM hive.section_read WHERE checkpoint = %(checkpoint)s AND to_seq IS NOT NULL;
+SELECT DISTINCT epoch, seq FROM older WHERE partial;
 
 -- forget_sections --
 -- A complete read of everything met what there is: what sections gave before it counts no more.

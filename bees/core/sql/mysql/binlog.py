@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 QUERY, STOP, ROTATE, FORMAT, XID, TABLE_MAP = 2, 3, 4, 15, 16, 19
 WRITES, UPDATES, DELETES = (23, 30), (24, 31), (25, 32)
-HEARTBEAT, GTID, ANONYMOUS, XA_PREPARE, PARTIAL_UPDATE, PAYLOAD, TAGGED = 27, 33, 34, 38, 39, 40, 42
+INCIDENT, HEARTBEAT, GTID, ANONYMOUS, XA_PREPARE, PARTIAL_UPDATE, PAYLOAD, TAGGED = 26, 27, 33, 34, 38, 39, 40, 42
 COMPRESSED = range(165, 172)  # MariaDB: a query, and rows, packed by zlib
 MARIADB_GTID = 162
 ROWS = (*WRITES, *UPDATES, *DELETES)
@@ -160,6 +160,11 @@ def _counted(raw: bytes, place: int) -> tuple[bytes, int]:
 def table_number(body: bytes) -> int:
     """Of which table rows are."""
     return int.from_bytes(body[:6], "little")
+
+
+def flags(body: bytes) -> int:
+    """What an event of rows says of its statement."""
+    return int(struct.unpack_from("<H", body, 6)[0])
 
 
 @dataclass(frozen=True)

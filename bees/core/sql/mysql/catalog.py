@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bees.core.sql.mysql.forms import Form, form_of, form_of_result, name_of
@@ -66,7 +66,8 @@ class SourceColumn:
 class Relation:
     """A table, view or query. `origin` stands after FROM; `key` is the primary key, or another that is proven.
 
-    `place` is (database, table) of a table, None of a query; `rows` is the server's own estimate.
+    `place` is (database, table) of a table, None of a query; `rows` is the server's own estimate; `versioned` tables
+    of MariaDB keep what their rows were.
     """
 
     origin: str
@@ -77,6 +78,7 @@ class Relation:
     place: tuple[str, str] | None = None
     rows: int | None = None
     view: bool = False
+    versioned: bool = False
 
     def cursors(self) -> tuple[str, ...]:
         """Columns worth following: times before numbers, certain before nullable, indexed before others."""
@@ -104,7 +106,8 @@ def table(questions: Questions, name: str, database: str, where: str) -> Relatio
             view = str(kind).endswith("VIEW")
             note = "" if view else str(comment or "")
             estimate = None if rows is None else int(rows)
-            return _described(questions, (space, plain), comment=note, rows=estimate, view=view)
+            found_there = _described(questions, (space, plain), comment=note, rows=estimate, view=view)
+            return replace(found_there, versioned=str(kind) == "SYSTEM VERSIONED")
     known = [str(known) for (known,) in questions.rows(_NAMES, (database,))]
     raise unknown("table", name, known, where)
 

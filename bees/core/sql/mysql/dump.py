@@ -68,12 +68,13 @@ class Stand:
         return replace(self, gtid=text, file=file, at=at)
 
 
-def now(questions: Questions, position: str, where: str) -> Stand:
-    """Where the log stands. Raises GiveUp if there is none, or it does not hold whole rows."""
+def now(questions: Questions, position: str, where: str, database: str) -> Stand:
+    """Where the log stands. Raises GiveUp if there is none, or it does not hold whole rows of the database's tables."""
     told = dict(
         questions.rows(
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode',"
-            " 'gtid_executed', 'gtid_binlog_pos', 'binlog_row_value_options', 'server_uuid', 'server_id')"
+            " 'gtid_executed', 'gtid_binlog_pos', 'binlog_row_value_options', 'server_uuid', 'server_id',"
+            " 'log_slave_updates', 'log_replica_updates')"
         )
     )
     wanted = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
@@ -89,11 +90,21 @@ def now(questions: Questions, position: str, where: str) -> Stand:
 
     status = "SHOW MASTER STATUS" if questions.mariadb or not _is_new(questions) else "SHOW BINARY LOG STATUS"
     try:
-        file, at = questions.rows(status)[0][:2]
+        file, at, chosen, left_out = questions.rows(status)[0][:4]
     except Error as error:
         if number_of(error) in _REFUSED:
             raise _may_not(where) from None
         raise
+    if (chosen and database not in chosen.split(",")) or database in left_out.split(","):
+        raise GiveUp(
+            f"the server's binlog leaves out the database {database!r}", code="not_logged", where=where,
+            advice="change binlog_do_db or binlog_ignore_db at the server, or read the stream by a `cursor`",
+        )  # fmt: skip
+    if "OFF" in (told.get("log_slave_updates"), told.get("log_replica_updates")) and _replicates(questions):
+        raise GiveUp(
+            "the server is a replica, and its binlog leaves out what comes from its primary", code="not_logged",
+            where=where, advice="set log_slave_updates = ON at the server, or follow the primary",
+        )  # fmt: skip
     flavour: Flavour = "file"
     if position != "file" and questions.mariadb:
         flavour = "mariadb"
@@ -112,6 +123,12 @@ def now(questions: Questions, position: str, where: str) -> Stand:
 def _named(variables: dict[str, Any]) -> str:
     """The server's own name among servers: MySQL makes itself one, MariaDB has the number that its owner gave it."""
     return str(variables.get("server_uuid") or variables.get("server_id") or "")
+
+
+def _replicates(questions: Questions) -> bool:
+    if questions.mariadb:
+        return any(int(running) for _, running in questions.rows("SHOW GLOBAL STATUS LIKE 'Slaves_running'"))
+    return bool(questions.rows(f"SHOW {'REPLICA' if _is_new(questions) else 'SLAVE'} STATUS"))
 
 
 def _is_new(questions: Questions) -> bool:

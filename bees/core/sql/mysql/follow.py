@@ -6,7 +6,10 @@ rows had in them already comes again and does no harm, none is lost. A cursor is
     log     the stand behind the last transaction that was read whole
     skip    changes of this table that were read of the transaction behind it: so a large one may be cut
     place   where the reading of the rows stands, as long as they are not all read
+    seen    and how far the server had come that told `log`: a replica whose rows are read must have come as far
     shape   the table's columns by then, so that changes of an older shape are read as they were made
+
+or {"anew": true}: the rows are to be read anew, from wherever the log stands then.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
@@ -22,12 +26,15 @@ import structlog
 
 from bees.core.errors import GiveUp
 from bees.core.sql.leg import Leg
-from bees.core.sql.mysql import binlog, dump
+from bees.core.sql.mysql import binlog, dump, progress
+from bees.core.sql.mysql.cascades import Cascades, origins
 from bees.core.sql.mysql.catalog import SourceColumn, logged_columns, of_log
 from bees.core.sql.mysql.forms import Form
 from bees.core.sql.mysql.logged import Column, Unreadable, images, readers
 from bees.core.sql.mysql.reading import begin, read, table_of
+from bees.core.sql.mysql.statements import Statement
 from bees.core.sql.names import replaced
+from bees.core.sql.progress import await_progress
 from nectar.batch import Batch, Cursor
 
 if TYPE_CHECKING:
@@ -40,23 +47,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 _OP = SourceColumn("_op", Form("varchar", "text", "text"), "varchar")
 _WORD = re.compile(r"\s*(?:/\*.*?\*/\s*|(?:--|#)[^\n]*\n\s*)*([A-Za-z]+)", re.DOTALL)
-_NAME = r"(`(?:[^`]|``)+`|[^\s`.;]+)"
-_TRUNCATE = re.compile(
-    rf"\s*(?:/\*.*?\*/\s*)*TRUNCATE\s+(?:TABLE\s+)?(?:{_NAME}\s*\.\s*)?{_NAME}\s*(?:;|/\*|--|WAIT|NOWAIT|\Z)",
-    re.DOTALL | re.IGNORECASE,
-)
-_REPLACES = re.compile(
-    r"\s*(?:/\*.*?\*/\s*|(?:--|#)[^\n]*\n\s*)*(?:DROP\s+TABLES?\b|RENAME\s+TABLES?\b|CREATE\s+OR\s+REPLACE\s+TABLE\b"
-    r"|ALTER\s[^;]*?\bTABLE\b.*\bRENAME\s+(?!COLUMN\b|INDEX\b|KEY\b))",
-    re.DOTALL | re.IGNORECASE,
-)
-"""Statements behind which a name may mean another table."""
 _SILENCE = 5.0
 """Seconds of reading others' changes after which the place is told, so that it is not lost and the caller may stop."""
 _HURRY = 3
 """Empty batches right behind changes: the hive joins batches until the next one comes."""
-_SHAPES = {"ALTER", "CREATE", "DROP", "RENAME"}
-_WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL"}
 
 
 @dataclass
@@ -84,20 +78,38 @@ class Following:
             return logged_columns(questions, place)
 
     def batches(self, cursor: Cursor | None) -> Iterator[Batch]:
-        """What comes behind `cursor`: the rest of the rows that were there, then changes."""
+        """What comes behind `cursor`: the rest of the rows that were there, then changes.
+
+        Where the log says that rows changed and not which, the rows are read anew, as they are by then.
+        """
         reading = self.settle()
         told: dict[str, Any] = dict(cursor or {})
-        if "log" not in told:
-            told = self._start(reading)
-        if "place" in told:
-            yield from self._rows(reading, told)
+        for _ in range(2):  # who must read anew a second time does so in the next flight
+            if "log" not in told:
+                told = self._start(reading)
+            if "place" in told:
+                yield from self._rows(reading, told)
+            changes = self._changes(reading, told)
+            try:
+                yield from changes.batches(self._dumped(changes.stand))
+            finally:
+                self.close()
+            if not changes.anew:
+                return
+            log.warning("read_anew", stream=self.stream, because=changes.anew)
+            reading, told = self.settle(), {}
+
+    def _changes(self, reading: Reading, told: dict[str, Any]) -> Changes:
+        columns = [Column(*column) for column in told["shape"]]
+        with self.asking() as questions:
+            folds = str(questions.rows("SELECT @@lower_case_table_names")[0][0]) != "0"
+            cascades = Cascades(origins(questions, self._place(reading), self.where))
         stand = dump.Stand.of(told["log"])
+        return Changes(self, reading, stand, int(told.get("skip") or 0), columns, cascades, folds=folds)
+
+    def _dumped(self, stand: dump.Stand) -> dump.Dump:
         self._dump = dump.Dump(self.server, stand, self.where, waits=self.wait > 0)
-        try:
-            columns = [Column(*column) for column in told["shape"]]
-            yield from Changes(self, reading, stand, int(told.get("skip") or 0), columns).batches(self._dump)
-        finally:
-            self.close()
+        return self._dump
 
     def _place(self, reading: Reading) -> tuple[str, str]:
         if reading.relation.place is None or reading.relation.view:
@@ -105,12 +117,19 @@ class Following:
                 "only the changes of a table are told by the binlog", code="not_a_table", where=self.where,
                 advice="name a table, or give the stream a `cursor`",
             )  # fmt: skip
+        if reading.relation.versioned:
+            raise GiveUp(
+                "the binlog tells a system-versioned table's history as if it were rows of today",
+                code="system_versioned", where=self.where, advice="read the table by a `cursor` or a `query`",
+            )  # fmt: skip
         return reading.relation.place
 
     def check(self, questions: Questions, reading: Reading) -> None:
         """Raises GiveUp for what stands in the way of following the table."""
-        self._place(reading)
-        asked = dump.Dump(self.server, dump.now(questions, self.position, self.where), self.where, waits=False)
+        place = self._place(reading)
+        origins(questions, place, self.where)
+        stand = dump.now(questions, self.position, self.where, place[0])
+        asked = dump.Dump(self.server, stand, self.where, waits=False)
         try:
             next(asked.events(), None)
         finally:
@@ -122,22 +141,26 @@ class Following:
         while True:
             before = self.learn(place)
             with self.asking() as questions:
-                stand = dump.now(questions, self.position, self.where)
+                stand = dump.now(questions, self.position, self.where, place[0])
+                seen = progress.told(questions.rows(progress.ASKED))
             if self.learn(place) == before:
-                return {"log": stand.told(), "place": {}, "shape": shape_of(before)}
+                return {"log": stand.told(), "place": {}, "shape": shape_of(before), "seen": seen}
 
     def _rows(self, reading: Reading, told: dict[str, Any]) -> Iterator[Batch]:
         """The rows that are there, by key, with the cursor that goes on behind each batch."""
         with self.asking() as questions:
             begun = begin(questions, self.stream, reading, told["place"] or None)
-        after = {name: value for name, value in told.items() if name != "place"}
+        after = {name: value for name, value in told.items() if name not in ("place", "seen")}
         begins = not told["place"]
         with self.server.stream(self.batch_bytes, self.batch_rows) as data:
             self.opened.append(data)
             try:
+                if seen := told.get("seen"):
+                    # Rows of a replica that is behind the log would be without changes that nobody tells.
+                    await_progress(partial(progress.compared, data, seen, self.where), self.where)
                 for batch in read(Leg(self.stream, reading), data, begun):
                     done = bool(batch.cursor.get("done"))
-                    mark = after if done else {**after, "place": dict(batch.cursor)}
+                    mark = after if done else {**told, "place": dict(batch.cursor)}
                     # Read anew, the table tells what is gone; what changes meanwhile comes behind and is newer.
                     yield replace(batch, cursor=mark, begins=begins)
                     begins = False
@@ -155,18 +178,24 @@ def shape_of(columns: Sequence[Column]) -> list[list[Any]]:
     return [[c.name, c.word, c.type_name, c.charset, c.document] for c in columns]
 
 
-def _holds(statement: str, name: str) -> bool:
-    """Whether a name stands in a statement, and not as a part of a longer one."""
-    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", statement, re.IGNORECASE) is not None
-
-
 class Changes:
     """Turns events into batches. `skip` changes of the first transaction are in the hive already."""
 
     def __init__(
-        self, following: Following, reading: Reading, stand: dump.Stand, skip: int, columns: list[Column]
+        self,
+        following: Following,
+        reading: Reading,
+        stand: dump.Stand,
+        skip: int,
+        columns: list[Column],
+        cascades: Cascades,
+        *,
+        folds: bool,
     ) -> None:
-        self._of, self._stand, self._skip = following, stand, skip
+        self._of, self.stand, self._skip = following, stand, skip
+        self._cascades, self._folds = cascades, folds
+        self.anew = ""
+        """Why the rows must be read anew; empty: they need not be."""
         assert reading.relation.place is not None
         self._table = reading.relation.place
         self._tables: dict[int, tuple[binlog.Table, list[Read]]] = {}
@@ -226,6 +255,8 @@ class Changes:
                     yield self._batch()
                     flushed = quiet = now
                     empties = _HURRY
+            if self.anew:
+                break
             if self._rows:
                 quiet, empties = now, _HURRY
             if now - flushed >= (dump.TICK if self._rows and self._of.wait else _SILENCE):
@@ -235,13 +266,15 @@ class Changes:
 
     def _batch(self) -> Batch:
         rows, self._rows, self._bytes, self._full = self._rows, [], 0, False
-        self._stand, self._ends = self._stand.behind(self._ends, self._end_file, self._end), []
+        self.stand, self._ends = self.stand.behind(self._ends, self._end_file, self._end), []
         raw = [pa.array([row[place] for _, row in rows], pa.binary()) for place in self._picked]
         raw.append(pa.array([op for op, _ in rows], pa.binary()))
         table, rejects = table_of(self._told, raw, self._of.where)
         table = table.rename_columns([*table.column_names[:-1], _OP.name])  # the only one that is ours
-        cursor: dict[str, Any] = {"log": self._stand.told(), "shape": shape_of(self._columns)}
-        if self._seen:
+        cursor: dict[str, Any] = {"log": self.stand.told(), "shape": shape_of(self._columns)}
+        if self.anew:
+            cursor = {"anew": True}
+        elif self._seen:
             cursor["skip"] = self._seen
         return Batch(self._of.stream, table, cursor, rejects=rejects)
 
@@ -255,7 +288,7 @@ class Changes:
             self._gtid, self._open = (domain, server, number), not alone
         elif kind == binlog.GTID:
             self._gtid, self._open = binlog.mysql_gtid(event.body), False
-        elif kind == binlog.TAGGED and self._stand.flavour == "mysql":
+        elif kind == binlog.TAGGED and self.stand.flavour == "mysql":
             raise self._cannot("the server tags its GTIDs", "tagged_gtid", "set `cdc.position: file`")
         elif kind == binlog.TABLE_MAP:
             if event.body != self._map:
@@ -263,6 +296,8 @@ class Changes:
                 self._map = event.body
         elif kind in binlog.ROWS:
             yield from self._changed(event)
+            if self._cascades.reach(event):
+                self.anew = "a foreign key's rule changed rows of the table, and the log does not tell which"
         elif kind == binlog.PARTIAL_UPDATE:
             if binlog.table_number(event.body) in self._tables:
                 raise self._cannot("the binlog tells parts of JSON", "no_row_log", "set binlog_row_value_options = ''")
@@ -271,6 +306,9 @@ class Changes:
             raise self._cannot("an XA transaction changed the table before it was sure", "xa_transaction", advice)
         elif kind == binlog.XID:
             self._ended(event)
+        elif kind == binlog.INCIDENT:
+            advice = "fly this bee with --full-refresh"
+            raise self._cannot("the server says that its binlog lost changes", "log_incident", advice)
         elif kind == binlog.QUERY:
             yield from self._said(event)
 
@@ -286,6 +324,7 @@ class Changes:
         self._gtid, self._open, self._seen = None, False, 0
 
     def _mapped(self, table: binlog.Table) -> None:
+        self._cascades.map(table)
         if (table.schema, table.name) != self._table:
             self._tables.pop(table.number, None)
             return
@@ -350,32 +389,28 @@ class Changes:
             return
         if word == "SAVEPOINT":
             return
-        if self._is_emptied(database, statement):
-            yield from self._add([(b"truncate", [None] * len(self._columns))])
-        elif self._is_meant(database, statement):
-            if word in _WRITES:
-                raise self._cannot(
-                    "a statement changed the table without its rows", "no_row_log", "set binlog_format = ROW"
-                )
-            if _REPLACES.match(statement):
-                self._of.settle()  # it may be gone altogether
-                raise replaced(self._of.stream, self._of.where)
-            if word in _SHAPES:
-                yield from self._reshaped()
+        yield from self._done(Statement(database, statement, folds=self._folds))
         if not self._open:
             self._ended(event)
 
-    def _is_meant(self, database: str, statement: str) -> bool:
-        """Whether the statement may mean the table: its name is in it, and its database is the statement's or in it."""
-        schema, name = self._table
-        return _holds(statement, name) and (database.casefold() == schema.casefold() or _holds(statement, schema))
-
-    def _is_emptied(self, database: str, statement: str) -> bool:
-        found = _TRUNCATE.match(statement)
-        if found is None:
-            return False
-        names = [part.strip("`").replace("``", "`").casefold() for part in found.groups(default=f"`{database}`")]
-        return names == [part.casefold() for part in self._table]
+    def _done(self, statement: Statement) -> Iterator[None]:
+        """What a statement did to the table, or to those whose changes reach it."""
+        deed = statement.deed(self._table)
+        if deed == "emptied":
+            yield from self._add([(b"truncate", [None] * len(self._columns))])
+        elif deed == "replaced":
+            self._of.settle()  # it may be gone altogether
+            raise replaced(self._of.stream, self._of.where)
+        elif deed == "unlogged":
+            raise self._cannot(
+                "a statement changed the table without its rows", "no_row_log", "set binlog_format = ROW"
+            )
+        elif deed == "rewritten":
+            self.anew = "a statement changed its rows or its foreign keys, and the log does not tell which"
+        elif deed == "reshaped":
+            yield from self._reshaped()
+        if any(statement.deed(place) in ("replaced", "rewritten", "unlogged") for place in self._cascades.places):
+            self.anew = "a table to which it has a foreign key was changed, and the log does not tell its rows"
 
     def _reshaped(self) -> Iterator[None]:
         """Hand out what was read of the old shape, then look at the catalog anew."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bees.core.sql.mysql import select
+from bees.core.sql.mysql import progress, select
 from bees.core.sql.mysql.forms import exact_text, name_of
 from bees.core.sql.mysql.select import after
 from bees.core.sql.span import Span, spans
@@ -38,6 +38,9 @@ class Table:
         assert self.reading.cursor is not None
         found = self._first([self.reading.cursor], select.newest(self.reading, self.cap))
         return found[0] if found else None
+
+    def reached(self) -> str | None:
+        return progress.reached(self.data, f"streams.{self.stream}")
 
     def spans(self, parts: int) -> list[Span]:
         """`parts` ranges of the key with about as many rows in each, by the server's estimate of the table's rows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,10 +14,11 @@ from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.sql.leg import Leg
 from bees.core.sql.names import replaced
 from bees.core.sql.place import Place
-from bees.core.sql.postgres import slots
+from bees.core.sql.postgres import progress, slots
 from bees.core.sql.postgres.cdc import Follower, Stand, stand_of, table_of
 from bees.core.sql.postgres.feed import Feed, lsn_text, no_slot
 from bees.core.sql.postgres.reading import begin, read
+from bees.core.sql.progress import await_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,6 +140,8 @@ class Following:
         with self.server().stream(self.batch_bytes) as data:
             self.opened.append(data)
             try:
+                # Rows of a replica that has not come as far as the slot would be without changes that nobody tells.
+                await_progress(partial(progress.compared, data, progress.at(start.lsn), self.where), self.where)
                 for batch in read(Leg(self.stream, reading), self.batch_rows, data, begun):
                     done = bool(batch.cursor.get("done"))
                     after = start.cursor(self.slot) if done else {**mark, "place": dict(batch.cursor)}

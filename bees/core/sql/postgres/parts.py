@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from bees.core.sql.postgres import select
+from bees.core.sql.postgres import progress, select
 from bees.core.sql.postgres.select import exact_text
 from bees.core.sql.span import Span, spans
 
@@ -32,6 +32,9 @@ class Table:
     def newest(self) -> str | None:
         found = self._asked(select.newest(self.reading, self.cap), 1)
         return found[0][0] if found else None
+
+    def reached(self) -> str | None:
+        return progress.reached(self.data, f"streams.{self.stream}")
 
     def spans(self, parts: int) -> list[Span]:
         """`parts` ranges of the key with about as many rows in each; fewer where a sample does not tell them apart."""

@@ -120,7 +120,8 @@ class Server:
 
     def options(self) -> str:
         """The settings as libpq's `options` takes them."""
-        settings = {"default_transaction_read_only": "on"} | self.settings()
+        settings = {"default_transaction_read_only": "on", "default_transaction_isolation": "read committed"}
+        settings |= self.settings()
         return " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
 
     def opening(self) -> str:
