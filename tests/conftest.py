@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.servers import *  # noqa: F403 - the servers' fixtures, by name
 
 SERVERS = {"postgres", "valkey"}
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and with them all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark

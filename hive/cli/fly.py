@@ -37,13 +37,18 @@ def fly(
     from hive.manager import HiveManager
 
     with HiveManager() as hive:
-        flying = hive.fly(bee, mode=mode.value, full_refresh=full_refresh)
+        try:
+            flying = hive.fly(bee, mode=mode.value, full_refresh=full_refresh)
+        except KeyboardInterrupt:
+            show.say(f"hive: stopped; whether the flight has begun, `hive flights {bee}` tells")
+            raise
         if not hive.block(bee).get("enabled", True):
             show.say(f"hive: {bee} is disabled in its configuration: neither schedules nor events fly it, this does")
         if not wait and timeout is None:
             _tell(flying.result(), json=json)
             return
         try:
+            show.step(f"flight {flying.id} has begun")
             result, late = _wait(flying, timeout), False
         except TimeoutError as error:
             result, late = flying.result(), True

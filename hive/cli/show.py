@@ -123,6 +123,12 @@ class Line:
             self._status.stop()
 
 
+def step(text: str) -> None:
+    """A plain line where nobody sees what `working` shows: what was begun is named in a log."""
+    if not sys.stderr.isatty():
+        say(f"hive: {text}")
+
+
 @contextmanager
 def working(text: str) -> Iterator[Line]:
     """Show that something lasts."""

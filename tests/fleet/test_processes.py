@@ -137,6 +137,7 @@ class TestRunning:
                 "rest", {"name": "slow", "source": {**source, "timeout": 3}, "streams": {"t": stream}}
             )
             process = running.begin("fly", "slow", "--wait")
+            told = process.stderr.readline()  # it waits
             flight = wait_until(lambda: next((f for f in manager.flights("slow") if f.state == "running"), None))
 
             out, err = interrupt(process)
@@ -145,6 +146,7 @@ class TestRunning:
             result = wait_until(lambda: closed(manager, flight.flight), "the flight's end")
 
         assert (process.returncode, out) == (130, "")
+        assert told == f"hive: flight {flight.flight} has begun\n"
         assert f"the flight goes on: hive flight {flight.flight}" in err
         assert "Traceback" not in err
         assert state == "running"
