@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from bees.core.file_sections import LISTED
 from bees.core.storage.base import Storage
 from nectar.batch import Batch
 from tests.bees.contract import BeeContract, Source, bee_class, rows
@@ -75,7 +76,7 @@ def read(
 
 def sections(batches: list[Batch]) -> list[tuple[str, int, bool, bool]]:
     """(file, rows, begins, ends) in the order in which they are told."""
-    return [(s.name, s.stop - s.start, s.begins, s.ends) for b in batches for s in b.sections]
+    return [(s.name, s.stop - s.start, s.begins, s.ends) for b in batches for s in b.sections if s.name != LISTED]
 
 
 class FileSystemContract(BeeContract):

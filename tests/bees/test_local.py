@@ -221,7 +221,7 @@ def test_other_settings_read_everything_again(tmp_path: Path, later: None) -> No
     write(tmp_path, a_txt=b"caf\xe9")
     first = read(tmp_path)
     assert rejects(first) == [("a.txt", "not_utf8")]
-    assert not first[-1].complete
+    assert first[-1].complete, "what is set aside is known by its path"
     assert "encoding" in first[0].rejects[0].reason
     assert first[0].rejects[0].raw == b"caf\xe9"
     assert read(tmp_path, cursor=first[-1].cursor) == [], "told once, not each time"
@@ -284,7 +284,7 @@ def test_what_may_not_be_read_is_told_once_and_read_when_it_may(
         again = read(tmp_path, cursor=batches[-1].cursor)
 
     assert (rejects(batches), paths(batches)) == ([(name, "unreadable")], left)
-    assert not batches[-1].complete
+    assert batches[-1].complete == (name == "a.txt"), "of a file that is set aside its path is known"
     assert again == []
     found = read(tmp_path, cursor=batches[-1].cursor)
     assert {*left, *paths(found)} == {"a.txt", "b/c.txt"}

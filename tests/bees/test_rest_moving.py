@@ -404,3 +404,18 @@ def test_a_window_ends_by_the_sources_clock_where_ours_is_ahead(ahead: int, lag:
     assert first is not None
     assert first["since"] == f"2026-03-01T{mark}Z"
     assert second == [2]
+
+
+def test_pages_that_come_again_here_and_there_as_rows_came_before_them_are_read_on(source: Moving) -> None:
+    """The newest first: behind each third answer a whole page of new rows comes, so that the next one is as it was."""
+    source.renew("newest", count=20 * SIZE)
+    for number in range(6):
+        new = [100 + SIZE * number + n for n in range(SIZE)]
+        source.events[3 * number + 2] = [lambda new=new: [source.insert(n) for n in new] and None]  # type: ignore[misc]
+    jar, cursor, quiet = Jar(), None, 0
+    with source.near({"type": "page"}, **FOLLOWED) as bee:
+        while quiet < 2:
+            quiet += not source.events
+            cursor = jar.take(read(bee, cursor), cursor)
+
+    assert jar.held == held(source)

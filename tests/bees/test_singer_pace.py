@@ -106,7 +106,8 @@ def test_a_budget_of_hours_gives_what_was_read_and_comes_back(asked: Asked) -> N
     assert (error.value.code, error.value.after is not None and error.value.after > 3000) == ("rate_limited", True)
     assert done == list(range(1, len(done) + 1))
     assert 2 <= len(done) < 100
-    assert found[-1].cursor == {"state": f'{{"last":{done[-1]}}}'}, "the next leg goes on from there"
+    states = [{"state": f'{{"last":{last}}}'} for last in (done[-1], done[-1] - 1)]
+    assert found[-1].cursor in states, "the next leg goes on from there; a tap may be stopped between record and state"
     assert not any(str(TAP) in (told.info["cmdline"] or []) for told in _ours())
     asked.at.clear()
     with pytest.raises(RetryLater):

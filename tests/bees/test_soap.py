@@ -149,6 +149,27 @@ def test_rows_that_move_up_between_two_pages_are_not_lost(
     assert second[-1].complete is not followed
 
 
+@pytest.mark.parametrize("style", ["page", "offset"])
+def test_a_service_that_heeds_no_place_is_not_asked_for_ever(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer has another time in its head."""
+    asked: list[str] = []
+
+    def page(*_: Any, **__: Any) -> Any:
+        asked.append(f"answer {len(asked)}")
+        assert len(asked) < 20
+        found = [{"orderId": n, "changedAt": f"2026-01-{n:02}"} for n in range(1, 5)]
+        return found, Answer(200, httpx.Headers(), asked[-1].encode(), httpx.URL("http://x")), found
+
+    monkeypatch.setattr(SoapBee, "_page", page)
+    taken: list[Batch] = []
+    with SoapBee.from_options(options("http://x", {"pagination": {"type": style}})) as bee:
+        with pytest.raises(GiveUp) as error:
+            taken.extend(bee.collect_nectar("orders", None))
+
+    assert error.value.code == "pagination_loop"
+    assert taken[-1].cursor == {}, "whoever went on from there would come round again"
+
+
 def test_without_pages_all_comes_at_once(orders: str) -> None:
     (found,) = read(options(orders, {"pagination": {"type": "none"}}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Iterator
@@ -636,8 +637,8 @@ def test_a_person_logs_in_by_the_device_flow_and_the_vault_keeps_the_token(hive,
     client = {"client_id": "person", "client_secret": secret, "token_endpoint_auth_method": "client_secret_basic",
               "application_type": "native", "grant_types": [device, "refresh_token"], "redirect_uris": [],
               "response_types": []}  # fmt: skip
-    monkeypatch.setattr("hive.cli.comb._tell", lambda _, code: httpx.get(f"{url}/_approve", params={"code": code}))
-    monkeypatch.setattr("bees.core.rest.device.time.sleep", lambda _: None)
+    approve = functools.partial(httpx.get, timeout=60, trust_env=False)
+    monkeypatch.setattr("hive.cli.comb._tell", lambda _, code: approve(f"{url}/_approve", params={"code": code}))
     with oidc_provider(tmp_path, [client]) as url:
         ran = hive("comb", "login", "desk/refresh", "--device-url", f"{url}/device/auth", "--token-url",
                    f"{url}/token", "--client-id", "person", "--secret", "--allow-private",

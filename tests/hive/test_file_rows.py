@@ -168,13 +168,13 @@ def test_what_leaves_an_archive_leaves_the_jar(nest: Nest) -> None:
 
 
 def test_too_many_rows_at_once_wait_for_a_person(nest: Nest) -> None:
-    """A page of an error, or the beginning of an upload, in the place of a table."""
+    """The beginning of an upload in the place of a table."""
     root = folder(nest)
     (root / "a.csv").write_text(table(*range(1, 31)))
     (root / "b.csv").write_text(table(101))
     nest.land("rows")
 
-    (root / "a.csv").write_text("<html>503 Service Unavailable</html>\n")
+    (root / "a.csv").write_text(table())
     broken = nest.land("rows")
     assert (broken.state, broken.records_deleted) == ("complete", 0)
     assert ids(nest) == [*range(1, 31), 101]
@@ -185,6 +185,82 @@ def test_too_many_rows_at_once_wait_for_a_person(nest: Nest) -> None:
     assert (mended.state, mended.records_deleted) == ("complete", 2)
     assert ids(nest) == [*range(1, 29), 101]
     assert nest.one("SELECT held_deletes FROM hive.checkpoint") == 0
+
+
+@pytest.mark.parametrize("key", ["", "id"])
+@pytest.mark.parametrize(
+    "now",
+    [
+        b"", b"\xef\xbb\xbf\r\n", bytes(5000), b'{"message": "Forbidden"}\n', b"Service Unavailable\n",
+        b"<!DOCTYPE html>\n<html><body>\n<p>Sign in, please</p>\n</body></html>\n",
+        b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", b"id,name\n1,thing 1\n" + bytes(500),
+    ],
+    ids=["empty", "blank", "nul", "json", "text", "html", "xml", "hole"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_what_is_no_table_any_more_deletes_nothing_and_is_told_once(
+    nest: Nest, now: bytes, name: str, key: str
+) -> None:
+    if name == "a.jsonl" and now.startswith((b"{", b"id")):
+        pytest.skip("of the same kind")
+    root = folder(nest, key=key)
+    rows = "".join(f'{{"id": {n}}}\n' for n in range(1, 6)) if name == "a.jsonl" else table(*range(1, 6))
+    (root / name).write_text(rows)
+    (root / "b.csv").write_text(table(101))
+    nest.land("rows")
+
+    (root / name).write_bytes(now)
+    for _ in range(2):
+        told = nest.land("rows")
+        assert (told.state, told.records_deleted) == ("complete", 0)
+    assert ids(nest) == [1, 2, 3, 4, 5, 101]
+    reasons = nest.rows("SELECT reason FROM hive.quarantine WHERE state = 'open'")
+    assert len(reasons) == 1
+
+    (root / name).write_text(rows)
+    mended = nest.land("rows")
+    assert (mended.records_deleted, ids(nest)) == (0, [1, 2, 3, 4, 5, 101])
+    assert nest.rows("SELECT DISTINCT state FROM hive.quarantine") == [("dropped",)]
+
+
+@pytest.mark.parametrize("way", ["full refresh", "max_deleted"])
+def test_a_table_that_is_meant_to_be_empty_can_be(nest: Nest, way: str) -> None:
+    root = folder(nest)
+    (root / "a.jsonl").write_text('{"id": 1}\n')
+    (root / "b.csv").write_text(table(101))
+    nest.land("rows")
+    (root / "a.jsonl").write_bytes(b"")
+    nest.land("rows")
+    assert ids(nest) == [1, 101]
+    if way == "max_deleted":
+        folder(nest, max_deleted=1.0)
+    nest.land("rows", full_refresh=way == "full refresh")
+
+    assert ids(nest) == [101]
+    assert nest.rows("SELECT count(*) FROM hive.quarantine WHERE state = 'open'") == [(0,)]
+
+
+@pytest.mark.parametrize("key", ["", "id"])
+@pytest.mark.parametrize("fault", ["row", "file", "none"])
+def test_a_full_refresh_deletes_what_is_gone_though_a_row_or_a_file_is_bad(nest: Nest, key: str, fault: str) -> None:
+    root = folder(nest, key=key, max_deleted=1.0)
+    (root / "a.csv").write_text(table(1, 2))
+    (root / "b.csv").write_text(table(3))
+    pq.write_table(pa.table({"id": [11, 12]}), root / "c.parquet")
+    nest.land("rows")
+
+    (root / "b.csv").unlink()
+    if fault == "row":
+        (root / "a.csv").write_text("id,name\n1,thing 1\n2\n")
+    if fault == "file":
+        (root / "c.parquet").write_bytes(b"PAR1" + bytes(100))
+    result = nest.land("rows", full_refresh=True)
+
+    assert (result.state, result.records_deleted) == ("complete", 1)
+    assert ids(nest) == [1, 2, 11, 12]
+    (root / "c.parquet").unlink()
+    nest.land("rows")
+    assert ids(nest) == [1, 2]
 
 
 def test_very_many_rows_that_are_gone_are_deleted_some_at_a_time(nest: Nest, monkeypatch: pytest.MonkeyPatch) -> None:
