@@ -189,7 +189,7 @@ class GraphqlBee(GatedBee):
             for row in rows:
                 row.clear()  # it is in the batch: what it held need not stay while the next part is read
         ends = begins, list(tail)
-        if stream.key and not again and footing.same_page(reading, ends, len(page.nodes)) > SAME:
+        if stream.key and not again and footing.came_before(reading, ends, len(page.nodes)) > SAME:
             raise circle("the source gives the same page again", where)
         reading.count(some, self._options.max_pages, where)
         complete = False

@@ -44,7 +44,7 @@ _MOST_PRINTS = 2_000 * _PRINT * 2
 MOST_TRIES = 10
 """Times that one pass goes back; after them it goes on, proves nothing, and leaves the mark where it was."""
 SAME = 2
-"""Pages of one pass that may be the one before once more."""
+"""Pages in a row that may be the one before once more, as rows that moved make them."""
 UNSEEN = ("304",)
 """The tail of a page that the source called unchanged."""
 
@@ -151,7 +151,7 @@ class Footing:
     def back(self, reading: Reading) -> None:
         """Go back from a gap: one page, two, four; a source that gives links or cursors is read from its beginning."""
         reading.tries += 1
-        reading.mark = reading.body = reading.page_is = ""
+        reading.mark = reading.body = reading.page_is = reading.ring = ""
         reading.printed = ""
         reading.page += 1
         reading.taken = 0
@@ -175,10 +175,13 @@ class Footing:
         """
         return reading.named and names(last, end)
 
-    def same_page(self, reading: Reading, ends: tuple[str, Sequence[str]], count: int) -> int:
-        """How many pages in a row were this one; 0 for records that nothing tells from each other."""
-        alike = len({ends[0], *ends[1]}) < min(count, 2)
-        return reading.repeats(hashed(f"{count} {ends[0]} {' '.join(ends[1])}")) if count and not alike else 0
+    def came_before(self, reading: Reading, ends: tuple[str, Sequence[str]], count: int, mark: str = "") -> int:
+        """How often the records of this page came before; 0 for records that nothing tells from each other.
+
+        `mark`: a hash of them all, where there is one.
+        """
+        alike = count > 1 and len({ends[0], *ends[1]}) == 1
+        return reading.repeats(hashed(f"{count} {mark or [ends[0], *ends[1]]}")) if count and not alike else 0
 
     def passed(
         self,

@@ -115,7 +115,8 @@ class Reading:
     back    the last page with records, as `at` was; `tail`: hashes of its last ones; `full`: how many it held
     rows    records of this pass so far, -1 where some were not read; `counted`: the place `at` is a number of them;
             `named`: it is a value of the last record as well, and perhaps that is what it means
-    page_is a hash of the last page's records; `alike`: how many pages before it were the same
+    page_is a hash of the last page's records; `alike`: how many pages before it were the same; `ring`: of a page that
+            is remembered, as `mark` is, `rounds`: how often its records came again
     seek    pages to go back next, while reading looks for where it was; `tries`: how often it went back
     loose   a joint of two pages was passed that may have a gap
     prints  hashes of the last pass's pages, one behind the other; `printed`: of this one's
@@ -153,6 +154,8 @@ class Reading:
     named: bool = False
     page_is: str = ""
     alike: int = 0
+    ring: str = ""
+    rounds: int = 0
     seek: int = 0
     tries: int = 0
     loose: bool = False
@@ -238,10 +241,13 @@ class Reading:
         return same
 
     def repeats(self, records: str) -> int:
-        """How many pages before this one, in a row, held the same records; `records`: a hash of them."""
+        """How often this page's records came before: in a row, or as the end of a circle. `records`: a hash of them."""
         self.alike = self.alike + 1 if records == self.page_is else 0
+        self.rounds += records == self.ring and not self.alike
         self.page_is = records
-        return self.alike
+        if self.page & (self.page - 1) == 0:
+            self.ring = records
+        return max(self.alike, self.rounds)
 
     def is_news(self, key: str, version: str) -> bool:
         """Whether an item is another one than in the last pass. What there is no room for is news each time."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bees.core.http import Answer
     from bees.core.rest.options import StreamOptions
+    from bees.core.rest.pieces import Pieces
 
 
 log = structlog.get_logger()
@@ -236,10 +237,8 @@ class Listing:
             body, items, rejects = self._content.items(answer, where, reading.page)
         else:
             body, items, rejects = pieces.around, pieces, []
-        if same and not again and items and paging.type in ("page", "offset"):
-            reading.tries += 1  # rows that were moved back by a whole page look the same, once
-            if reading.tries > SAME or not self._footing.watched(reading):
-                raise circle("the source gives the same page again", where)
+        if items and not again:
+            self._refuse_circles(reading, items, pieces, where, same=same)
         if not (yield from self._look_back(reading, joint, items)):
             return
         known = self._footing.joined(reading, items)
@@ -274,6 +273,20 @@ class Listing:
         self._footing.passed(reading, (begins, names), count, known, following, url)
         following = None if old else following
         yield self._moved(reading, list(items), rejects, following, where, told=told, first=first)
+
+    def _refuse_circles(
+        self, reading: Reading, items: Sequence[Any], pieces: Pieces | None, where: str, *, same: bool
+    ) -> None:
+        """Raises GiveUp (`pagination_loop`) where the source gives the same records again and again.
+
+        Rows that were moved back by a whole page look the same, too. `same`: so does all that stands around them.
+        """
+        names, counts = self._footing.names, self.options.pagination.type in ("page", "offset")
+        first, last = names(islice(iter(items), 1))[0], names(items[-TAIL:] if pieces is None else [pieces.last])
+        before = self._footing.came_before(reading, (first, last), len(items), pieces.mark if pieces else "")
+        often = before > SAME and (counts or self.options.key)
+        if often or (same and counts and not self._footing.watched(reading)):
+            raise circle("the source gives the same page again", where)
 
     def _next(
         self, reading: Reading, answer: Answer, body: Any, items: Sequence[Any], known: int, where: str
