@@ -32,9 +32,9 @@ from bees.core.address import OptionNames
 from bees.core.bee import BeeOptions, KeyColumns, Name, StreamName
 from bees.core.cursors import less
 from bees.core.errors import GiveUp
-from bees.core.footing import Footing
+from bees.core.footing import SAME, Footing
 from bees.core.http import Answer, HttpClient, checked_url
-from bees.core.paging import Pagination, Reading, circle, next_page, page_params
+from bees.core.paging import Pagination, Reading, began, circle, next_page, page_params
 from bees.core.paths import put
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest import template
@@ -163,17 +163,29 @@ class SoapBee(GatedBee):
         query: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:
         """One batch a page. `query` holds arguments of this read alone; they win over the stream's own."""
-        chosen = named_stream(self._options.streams, stream)
+        chosen, reading = named_stream(self._options.streams, stream), Reading.of(cursor)
+        try:
+            yield from self._pages(stream, chosen, reading, query or {})
+        except GiveUp as error:
+            if error.code == "pagination_loop":
+                # Whoever went on from here would come round again for ever, also once the service is mended.
+                yield Batch(stream, table([]), Reading(since=reading.since).cursor())
+            raise
+
+    def _pages(self, stream: str, chosen: StreamOptions, reading: Reading, query: Mapping[str, Any]) -> Iterator[Batch]:
         told = (*chosen.key, chosen.cursor) if chosen.key and chosen.cursor else ()
         footing = Footing(chosen.pagination, told, followed=chosen.incremental, claims=not chosen.incremental)
-        reading, following = Reading.of(cursor), True
+        following = True
         while following:
             where = f"stream {stream}, page {reading.page}"
-            found, answer, body = self._page(chosen, reading, query or {}, where, footing=footing)
-            if reading.same_body(answer.body) and found and chosen.pagination.type in ("page", "offset"):
+            asked = time.time()
+            found, answer, body = self._page(chosen, reading, query, where, footing=footing)
+            same, before = reading.same_body(answer.body), footing.came_before(reading, footing.ends(found), len(found))
+            unmoved = same and found and not footing.watched(reading)
+            if (unmoved or before > SAME) and chosen.pagination.type in ("page", "offset"):
                 raise circle("the service gives the same page again", where)
-            reading.clock = reading.clock or answer.headers.get("date", "")
-            moved = self._moved(chosen, reading, query or {}, where, footing, found)
+            reading.clock = reading.clock or began(answer.headers, asked)
+            moved = self._moved(chosen, reading, query, where, footing, found)
             known = None if moved is None else footing.joined(reading, found)
             if known is None:
                 if moved is not None:

@@ -162,9 +162,9 @@ def test_a_service_that_heeds_no_place_is_not_asked_for_ever(style: str, monkeyp
 
     monkeypatch.setattr(SoapBee, "_page", page)
     taken: list[Batch] = []
-    with SoapBee.from_options(options("http://x", {"pagination": {"type": style}})) as bee:
-        with pytest.raises(GiveUp) as error:
-            taken.extend(bee.collect_nectar("orders", None))
+    given = options("http://x", {"pagination": {"type": style}})
+    with SoapBee.from_options(given) as bee, pytest.raises(GiveUp) as error:
+        taken.extend(bee.collect_nectar("orders", None))
 
     assert error.value.code == "pagination_loop"
     assert taken[-1].cursor == {}, "whoever went on from there would come round again"
