@@ -3,6 +3,9 @@
 A file that was read from its beginning to its end takes the place of all that an earlier reading gave of it. One that
 was left out in part does not: neither one that changed meanwhile, nor one with a place that nobody could read. A row
 that was set aside under its own line is no such place, where lines are the key: the hive keeps what it has of it.
+
+A pass that began from nothing and listed every file tells so in the end (`LISTED`): files of earlier readings that it
+did not meet are gone, whatever became of those that it met.
 """
 
 from __future__ import annotations
@@ -18,11 +21,18 @@ _OF_ROWS = frozenset(
     {"bad_unicode", "broken_row", "not_json", "not_object", "not_utf8", "ragged_row", "row_too_long", "too_deep"}
 )
 """Codes of what is wrong with one row; any other says that more was left out."""
+_HOLE = b"\0" * 8
+"""In a row: bytes that never reached the disk. How many rows they were nobody knows."""
+LISTED = ""
+"""The name that stands for all sections that were not told of since everything is read anew."""
 
 
 def of_rows_only(rejects: Iterable[Reject], *, placed: bool) -> bool:
     """Whether nothing but rows was set aside whose keys their places tell. `placed`: file and line are the key."""
-    return all(placed and reject.code in _OF_ROWS and _LINE.search(reject.position) for reject in rejects)
+    return all(
+        placed and reject.code in _OF_ROWS and _LINE.search(reject.position) and _HOLE not in reject.raw
+        for reject in rejects
+    )
 
 
 class Sections:
@@ -33,6 +43,11 @@ class Sections:
         self._done: list[Section] = []
         self._now: Section | None = None
 
+    @property
+    def reading(self) -> bool:
+        """Whether a file's rows come now."""
+        return self._now is not None
+
     def begin(self, name: str, at: int, *, begins: bool) -> None:
         """A file's rows come now; `begins` unless reading goes on in its middle."""
         self._now = Section(name, at, at, begins=begins)
@@ -42,6 +57,10 @@ class Sections:
         now, self._now = self._now, None
         if now is not None:
             self._add(now, at, ends=whole)
+
+    def there(self, name: str, at: int) -> None:
+        """A file is there, and nobody could read it."""
+        self._add(Section(name, at, at, begins=True), at)
 
     def gone(self, name: str, at: int) -> None:
         """A file is there no more."""

@@ -69,18 +69,21 @@ def tell(
     Without rows nothing was sealed: what begins has its first rows in the next batch. Records whose `key` is their file
     and line are of one section only.
     """
-    begun = [section.name for section in sections if section.begins]
-    ended = [section.name for section in sections if section.ends]
-    if begun:
-        from bees.core.tabular import PLACE
+    from bees.core.file_sections import LISTED
+    from bees.core.tabular import PLACE
 
-        first, own = where["seq"] + (not rows), tuple(key) == PLACE
+    begun = [section.name for section in sections if section.begins and section.name != LISTED]
+    ended = [section.name for section in sections if section.ends and section.name != LISTED]
+    first, own = where["seq"] + (not rows), tuple(key) == PLACE
+    if begun:
         tx.run("begin_sections", **where, first=first, own=own, sections=hashed(begun, secret))
     if ended:
         tx.run("end_sections", **where, sections=hashed(ended, secret))
         from hive.flight.settled import settle_whole  # here, so that a pool forks without polars
 
         settle_whole(tx, ended, secret, where)
+    if any(section.name == LISTED for section in sections):
+        tx.run("end_unmet", **where, first=first, own=own)
 
 
 def cut(meta: Meta, first: int, rows: int) -> tuple[tuple[str, int, int], ...]:

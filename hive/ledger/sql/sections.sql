@@ -11,6 +11,19 @@ UPDATE hive.section_read SET to_seq = %(seq)s
  WHERE checkpoint = %(checkpoint)s AND epoch = %(epoch)s
    AND section = ANY (SELECT decode(s, 'hex') FROM unnest(%(sections)s::text[]) s);
 
+-- end_unmet --
+-- With the last seal of a reading that met every section there is: those of earlier epochs that it did not meet are gone.
+INSERT INTO hive.section_read (checkpoint, section, epoch, from_seq, own, to_seq)
+SELECT DISTINCT k.checkpoint, k.section, %(epoch)s, %(first)s, %(own)s, %(seq)s
+  FROM hive.section_keys k
+ WHERE k.checkpoint = %(checkpoint)s AND k.epoch < %(epoch)s
+   AND NOT EXISTS (SELECT FROM hive.section_keys n
+                    WHERE n.checkpoint = k.checkpoint AND n.section = k.section AND n.epoch >= %(epoch)s)
+   AND NOT EXISTS (SELECT FROM hive.section_read r
+                    WHERE r.checkpoint = k.checkpoint AND r.section = k.section AND r.epoch >= %(epoch)s)
+    ON CONFLICT (checkpoint, section) DO UPDATE
+   SET epoch = excluded.epoch, from_seq = excluded.from_seq, own = excluded.own, to_seq = excluded.to_seq;
+
 -- settle_whole --
 -- What quarantine holds of files as a whole that were read to their end now.
 UPDATE hive.quarantine q SET state = 'dropped', body = ''
