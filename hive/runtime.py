@@ -60,7 +60,9 @@ class Runtime:
     def __post_init__(self) -> None:
         self.limits = FleetLimits(self.db, lambda tenant: self.keyring(tenant).key("limits")[1], self.vault)
         self.pool = PoolLimits(self.db)
-        self.backlog = Backlog(self.db, self.settings.pending_bytes)
+        embedded = self.settings.database_url is None and self.settings.data_dir.is_dir()
+        disk = self.settings.data_dir if embedded else None
+        self.backlog = Backlog(self.db, self.settings.pending_bytes, disk, self.settings.disk_reserve)
         self.bees = OpenBees(self.vault, self.inbox, self.limits.attach)
 
     def vault(self, tenant: str = "default") -> Vault:

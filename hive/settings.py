@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         512 << 20, ge=1, description="sealed bytes of one flight above which it stops reading"
     )
     pending_bytes: int = Field(4 << 30, ge=1, description="sealed bytes of all flights above which nothing is read")
+    disk_reserve: int = Field(
+        256 << 20, ge=0, description="bytes free on the disk of an embedded database below which nothing is read"
+    )
     max_attempts: int = Field(5, ge=1, description="attempts after which a task is dead")
     retention_days: int = Field(
         7, ge=1, le=36_500, description="days that finished tasks, receipts and events are kept"

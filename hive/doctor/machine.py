@@ -54,6 +54,8 @@ def examine_machine(chosen: Settings) -> list[Finding]:
         free = shutil.disk_usage(chosen.data_dir).free
         if free < LEAST_DISK:
             why = f"{free >> 20} MB are free, and a database that runs out of space stops"
+            if chosen.database_url is None and free < chosen.disk_reserve:
+                why += "; below HIVE_DISK_RESERVE nothing is read, and what was read lands"
             found.append(wrong("the disk is nearly full", str(chosen.data_dir), why, f"df -h {chosen.data_dir}"))
     return found
 

@@ -234,7 +234,9 @@ class Leg:
         return seal_cursor(self.rt, self.task, cursor, version_of(type(self.bee.bee)), self.part)
 
     def _too_much_waits(self) -> bool:
-        """Backpressure: what is sealed and not landed is bounded, per flight and in all."""
+        """Backpressure: what is sealed and not landed is bounded, per flight, in all, and by the room on the disk."""
+        if self.rt.backlog.is_low():
+            return True
         with self.rt.db.single() as tx:
             row = tx.run("pending_bytes", flight=self.task.flight).fetchone()
         assert row is not None
