@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import socket
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -196,7 +197,12 @@ class SftpStorage(Storage):
 
         given, auth = self._options, self._options.auth
         policy = dial.policy_for("sftp", given.host, given.port, allow_private=given.allow_private)
-        sock = await asyncio.to_thread(dial.dial, policy, given.host, given.port, given.timeout)
+        dialling = self._loop.run_in_executor(None, dial.dial, policy, given.host, given.port, given.timeout)
+        try:
+            sock = await asyncio.shield(dialling)
+        except asyncio.CancelledError:
+            dialling.add_done_callback(_hung_up)
+            raise
         seen: list[str] = []
         keys, secret = None, auth.private_key.get_secret_value()
         try:
@@ -269,6 +275,12 @@ class SftpStorage(Storage):
             self._loop.run_until_complete(_ended(asyncio.all_tasks(self._loop), connection))
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
+
+
+def _hung_up(dialled: asyncio.Future[socket.socket]) -> None:
+    """Nobody waits for this connection any more."""
+    if dialled.exception() is None:
+        dialled.result().close()
 
 
 async def _nothing() -> bytes:

@@ -7,6 +7,8 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any
 
 import asyncssh
@@ -150,6 +152,33 @@ def test_a_connection_that_broke_is_made_anew(disk: FolderDisk, sftp_server: Sft
             bee.validate_flight_path()
         sftp_server.start()
         assert [r["path"] for r in rows(list(bee.collect_nectar("documents", None)))] == ["a.txt"]
+
+
+def test_a_connection_that_is_there_when_nobody_waits_any_more_is_closed(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, free, made = threading.Event(), threading.Event(), socket.socket()
+
+    def dialled(*_: object) -> socket.socket:
+        begun.set()
+        free.wait(30)
+        return made
+
+    monkeypatch.setattr("bees.core.storage.dial.dial", dialled)
+    bee = SftpBee.from_options(disk.options)
+
+    def read_on() -> None:
+        with suppress(Exception, CancelledError):  # whatever a reader is told whose bee was closed
+            list(bee.collect_nectar("documents", None))
+
+    reading = threading.Thread(target=read_on)
+    reading.start()
+    assert begun.wait(30)
+    threading.Timer(0.3, free.set).start()
+    bee.close()
+    reading.join(30)
+
+    assert made.fileno() == -1
 
 
 def test_who_asks_must_be_proven() -> None:
