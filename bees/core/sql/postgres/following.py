@@ -14,7 +14,7 @@ from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.sql.leg import Leg
 from bees.core.sql.names import replaced
 from bees.core.sql.place import Place
-from bees.core.sql.postgres import progress, slots
+from bees.core.sql.postgres import leaves, progress, slots
 from bees.core.sql.postgres.cdc import Follower, Stand, stand_of, table_of
 from bees.core.sql.postgres.feed import Feed, lsn_text, no_slot
 from bees.core.sql.postgres.reading import begin, read
@@ -60,6 +60,8 @@ class Following:
     def check(self, connection: psycopg.Connection, reading: Reading) -> None:
         """Raises GiveUp for what stands in the way of following the table."""
         key = tuple(c.name for c in reading.key)
+        if reading.relation.oid is not None:
+            leaves.leaves(connection, reading.relation.oid, self.where)
         slots.check_published(connection, self.options.publication, reading.relation, key, self.where)
         known = slots.confirmed(connection, self.slot, self.where) is not None
         if not known and not self.options.create_slot:
@@ -68,8 +70,25 @@ class Following:
     def batches(self, cursor: Cursor | None) -> Iterator[Batch]:
         """What comes behind `cursor`: the rest of the rows that were there, then changes."""
         reading = self.settle()
+        number = reading.relation.oid
+        parts: dict[str, int] = {}
+        if number is not None:
+            parts, changed = self._parts(number, cursor)
+            if changed:
+                log.warning("read_anew", stream=self.stream, because=f"{changed}, and the log does not tell its rows")
+                cursor = None
+        more = {"table": number, **({"parts": parts} if parts else {})}
         for batch in self._batches(cursor, reading, self._start(cursor, reading)):
-            yield replace(batch, cursor={**batch.cursor, "table": reading.relation.oid})
+            yield replace(batch, cursor={**batch.cursor, **more})
+
+    def _parts(self, table: int, cursor: Cursor | None) -> tuple[dict[str, int], str]:
+        """The partitions by now, and what happened to them since `cursor` that the log does not tell."""
+        with self.asking() as connection:
+            found = leaves.leaves(connection, table, self.where)
+            same = cursor is not None and cursor.get("table") in (None, table)
+            before = cursor.get("parts") if cursor is not None and same else None
+            changed = "" if before is None else leaves.came_and_went(connection, before, found)
+        return leaves.told(found), changed
 
     def _batches(self, cursor: Cursor | None, reading: Reading, start: Stand) -> Iterator[Batch]:
         if cursor is None or "place" in cursor:

@@ -44,6 +44,12 @@ SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, p.pubviaro
   FROM pg_catalog.pg_publication p, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE p.pubname = %s AND c.oid = %s::pg_catalog.regclass
 """
+_FILTERED = """
+SELECT 1 FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+ WHERE p.pubname = %s AND r.prrelid = %s::pg_catalog.regclass AND r.prqual IS NOT NULL
+"""
+_FILTERS = 150_000
+"""The first server that leaves rows out of publications."""
 _SERVER = """
 SELECT pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('max_slot_wal_keep_size'),
        (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
@@ -127,6 +133,13 @@ def check_published(
             code="no_publication",
             where=where,
             advice=f"ALTER PUBLICATION {publication} ADD TABLE {name}{with_root}",
+        )
+    if connection.info.server_version >= _FILTERS and connection.execute(_FILTERED, (publication, name)).fetchone():
+        raise GiveUp(
+            f"the publication {publication!r} tells of some rows of the table {name} only",
+            code="no_publication",
+            where=where,
+            advice=f"ALTER PUBLICATION {publication} DROP TABLE {name}, and ADD TABLE it without WHERE",
         )
     if not whole:
         raise GiveUp(
