@@ -16,9 +16,8 @@ def mysql(server: str, executed: str, mode: str = "ON") -> list[tuple[Any, ...]]
     return [("server_uuid", server), ("server_id", 1), ("gtid_mode", mode), ("gtid_executed", executed)]
 
 
-def mariadb(port: int, **positions: str) -> list[tuple[Any, ...]]:
-    named = [("hostname", "db"), ("port", port), ("server_id", 1)]
-    return [*named, *((f"gtid_{name}_pos", text) for name, text in positions.items())]
+def mariadb(port: int, position: str = "") -> list[tuple[Any, ...]]:
+    return [("hostname", "db"), ("port", port), ("server_id", 1), ("gtid_current_pos", position)]
 
 
 @pytest.mark.parametrize(
@@ -30,10 +29,11 @@ def mariadb(port: int, **positions: str) -> list[tuple[Any, ...]]:
         (mysql(ONE, f"{ONE}:1-9"), mysql(TWO, f"{ONE}:1-4:6-20"), "behind"),
         (mysql(ONE, f"{ONE}:1-9,{TWO}:1"), mysql(TWO, f"{ONE}:1-20"), "behind"),
         (mysql(ONE, f"{ONE}:1-9", "OFF"), mysql(TWO, f"{ONE}:1-20", "OFF"), "other"),
-        (mariadb(1, binlog="0-1-9", current="0-1-9"), mariadb(2, slave="0-1-9", binlog=""), "there"),
-        (mariadb(1, binlog="0-1-9,7-1-3"), mariadb(2, slave="0-1-12,7-1-2"), "behind"),
-        (mariadb(1, slave="0-1-9", binlog="0-1-5"), mariadb(2, slave="0-1-8"), "behind"),
-        (mariadb(1, binlog="0-1-9"), mariadb(2), "other"),
+        (mariadb(1, "0-1-9"), mariadb(2, "0-1-9"), "there"),
+        (mariadb(1, "0-1-9"), mariadb(2, "0-2-10,7-2-1"), "there"),
+        (mariadb(1, "0-1-9,7-1-3"), mariadb(2, "0-1-12,7-1-2"), "behind"),
+        (mariadb(1, "0-1-9,7-1-3"), mariadb(2, "0-1-12"), "behind"),
+        (mariadb(1, "0-1-9"), mariadb(2), "other"),
         (mariadb(1), mariadb(2), "other"),
         (mariadb(1), mariadb(1), "there"),
     ],

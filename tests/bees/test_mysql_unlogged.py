@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.bees.mysql_source import Database, fly
 from tests.bees.test_mysql_cdc import db, landed
 from tests.hive.nest import Nest, make_nest, nest
 from tests.servers.mariadb import PASSWORD, MariaDB
+from tests.servers.relay import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,6 +212,63 @@ def test_a_log_that_says_that_it_lost_changes_is_not_followed_further(
     with pytest.raises(GiveUp, match="lost changes") as error:
         fly(db.bee(**options("t")), "t", cursor)
     assert error.value.code == "log_incident"
+
+
+@pytest.mark.parametrize("position", ["gtid", "file"])
+def test_what_is_in_the_log_and_cannot_be_seen_yet_comes_behind_the_rows(tmp_path: Path, position: str) -> None:
+    """A transaction that waits for a replica's word stands in the log already, and in no row that is read."""
+    server = MariaDB(
+        tmp_path, "--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-wait-no-slave=1",
+        "--rpl-semi-sync-master-timeout=60000",
+    )  # fmt: skip
+    server.start()
+    waiting = None
+    try:
+        db = Database(server)
+        db.run(
+            f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO '{db.user}'@'%'",
+            "CREATE TABLE t (id int PRIMARY KEY)",
+            "INSERT INTO t VALUES (1)",
+        )
+        late = server.root(db.name)
+        db.run("SET GLOBAL rpl_semi_sync_master_enabled = 1")
+        [(before,)] = db.rows("SELECT @@gtid_binlog_pos")
+        waiting = threading.Thread(target=late.cursor().execute, args=("INSERT INTO t VALUES (2)",))
+        waiting.start()
+        until(lambda: db.rows("SELECT @@gtid_binlog_pos") != [(before,)])
+        how: dict[str, Any] = {"cdc": {"position": position}, "streams": {"t": {}}}
+        first, cursor = fly(db.bee(**how), "t")
+        db.run("SET GLOBAL rpl_semi_sync_master_enabled = 0")
+        waiting.join()
+        second, _ = fly(db.bee(**how), "t", cursor)
+    finally:
+        server.stop(hard=True)
+        if waiting is not None:
+            waiting.join()
+
+    assert sorted(landed(landed({}, first), second)) == [1, 2]
+
+
+def test_a_log_that_began_anew_without_a_transaction_is_followed(tmp_path: Path) -> None:
+    server = MariaDB(tmp_path)
+    server.start()
+    try:
+        db = Database(server)
+        db.run(
+            f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO '{db.user}'@'%'", "CREATE TABLE t (id int PRIMARY KEY)"
+        )
+        db.run("INSERT INTO t VALUES (1)", "FLUSH BINARY LOGS")
+        db.run(f"PURGE BINARY LOGS TO '{db.rows('SHOW BINARY LOGS')[-1][0]}'")
+        for position in ("gtid", "file"):
+            how: dict[str, Any] = {"cdc": {"position": position}, "streams": {"t": {}}}
+            _, cursor = fly(db.bee(**how), "t")
+            db.run("INSERT INTO t SELECT max(id) + 1 FROM t")
+            assert len(fly(db.bee(**how), "t", cursor)[0]) == 1
+            db.run("FLUSH BINARY LOGS", f"PURGE BINARY LOGS TO '{db.rows('SHOW BINARY LOGS')[-1][0]}'")
+        db.run("RESET MASTER")
+        assert len(fly(db.bee(**options("t")), "t")[0]) == 3
+    finally:
+        server.stop(hard=True)
 
 
 class TestServers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ TICK = 0.2
 """Seconds after which a server that has nothing to tell says so."""
 _DUMP, _DUMP_GTID = 0x12, 0x1E
 _ONLY_WHAT_IS_THERE, _BY_GTID = 1, 4
+_SETTLES = 1.0
+"""Seconds between a place at the log's end and the reading of rows: MySQL writes a transaction into its log, waits for
+the disk and perhaps for a replica, and shows it then. Its GTID is told only after that."""
 _FATAL = 1236
 _REFUSED = (1227, 1045)
 _MADE_UP = (binlog.ROTATE, binlog.HEARTBEAT)
@@ -115,9 +119,24 @@ def now(questions: Questions, position: str, where: str, database: str) -> Stand
             "the server keeps no GTIDs", code="no_gtid", where="cdc.position",
             advice="set gtid_mode = ON at the server, or `cdc.position: file`",
         )  # fmt: skip
-    gtid = {"mariadb": "gtid_binlog_pos", "mysql": "gtid_executed", "file": ""}[flavour]
+    gtid = str(told.get("gtid_executed", "")).replace("\n", "") if flavour == "mysql" else ""
+    if questions.mariadb:
+        file, at, gtid = _committed(questions) or (file, at, str(told.get("gtid_binlog_pos", "")))
+    elif flavour == "file":
+        time.sleep(_SETTLES)
     server = _named(told) if flavour == "file" else ""
-    return Stand(flavour, str(told.get(gtid, "")).replace("\n", ""), str(file), int(at), server)
+    return Stand(flavour, gtid if flavour != "file" else "", str(file), int(at), server)
+
+
+def _committed(questions: Questions) -> tuple[str, int, str] | None:
+    """(file, position, GTIDs) of MariaDB up to where transactions can be seen: the log's end is further on.
+
+    None where that is in a file that is gone: the log went on without a transaction.
+    """
+    told = dict(questions.rows("SHOW GLOBAL STATUS LIKE 'binlog_snapshot_%'"))
+    file, at = str(told.get("Binlog_snapshot_file", "")), int(told.get("Binlog_snapshot_position", 0))
+    gtid = questions.rows("SELECT BINLOG_GTID_POS(%s, %s)", (file, at))[0][0] if file else None
+    return None if gtid is None else (file, at, str(gtid))
 
 
 def _named(variables: dict[str, Any]) -> str:

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 ASKED = (
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_id', 'hostname', 'port', 'gtid_mode',"
-    " 'gtid_executed', 'gtid_current_pos', 'gtid_binlog_pos', 'gtid_slave_pos')"
+    " 'gtid_executed', 'gtid_current_pos')"
 )
-_POSITIONS = ("gtid_current_pos", "gtid_binlog_pos", "gtid_slave_pos")
 
 
 def reached(data: Stream, where: str) -> str:
@@ -34,8 +33,8 @@ def told(rows: Iterable[tuple[Any, ...]]) -> str:
     found: dict[str, Any] = {"server": named}
     if said.get("gtid_mode", "").upper() == "ON":
         found["mysql"] = said["gtid_executed"].replace("\n", "")
-    if positions := [said[name] for name in _POSITIONS if said.get(name)]:
-        found["mariadb"] = _text(_domains(",".join(positions)))
+    if said.get("gtid_current_pos"):
+        found["mariadb"] = said["gtid_current_pos"]
     return json.dumps(found)
 
 
@@ -47,9 +46,8 @@ def compared(data: Stream, seen: str, where: str) -> Word:
     if then.get("mysql") and "mysql" in now:
         return "there" if _holds(now["mysql"], then["mysql"]) else "behind"
     if then.get("mariadb") and "mariadb" in now:
-        have = _domains(now["mariadb"])
-        wanted = _domains(then["mariadb"]).items()
-        return "there" if all(have.get(domain, (0, 0))[1] >= number for domain, (_, number) in wanted) else "behind"
+        have, wanted = _domains(now["mariadb"]), _domains(then["mariadb"])
+        return "there" if all(have.get(domain, -1) >= number for domain, number in wanted.items()) else "behind"
     return "other"
 
 
@@ -63,15 +61,7 @@ def _holds(have: str, wanted: str) -> bool:
     )
 
 
-def _domains(text: str) -> dict[int, tuple[int, int]]:
-    """A position of MariaDB, or several: domain -> (server, the greatest number)."""
-    found: dict[int, tuple[int, int]] = {}
-    for part in filter(None, text.replace(" ", "").split(",")):
-        domain, server, number = map(int, part.split("-"))
-        if number > found.get(domain, (0, -1))[1]:
-            found[domain] = server, number
-    return found
-
-
-def _text(domains: dict[int, tuple[int, int]]) -> str:
-    return ",".join(f"{domain}-{server}-{number}" for domain, (server, number) in sorted(domains.items()))
+def _domains(position: str) -> dict[int, int]:
+    """A position of MariaDB: domain -> number of its last transaction."""
+    parts = (part.split("-") for part in position.replace(" ", "").split(",") if part)
+    return {int(domain): int(number) for domain, _, number in parts}
