@@ -31,7 +31,7 @@ import httpx
 from bees.core import progress
 from bees.core.address import AddressPolicy, Allowed, Deadline, GuardedBackend, OptionNames, Origin, system_resolve
 from bees.core.errors import GiveUp, RetryLater, SourceError
-from bees.core.http_verdict import instant, lost, verdict
+from bees.core.http_verdict import SAYING, instant, lost, verdict
 from bees.core.spans import span
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _REFUSED = {"denied", "unexpected_status"}
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
-_FORBIDDEN = 403
 _STEP = 64 * 1024
 
 
@@ -315,7 +314,8 @@ class HttpClient:
         self._heard = response.status, 0.0 if clock is None else clock - time.time()
         if response.status in _REDIRECTS and "location" in headers:
             return headers["location"]
-        said = _beginning(response, headers) if response.status == _FORBIDDEN else b""
+        says = response.status in SAYING and response.status not in self._also
+        said = _beginning(response, headers) if says else b""
         problem = verdict(response.status, headers, where, self._credentials.option, self._names.address, said)
         if problem and response.status not in self._also:
             raise problem

@@ -11,16 +11,14 @@ from collections.abc import Mapping
 import httpcore
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.resilience.refusals import asked_to_wait
 from bees.core.resilience.spent import reset, spent
 
 _LONGEST_WAIT = 86_400.0  # a server does not put a bee to sleep for years
 SHORTEST_WAIT = 0.5
 """Seconds; a source that says "wait 0 seconds", and means it, is not asked in a tight loop."""
-
-
-_LIMIT = re.compile(rb"rate.?limit|quota.?exceeded|too many requests", re.IGNORECASE)
-_A_MINUTE = 60.0
-"""Seconds; what GitHub asks for at least where it tells no time."""
+SAYING = (400, 403)
+"""Statuses that mean another thing by what the body says."""
 
 
 def verdict(
@@ -33,8 +31,8 @@ def verdict(
 ) -> SourceError | None:
     """What a status means for the bee; None: the answer can be used. `option`, `address`: what a person mends.
 
-    `said`: how the body of a 403 begins. GitHub's limits for bursts and Google's quotas are told apart from a refusal
-    by their words alone where no header tells.
+    `said`: how the body of a 403 or 400 begins. GitHub's limits for bursts, Google's quotas and others are told apart
+    from a refusal by their words alone where no header tells.
     """
     problem = _judged(status, headers, where, option, address, said)
     if problem is not None:
@@ -50,9 +48,9 @@ def _judged(
     if status == 403 and _used_up(headers):
         message = "what the source allows is used up (status 403)"
         return RetryLater(message, after=retry_after(headers) or _renewed(headers), code="rate_limited", where=where)
-    if status == 403 and _LIMIT.search(said):
-        message = "what the source allows is used up, as its answer says (status 403)"
-        after = retry_after(headers) or _A_MINUTE  # a reset is that of another budget, of which something is left
+    if status in SAYING and (wait := asked_to_wait(said)):
+        message = f"what the source allows is used up, as its answer says (status {status})"
+        after = retry_after(headers) or wait  # a reset is that of another budget, of which something is left
         return RetryLater(message, after=after, code="rate_limited", where=where)
     if status in (401, 403):
         what = "the credentials are refused" if status == 401 else "these credentials may not read this"

@@ -181,6 +181,55 @@ def test_a_refusal_that_speaks_of_a_limit_is_one(
     assert error.value.status == 403
 
 
+def _google(reason: str, message: str, domain: str = "usageLimits") -> str:
+    told = [{"domain": domain, "reason": reason, "message": message}]
+    return json.dumps({"error": {"errors": told, "code": 403, "message": message}})
+
+
+@pytest.mark.parametrize(
+    ("body", "after"),
+    [
+        ('{"message":"API rate limit exceeded for user ID 1. ...","documentation_url":"https://x"}', 60),
+        ('{"message":"You have exceeded a secondary rate limit. Please wait a few minutes"}', 60),
+        ('{"message":"You have triggered an abuse detection mechanism. Please wait a few minutes"}', 60),
+        (_google("rateLimitExceeded", "Rate Limit Exceeded"), 60),
+        (_google("userRateLimitExceeded", "User Rate Limit Exceeded"), 60),
+        (_google("userRateLimitExceeded", "User-rate limit exceeded. Retry after 2026-03-01T12:00:00Z"), 60),
+        (_google("quotaExceeded", "The request cannot be completed because you have exceeded your quota"), 60),
+        (_google("quotaExceeded", "Calendar usage limits exceeded."), 60),
+        (_google("concurrentLimitExceeded", "Too many queries at once"), 60),
+        (_google("dailyLimitExceeded", "Daily Limit Exceeded"), 900),
+        ('{"error":{"code":403,"message":"Quota exceeded for metric \'Reads\'","status":"RESOURCE_EXHAUSTED"}}', 60),
+        ('[{"message":"TotalRequests Limit exceeded.","errorCode":"REQUEST_LIMIT_EXCEEDED"}]', 900),
+        ('{"error":{"message":"(#4) Application request limit reached","type":"OAuthException","code":4}}', 60),
+        ('{"error":{"message":"Calls to this api have exceeded the rate limit.","code":613}}', 60),
+        ('{"error_type":"OAuthRateLimitException","error_message":"The maximum number of requests per hour"}', 60),
+        ('{"__type":"ThrottlingException","message":"Rate exceeded"}', 60),
+        ("<ErrorResponse><Error><Code>RequestThrottled</Code></Error></ErrorResponse>", 60),
+        ("<h1>Developer Over Qps</h1>", 60),
+        ("<h1>Developer Over Rate</h1>", 60),
+        ('{"code":"rate_limited"}', 60),
+        ("<html><title>Too Many Requests</title></html>", 60),
+        ('{"message":"Your plan limits access to this resource"}', None),
+        ('{"message":"You need the scope read:rate_limits to see rate limits"}', None),
+        ('{"message":"Only administrators may change the rate limit","documentation_url":"https://x/limit"}', None),
+        ('{"message":"Forbidden","documentation_url":"https://docs/rate-limit-exceeded"}', None),
+        ('{"message":"Access is limited to members. Permission limits apply"}', None),
+        (_google("insufficientPermissions", "The user does not have enough permissions", "global"), None),
+        (_google("accessNotConfigured", "Access Not Configured. Drive API has not been used in project 1"), None),
+        (_google("dailyLimitExceededUnreg", "Daily Limit for Unauthenticated Use Exceeded. Sign up"), None),
+        (_google("storageQuotaExceeded", "The user's Drive storage quota has been exceeded.", "global"), None),
+        ('{"message":"The licence limit exceeded: no seat is left for this user"}', None),
+        ('{"errors":[{"code":"unthrottled","detail":"no such right"}]}', None),
+    ],
+)  # fmt: skip
+def test_a_limit_is_told_from_a_right_that_is_missing_in_vendors_words(body: str, after: float | None) -> None:
+    for status in (400, 403):
+        problem = verdict(status, {}, "w", said=body.encode())
+
+        assert (type(problem), getattr(problem, "after", None)) == (GiveUp if after is None else RetryLater, after)
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

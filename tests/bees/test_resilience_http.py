@@ -125,12 +125,13 @@ def test_a_bee_of_graphql_and_one_that_is_declared_pass(server):
     with GraphqlBee.from_options({"url": f"{server.url}/graphql", "allow_private": True, "streams": streams}) as bee:
         bee.through(gate)
         assert len(list(bee.collect_nectar("tickets", None))) == PAGES
-    assert len(gate.entered) == PAGES
+    before = server.asked
+    assert len(gate.entered) == len(gate.left) == before >= PAGES
     with NoaaWeatherBee.from_options({"base_url": server.url, "allow_private": True}) as weather:
         weather.through(gate)
         assert sum(batch.table.num_rows for batch in weather.collect_nectar("alerts", None)) == 1
 
-    assert len(gate.left) == server.asked == PAGES + 1
+    assert len(gate.left) == server.asked == before + 1
 
 
 def test_a_budget_that_is_used_up_leaves_what_was_read_and_goes_on_later(server):
