@@ -155,6 +155,7 @@ class GraphqlBee(GatedBee):
         """
         chosen = named_stream(self._options.streams, stream)
         reading, ended = Reading.of(cursor), False
+        reading.forget_ahead(self._clock())
         while not ended:
             where = f"stream {stream}, page {reading.page}"
             try:
@@ -196,6 +197,7 @@ class GraphqlBee(GatedBee):
         if following is None:
             complete = self._proven(name, reading) and not query
             reading.loose = reading.loose or not reading.whole  # what an error hid is asked for again
+            reading.tell_ahead(name)
             reading.finish()
         else:
             url = httpx.URL(self._options.url)

@@ -164,6 +164,7 @@ class SoapBee(GatedBee):
     ) -> Iterator[Batch]:
         """One batch a page. `query` holds arguments of this read alone; they win over the stream's own."""
         chosen, reading = named_stream(self._options.streams, stream), Reading.of(cursor)
+        reading.forget_ahead(time.time())
         try:
             yield from self._pages(stream, chosen, reading, query or {})
         except GiveUp as error:
@@ -203,6 +204,7 @@ class SoapBee(GatedBee):
                 footing.passed(reading, footing.ends(found), len(found), known, place, answer.url)
                 reading.advance(place, where)
             else:
+                reading.tell_ahead(stream)
                 reading.finish()
             yield Batch(stream, table(rows), reading.cursor(), None, complete, tuple(rejects))
 

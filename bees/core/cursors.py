@@ -19,6 +19,12 @@ _EPOCHS = (10**9, 10**12, 10**15)
 _ZONED = re.compile(r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2}|\b[A-Z]{3})$")
 _FURTHEST_ZONE = timedelta(hours=12)
 """How far behind UTC a clock may be set."""
+_FIRST_ZONE = timedelta(hours=14)
+"""How far ahead of UTC."""
+_CLOCKS = timedelta(minutes=5)
+"""By how much the clocks of one source may differ."""
+_NEVER = re.compile(r"(?:253402300799|253402214400|4102444800|410235\d{4}|4070908800|32503680000)(?:000|999)?|9{10,19}")
+"""Unix times that stand for `never`: 9999-12-31, 2100-01-01, 2099-12-31, 2099-01-01, 3000-01-01."""
 
 
 def highest(start: Any, values: Iterable[Any]) -> Any:
@@ -92,6 +98,20 @@ def is_later(value: Any, clock: str) -> bool:
     if then is None or now is None or kind == "other":
         return False
     return then > (now if kind == "time" else now - _FURTHEST_ZONE)
+
+
+def is_ahead(value: Any, clock: str) -> bool:
+    """Whether a time is further ahead of the instant `clock` than clocks and zones differ."""
+    if is_number(value) and _NEVER.fullmatch(str(value)):
+        return True
+    then, now, kind = instant(value), _dated(clock), kind_of(value)
+    if then is None or now is None or kind == "other":
+        return False
+    return then > now + _CLOCKS + (_FIRST_ZONE if kind == "local" else timedelta())
+
+
+def is_number(value: Any) -> bool:
+    return _rank(value)[0] == "number"
 
 
 def direction(so_far: str, before: Any, values: Sequence[Any]) -> str:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
+import structlog
 from pydantic import AfterValidator, Field, model_validator
 
 from bees.core.bee import BeeOptions, Name
-from bees.core.cursors import direction, higher, highest, instant, is_later, kind_of
+from bees.core.cursors import direction, higher, highest, instant, is_ahead, is_later, is_number, kind_of
 from bees.core.errors import GiveUp
 from bees.core.http_verdict import last_modified
 from bees.core.paths import MISSING, dig
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from bees.core.http import Answer
     from nectar.batch import Cursor
+
+log = structlog.get_logger()
 
 REMEMBERED = 200
 """Pages whose ETag a cursor keeps."""
@@ -124,6 +127,7 @@ class Reading:
     order   up or down: all values so far, of which `latest` is the last; -: neither
     prior   highest value of the last pass, where the mark stayed below it
     several the mark is one over several listings
+    ahead   records of this pass that are dated further ahead than clocks differ; `told`: of the last one
     """
 
     at: Any = None
@@ -167,6 +171,8 @@ class Reading:
     latest: Any = None
     prior: Any = None
     several: bool = False
+    ahead: int = 0
+    told: int = 0
 
     @classmethod
     def of(cls, cursor: Cursor | None) -> Reading:
@@ -270,13 +276,16 @@ class Reading:
     def note(self, values: Sequence[Any]) -> None:
         """Keep what the mark will be made of: values of the cursor, in the order of their records."""
         found = [value for value in values if highest(None, (value,)) is not None]
+        if self.clock and _far(highest(None, found), self.clock):
+            near = [value for value in found if not _far(value, self.clock)]
+            self.ahead, found = self.ahead + len(found) - len(near), near
         if not found:
             return
         self.high = highest(self.high, found)
         if not self.clock:
             self.sure = self.high
             return
-        if self.order != "-" and kind_of(found[0]) != "time":
+        if self.order != "-" and (kind_of(found[0]) != "time" or is_number(found[0])):
             self.order, self.latest = direction(self.order, self.latest, found), highest(None, found[-1:])
         found = [self.high] if not is_later(self.high, self.clock) else found
         self.sure = highest(self.sure, (value for value in found if not is_later(value, self.clock)))
@@ -286,22 +295,37 @@ class Reading:
         """Whether the end of this listing is the end of the pass, and not of a window that another one follows."""
         return self.until is None or self.last or self.loose
 
-    def marks(self) -> tuple[Any, Any, bool, str]:
-        return self.high, self.sure, self.loose, self.clock
+    def marks(self) -> tuple[Any, Any, bool, str, int]:
+        return self.high, self.sure, self.loose, self.clock, self.ahead
+
+    def forget_ahead(self, now: float) -> None:
+        """Begin anew where the mark of before lies ahead of our Unix time: what came since was never asked for."""
+        clock = datetime.fromtimestamp(now, UTC).isoformat()
+        if self.page == 1 and self.at is None and self.until is None and self.since is not None:
+            self.since = None if _far(self.since, clock) else self.since
+
+    def tell_ahead(self, stream: str) -> None:
+        """Say, once, that records are dated ahead; where reading is at the end of a pass."""
+        if self.ahead > self.told:
+            result = "they are read, and the mark stays below them; each flight reads them again"
+            log.warning("cursor_ahead", stream=stream, records=self.ahead, result=result)
 
     def mark_after(self) -> tuple[Any, Any]:
         """The mark that the pass leaves, and the highest value of it where the mark stays below that.
 
         One answer is of one moment. Several are not: a record that changed meanwhile may stand where reading has been,
         and another one that changed later may have been met. Values that are times count up to the pass's beginning;
-        of others the highest of the pass before is safe, or of this one where they came in order.
+        of others the highest of the pass before is safe, or of this one where they came in order. Numbers that would
+        all be times to come are ids.
         """
         high = higher(self.since, self.high)
         if self.loose:
             return self.since, None
-        if self.page == 1 and not self.several:
+        ahead = bool(self.clock) and is_ahead(self.high, self.clock)
+        ids = ahead and (self.sure is None if self.since is None else is_ahead(self.since, self.clock))
+        if self.page == 1 and not self.several and (ids or not ahead):
             return high, None
-        kind = kind_of(self.high)
+        kind = "other" if ids else kind_of(self.high)
         if kind == "time" or (kind == "local" and (self.several or self.order == "-")):
             return higher(self.since, self.sure), None
         if not self.clock or (self.order != "-" and not self.several):
@@ -314,9 +338,15 @@ class Reading:
         items = self.seen if self.whole else dict([*self.items.items(), *self.seen.items()][-MOST_VERSIONS:])
         prints = self.printed if self.page > 1 else ""
         after = Reading(since=high, known=self.fresh, token=self.token, items=items, prints=prints, prior=prior)
+        after.told = self.ahead
         if self.until is not None:
             after.known = {}  # the next window has other addresses
         self.__dict__.update(after.__dict__)
+
+
+def _far(value: Any, clock: str) -> bool:
+    """Whether a value is a date too far ahead to be the mark; of numbers, which may be ids, only what means `never`."""
+    return is_ahead(value, clock) and (not is_number(value) or kind_of(value) == "other")
 
 
 def began(headers: Mapping[str, str], asked: float) -> str:

@@ -51,30 +51,51 @@ class Children:
     def pages(self, reading: Reading, query: Mapping[str, Any]) -> Iterator[Page]:
         """One after another, the last one `ended`. Raises SourceError."""
         gathered, since = Page(), time.monotonic()
+        reading.forget_ahead(self._source.clock())
         at = Reading.of(reading.parent)
-        for parents in self._above(at):
-            reading.clock = reading.clock or at.clock or parents.mark[3]
-            for parent in parents.rows:
-                name = self._hash(parent)
-                for page in self._of_parent(reading, parent, name, query):
-                    gathered.rows += page.rows
-                    gathered.rejects += page.rejects
-                    if len(gathered.rows) >= _ENOUGH or time.monotonic() - since > _LONG:
-                        yield gathered
-                        gathered, since = Page(), time.monotonic()
-            reading.parent, reading.done, reading.at = at.cursor(), [], None
-            reading.page += 1
-            reading.loose = reading.loose or at.loose or parents.mark[2]
-            reading.whole = reading.whole and (parents.told or not parents.ended)
+        below = False
+        try:
+            for parents in self._above(at):
+                below = True
+                reading.clock = reading.clock or at.clock or parents.mark[3]
+                for parent in parents.rows:
+                    for page in self._of_parent(reading, parent, self._hash(parent), query):
+                        gathered.rows += page.rows
+                        gathered.rejects += page.rejects
+                        if len(gathered.rows) >= _ENOUGH or time.monotonic() - since > _LONG:
+                            yield gathered
+                            gathered, since = Page(), time.monotonic()
+                reading.parent, reading.done, reading.at = at.cursor(), [], None
+                reading.page += 1
+                reading.loose = reading.loose or at.loose or parents.mark[2]
+                reading.whole = reading.whole and (parents.told or not parents.ended)
+                below = False
+        except GiveUp as error:
+            if error.code == "pagination_loop":
+                self._leave_circle(reading, below=below)
+                yield gathered
+            raise
         gathered.told = reading.whole and reading.since is None
         gathered.ended = True
         marks = {"since": at.since, "prior": at.prior} if self._changed_only else {}
         kept = {name: mark for name, mark in marks.items() if mark is not None}
         gathered.mark = reading.marks()
         mark, prior = reading.mark_after()
-        after = Reading(since=mark, prior=prior, parent=kept)
+        reading.tell_ahead(self._name)
+        after = Reading(since=mark, prior=prior, parent=kept, told=reading.ahead)
         reading.__dict__.update(after.__dict__)
         yield gathered
+
+    def _leave_circle(self, reading: Reading, *, below: bool) -> None:
+        """Whoever went on from within a circle would come round again for ever, also once the source is mended.
+
+        `below`: it is that of one parent's children, which are read anew; else the parents are.
+        """
+        reading.at = None
+        if not below and isinstance(self._parents, Listing):
+            before = Reading.of(reading.parent)
+            anew = Reading(since=before.since, prior=before.prior, told=before.told)
+            reading.parent, reading.done = anew.cursor(), []
 
     def first(self, where: str) -> list[dict[str, Any]]:
         """A first page of the first parent's children. Raises SourceError."""
@@ -122,12 +143,13 @@ class Children:
 
     def _move(self, reading: Reading, inner: Reading, page: Page, name: str) -> None:
         """Move `reading` behind a page of the children of `name`."""
-        high, sure, loose, clock = page.mark if page.ended else inner.marks()
+        high, sure, loose, clock, ahead = page.mark if page.ended else inner.marks()
         reading.high, reading.sure = higher(reading.high, high), higher(reading.sure, sure)
         reading.loose, reading.several, reading.order = reading.loose or loose, True, "-"
         reading.clock = reading.clock or clock
         reading.at = None if page.ended else [name, inner.cursor()]
         if page.ended:
+            reading.ahead += ahead
             reading.done.append(name)
             reading.whole = reading.whole and page.told
 

@@ -49,8 +49,8 @@ class Page:
     """What one turn gave, or a part of it. `read` is False where the source called the page unchanged, or had none.
 
     `told`: the source itself said that nothing follows. `old`: it holds a record that the last pass may have
-    seen. `mark`, of a page that ends a pass: `high`, `sure`, `loose`
-    and `clock` of its Reading.
+    seen. `mark`, of a page that ends a pass: `high`, `sure`, `loose`,
+    `clock` and `ahead` of its Reading.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Page:
     ended: bool = False
     told: bool = False
     old: bool = False
-    mark: tuple[Any, Any, bool, str] = (None, None, False, "")
+    mark: tuple[Any, Any, bool, str, int] = (None, None, False, "", 0)
 
 
 class Listing:
@@ -96,6 +96,8 @@ class Listing:
         Reading moves on with the last of them; before it, `taken` counts.
         """
         where = f"stream {self.name}, page {reading.page}"
+        if self._parent is None and not self.options.windowed:
+            reading.forget_ahead(self.source.clock())
         if self.options.windowed and reading.until is None:
             self._open_window(reading)
         if self.options.fetcher:
@@ -119,11 +121,17 @@ class Listing:
                 yield Page(read=False)
                 return
             raise
-        reading.clock = reading.clock or began(answer.headers, asked)
+        self._tell_time(reading, began(answer.headers, asked))
         if answer.status == 304:
             yield self._skip(reading, answer, url, where, asked=bool(validators))
             return
         yield from self._read(reading, answer, url, Joint(reading.body, query, where, conditional))
+
+    def _tell_time(self, reading: Reading, clock: str) -> None:
+        """Keep the source's time at the first request of a pass; a window that ends later is the newest one."""
+        reading.clock = reading.clock or clock
+        sure = window_mark(reading.since, reading.until, reading.clock, self.options.lag)
+        reading.last = reading.last or sure != reading.until
 
     def _look_back(self, reading: Reading, joint: Joint, items: Iterable[Any]) -> Generator[Page, None, bool]:
         """Ask for the page before once more, where a row may have moved into it; see `bees.core.footing`.
@@ -325,7 +333,11 @@ class Listing:
     def _fetch(self, use: str, reading: Reading, where: str) -> Page:
         state = self._scope(reading)["state"]
         place = {"stream": self.name, "page": reading.page, "at": reading.at, **state}
-        items, following = hooks.fetched(use, HookHttp(self.source, where), place, where)
+        http = HookHttp(self.source, where)
+        items, following = hooks.fetched(use, http, place, where)
+        self._tell_time(reading, http.clock)
+        if items:
+            self._refuse_circles(reading, items, None, where, same=False)
         reading.rows += len(items)
         if not self.options.incremental and counted(
             reading, len(items), following, httpx.URL(self.source.options.base_url)
@@ -367,6 +379,8 @@ class Listing:
         return page
 
     def _finish(self, reading: Reading) -> None:
+        if self._parent is None:
+            reading.tell_ahead(self.name)
         if reading.last:
             reading.until = window_mark(reading.since, reading.until, reading.clock, self.options.lag)
         reading.finish()
