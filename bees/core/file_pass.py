@@ -1,8 +1,8 @@
 """One look at all files of a stream, perhaps the rest of one that was begun before.
 
 Cursor: what `Memory` holds, `at` the place in a file half read, `doubtful` others that were left half read, `full`
-where the pass began from nothing and nothing was set aside, so that its end is the end of a complete read, `held` how
-many deletions wait for a person.
+where the pass began from nothing and left out nothing but what is set aside by its key, so that its end is the end of a
+complete read, `listed` where it began from nothing and saw all folders, `held` how many deletions wait for a person.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bees.core.errors import RetryLater, SourceError
 from bees.core.file_inside import Found, member_key, merged, plain
 from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import (
+    HOLDERS,
     NO_TEXT,
     holds_others,
     is_document,
@@ -31,13 +32,14 @@ from bees.core.file_rows import (
     rows_may_be_in,
     text_by_name,
 )
-from bees.core.file_sections import Sections, of_rows_only
+from bees.core.file_sections import LISTED, Sections, of_rows_only
 from bees.core.filebee import FileOptions, Plan
 from bees.core.files import digest, document, document_table, shown, tail, trouble
 from bees.core.formats import Place, TableBuffer, read_rows
 from bees.core.formats.members import members
-from bees.core.storage.base import Closed, Entry, Gone, NotReadError, Opened, Storage, Unreadable
-from bees.core.storage.memory import MISSING, NO_VERSION, SENT, Memory, Record
+from bees.core.formats.names import BLANK, seen_kind
+from bees.core.storage.base import Closed, Entry, NotReadError, Opened, Storage, Unreadable
+from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, SENT, Memory, Record
 from bees.core.tabular import RowBuffer
 from nectar.batch import Batch, Cursor, Reject
 from nectar.extract.text import HEAD
@@ -49,6 +51,10 @@ _IN_A_ROW = 3
 """Files in a row that fail for a while, and it is the source that fails, not a file."""
 _DENIED = (Closed("").code, Closed("").reason)
 _MISNAMED = "the file is a table, and its name does not say so: give it an ending, or a stream with `format`"
+_NO_TABLE = (
+    "the file held rows and is empty or of another kind now: what it gave stays until it is a table again; "
+    "if this is meant, fly the bee with --full-refresh, or set `max_deleted: 1`"
+)
 _log = structlog.get_logger()
 
 
@@ -95,6 +101,7 @@ class Pass:
         if self._at:
             self._doubtful.add(self._at_key)
         self._full = not cursor or "full" in cursor or (snapshot and "pos" not in cursor)
+        self._listed = (not cursor or "listed" in cursor) and options.mode == "file_monitor"
         self._begins = not cursor
         self._closed: list[bytes] = []
         self._half: _Half | None = None
@@ -103,7 +110,7 @@ class Pass:
         self._buffer: RowBuffer | TableBuffer = self._documents if plan.document else self._tables
         self._sections = Sections(on=options.mode == "file_monitor" and not plan.document)
         self._found = Found({})
-        self._failures = 0
+        self._failures = self._given = 0
         self._sent = cursor
         self._quiet = float("inf")
 
@@ -134,11 +141,13 @@ class Pass:
             self._at = None
         if item.key in self._doubtful and (item.now is not None or self._plan.document):
             self._doubtful.remove(item.key)
-            item.old = None
+            known = None if self._plan.document else item.old
+            item.old = known and known._replace(version=NO_VERSION, content=NO_VERSION)
         if item.now is None:
             self._memory.keep(item.key, self._absent(item.old))
         elif isinstance(item.now, Closed):
             self._closed.append(item.now.key if item.now.path else b"")
+            self._full = self._listed = False
             self._unreadable(item, item.now.code, item.now.reason)
         elif self._same_version(item, item.now) and item.old:
             self._memory.keep(item.key, item.old)
@@ -155,7 +164,7 @@ class Pass:
         """What stays known of a path that was not listed: nothing counts as deleted in a folder that is closed."""
         if old is None or any(old.key.startswith(prefix) for prefix in self._closed):
             return old
-        return old._replace(flags=SENT | MISSING) if old.flags & SENT else None
+        return old._replace(flags=old.flags | MISSING) if old.flags & SENT else None
 
     def _read(self, item: Item, entry: Entry) -> Iterator[Batch]:
         try:
@@ -168,26 +177,29 @@ class Pass:
             finally:
                 file.close()
             self._failures = 0
-        except Gone:
-            self._keep_unsure(item)
-        except Unreadable as error:
-            self._unreadable(item, error.code, error.reason)
-        except RetryLater as error:
-            self._failing(item, error)
-        except OSError as error:
-            if trouble(error, "path") == "unreadable":
-                self._unreadable(item, *_DENIED)
-            else:
-                self._keep_unsure(item)
+        except (NotReadError, RetryLater, OSError) as error:
+            if self._listed and not self._sections.reading:
+                self._sections.there(shown(entry.path), self._tables.count)
+            self._not_read(item, error)
         self._sections.end(self._tables.count, whole=False)
         self._half = None
         if item.key >= self._at_key:  # a file that came before the one that is half read leaves that as it is
             self._at = None
 
+    def _not_read(self, item: Item, error: Exception) -> None:
+        if isinstance(error, Unreadable):
+            self._unreadable(item, error.code, error.reason)
+        elif isinstance(error, RetryLater):
+            self._failing(item, error)
+        elif isinstance(error, OSError) and trouble(error, "path") == "unreadable":
+            self._unreadable(item, *_DENIED)
+        else:
+            self._keep_unsure(item)
+
     def _keep_unsure(self, item: Item) -> None:
         """Known on as it was: the next pass finds out whether it is gone for good. Some of its rows may have come."""
         self._full = False
-        old = item.old or (None if self._plan.document else Record(item.key, NO_VERSION, NO_VERSION, SENT))
+        old = item.old or (Record(item.key, NO_VERSION, NO_VERSION, SENT) if self._flags(item) else None)
         self._memory.keep(item.key, old and old._replace(version=NO_VERSION))
 
     def _failing(self, item: Item, error: RetryLater) -> None:
@@ -205,17 +217,20 @@ class Pass:
 
     def _unreadable(self, item: Item, code: str, reason: str) -> None:
         mark = self._memory.content(code.encode())
-        self._full = False
+        path = os.fsdecode(item.key)
+        # A document is known by its path, and stays; what stood in an archive is not known.
+        self._full = self._full and self._plan.document and not path.lower().endswith(("/", *HOLDERS))
         if item.old is None or item.old.content != mark:
-            self._reject(Reject(shown(os.fsdecode(item.key.removesuffix(b"/"))), code, reason))
+            self._reject(Reject(shown(path.removesuffix("/")), code, reason))
         self._memory.keep(item.key, Record(item.key, NO_VERSION, mark, self._flags(item)))
 
     def _flags(self, item: Item) -> int:
-        """Of a file that cannot be read now: some of its rows may be in the jar."""
-        return item.flags if self._plan.document or item.key.endswith(b"/") else SENT
+        """Of a file that cannot be read now: some of it may be in the jar, from before everything was read anew too."""
+        if item.key.endswith(b"/") or (self._plan.document and not self._listed):
+            return item.flags
+        return SENT | (item.old.flags & ~MISSING if item.old else 0)
 
     def _reject(self, reject: Reject) -> None:
-        self._full = False
         self._buffer.rejects.append(reject)
         self._buffer.size += len(reject.raw)
 
@@ -237,11 +252,13 @@ class Pass:
         item.members = list(merged(item.members, (), sure=not large))  # it may have been an archive
         if item.old is None or item.old.content != content:
             name = shown(file.entry.path)
+            told = len(self._buffer.rejects)
             if large:
                 reason = f"the file is larger than `max_file_bytes`, {limit} bytes"
                 self._reject(Reject(name, "too_large", reason))
             elif self._judged(file.entry, name, data, self._moved_from(item, content)):
                 flags = SENT
+            flags = self._flags(item) if len(self._buffer.rejects) > told else flags
         self._keep(file, item, content, flags)
 
     def _no_document(self, file: Opened, item: Item, head: bytes) -> None:
@@ -252,7 +269,7 @@ class Pass:
         if (misnamed or broken) and (item.old is None or item.old.content != content):
             told = ("misnamed_table", _MISNAMED) if misnamed else ("not_text", NO_TEXT)
             self._reject(Reject(shown(file.entry.path), *told))
-        self._keep(file, item, content, item.flags)
+        self._keep(file, item, content, self._flags(item) if misnamed or broken else item.flags)
 
     def _judged(self, entry: Entry, name: str, data: bytes, moved_from: str | None = None) -> bool:
         """Whether a document's row was taken; else it is set aside or left out."""
@@ -277,7 +294,7 @@ class Pass:
         apart = self._plan.rows_apart and rows_may_be_in(file.entry.path)
         for one in members(file.handle, file.entry.path, top, rows_apart=apart):
             if isinstance(one, Reject):
-                found.sure = False
+                found.sure = self._full = False
                 self._reject(replace(one, position=shown(one.position)))
             elif again and one.top == top:
                 again -= 1  # of an archive within, and read before reading stopped
@@ -321,20 +338,61 @@ class Pass:
     def _rows(self, file: Opened, item: Item) -> Iterator[Batch]:
         place, content = self._resume(file, item)
         if place is None and content and item.old and item.old.content == content:
-            self._keep(file, item, content, SENT)
+            self._keep(file, item, content, item.old.flags)
+            return
+        kind = 0 if place else self._kind(file)
+        if place is None and self._is_no_table(file, item, kind):
+            self._no_table(file, item)
             return
         spoilt = bool(place and self._at and self._at.get("spoilt"))
         self._sections.begin(shown(file.entry.path), self._tables.count, begins=place is None)
+        self._given = 0
         yield from self._taken(_Half(file.entry, content, file.handle, place or {}, spoilt), place)
         spoilt = spoilt if self._half is None else self._half.spoilt
         self._half = None
+        empty = place is None and not self._given
+        if empty and not spoilt and self._is_no_table(file, item, kind, read=True):
+            self._no_table(file, item)
+            return
+        flags = SENT | (EMPTY if empty else 0) | kind << KIND
         same = file.same()
         self._full = self._full and same
         self._sections.end(self._tables.count, whole=same and not spoilt and (place is None or content is not None))
         if content and same:
-            self._keep(file, item, content, SENT)
+            self._keep(file, item, content, flags)
         else:
-            self._memory.keep(item.key, Record(item.key, NO_VERSION, NO_VERSION, SENT))
+            self._memory.keep(item.key, Record(item.key, NO_VERSION, NO_VERSION, flags))
+
+    def _kind(self, file: Opened) -> int:
+        file.handle.seek(0)
+        return seen_kind(file.handle.read(HEAD), file.entry.size)
+
+    def _is_no_table(self, file: Opened, item: Item, kind: int, *, read: bool = False) -> bool:
+        """Whether a file that gave rows is empty now, or of another kind: the end of a transfer, a server's error.
+
+        `read`: it gave none this time. Where everything is read anew nothing is known of it, and it is believed.
+        """
+        flags = item.old.flags if item.old else 0
+        if not flags & SENT or flags & EMPTY or self._options.max_deleted >= 1 or self._options.mode != "file_monitor":
+            return False
+        was = flags >> KIND
+        told = self._trusted(file.entry) and item.old is not None and item.old.content == self._no_table_mark(file)
+        return told or kind == BLANK or bool(was and kind != was and (kind or read))
+
+    def _no_table(self, file: Opened, item: Item) -> None:
+        """Nothing of what it gave is deleted, and that is told once."""
+        assert item.old is not None
+        name, mark = shown(file.entry.path), self._no_table_mark(file)
+        if not self._sections.reading:
+            self._sections.begin(name, self._tables.count, begins=True)
+        if item.old.content != mark:
+            self._reject(Reject(name, "no_table_now", _NO_TABLE))
+        self._full = False
+        self._sections.end(self._tables.count, whole=False)
+        self._memory.keep(item.key, Record(item.key, NO_VERSION, mark, item.old.flags & ~MISSING))
+
+    def _no_table_mark(self, file: Opened) -> bytes:
+        return self._memory.content(b"no table " + self._memory.version(file.entry))
 
     def _resume(self, file: Opened, item: Item) -> tuple[Place | None, bytes | None]:
         """Where to go on in the file, if it was half read, and its content; None where it changed behind that place."""
@@ -363,9 +421,10 @@ class Pass:
         for part in read_rows(half.handle, shown(half.entry.path), reading, place):
             if not self._tables.fits(part):
                 yield self._flush()
-            self._full = self._full and part.whole and not part.rejects
             self._tables.add(part)
+            self._given += part.table.num_rows
             rows_only = part.whole and of_rows_only(part.rejects, placed=not self._plan.key)
+            self._full = self._full and rows_only
             spoilt = self._half.spoilt or not rows_only
             self._half = replace(half, place=part.place, spoilt=spoilt)
             if self._tables.full():
@@ -395,6 +454,8 @@ class Pass:
         here = self._memory.stored()
         if self._full:
             here["full"] = True
+        if self._listed:
+            here["listed"] = True
         if "held" in self._cursor:
             here["held"] = self._cursor["held"]
         at = self._place(self._half) if self._half else self._at
@@ -434,11 +495,12 @@ class Pass:
         if held and held != self._cursor.get("held"):
             what = "documents are gone" if self._plan.document else "files are gone"
             reason = f"{held} of {files} {what}, more than `max_deleted`: none of them was deleted"
+            self._full = False
             self._reject(Reject(self._plan.name, "too_many_gone", reason))
         if gone and self._plan.document:
             yield from self._delete(gone, held)
             return
-        for name in gone:
+        for name in [*gone, *([LISTED] if self._listed else [])]:
             self._sections.gone(name, self._tables.count)
         end = self._ended(held)
         if self._buffer.rows or self._buffer.rejects or self._sections.wait() or end != self._sent or "whole" in end:

@@ -15,6 +15,7 @@ from bees.core.files import checked_patterns
 from bees.core.formats import ARCHIVE_ENDINGS, ROW_ENDINGS, Format, Reading, is_table, rows_by_name
 from bees.core.formats.members import is_archive
 from bees.core.formats.names import endings_of
+from bees.core.formats.packed import ENDINGS
 from bees.core.formats.rows import found_encoding
 from bees.core.tabular import MAX_RAW
 from nectar.batch import Reject
@@ -23,6 +24,8 @@ from nectar.extract.read import needs_reader
 from nectar.extract.text import decodes, encoding_of, looks_textual
 
 NO_TEXT = "its name says that the file is text, and what it holds is none: mend it, or leave it out by `patterns`"
+HOLDERS = (*ARCHIVE_ENDINGS, *ENDINGS)
+"""Endings of files that may hold several documents."""
 _TEXTS = (".txt", ".text", ".md", ".markdown", ".rst", ".log", ".htm", ".html")
 
 Patterns = Annotated[Words, Field(min_length=1), AfterValidator(checked_patterns)]

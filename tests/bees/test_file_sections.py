@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from bees.core.file_sections import LISTED
+from bees.core.files import Folder
 from bees.core.storage.memory import begun_anew
+from bees.local import LocalStorage
 from nectar.batch import Batch
 from tests.bees.contract import rows
 from tests.bees.file_systems import read as look
@@ -116,3 +119,57 @@ def test_an_upload_that_has_just_begun_is_no_table_without_rows(tmp_path: Path, 
     assert sections(told) == [(name, 0, True, False)]
     assert [reject.code for batch in told for reject in batch.rejects] == ["empty_file"]
     assert not told[-1].complete
+
+
+@pytest.mark.parametrize("now", [b"", b'{"message": "Forbidden"}', b"Service Unavailable\n"])
+def test_what_is_no_table_any_more_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: bytes) -> None:
+    monkeypatch.setattr(LocalStorage, "grain", 0)
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    cursor = read(tmp_path)[-1].cursor
+    (tmp_path / "a.csv").write_bytes(now)
+
+    first = read(tmp_path, cursor)
+    again = read(tmp_path, first[-1].cursor)
+    meant = read(tmp_path, again[-1].cursor, max_deleted=1)
+
+    assert [reject.code for batch in first for reject in batch.rejects] == ["no_table_now"]
+    assert [reject.code for batch in again for reject in batch.rejects] == []
+    assert [ends for *_, ends in sections(first) + sections(again)] == [False, False]
+    assert sections(meant)[-1][-1]
+
+
+def test_a_reading_of_everything_tells_of_each_file_that_it_could_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no file counts as gone but those that were not listed."""
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (tmp_path / name).write_bytes(TABLE)
+    real = Folder.open
+
+    def refusing(self: Folder, path: str) -> Any:
+        if path != "b.csv":
+            raise PermissionError(13, "denied") if path == "a.csv" else FileNotFoundError(2, "gone")
+        return real(self, path)
+
+    monkeypatch.setattr(Folder, "open", refusing)
+    told = [(s.name, s.begins, s.ends) for batch in read(tmp_path) for s in batch.sections]
+
+    assert told == [("a.csv", True, False), ("b.csv", True, True), ("c.csv", True, False), (LISTED, True, True)]
+
+
+def test_where_a_folder_is_closed_nobody_says_that_every_file_was_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b.csv").write_bytes(TABLE)
+    real = Folder.names
+
+    def refusing(self: Folder, folder: str) -> Any:
+        if folder:
+            raise PermissionError(13, "denied")
+        return real(self, folder)
+
+    monkeypatch.setattr(Folder, "names", refusing)
+
+    assert [s.name for batch in read(tmp_path) for s in batch.sections] == ["a.csv"]

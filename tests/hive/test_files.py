@@ -52,6 +52,24 @@ def test_what_is_gone_when_everything_is_read_again_leaves_the_jar(nest: Nest) -
     assert nest.rows("SELECT count(*) FROM hive.seen") == [(0,)]
 
 
+def test_a_full_refresh_deletes_what_is_gone_though_a_document_is_set_aside(nest: Nest) -> None:
+    root = folder(nest)
+    for name in ("a", "b", "c"):
+        (root / f"{name}.txt").write_text(f"text of {name}")
+    nest.land("papers")
+    (root / "a.txt").unlink()
+    (root / "b.txt").write_bytes(b"\xff\xfe\xfd\x80 bytes of no text")
+
+    result = nest.land("papers", full_refresh=True)
+
+    assert (result.state, result.records_deleted, result.records_quarantined) == ("complete", 1, 1)
+    assert held(nest) == {"b.txt": "text of b", "c.txt": "text of c"}
+    (root / "b.txt").unlink()
+    nest.land("papers")
+    assert held(nest) == {"c.txt": "text of c"}
+    assert {state for _, state, _ in aside(nest)} == {"dropped"}
+
+
 def test_a_snapshot_holds_every_file_again(nest: Nest) -> None:
     root = folder(nest)
     (root / "a.txt").write_text("text of a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from bees.core.formats.packed import ENDINGS, inner_name
@@ -92,6 +93,27 @@ def _of_text(head: bytes) -> Format | None:
             return None
         return "jsonl"
     return "csv" if any(all(mark in line for line in lines) for mark in (b",", b";", b"\t", b"|")) else None
+
+
+_KINDS = ("", "csv", "json", "jsonl", "parquet", "arrow", "avro", "excel", "xml")
+BLANK = 31
+"""The kind of a file without a sign in it."""
+_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html[\s>]|head[\s>]|body[\s>]|\?xml[\s])", re.IGNORECASE)
+
+
+def seen_kind(head: bytes, size: int) -> int:
+    """What kind of table a file is by its first bytes alone, as a number of 5 bits: 0 is not known, or `BLANK`."""
+    if size <= len(head) and not head[encoding_of(head[:4]).bom :].strip(b"\0 \t\r\n"):
+        return BLANK
+    if head.startswith((_ZIP, _OLE)):
+        return _KINDS.index("excel") if head.startswith(_OLE) or is_workbook(head) else 0
+    text = looks_textual(head, encoding_of(head[:4]))
+    return _KINDS.index(_binary(head) or (_of_text(head) if text else None) or "")
+
+
+def is_page(head: bytes) -> bool:
+    """Whether a text is a page of HTML, or XML: what servers answer instead of a table."""
+    return _PAGE.match(head[encoding_of(head[:4]).bom :]) is not None
 
 
 def endings_of(chosen: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from bees.core.formats.names import (
     endings_of,
     format_by_name,
     format_of,
+    is_page,
     is_workbook,
 )
 from bees.core.formats.packed import ENDINGS, TROUBLES, Unpacking, WholeLines, inner_name, packing
@@ -37,6 +38,7 @@ _PLACES = 16
 _DEEPEST = 2
 """Compressions within one another."""
 _NO_ROWS = "the file holds no rows of text: leave it out by `patterns`"
+_A_PAGE = "the file is called a table and is a page of HTML or XML, as a server's error: put the table in its place"
 _WALLED = ("parquet", "arrow", "avro", "excel", "xml")
 _FAILURES = {
     "timeout": ("reading_timeout", "reading the file took too long"),
@@ -101,6 +103,12 @@ def _textual(
     encoding = encoding_of(head[:4], reading.encoding)
     if not looks_textual(head, encoding) and not decodes(head, encoding.name, whole=False):
         yield _rejected(name, "not_text", _NO_ROWS, place)
+        return
+    if offset == "offset" and not head.strip(b"\0"):  # as after a crash of the machine that wrote it
+        yield _rejected(name, "not_text", "the file is filled with NUL bytes: write it anew", place)
+        return
+    if is_page(head):
+        yield _rejected(name, "not_a_table", _A_PAGE, place)
         return
     if chosen == "csv":
         if not reading.delimiter and path.lower().endswith((".tsv", ".tab")):

@@ -20,7 +20,9 @@ import numpy as np
 
 from bees.core.storage.base import Entry
 
-SENT, MISSING = 1, 2
+SENT, MISSING, EMPTY = 1, 2, 4
+KIND = 3
+"""Bits below the kind of a table."""
 NO_VERSION = bytes(6)
 _LEAST, _MOST = 1024, 8192
 """Records of a block: above the least it ends where a print of the path says so, and most blocks stay the same."""
@@ -29,7 +31,10 @@ _STEP = struct.Struct("<HH")
 
 
 class Record(NamedTuple):
-    """`flags`: SENT, a document of it is in the jar; MISSING, this pass did not find it."""
+    """`flags`: SENT, a document or rows of it are in the jar; MISSING, this pass did not find it.
+
+    Of tables also EMPTY, no row came of it when it was read last, and above `KIND` what kind of table it was.
+    """
 
     key: bytes
     version: bytes
@@ -171,6 +176,9 @@ class Memory:
         return self._index.paths(content)
 
 
+_GOES_ON = ("at", "doubtful", "held", "full", "listed")
+
+
 def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
     """The memory of an interrupted pass for one that begins anew: what is done counts as known, and the old beyond it.
 
@@ -186,7 +194,7 @@ def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
         return dict(cursor)
     known = done + left
     blocks = [pack(known[start : start + _MOST]) for start in range(0, len(known), _MOST)]
-    return {"files": blocks, **{name: cursor[name] for name in ("at", "doubtful", "held", "full") if name in cursor}}
+    return {"files": blocks, **{name: cursor[name] for name in _GOES_ON if name in cursor}}
 
 
 class _Contents:
