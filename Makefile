@@ -28,8 +28,8 @@ $(READY): requirements.lock pyproject.toml
 	  || { cat $(LOG) >&2; exit 1; }
 	@touch $@
 
-check: lint ## lint, types and the tests that need no servers; some minutes
-	@$(BIN)/python -m pytest -q -m "not servers and not fleet"
+check: lint ## lint, types and the quick tests, which need no servers; about a minute
+	@$(BIN)/python -m pytest -q --quick
 
 lint: $(READY) ## style and types
 	@$(BIN)/ruff check --quiet .
