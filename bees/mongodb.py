@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import structlog
@@ -208,11 +209,14 @@ class MongoDBWorkerBee(WorkerBee):
             advice = f"there are: {', '.join(sorted(names)[:20])}"
             raise GiveUp(f"no stream is named {stream!r}", code="unknown_stream", where="streams", advice=advice)
         reading = self._reading(stream, known)
-        if self._chosen(stream).mode == "cdc" and limit is None:
-            yield from changes.follow(reading, server, place_of(cursor, changes.BY), self._chosen(stream).idle)
-            return
-        place = read.begin(reading, server, place_of(cursor, reading.by))
-        yield from read.read(reading, server, place, limit)
+        follows = self._chosen(stream).mode == "cdc" and limit is None
+        place = place_of(cursor, changes.BY if follows else reading.by)
+        with server.causal(place.seen.held if place and place.seen else None) as session:
+            reading = replace(reading, session=session)
+            if follows:
+                yield from changes.follow(reading, server, place, self._chosen(stream).idle)
+            else:
+                yield from read.read(reading, server, read.begin(reading, server, place), limit)
 
     def dance_instructions(self) -> dict[str, Any]:
         return super().dance_instructions() | {"nectar_sources": sorted(self.options.streams)}

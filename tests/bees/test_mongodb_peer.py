@@ -15,6 +15,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson.timestamp import Timestamp
 
 from bees.core.address import AddressPolicy
 from bees.core.errors import GiveUp, RetryLater, SourceError
@@ -385,6 +386,37 @@ class TestChanges:
         with bee_for(peer.port, **options) as bee, pytest.raises(GiveUp, match="dropped or renamed"):
             seen.extend(bee.collect_nectar("items", last))
         assert seen == [] or self.told(seen) == [("upsert", 9, 9)]
+
+    @pytest.mark.parametrize("stream", [{"mode": "cdc", "idle": 0.3}, {"cursor": "v"}])
+    def test_a_member_that_is_behind_waits_until_it_has_what_another_one_told(self, feed, peer, stream):
+        """Also in the next leg, in another process: what is below the mark, or before the token, is read once."""
+        times = itertools.count(1)
+        inner = peer.answer
+
+        def answer(command: dict[str, Any]) -> dict[str, Any] | None:
+            now = Timestamp(1000, next(times))
+            signature = {"hash": b"\0" * 20, "keyId": bson.Int64(7)}
+            return (inner(command) or {}) | {
+                "operationTime": now,
+                "$clusterTime": {"clusterTime": now, "signature": signature},
+            }
+
+        peer.answer = answer
+        peer.hello |= {"isWritablePrimary": False, "secondary": True, "logicalSessionTimeoutMinutes": 30}
+        del peer.hello["primary"]
+        options = {"replica_set": "rs0", "read_preference": "secondary", "batch_rows": 2, "streams": {"items": stream}}
+        with bee_for(peer.port, **options) as bee:
+            cursor = next(iter(bee.collect_nectar("items", None))).cursor
+        first = [command["readConcern"] for command in peer.commands("find") if "batchSize" in command]
+        before = len(peer.seen)
+        with bee_for(peer.port, **options) as bee:
+            last = list(bee.collect_nectar("items", cursor))[-1].cursor
+        again = next(c["readConcern"] for c in peer.seen[before:] if next(iter(c)) == "find" and "batchSize" in c)
+
+        assert first[0]["level"] == again["level"] == "majority"
+        assert first[0]["afterClusterTime"] == again["afterClusterTime"]
+        assert "seen" in cursor
+        assert "seen" not in last
 
     def test_a_server_without_change_streams_says_so(self):
         streams = {"items": {"mode": "cdc"}}

@@ -55,7 +55,7 @@ def follow(reading: Reading, server: Server, cursor_place: Place | None, idle: f
     place = cursor_place
     if place is None:
         with server.judged(reading.where):
-            place = Place(BY, "all", token=_token(reading))
+            place = Place(BY, "all", token=_token(reading), seen=reading.seen)
     if place.phase == "all":
         yield from _whole(reading, server, place)
         place = Place(BY, "changes", token=place.token, texts=place.texts)
@@ -70,7 +70,7 @@ def _whole(reading: Reading, server: Server, place: Place) -> Iterator[Batch]:
     for batch in read(plain, server, replace(place, by=plain.by)):
         told = batch.cursor
         done = Place(BY, "changes", token=token, texts=place.texts)
-        at = done if told["done"] else replace(done, phase="all")
+        at = done if told["done"] else replace(done, phase="all", seen=place.seen)
         cursor = dict(at.cursor()) | ({} if told["done"] or "id" not in told else {"id": told["id"]})
         ops = pa.array(["upsert"] * batch.table.num_rows, pa.string())
         table = batch.table.append_column("_op", ops) if batch.table.num_rows else batch.table
@@ -80,7 +80,9 @@ def _whole(reading: Reading, server: Server, place: Place) -> Iterator[Batch]:
 
 
 def _token(reading: Reading) -> Any:
-    with reading.collection.watch(_stages(reading), full_document="updateLookup", max_await_time_ms=1) as stream:
+    with reading.collection.watch(
+        _stages(reading), full_document="updateLookup", max_await_time_ms=1, session=reading.session
+    ) as stream:
         stream.try_next()
         token = stream.resume_token
     if token is None:
@@ -116,7 +118,11 @@ def _changes(reading: Reading, server: Server, place: Place, idle: float) -> Ite
 def _watched(collection: Any, reading: Reading, token: Any) -> Any:
     try:
         return collection.watch(
-            _stages(reading), full_document="updateLookup", start_after=token, max_await_time_ms=_WAIT_MS
+            _stages(reading),
+            full_document="updateLookup",
+            start_after=token,
+            max_await_time_ms=_WAIT_MS,
+            session=reading.session,
         )
     except InvalidDocument:
         message = "the stored resume token is not one of this server"

@@ -8,6 +8,8 @@
     high     the greatest cursor value up to which the hive has everything; the next flight begins there
     mark     what `high` becomes when this flight is done
     token    the resume token of the change stream
+    seen     what the members had come to when `mark` or `token` was taken: one that is behind waits before it answers.
+             As a session tells it (operation time, cluster time); none where one member is asked alone
     texts    whether texts that look like ObjectIds are plain in this epoch: see `values`
     done     the flight read everything
 
@@ -49,11 +51,13 @@ class Place:
     high: Value | None = None
     mark: Value | None = None
     token: Any = None
+    seen: Value | None = None
     texts: bool = False
     done: bool = False
 
     def cursor(self) -> Cursor:
         boxes = {"id": self.id, "value": self.value, "start": self.start, "high": self.high, "mark": self.mark}
+        boxes["seen"] = self.seen if self.phase == "all" else None
         boxes["token"] = None if self.token is None else Value(self.token)
         told = {name: pack(box) for name, box in boxes.items() if box is not None}
         return {"by": list(self.by), "phase": self.phase, "done": self.done, "texts": self.texts, **told}
@@ -71,7 +75,9 @@ def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
         return None
     try:
         phase = _PHASES[_PHASES.index(cursor["phase"])]
-        boxes = {name: unpack(cursor[name]) for name in ("id", "value", "start", "high", "mark") if name in cursor}
+        boxes = {
+            name: unpack(cursor[name]) for name in ("id", "value", "start", "high", "mark", "seen") if name in cursor
+        }
         token = unpack(cursor["token"]).held if "token" in cursor else None
     except (KeyError, ValueError, bson.errors.InvalidBSON):
         message = "the stored cursor is not one of this connector"

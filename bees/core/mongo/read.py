@@ -23,6 +23,7 @@ from nectar.batch import Batch, Reject
 if TYPE_CHECKING:
     import datetime as dt
 
+    from pymongo.synchronous.client_session import ClientSession
     from pymongo.synchronous.collection import Collection
 
     from bees.core.mongo.session import Server
@@ -46,6 +47,7 @@ class Reading:
     batch_bytes: int
     batch_rows: int
     most_time: float
+    session: ClientSession | None = None
 
     @property
     def where(self) -> str:
@@ -54,6 +56,14 @@ class Reading:
     @property
     def by(self) -> tuple[str, ...]:
         return (self.cursor, ID) if self.cursor else (ID,)
+
+    @property
+    def seen(self) -> Value | None:
+        """What the members have come to, as far as this session was told."""
+        session = self.session
+        if session is None or session.operation_time is None or session.cluster_time is None:
+            return None
+        return Value({"operation": session.operation_time, "cluster": dict(session.cluster_time)})
 
     def sort(self, place: Place) -> list[tuple[str, int]]:
         return [(name, 1) for name in dict.fromkeys(self.by if place.phase == "rows" else (ID,))]
@@ -79,10 +89,17 @@ class Reading:
         most = int(self.most_time * 1000)
         if self.pipeline:
             stages = [*self.pipeline, *([{"$match": wanted}] if wanted else []), {"$sort": dict(sort)}]
-            found: Any = self.collection.aggregate_raw_batches(stages, batchSize=self.batch_rows, maxTimeMS=most)
+            found: Any = self.collection.aggregate_raw_batches(
+                stages, session=self.session, batchSize=self.batch_rows, maxTimeMS=most
+            )
         else:
             found = self.collection.find_raw_batches(
-                wanted, self.projection or None, sort=sort, batch_size=self.batch_rows, max_time_ms=most
+                wanted,
+                self.projection or None,
+                session=self.session,
+                sort=sort,
+                batch_size=self.batch_rows,
+                max_time_ms=most,
             )
         with found:
             yield from found
@@ -106,7 +123,8 @@ def begin(reading: Reading, server: Server, place: Place | None) -> Place:
             start = Value(queries.less(high.held, _lookback(reading, high.held)))
             return Place(reading.by, "odd", start=start, high=high, mark=high, texts=texts)
         # Everything by `_id`, which always has an index: whatever changes meanwhile stands behind the mark.
-        return Place(reading.by, mark=_greatest(reading, now), texts=texts)
+        mark = _greatest(reading, now)
+        return Place(reading.by, mark=mark, texts=texts, seen=reading.seen)
 
 
 def read(reading: Reading, server: Server, place: Place, limit: int | None = None) -> Iterator[Batch]:
@@ -254,9 +272,9 @@ def _first(reading: Reading, condition: queries.Query, sort: list[tuple[str, int
     most = int(reading.most_time * 1000)
     if reading.pipeline:
         stages = [*reading.pipeline, {"$match": condition}, {"$sort": dict(sort)}, {"$limit": 1}]
-        return next(iter(reading.collection.aggregate(stages, maxTimeMS=most)), None)
+        return next(iter(reading.collection.aggregate(stages, session=reading.session, maxTimeMS=most)), None)
     asked = queries.both(reading.filter, condition)
-    return reading.collection.find_one(asked, sort=sort, max_time_ms=most)
+    return reading.collection.find_one(asked, session=reading.session, sort=sort, max_time_ms=most)
 
 
 def _lookback(reading: Reading, value: Any) -> float:

@@ -18,6 +18,7 @@ from bees.core.mongo.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pymongo.synchronous.client_session import ClientSession
     from pymongo.synchronous.database import Database
 
 WRITING = frozenset(
@@ -131,6 +132,24 @@ class Server:
             servers = self._client.topology_description.server_descriptions().values()
             met = next((server.error for server in servers if server.error is not None), None)
         return verdict(error, where, met)
+
+    @contextmanager
+    def causal(self, seen: Any = None) -> Iterator[ClientSession | None]:
+        """A session in which every read has what was read before it, or at `seen`, whichever member answers.
+
+        None where the primary alone is asked, or the server knows no sessions.
+        https://www.mongodb.com/docs/manual/core/causal-consistency-read-write-concerns/
+        """
+        client = self.open().client
+        several = self.settings.get("readPreference", "primary") != "primary"
+        if not several or client.topology_description.logical_session_timeout_minutes is None:
+            yield None
+            return
+        with client.start_session(causal_consistency=True) as session:
+            if seen is not None:
+                session.advance_cluster_time(seen["cluster"])
+                session.advance_operation_time(seen["operation"])
+            yield session
 
     def now(self) -> dt.datetime:
         """The source's clock, in UTC without a zone; ours where the server does not tell it."""
