@@ -30,6 +30,8 @@ _TOKEN = re.compile(
 )
 """What stands in comments of the form /*! is part of the statement."""
 _WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL"}
+_MOST = 2**18
+"""Characters that are cut into words: a table's definition is shorter, and rows in a statement may be very many."""
 _KEEPS_NAME = {"COLUMN", "INDEX", "KEY"}
 _LESS_PARTITION = {"DROP", "TRUNCATE", "EXCHANGE", "DISCARD", "IMPORT", "CONVERT"}
 
@@ -48,7 +50,8 @@ class Statement:
 
     def __init__(self, database: str, text: str, *, folds: bool) -> None:
         self._database, self._folds = database, folds
-        self._tokens = list(_tokens(text))
+        self._tokens = list(_tokens(text[:_MOST]))
+        self._rest = text[_MOST:].casefold()
         self._at = 0
 
     def deed(self, table: tuple[str, str]) -> Deed:
@@ -67,10 +70,15 @@ class Statement:
         return self._written(table) if self._word() in _WRITES else "nothing"
 
     def is_about(self, table: tuple[str, str]) -> bool:
-        """Whether it may mean the table: its name is there, and its database is there or was chosen."""
+        """Whether it may write the table: its name is there, and its database is there or was chosen.
+
+        What is written is named at the beginning, unless a WITH stands before it.
+        """
+        rest = self._rest if self._word() == "WITH" else ""
         schema, name = (part.casefold() for part in table)
         names = {token.name.casefold() for token in self._tokens}
-        return name in names and (schema == self._database.casefold() or schema in names)
+        there = name in names or name in rest
+        return there and (schema == self._database.casefold() or schema in names or schema in rest)
 
     def _written(self, table: tuple[str, str]) -> Deed:
         start = self._at
