@@ -406,6 +406,43 @@ def test_a_window_ends_by_the_sources_clock_where_ours_is_ahead(ahead: int, lag:
     assert second == [2]
 
 
+@pytest.mark.parametrize(("step", "lag"), [("10s", 0), ("1m", 0), ("10s", 30), ("7s", 7)])
+def test_windows_that_are_smaller_than_our_clock_is_ahead_miss_nothing(step: str, lag: int) -> None:
+    """Ours is 95 s ahead. The source makes a row each second, also within windows that seem to be over."""
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    stream = {"path": "x", "key": "id", "cursor_param": "since", "end_param": "until", "lag": lag, "step": step,
+              "start": "2026-03-01T11:58:00Z"}  # fmt: skip
+    asked: list[str] = []
+
+    def ask(url: httpx.URL, where: str, headers: Mapping[str, str], **_: Any) -> Answer:
+        nonlocal now
+        query = dict(url.params)
+        asked.append(query["since"])
+        assert len(asked) < 200
+        begin, end = (datetime.fromisoformat(query[name]) for name in ("since", "until"))
+        rows = [{"id": int((at := begin + timedelta(seconds=n)).timestamp()), "at": at.isoformat()}
+                for n in range(int((min(end, now) - begin).total_seconds()))]  # fmt: skip
+        told = {"Date": now.strftime("%a, %d %b %Y %H:%M:%S GMT")}
+        now += timedelta(seconds=1)
+        return Answer(200, httpx.Headers(told), json.dumps(rows).encode(), url)
+
+    options = RestBee.Options.model_validate({"base_url": "https://x.example.com", "streams": {"x": stream}})
+    met: set[int] = set()
+    cursor = None
+    with RestBee(options, clock=lambda: now.timestamp() + 95) as bee:
+        bee._source.ask = ask  # type: ignore[method-assign, assignment]
+        for _ in range(3):
+            for batch in read(bee, cursor):
+                met |= {row["id"] for row in batch.table.to_pylist()}
+                cursor = batch.cursor
+            now += timedelta(minutes=2)
+
+    begin = int(datetime(2026, 3, 1, 11, 58, tzinfo=UTC).timestamp())
+    assert met
+    assert met == set(range(begin, max(met) + 1))
+    assert max(met) >= int(now.timestamp()) - 120 - lag - 60
+
+
 def test_pages_that_come_again_here_and_there_as_rows_came_before_them_are_read_on(source: Moving) -> None:
     """The newest first: behind each third answer a whole page of new rows comes, so that the next one is as it was."""
     source.renew("newest", count=20 * SIZE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bees.core.cursors import higher
 from bees.core.errors import GiveUp
-from bees.core.paging import Reading
+from bees.core.paging import Reading, refuses_place
 from bees.core.rest.listing import Listing, Page
 from nectar.batch import Reject
 from nectar.jsonrows import text
@@ -47,12 +47,13 @@ class Children:
         self._followed = followed or (options.incremental and options.cursor is not None)
         kind = Children if above.parent else Listing
         self._parents = kind(source, self._of, above, followed=self._followed)
+        self._resumed: Any = None
 
     def pages(self, reading: Reading, query: Mapping[str, Any]) -> Iterator[Page]:
         """One after another, the last one `ended`. Raises SourceError."""
         gathered, since = Page(), time.monotonic()
         reading.forget_ahead(self._source.clock())
-        at = Reading.of(reading.parent)
+        at, self._resumed = Reading.of(reading.parent), reading.at
         below = False
         try:
             for parents in self._above(at):
@@ -94,8 +95,7 @@ class Children:
         reading.at = None
         if not below and isinstance(self._parents, Listing):
             before = Reading.of(reading.parent)
-            anew = Reading(since=before.since, prior=before.prior, told=before.told)
-            reading.parent, reading.done = anew.cursor(), []
+            reading.parent, reading.done = before.beginning().cursor(), []
 
     def first(self, where: str) -> list[dict[str, Any]]:
         """A first page of the first parent's children. Raises SourceError."""
@@ -108,11 +108,17 @@ class Children:
         if isinstance(self._parents, Children):
             yield from self._parents.pages(at, {})
             return
-        ended = False
+        ended, resumed = False, at.at is not None
         while not ended:
-            for page in self._parents.turns(at, {}, conditional=False):
-                ended = page.ended
-                yield page
+            try:
+                for page in self._parents.turns(at, {}, conditional=False):
+                    ended, resumed = page.ended, False
+                    yield page
+            except GiveUp as error:
+                if not resumed or not refuses_place(error):
+                    raise
+                at.begin_anew(self._of)
+                resumed = False
 
     def _of_parent(
         self, reading: Reading, parent: Mapping[str, Any], name: str, query: Mapping[str, Any]
@@ -133,11 +139,15 @@ class Children:
                 self._move(reading, inner, page, name)
                 yield page
         except GiveUp as error:
+            if reading.at is not None and reading.at is self._resumed and refuses_place(error):
+                inner.begin_anew(self._name)
+                reading.at = None
+                return
             if error.code != "not_found":
                 raise
             raw = text({key: parent.get(key) for key in self._keys}).encode("utf-8", "backslashreplace")
             gone = Reject(where, "parent_gone", "the source has no children for it (404)", raw)
-            page = Page(rejects=[gone], ended=True)
+            page = Page(rejects=[gone], ended=True, mark=(None, None, inner.page > 1, "", 0))
             self._move(reading, inner, page, name)
             yield page
 

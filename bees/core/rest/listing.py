@@ -122,6 +122,7 @@ class Listing:
                 return
             raise
         self._tell_time(reading, began(answer.headers, asked))
+        self._content.ready(answer, where)
         if answer.status == 304:
             yield self._skip(reading, answer, url, where, asked=bool(validators))
             return
@@ -256,7 +257,7 @@ class Listing:
             return
         following, told = self._next(reading, answer, body, items, known, where)
         lacking = pieces is None and not items and self._content.lacks(body, reading.page)
-        told = told and not lacking
+        told = told and not lacking and self._content.closed(answer)
         if lacking and reading.page > 1 and not self.options.empty_without_records:
             reading.loose = True  # it may be an error as well as the end
         short = bool(paging.type == "page" and paging.size and len(items) < paging.size)

@@ -12,6 +12,7 @@ import httpx
 from bees.core.address import OptionNames
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.http import Answer, Gate, HttpClient, checked_url
+from bees.core.paging import began
 from bees.core.paths import MISSING, dig
 from bees.core.rest import formats
 from bees.core.rest.client import open_client, patiently
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 _NAMES = OptionNames("base_url", networks="allow_networks", origins="allow_origins")
 _ERRORS = ("error", "errors", "fault")
 _SUCCESS = ("ok", "success")
+_OUTCOMES, _FAILED = ("status", "result"), {"error", "fail", "failed", "failure"}
+_WORDS, _WELL = ("errorMessage", "error_message", "errmsg"), {"ok", "success", "none", "no error", "0"}
+_CODES = ("errorCode", "error_code", "errcode")
+_STATUSES = ("statusCode", "status_code")
+MOST_ASKED = 10_000
+LONGEST_PAGE = 3_600.0
+"""Requests, and seconds, of a function for one page."""
 _MOST_STRANGE = 10_000
 """Items of a page that are no objects, before the page is none."""
 
@@ -109,8 +117,11 @@ class HookHttp:
     """What a fetcher gets: see `bees.core.rest.hooks`."""
 
     def __init__(self, source: Source, where: str) -> None:
+        """`clock` is the source's time at the first request, ours until then."""
         self._source = source
         self._where = where
+        self._count, self._begun = 0, time.monotonic()
+        self.clock = began({}, source.clock())
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         return self._asked("GET", path, params, None)
@@ -121,7 +132,14 @@ class HookHttp:
     def _asked(self, method: str, path: str, params: Mapping[str, Any] | None, content: bytes | None) -> Any:
         headers = {"Accept": formats.ACCEPT["json"], **({"Content-Type": "application/json"} if content else {})}
         url = self._source.url(path, params or {})
+        self._count += 1
+        if self._count > MOST_ASKED or time.monotonic() - self._begun > LONGEST_PAGE:
+            message = f"the function sends more than {MOST_ASKED:,} requests, or works for more than an hour"
+            advice = "give one page at a time, and where the next one begins"
+            raise GiveUp(message, code="hook_failed", where=self._where, advice=advice)
+        asked = self._source.clock()
         answer = self._source.ask(url, self._where, headers, method=method, content=content)
+        self.clock = self.clock if self._count > 1 else began(answer.headers, asked)
         body, _ = formats.read(answer.body, "json", self._where, decimals=True) if answer.status != 204 else ([], [])
         self._source.check(body, self._where)
         return body
@@ -167,7 +185,15 @@ def _errors_of(body: Any) -> list[str]:
     """Names in a body that say that something went wrong: an error, or no success. With records they say little."""
     if not isinstance(body, dict):
         return []
-    return [*(name for name in _ERRORS if body.get(name)), *(name for name in _SUCCESS if body.get(name) is False)]
+    plain = {name: str(value).strip().lower() for name, value in body.items() if isinstance(value, str | int)}
+    return [
+        *(name for name in _ERRORS if body.get(name)),
+        *(name for name in _SUCCESS if plain.get(name) == "false"),
+        *(name for name in _OUTCOMES if plain.get(name) in _FAILED),
+        *(name for name in _WORDS if plain.get(name) and plain[name] not in _WELL),
+        *(name for name in _CODES if re.fullmatch("-?0*[1-9][0-9]*", plain.get(name, "")) and plain[name] != "200"),
+        *(name for name in _STATUSES if re.fullmatch("[45][0-9][0-9]", plain.get(name, ""))),
+    ]
 
 
 def refuse_strangers(items: Sequence[Any], where: str, option: str) -> None:
