@@ -63,7 +63,7 @@ from bees.core.graphql_answer import (
 from bees.core.graphql_options import Connected, GraphqlOptions, Nested, StreamOptions
 from bees.core.http import Answer, HttpClient
 from bees.core.http_verdict import SHORTEST_WAIT
-from bees.core.paging import Pagination, Reading, began, circle
+from bees.core.paging import Pagination, Reading, began, circle, refuses_place
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest.client import LONGEST_PAUSE, named_stream, offered, open_client, patiently
 from bees.core.rest.pieces import Pieces
@@ -154,17 +154,23 @@ class GraphqlBee(GatedBee):
         `query` holds variables of this read alone; they win over the stream's.
         """
         chosen = named_stream(self._options.streams, stream)
-        reading, ended = Reading.of(cursor), False
+        reading = Reading.of(cursor)
+        ended, resumed = False, reading.at is not None
         reading.forget_ahead(self._clock())
         while not ended:
             where = f"stream {stream}, page {reading.page}"
             try:
                 ended = yield from self._turn(stream, chosen, reading, query or {}, where)
             except GiveUp as error:
+                if resumed and error.where == where and refuses_place(error):
+                    reading.begin_anew(stream)
+                    resumed = False
+                    continue
                 if (error.code, error.where) == ("pagination_loop", where):
                     # Whoever went on from here would come round again for ever, also once the source is mended.
-                    yield Batch(stream, table([]), Reading(since=reading.since).cursor())
+                    yield Batch(stream, table([]), reading.beginning().cursor())
                 raise
+            resumed = False
 
     def _turn(
         self, name: str, stream: StreamOptions, reading: Reading, query: Mapping[str, Any], where: str

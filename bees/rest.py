@@ -25,7 +25,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bees.core.errors import GiveUp
-from bees.core.paging import Reading
+from bees.core.paging import Reading, refuses_place
 from bees.core.resilience.gate import GatedBee
 from bees.core.rest import hooks, template
 from bees.core.rest.children import Children
@@ -144,21 +144,24 @@ class RestBee(GatedBee):
     def _pages(
         self, listing: Listing, reading: Reading, query: Mapping[str, Any], told: dict[str, Any]
     ) -> Iterator[Batch]:
-        ended = False
+        ended, resumed = False, reading.at is not None
         while not ended:
             pages = listing.turns(reading, query, conditional=self._options.conditional)
             try:
                 for page in pages:
-                    ended = page.ended
+                    ended, resumed = page.ended, False
                     complete = page.ended and page.told and not query
                     if page.read and (page.rows or page.rejects or complete):
                         told = reading.cursor()
                         yield Batch(listing.name, table(page.rows), told, None, complete, tuple(page.rejects))
             except GiveUp as error:
+                if resumed and refuses_place(error):
+                    reading.begin_anew(listing.name)
+                    resumed = False
+                    continue
                 if error.code == "pagination_loop":
                     # Whoever went on from here would come round again for ever, also once the source is mended.
-                    start = Reading(since=reading.since, token=reading.token, items=reading.items)
-                    yield Batch(listing.name, table([]), start.cursor())
+                    yield Batch(listing.name, table([]), reading.beginning().cursor())
                 raise
         if told != reading.cursor():
             yield Batch(listing.name, table([]), reading.cursor())

@@ -170,7 +170,7 @@ class SoapBee(GatedBee):
         except GiveUp as error:
             if error.code == "pagination_loop":
                 # Whoever went on from here would come round again for ever, also once the service is mended.
-                yield Batch(stream, table([]), Reading(since=reading.since).cursor())
+                yield Batch(stream, table([]), reading.beginning().cursor())
             raise
 
     def _pages(self, stream: str, chosen: StreamOptions, reading: Reading, query: Mapping[str, Any]) -> Iterator[Batch]:

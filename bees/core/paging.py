@@ -188,6 +188,19 @@ class Reading:
         names = self.__dataclass_fields__
         return {name: _copied(getattr(self, name)) for name in names if getattr(self, name) != getattr(start, name)}
 
+    def begin_anew(self, stream: str) -> None:
+        """Go back to where the pass began: the source refuses the place at which the last flight stopped.
+
+        Places end, after minutes or days, or with the record that they name.
+        """
+        result = "it is no longer known there: the pass is read from its beginning"
+        log.info("place_refused", stream=stream, page=self.page, result=result)
+        self.__dict__.update(self.beginning().__dict__)
+
+    def beginning(self) -> Reading:
+        kept = {"since": self.since, "token": self.token, "items": self.items, "prior": self.prior}
+        return Reading(**kept, prints=self.prints, told=self.told)
+
     def validators(self, url: httpx.URL, options: Pagination) -> dict[str, str]:
         """Headers that let the source answer "unchanged" for a page that was read before.
 
@@ -357,6 +370,14 @@ def began(headers: Mapping[str, str], asked: float) -> str:
     ours = datetime.fromtimestamp(asked, UTC)
     theirs = instant(headers.get("date", ""))
     return (ours if theirs is None or abs(theirs - ours) < timedelta(seconds=1) else theirs).isoformat()
+
+
+_REFUSING = {"unexpected_status", "not_found", "error_inside", "graphql_error"}
+
+
+def refuses_place(error: GiveUp) -> bool:
+    """Whether an answer to the first request of a flight may mean that its place is no longer known."""
+    return error.code in _REFUSING
 
 
 def circle(message: str, where: str) -> GiveUp:
