@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 from pydantic import Field, SecretStr
 
 from bees.core.bee import BeeOptions, BeeType
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, RetryLater
 from bees.core.filebee import RemoteOptions
 from bees.core.http import Answer, Credentials, HttpClient, Limits
 from bees.core.storage import dial
@@ -36,7 +36,7 @@ _EXPORTS = {
     "application/vnd.google-apps.spreadsheet": (".csv", "text/csv"),
     "application/vnd.google-apps.presentation": (".txt", "text/plain"),
 }
-_FIELDS = "nextPageToken,files(id,name,mimeType,size,md5Checksum,modifiedTime)"
+_FIELDS = "nextPageToken,incompleteSearch,files(id,name,mimeType,size,md5Checksum,modifiedTime)"
 _SCOPE = "https://www.googleapis.com/auth/drive.readonly"
 _JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EARLY = 60.0
@@ -139,7 +139,8 @@ class DriveStorage(WebStorage):
         return made
 
     def _list(self, path: str) -> tuple[list[Entry], list[str]]:
-        found = list(self._children(self._id(path)))
+        # One that is moved in the list meanwhile comes on two of its pages.
+        found = list({item["id"]: item for item in self._children(self._id(path))}.values())
         names = [_name(item) for item in found]
         several = {name for name, count in Counter(names).items() if count > 1}
         files, folders = [], []
@@ -191,6 +192,8 @@ class DriveStorage(WebStorage):
                     and (not name or item["name"] == name)
                 ):
                     yield item
+            if page.get("incompleteSearch"):
+                raise RetryLater("Drive did not look into all of the folder", code="bad_listing", where="path")
             token = page.get("nextPageToken")
             if not token or token == asked.get("pageToken"):
                 return

@@ -17,6 +17,7 @@ from bees.core.storage.base import Closed, Entry, Gone, Listed, Pile, Storage, U
 from bees.core.storage.memory import SENT, Memory, Record, pack, unpack
 from nectar.batch import Batch
 from tests.bees.contract import rows
+from tests.bees.file_systems import sections
 
 
 class MadeStorage(Storage):
@@ -60,12 +61,14 @@ class MadeBee(FileBee):
         return "made"
 
 
-def read(storage: MadeStorage, cursor: Any = None, **options: Any) -> tuple[list[Batch], Exception | None]:
+def read(
+    storage: MadeStorage, cursor: Any = None, stream: str = "documents", **options: Any
+) -> tuple[list[Batch], Exception | None]:
     bee = MadeBee.from_options(options)
     bee.storage = storage
     got: list[Batch] = []
     try:
-        got.extend(bee.collect_nectar("documents", json.loads(json.dumps(cursor)) if cursor else None))
+        got.extend(bee.collect_nectar(stream, json.loads(json.dumps(cursor)) if cursor else None))
     except (GiveUp, RetryLater) as error:
         return got, error
     return got, None
@@ -156,6 +159,33 @@ def test_one_file_that_fails_is_tried_again_and_then_told_and_the_rest_comes() -
     assert not first[-1].complete
     assert (coded(first), coded(second), coded(third)) == ([], [("001.txt", "unavailable")], [])
     assert [r["path"] for r in rows(last)] == ["001.txt"]
+
+
+def test_a_large_file_that_always_ends_early_keeps_no_other_from_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Storage, "block", 1 << 18)
+    table = "id,text\n" + "".join(f"{n},{'x' * 100}\n" for n in range(60_000))
+    storage = MadeStorage({"a.csv": table, "b.csv": "id\n1\n"})
+    real = MadeStorage.read
+
+    def short(self: MadeStorage, entry: Entry, start: int, size: int) -> bytes:
+        return real(self, entry, start, size)[: max(5_000_000 - start, 0) if entry.path == "a.csv" else None]
+
+    cursor: Any = None
+    found: list[Batch] = []
+    with monkeypatch.context() as broken:
+        broken.setattr(MadeStorage, "read", short)
+        for _ in range(4):  # legs
+            batches, _ = read(storage, cursor, stream="records")
+            found += batches
+            cursor = found[-1].cursor
+    mended, error = read(storage, cursor, stream="records")
+
+    assert {row["source_file"] for row in rows(found)} == {"a.csv", "b.csv"}
+    assert coded(found) == [("a.csv", "unavailable")]
+    assert not any(ends for name, *_, ends in sections(found) if name == "a.csv")
+    assert (error, len(rows(mended))) == (None, 60_000)
+    assert [begins for _, _, begins, _ in sections(mended)].index(True) == 0
+    assert sections(mended)[-1][-1], "read whole"
 
 
 def test_a_source_that_fails_keeps_what_was_read() -> None:
@@ -258,6 +288,36 @@ def test_a_pile_of_files_is_listed_as_a_list_of_them_is_and_takes_little() -> No
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held / 50_000 < 200
+
+
+@pytest.mark.parametrize("kind", [Pile, list])
+def test_a_name_that_is_told_twice_stops_no_listing(kind: type) -> None:
+    """Its neighbours stand between it and what is within a folder of that name."""
+
+    def listed(folder: str) -> Any:
+        files, base = kind(), f"{folder}/" if folder else ""
+        for name, size in (("a", 1), ("a", 2), ("a-b", 1), ("a b", 1), ("a0", 1), ("z", 1), ("z", 1), ("z!", 1)):
+            files.append(Entry(f"{base}{name}", size, f"ETag {size}"))
+        return files, ["a"] if not folder else []
+
+    found = list(walk(listed, b"", recursive=True))
+
+    keys = [item.key for item in found]
+    assert keys == sorted(set(keys))
+    assert [item.path for item in found if isinstance(item, Closed)] == ["a", "a/a"], "the same file twice is one"
+    assert [item.path for item in found if isinstance(item, Entry)][:5] == ["a", "a b", "a-b", "a/a", "a/a b"]
+
+
+def test_a_key_that_a_server_lists_twice_is_read_once() -> None:
+    class Doubling(MadeStorage):
+        def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
+            for item in super().entries(after, recursive=recursive):
+                yield from (item, item)
+
+    batches, error = read(Doubling(texts(3)))
+
+    assert error is None
+    assert [row["path"] for row in rows(batches)] == ["000.txt", "001.txt", "002.txt"]
 
 
 def test_a_long_listing_without_a_batch_tells_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

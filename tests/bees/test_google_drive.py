@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from bees.core.errors import GiveUp
-from bees.google_drive import _FOLDER, GoogleDriveBee
+from bees.google_drive import _FOLDER, DriveStorage, GoogleDriveBee
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, read
@@ -130,6 +130,21 @@ def test_files_of_the_same_name_carry_their_id(disk: DriveDisk) -> None:
     found = {r["path"]: r["content"] for r in rows(read("google_drive", disk.options))}
 
     assert found == {f"a~{ids[0]}.txt": b"one", f"a~{ids[1]}.txt": b"two", "b_c.txt": b"three"}
+
+
+def test_a_file_that_comes_on_two_pages_keeps_its_name(disk: DriveDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is renamed while the list is read moves in it."""
+    disk.put("a.txt", b"one")
+    disk.put("b.txt", b"two")
+    real = DriveStorage._children
+
+    def doubling(self: DriveStorage, *asked: Any) -> Iterator[dict[str, Any]]:
+        for item in list(real(self, *asked)):
+            yield from (item, item)
+
+    monkeypatch.setattr(DriveStorage, "_children", doubling)
+
+    assert [r["path"] for r in rows(read("google_drive", disk.options))] == ["a.txt", "b.txt"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ stream by, and a listing goes on in the middle from the path that was handled la
 
 from __future__ import annotations
 
+import bisect
 import io
 import marshal
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from bees.core import progress
 from bees.core.errors import GiveUp
-from bees.core.storage.ranges import RangeReader
+from bees.core.storage.ranges import RangeReader, cut_short
 
 if TYPE_CHECKING:
     from bees.core.http import Gate
@@ -148,12 +149,18 @@ class Storage(ABC):
         """A small file, read at once. Called in threads of the pool."""
         data = self.read(entry, 0, entry.size)
         same = self.same(entry)
+        self.check_size(entry, data, same=same)
         now = entry if entry.size >= 0 else replace(entry, size=len(data))
         return Opened(cast("BinaryIO", io.BytesIO(data)), now, lambda: same)
 
     def ahead(self, entry: Entry) -> Future[Opened]:
         """A small file, while others are read too: at most `concurrency` at once."""
         return self.pool.submit(self.fetch, entry)
+
+    def check_size(self, entry: Entry, data: bytes, *, same: bool) -> None:
+        """Raise RetryLater for a transfer that ended early without an error, of a file that did not change."""
+        if same and len(data) < entry.size:
+            raise cut_short()
 
     def same(self, entry: Entry) -> bool:
         """Whether the file is still this version."""
@@ -190,17 +197,41 @@ class Pile:
         self._rows = []
         rows += folders
         rows.sort()  # NUL is in no name and below all that is, so rows stand in the order of keys
-        before, told = b"", b""
-        for row in rows:
-            key, _, facts = row.partition(b"\0")
-            if not facts:
-                yield key
-            elif key != before:
-                yield Entry(os.fsdecode(key), *marshal.loads(facts))  # noqa: S302 - our own
-            elif key != told:
-                told = key
-                yield Closed(os.fsdecode(key), "same_name", _SAME)
-            before = key
+        yield from _ordered(_piled(rows))
+
+
+def _piled(rows: list[bytes]) -> Iterator[Listed | bytes]:
+    before, last, told = b"", None, b""
+    for row in rows:
+        key, _, facts = row.partition(b"\0")
+        if not facts:
+            yield key
+        elif key != before or last is None:
+            last = Entry(os.fsdecode(key), *marshal.loads(facts))  # noqa: S302 - our own
+            yield last
+        elif key != told and _is_another(last, Entry(last.path, *marshal.loads(facts))):  # noqa: S302
+            told = key
+            yield Closed(last.path, "same_name", _SAME)
+        before = key
+
+
+def _is_another(entry: Entry, twin: Entry) -> bool:
+    """Whether two files told by one name are two: not where each change has its own version, and it is the same."""
+    return twin != entry or entry.stamp is not None
+
+
+def _ordered(items: Iterable[Listed | bytes]) -> Iterator[Listed | bytes]:
+    """What is closed has a key that ends with a slash: names that go on otherwise may come before it."""
+    waiting: list[Closed] = []
+    for item in items:
+        if isinstance(item, Closed):
+            bisect.insort(waiting, item, key=lambda closed: closed.key)
+            continue
+        key = item if isinstance(item, bytes) else item.key
+        while waiting and waiting[0].key <= key:
+            yield waiting.pop(0)
+        yield item
+    yield from waiting
 
 
 Found = Pile | list[Entry] | list[bytes]
@@ -274,9 +305,9 @@ def _sorted(files: Found, folders: list[str], after: bytes, *, recursive: bool) 
     for number, (key, item) in enumerate(both):
         if number == 0 or both[number - 1][0] != key:
             made.append(item)
-        elif isinstance(item, Entry) and isinstance(made[-1], Entry):
+        elif isinstance(item, Entry) and isinstance(made[-1], Entry) and _is_another(made[-1], item):
             made.append(Closed(item.path, "same_name", _SAME))  # a server that writes bytes it cannot tell as `?`
-    return made
+    return _ordered(made)
 
 
 def joined(folder: str, name: str) -> str:
