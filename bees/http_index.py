@@ -2,11 +2,15 @@
 
 A page's links to what stands directly in its folder are followed, and no others. Of each file the server is asked
 for size, ETag and time (HEAD); one that tells neither ETag nor time is read in each flight.
+
+Who asks at a bad moment gets a page as well: a login, an error, a notice. A page without a link to a file counts as an
+empty folder only where it looks as those of web servers do.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import ClassVar
@@ -15,11 +19,32 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 from pydantic import Field
 
 from bees.core.bee import BeeOptions, BeeType, Name
+from bees.core.errors import GiveUp, RetryLater
 from bees.core.filebee import RemoteOptions
-from bees.core.http import HttpClient, Limits, checked_url
-from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, joined, rooted, safe_name, walk
+from bees.core.http import Answer, HttpClient, Limits, checked_url
+from bees.core.storage.base import (
+    Entry,
+    Gone,
+    Listed,
+    NotReadError,
+    Storage,
+    Unreadable,
+    joined,
+    rooted,
+    safe_name,
+    walk,
+)
 from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, folder_url
+
+_NO_LIST = "the page that should list the folder's files is another one: a login, an error, a page of its own"
+_ANOTHER = "the server answers with another page in the file's place: a login, most likely"
+_INDEX = re.compile(r"\b(?:index of|directory (?:listing|of)|listing (?:of|for)|parent directory)\b", re.IGNORECASE)
+_TROUBLE = re.compile(
+    r"\b(?:errors?|unavailable|maintenance|forbidden|unauthori[sz]ed|denied|not found|bad gateway|timed? ?out"
+    r"|sign[- ]?in|log ?in|just a moment)\b",
+    re.IGNORECASE,
+)
 
 
 class HttpIndexOptions(RemoteOptions):
@@ -58,10 +83,13 @@ class HttpIndexStorage(WebStorage):
         return self.part(str(folder_url(self._root, entry.path)), entry, start, size)
 
     def look(self, path: str) -> Entry | None:
+        url = str(folder_url(self._root, path))
         try:
-            headers = self.ask("HEAD", str(folder_url(self._root, path)), {"Accept-Encoding": "identity"}).headers
+            answer = self.ask("HEAD", url, {"Accept-Encoding": "identity"})
         except Gone:
             return None
+        self.check_answer(url, answer)
+        headers = answer.headers
         told = (headers.get(name, "") for name in ("content-length", "etag", "last-modified"))
         return entry_of(path, *told)
 
@@ -77,14 +105,22 @@ class HttpIndexStorage(WebStorage):
         except NotReadError:
             return entry  # listed, and refused when it is read
 
+    def check_answer(self, url: str, answer: Answer) -> None:
+        """A redirect that leads to a page of another name."""
+        asked, came = urlsplit(url).path, urlsplit(str(answer.url)).path
+        moved = unquote_to_bytes(asked).rpartition(b"/")[2] != unquote_to_bytes(came).rpartition(b"/")[2]
+        if moved and _is_html(answer) and not asked.lower().endswith((".html", ".htm")):
+            raise Unreadable("another_page", _ANOTHER)
+
     def _links(self, path: str) -> tuple[list[Entry], list[str]]:
         """Files, of which no more is known than the name, and folders."""
         url = str(folder_url(self._root, path)).rstrip("/") + "/"
         answer = self.ask("GET", url)
+        page = _Page.of(answer)
         base, own = str(answer.url), urlsplit(str(answer.url))
         files: dict[str, Entry] = {}
         folders: dict[str, None] = {}
-        for link in _Links.of(answer.body):
+        for link in page.links:
             there = urlsplit(_absolute(base, link))
             if (there.scheme, there.netloc, there.query, there.fragment) != (own.scheme, own.netloc, "", ""):
                 continue
@@ -96,6 +132,10 @@ class HttpIndexStorage(WebStorage):
                 folders[joined(path, name)] = None
             else:
                 files[name] = Entry(joined(path, name), -1, "", None, 2**63)
+        if not page.is_list(own.path, found=bool(files or folders)):
+            if path:
+                raise Unreadable("no_listing", _NO_LIST)
+            raise GiveUp(_NO_LIST, code="no_listing", where="path", advice="correct `url` and `path`, or give `auth`")
         return list(files.values()), list(folders)
 
 
@@ -106,19 +146,57 @@ def _absolute(base: str, link: str) -> str:
         return ""
 
 
-class _Links(HTMLParser):
-    """The targets of a page's links."""
+def _is_html(answer: Answer) -> bool:
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower() in (
+        "text/html",
+        "application/xhtml+xml",
+    )
+
+
+class _Page(HTMLParser):
+    """The targets of a page's links, and what else tells whether it lists files."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.links: list[str] = []
+        self._heads = ""
+        self._tags: set[str] = set()
+        self._in_head = self._asks = False
 
     @classmethod
-    def of(cls, page: bytes) -> list[str]:
-        parser = cls()
-        parser.feed(page.decode("utf-8", "replace"))
-        return parser.found
+    def of(cls, answer: Answer) -> _Page:
+        """Raises RetryLater for one that breaks off, where the server told no length."""
+        page, headers = cls(), answer.headers
+        if _is_html(answer) or "content-type" not in headers:
+            text = answer.body.decode("utf-8", "replace")
+            page.feed(text)
+            told = "content-length" in headers or "transfer-encoding" in headers
+            if not told and "<html" in text.lower() and "</html" not in text.lower():
+                raise RetryLater("a page of links ended early", code="cut_short", where="path")
+        return page
+
+    def is_list(self, path: str, *, found: bool) -> bool:
+        """`found`: it links to something in its folder, whose path on the server is `path`."""
+        named = _INDEX.search(self._heads) is not None
+        if self._asks or (_TROUBLE.search(self._heads) and not named):
+            return False
+        named = named or self._heads.rstrip().endswith(" /") or (path != "/" and path in self._heads)
+        plain = self._tags <= {"pre", "a", "meta"} and "pre" in self._tags  # Go's file server gives nothing else
+        above = path.rstrip("/").rpartition("/")[0] + "/"
+        leads_up = any(link.startswith(("..", "?C=")) or (path != "/" and link == above) for link in self.links)
+        return found or named or leads_up or plain
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
         if tag == "a":
-            self.found += [value for name, value in attrs if name == "href" and value]
+            self.links += [link] if (link := told.get("href")) else []
+        self._asks |= tag == "input" and (told.get("type") or "").lower() == "password"
+        self._in_head = tag in ("title", "h1")
+        self._tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_head = self._in_head and tag not in ("title", "h1")
+        self._heads += "\n" if tag in ("title", "h1") else ""
+
+    def handle_data(self, data: str) -> None:
+        self._heads += data if self._in_head and len(self._heads) < 4096 else ""

