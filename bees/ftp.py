@@ -104,6 +104,7 @@ class FtpStorage(Storage):
             return data, now is not None and now.version == entry.version
 
         data, same = self._ask(entry.path, ask)
+        self.check_size(entry, data, same=same)
         return Opened(cast("BinaryIO", io.BytesIO(data)), entry, lambda: same)
 
     def look(self, path: str) -> Entry | None:

@@ -125,6 +125,7 @@ class SftpStorage(Storage):
 
     async def _fetched(self, entry: Entry) -> Opened:
         data, same = await self._part(entry, 0, entry.size)
+        self.check_size(entry, data, same=same)
         return Opened(cast("BinaryIO", io.BytesIO(data)), entry, lambda: same)
 
     def look(self, path: str) -> Entry | None:

@@ -90,6 +90,7 @@ class SmbStorage(Storage):
 
     def fetch(self, entry: Entry) -> Opened:
         data, same = self._ask(lambda: self._part(entry, 0, entry.size))
+        self.check_size(entry, data, same=same)
         return Opened(cast("BinaryIO", io.BytesIO(data)), entry, lambda: same)
 
     def look(self, path: str) -> Entry | None:

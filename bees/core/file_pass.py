@@ -40,6 +40,7 @@ from bees.core.formats.members import members
 from bees.core.formats.names import BLANK, seen_kind
 from bees.core.storage.base import Closed, Entry, NotReadError, Opened, Storage, Unreadable
 from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, SENT, Memory, Record
+from bees.core.storage.ranges import CUT_SHORT
 from bees.core.tabular import RowBuffer
 from nectar.batch import Batch, Cursor, Reject
 from nectar.extract.text import HEAD
@@ -105,12 +106,14 @@ class Pass:
         self._begins = not cursor
         self._closed: list[bytes] = []
         self._half: _Half | None = None
+        self._broken: _At | None = None
         self._documents = RowBuffer(options.batch_rows, options.batch_bytes)
         self._tables = TableBuffer(options.batch_rows, options.batch_bytes)
         self._buffer: RowBuffer | TableBuffer = self._documents if plan.document else self._tables
         self._sections = Sections(on=options.mode == "file_monitor" and not plan.document)
         self._found = Found({})
         self._failures = self._given = 0
+        self._from: Place = {}
         self._sent = cursor
         self._quiet = float("inf")
 
@@ -174,6 +177,9 @@ class Pass:
                     yield from self._document(file, item)
                 else:
                     yield from self._rows(file, item)
+            except RetryLater:
+                self._broken = self._place(self._half) if self._half else None  # while the file is open
+                raise
             finally:
                 file.close()
             self._failures = 0
@@ -182,7 +188,7 @@ class Pass:
                 self._sections.there(shown(entry.path), self._tables.count)
             self._not_read(item, error)
         self._sections.end(self._tables.count, whole=False)
-        self._half = None
+        self._half = self._broken = None
         if item.key >= self._at_key:  # a file that came before the one that is half read leaves that as it is
             self._at = None
 
@@ -205,11 +211,15 @@ class Pass:
     def _failing(self, item: Item, error: RetryLater) -> None:
         """One file that fails is tried again by the next pass, and set aside if it fails there too."""
         self._failures += 1
-        if self._half or self._failures >= _IN_A_ROW:
+        # One that always ends early at the same place fails for itself, and keeps no other from being read.
+        told = item.old is not None and item.old.content == self._memory.content(b"unavailable")
+        stuck = error.code == CUT_SHORT and self._half is not None and (told or self._half.place == self._from)
+        if (self._half and not stuck) or self._failures >= _IN_A_ROW:
             raise error
         once = self._memory.content(b"failed once")
-        if item.old and item.old.content in {once, self._memory.content(b"unavailable")}:
-            self._unreadable(item, "unavailable", "the file could not be read; each flight tries it again")
+        if told or (item.old and item.old.content == once) or (stuck and self._from):
+            reason = f"the file could not be read ({error.code}); each flight tries it again"
+            self._unreadable(item, "unavailable", reason)
         else:
             _log.warning("a file could not be read now", stream=self._plan.name, code=error.code)
             self._full = False
@@ -418,6 +428,7 @@ class Pass:
         reading = reading_of(self._plan.stream, options.encoding, options.batch_rows, options.batch_bytes)
         reading = replace(reading, rows_apart=self._plan.rows_apart)
         self._half = half
+        self._from = half.place
         for part in read_rows(half.handle, shown(half.entry.path), reading, place):
             if not self._tables.fits(part):
                 yield self._flush()
@@ -458,7 +469,7 @@ class Pass:
             here["listed"] = True
         if "held" in self._cursor:
             here["held"] = self._cursor["held"]
-        at = self._place(self._half) if self._half else self._at
+        at = self._broken or (self._place(self._half) if self._half else self._at)
         left = sorted(self._doubtful - ({base64.b64decode(at["file"])} if at else set()))
         if left:
             here["doubtful"] = [base64.b64encode(key).decode() for key in left]

@@ -9,8 +9,13 @@ from concurrent.futures import Executor, Future
 
 from bees.core.errors import RetryLater
 
+CUT_SHORT = "cut_short"
 AHEAD = 3
 """Ranges that are fetched before they are asked for, once reading goes on in order."""
+
+
+def cut_short() -> RetryLater:
+    return RetryLater("a file ended before its size", code=CUT_SHORT, where="path")
 
 
 class RangeReader(io.RawIOBase):
@@ -61,7 +66,7 @@ class RangeReader(io.RawIOBase):
         data = self._held[number].result()
         expected = min(self._block, self._size - number * self._block)
         if len(data) < expected:
-            raise RetryLater("a file ended before its size", code="cut_short", where="path")
+            raise cut_short()
         return data[:expected]
 
     def _ask(self, number: int) -> None:
