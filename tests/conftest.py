@@ -26,9 +26,9 @@ SLOW = {
     ),
     "model": "ledger_model",
     "nectar": (
-        "chunk identity jsonrows scrub_actions scrub_columns scrub_context scrub_detect scrub_differential scrub_domains scrub_entities "
-        "scrub_library scrub_limits scrub_modelled scrub_phones scrub_profiles scrub_shapes scrub_speed "
-        "transform"
+        "chunk identity jsonrows scrub_actions scrub_columns scrub_context scrub_detect scrub_differential "
+        "scrub_domains scrub_entities scrub_library scrub_limits scrub_modelled scrub_phones scrub_profiles "
+        "scrub_shapes scrub_speed transform"
     ),
 }
 """Folder -> the modules in it whose tests take seconds, all together: `--quick` leaves them out."""
