@@ -117,6 +117,11 @@ class TestAnswers:
             (failure(50, "MaxTimeMSExpired"), RetryLater, "statement_timeout"),
             (failure(43, "CursorNotFound"), RetryLater, "cursor_gone"),
             (failure(11602, "InterruptedDueToReplStateChange"), RetryLater, "restarting"),
+            (failure(134, "ReadConcernMajorityNotAvailableYet"), RetryLater, "restarting"),
+            (failure(133, "FailedToSatisfyReadPreference"), RetryLater, "restarting"),
+            (failure(13388, "StaleConfig"), RetryLater, "restarting"),
+            (failure(246, "SnapshotUnavailable"), RetryLater, "conflict"),
+            (failure(262, "ExceededTimeLimit"), RetryLater, "statement_timeout"),
             (None, RetryLater, "unreachable"),
         ],
     )

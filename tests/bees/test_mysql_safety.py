@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bees.core.errors import GiveUp, RetryLater
+from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.mysql.rights import beyond, roles_in
+from bees.core.sql.mysql.verdict import verdict
 from tests.bees.contract import rows
 from tests.bees.mysql_source import Database, fly, ids, source_database  # noqa: F401 - the fixture `db`
 from tests.servers.mariadb import PASSWORD, MariaDB
@@ -183,6 +184,26 @@ class TestVerdicts:
         assert error.value.advice
         assert "Access denied" not in str(error.value)
         assert PASSWORD not in "".join(traceback.format_exception(error.value))
+
+    @pytest.mark.parametrize(
+        ("number", "kind", "code"),
+        [
+            (1047, RetryLater, "restarting"),  # a node of a cluster that is not in step
+            (4031, RetryLater, "unreachable"),  # MySQL 8 ended a session that asked nothing
+            (1114, RetryLater, "overloaded"),
+            (1449, GiveUp, "broken_view"),
+        ],
+    )
+    def test_what_a_server_answers_is_sorted(self, number: int, kind: type[SourceError], code: str) -> None:
+        error = verdict(number, "streams.t")
+        assert (type(error), error.code, error.where) == (kind, code, "streams.t")
+        assert str(number) in str(error)
+
+    def test_a_view_of_somebody_who_is_gone_is_named(self, db: Database) -> None:
+        db.run("CREATE DEFINER = 'nobody'@'%' VIEW v AS SELECT 1 AS id")
+        with db.bee(streams={"v": {"key": "id"}}) as bee, pytest.raises(GiveUp, match="view") as error:
+            list(bee.collect_nectar("v", None))
+        assert error.value.code == "broken_view"
 
     def test_a_database_without_tables_says_what_to_do(self, db: Database) -> None:
         with db.bee() as bee, pytest.raises(GiveUp, match="GRANT SELECT") as error:

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.sql.errors import SecurityViolation
+from bees.core.sql.postgres.verdict import verdict
 from tests.bees.contract import rows
 from tests.bees.postgresql_source import PASSWORD, Database, ids, numbers, source_database  # noqa: F401 - the fixture `db`
 
@@ -117,6 +118,28 @@ class TestVerdicts:
         with bee, pytest.raises(RetryLater) as error:
             list(bee.collect_nectar("q", None))
         assert error.value.code == "statement_timeout"
+
+    def test_a_materialized_view_without_rows_is_named(self, db: Database) -> None:
+        db.run("CREATE MATERIALIZED VIEW v AS SELECT 1 AS id WITH NO DATA")
+        with db.bee(streams={"v": {"key": "id"}}) as bee, pytest.raises(GiveUp, match="REFRESH") as error:
+            list(bee.collect_nectar("v", None))
+        assert error.value.code == "not_ready"
+        assert "streams.v" in error.value.where
+
+    def test_a_limit_of_the_server_is_named(self, db: Database) -> None:
+        db.run(sql.SQL("ALTER ROLE {} SET temp_file_limit = 64").format(sql.Identifier(db.role)))
+        db.run(sql.SQL("ALTER ROLE {} SET work_mem = '64kB'").format(sql.Identifier(db.role)))
+        query = "SELECT i AS id, md5(i::text) AS v FROM generate_series(1, 200000) AS i ORDER BY 2"
+        with db.bee(streams={"q": {"query": query, "key": "id"}}) as bee, pytest.raises(RetryLater) as error:
+            list(bee.collect_nectar("q", None))
+        assert error.value.code == "limit"
+        assert "temp_file_limit" in str(error.value)
+
+    @pytest.mark.parametrize("state", ["26000", "42P05"])
+    def test_a_pooler_that_was_not_told_is_named(self, state: str) -> None:
+        error = verdict(state, "h:1/d")
+        assert (type(error), error.code) == (GiveUp, "session")
+        assert "transaction_pooling" in error.advice
 
     def test_bytes_that_are_no_utf8_are_named_not_mangled(self, db: Database, empty_database_url: str) -> None:
         name = f"ascii_{next(numbers)}"

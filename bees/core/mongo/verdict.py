@@ -41,12 +41,18 @@ for _code in HISTORY_LOST:
     )
 _LATER: dict[int, tuple[str, str]] = {
     50: ("statement_timeout", "the command took longer than `statement_timeout`"),
+    262: ("statement_timeout", "the command took longer than the server allows"),
     202: ("statement_timeout", "the network of the cluster took too long"),
     146: ("overloaded", "the server has no memory left for the command"),
     **dict.fromkeys((6, 7, 89, 9001), ("unreachable", "the connection to the server was lost")),
     **dict.fromkeys((91, 11600, 11602, 189, 10107, 13435, 13436), ("restarting", "the server is changing its role")),
     **dict.fromkeys(CURSOR_GONE, ("cursor_gone", "the server closed the cursor")),
     136: ("cursor_gone", "the capped collection has moved on"),
+    **dict.fromkeys(
+        (24, 112, 239, 246, 11601), ("conflict", "the command was in conflict with the server's other work")
+    ),
+    **dict.fromkeys((63, 150, 13388), ("restarting", "the cluster is moving the collection's documents")),
+    **dict.fromkeys((133, 134, 211), ("restarting", "the members are not in step with each other yet")),
 }
 
 

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 _ONE_SELECT = "check that `query` is one SELECT that writes nothing"
 _GRANT = "GRANT SELECT on the table to `user`, and SHOW VIEW on a view, or set `columns`"
 _LATER = {
-    (1040, 1041, 1037, 1038, 1135, 1203, 1226, 1021, 3170): (
+    (1040, 1041, 1037, 1038, 1135, 1203, 1226, 1021, 1114, 3170): (
         "overloaded",
         "the server has no room left (connections, memory or disk)",
     ),
     (1053, 1077, 1079, 1080, 3169): ("restarting", "the server is shutting down, or ended this session"),
+    (1047,): ("restarting", "the server is not ready: a node of a cluster that is not in step with it"),
     (1129,): ("blocked", "the server blocks this client's address after too many failed sessions"),
     (1205, 3572): ("lock_timeout", "a lock was not given in time"),
     (1213, 1412): ("conflict", "the statement was in conflict with the server's other work"),
     (1317, 1969, 3024): ("statement_timeout", "the statement was cancelled, or took longer than `statement_timeout`"),
-    (2003, 2006, 2013, 2055, 1927, 1158, 1159, 1160, 1161): (
+    (2003, 2006, 2013, 2055, 1927, 4031, 1158, 1159, 1160, 1161): (
         "unreachable",
         "the connection to the server was lost",
     ),
@@ -48,7 +49,7 @@ _NEVER = {
     (1146, 1051, 1109): ("no_table", "a table does not exist", "check `query`, and `database` for names without one"),
     (1054, 1166): ("no_column", "a column does not exist", "check `query`, `key`, `cursor` and `columns`"),
     (1052, 1060): ("ambiguous", "a column name is not unique", "name each column of `query` with AS"),
-    (1356,): (
+    (1356, 1449): (
         "broken_view",
         "a view reads what is not there, or what its definer may not read",
         "mend the view at the source",
@@ -80,6 +81,8 @@ _NEVER = {
         "check `ssl_mode` and `ssl_root_cert` against what the server offers",
     ),
 }
+_DENIED, _NO_DEFINER = 1045, 1449
+"""Who is logged in already is not refused: MariaDB says so of the definer of a view that is gone."""
 _BY_NUMBER: dict[int, tuple[str, ...]] = {n: told for ns, told in (*_LATER.items(), *_NEVER.items()) for n in ns}
 
 
@@ -105,12 +108,13 @@ def verdict(number: int | None, where: str) -> SourceError:
 
 @contextmanager
 def judged(where: str) -> Iterator[None]:
-    """Turn pymysql's errors into verdicts that name `where`."""
+    """Turn pymysql's errors into verdicts that name `where`, in a session that has logged in."""
     from pymysql.err import Error
 
     try:
         yield
     except Error as error:
-        raise verdict(number_of(error), where) from None
+        number = number_of(error)
+        raise verdict(_NO_DEFINER if number == _DENIED else number, where) from None
     except OSError:
         raise verdict(None, where) from None

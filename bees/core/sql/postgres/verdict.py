@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _LATER = {
     "08": ("unreachable", "the connection to the server was lost"),
     "53": ("overloaded", "the server has no room left (connections, memory or disk)"),
+    "53400": ("limit", "a limit of the server is reached, such as temp_file_limit or max_replication_slots"),
     "57P": ("restarting", "the server is starting or shutting down, or ended this session"),
     "57014": ("statement_timeout", "the statement was cancelled, or took longer than `statement_timeout`"),
     "57": ("interrupted", "the server was interrupted"),
@@ -26,6 +27,11 @@ _LATER = {
 }
 _ONE_SELECT = "check that `query` is one SELECT that writes nothing"
 _ENCODING = "mend the text at the source, or leave the column out with `columns`"
+_POOLER = (
+    "session",
+    "a pooler hands the session to others between two transactions",
+    "set `transaction_pooling: true`, or reach the server without it",
+)
 _NEVER = {
     "28": ("denied", "the server refuses this login", "check `user`, `password` and the server's pg_hba.conf"),
     "3D": ("no_database", "the server knows no such database", "check `database`"),
@@ -41,6 +47,13 @@ _NEVER = {
     "42883": ("not_sortable", "a type has no order, or a function does not exist", "choose another `key` or `cursor`"),
     "42": ("wrong_query", "the server refuses the statement", _ONE_SELECT),
     "0A": ("wrong_query", "the server does not support the statement", _ONE_SELECT),
+    "26": _POOLER,
+    "42P05": _POOLER,
+    "55000": (
+        "not_ready",
+        "what is read is not ready, such as a materialized view without rows",
+        "REFRESH MATERIALIZED VIEW at the source, or look into the server's log",
+    ),
     "25006": ("writes", "the statement writes, and a bee only reads", _ONE_SELECT),
     "22021": ("encoding", "a text is no valid UTF-8", _ENCODING),
     "22P05": ("encoding", "a text has no form in UTF-8", _ENCODING),
