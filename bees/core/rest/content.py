@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, RetryLater
 from bees.core.paths import MISSING, dig
 from bees.core.rest import formats
 from bees.core.rest.pieces import BODY, LARGE, WHOLE, Pieces, dotted, pieces_of, takes_more
@@ -15,6 +15,9 @@ from nectar.batch import Reject
 if TYPE_CHECKING:
     from bees.core.http import Answer
     from bees.core.rest.options import StreamOptions
+
+
+_ACCEPTED = 202
 
 
 class Content:
@@ -62,6 +65,27 @@ class Content:
         paging = self._options.pagination
         paths = (paging.cursor_path, paging.more_path, paging.done_path, paging.total_path, paging.pages_path)
         return not body or any(path and dig(body, path) is not MISSING for path in (*paths, self._options.token_path))
+
+    def closed(self, answer: Answer) -> bool:
+        """Whether the end of an answer shows that nothing of it was cut off.
+
+        Lines without it, of a body that no length and no chunk ends, may be a part of what was meant.
+        """
+        lines = self._options.format in ("csv", "jsonl") and bool(answer.body)
+        told = ("content-length", "transfer-encoding", "content-encoding")
+        return not lines or answer.body.endswith((b"\n", b"\r")) or any(name in answer.headers for name in told)
+
+    def ready(self, answer: Answer, where: str) -> None:
+        """Raises RetryLater for status 202 without anything in it: the source is still making its answer."""
+        if answer.status != _ACCEPTED:
+            return
+        try:
+            found = self.pieces(answer, where) or self.items(answer, where)[1]
+        except GiveUp:
+            found = []
+        if not found:
+            message = "the source has not made its answer yet (status 202)"
+            raise RetryLater(message, code="unavailable", where=where)
 
     def pieces(self, answer: Answer, where: str) -> Pieces | None:
         """A large page in pieces, if it can be cut. Raises GiveUp (`too_many_values`) for one that is too much at once.

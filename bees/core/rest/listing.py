@@ -48,8 +48,7 @@ class Joint:
 class Page:
     """What one turn gave, or a part of it. `read` is False where the source called the page unchanged, or had none.
 
-    `told`: the source itself said that nothing follows. `old`: it holds a record that the last pass may have
-    seen. `mark`, of a page that ends a pass: `high`, `sure`, `loose`,
+    `told`: the source itself said that nothing follows. `mark`, of a page that ends a pass: `high`, `sure`, `loose`,
     `clock` and `ahead` of its Reading.
     """
 
@@ -58,7 +57,6 @@ class Page:
     read: bool = True
     ended: bool = False
     told: bool = False
-    old: bool = False
     mark: tuple[Any, Any, bool, str, int] = (None, None, False, "", 0)
 
 
@@ -93,8 +91,17 @@ class Listing:
     def turns(self, reading: Reading, query: Mapping[str, Any], *, conditional: bool) -> Iterator[Page]:
         """Read one page and move on; a large one comes in parts. Raises SourceError.
 
-        Reading moves on with the last of them; before it, `taken` counts.
+        Reading moves on with the last of them; before it, `taken` counts. A login that is refused inside of an answer
+        is renewed once.
         """
+        try:
+            yield from self._turns(reading, query, conditional=conditional)
+        except GiveUp as error:
+            if error.code != "denied" or error.status or not self.source.client.renew():
+                raise
+            yield from self._turns(reading, query, conditional=conditional)
+
+    def _turns(self, reading: Reading, query: Mapping[str, Any], *, conditional: bool) -> Iterator[Page]:
         where = f"stream {self.name}, page {reading.page}"
         if self._parent is None and not self.options.windowed:
             reading.forget_ahead(self.source.clock())
@@ -263,14 +270,11 @@ class Listing:
         short = bool(paging.type == "page" and paging.size and len(items) < paging.size)
         count, names, held = len(items), self._footing.names(items[-TAIL:] if pieces is None else ()), None
         begins = next((name for name in self._footing.names(islice(iter(items), 1))), "")
-        old = False
         for part in pieces.after(max(taken, known)) if pieces else ():
             names = [*names, *self._footing.names(part[1][-TAIL:])][-TAIL:]
             if held is not None:
                 reading.taken = part[0] - 1
-                page = self._part(reading, *held)
-                old = old or page.old
-                yield page
+                yield self._part(reading, *held)
             held = part
         first, items, rejects = held or (1 + known, [] if pieces is not None else items[known:], rejects)
         reading.short = short
@@ -280,7 +284,6 @@ class Listing:
         if self.options.method == "GET":
             reading.changed(url, answer, following)
         self._footing.passed(reading, (begins, names), count, known, following, url)
-        following = None if old else following
         yield self._moved(reading, list(items), rejects, following, where, told=told, first=first)
 
     def _refuse_circles(
@@ -302,7 +305,7 @@ class Listing:
     ) -> tuple[Any, bool]:
         """The place behind a page, None for the last one; and whether the source itself says that nothing follows."""
         paging = self.options.pagination
-        following, told = next_page(paging, answer, body, items, self._footing.place(reading))
+        following, told = next_page(paging, answer, body, items, self._footing.place(reading), reading.longest)
         if (
             following is not None
             and not items
@@ -319,17 +322,21 @@ class Listing:
         """Records of a page of which more will come."""
         position = f"page {reading.page}"
         rows, unfit = self._rows(reading, items, position, first)
-        old = self._noted(reading, rows)
-        return Page(self._news(reading, rows, position), [*rejects, *unfit], old=old)
+        self._noted(reading, rows)
+        return Page(self._news(reading, rows, position), [*rejects, *unfit])
 
     def _noted(self, reading: Reading, rows: list[dict[str, Any]]) -> bool:
-        """Keep the cursor's highest value; whether one of the records is as old as what the last pass may have seen."""
+        """Keep the cursor's highest value; whether the last record is as old as what the last pass may have seen.
+
+        One before it may be pinned to the top, however old it is.
+        """
         name = self.options.cursor
         if not name or not (self.options.incremental or self.options.parent):
             return False
         values = [row[name] if name in row else dig(row, name) for row in rows]
-        reading.note([value for value in values if value is not MISSING])
-        return self.options.pagination.until == "seen" and any(_is_old(value, reading.since) for value in values)
+        values = [value for value in values if value is not MISSING]
+        reading.note(values)
+        return self.options.pagination.until == "seen" and bool(values) and _is_old(values[-1], reading.since)
 
     def _fetch(self, use: str, reading: Reading, where: str) -> Page:
         state = self._scope(reading)["state"]
@@ -445,4 +452,4 @@ class Listing:
 
 def _is_old(value: Any, since: Any) -> bool:
     """Whether a record is one that the last pass may have seen."""
-    return value is not MISSING and value is not None and since is not None and higher(since, value) == since
+    return value is not None and since is not None and higher(since, value) == since
