@@ -362,7 +362,18 @@ class GraphqlBee(GatedBee):
         return rejects, size
 
     def _ask(self, query: Connected, values: Mapping[str, Any], where: str, *, cut: bool = False) -> Page:
-        """One page. Errors without data are raised. A large one comes in pieces, and any with `cut` that can be cut."""
+        """One page. Errors without data are raised. A large one comes in pieces, and any with `cut` that can be cut.
+
+        A login that is refused inside of an answer is renewed once.
+        """
+        try:
+            return self._answered(query, values, where, cut=cut)
+        except GiveUp as error:
+            if error.code != "denied" or error.status or not self._client.renew():
+                raise
+        return self._answered(query, values, where, cut=cut)
+
+    def _answered(self, query: Connected, values: Mapping[str, Any], where: str, *, cut: bool) -> Page:
         asked = self._clock()
         answer = self._send(query.query, values, where, also=(BAD_QUERY,))
         if answer.status == BAD_QUERY:

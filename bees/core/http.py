@@ -44,6 +44,7 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _REFUSED = {"denied", "unexpected_status"}
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
+_UNAUTHORISED = 401
 _STEP = 64 * 1024
 
 
@@ -167,6 +168,10 @@ class HttpClient:
     def through(self, gate: Gate | None) -> None:
         """Send every request through this gate."""
         self._gate = gate
+
+    def renew(self) -> bool:
+        """Told of a refusal inside of an answer: whether the login has something better now."""
+        return self._login is not None and self._login.renew(_UNAUTHORISED, self.skew)
 
     @property
     def skew(self) -> float:
