@@ -17,7 +17,7 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
-from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.gated import GatedFileBee
 
 T = TypeVar("T")
@@ -104,6 +104,8 @@ class AzureBlobStorage(Storage):
         except HttpResponseError as error:
             code = getattr(error, "error_code", None)
             problem = _verdict(error.status_code or 0, str(getattr(code, "value", code)), of_file=of_file)
+        except (AttributeError, TypeError):  # what the library makes of a page that is no listing
+            problem = _unread()
         except (AzureError, OSError) as error:
             problem = dial.cause(error) or _lost(error)
         raise problem
@@ -119,6 +121,8 @@ def _time(blob: Any) -> int | None:
 
 
 def _verdict(status: int, code: str, *, of_file: bool) -> SourceError | NotReadError:
+    if status < 300:
+        return _unread()
     if status in {429, 503}:
         return RetryLater("the container asks for fewer requests", code="rate_limited", where="container", after=5.0)
     if status >= 500 or status == 408:
@@ -127,11 +131,18 @@ def _verdict(status: int, code: str, *, of_file: bool) -> SourceError | NotReadE
         return dial.denied()
     if code == "BlobArchived":
         return Unreadable("archived", _ARCHIVED)
-    if of_file:
-        return Unreadable() if status == 403 else Gone()
+    if of_file and status in (404, 412, 416):
+        return Gone()
+    if of_file:  # such as one that is encrypted with a key of its owner
+        return Unreadable() if status == 403 else refused(status)
     if status == 404:
         return GiveUp("the container is not there", code="no_folder", where="container", advice="correct `container`")
     return dial.denied()
+
+
+def _unread() -> RetryLater:
+    advice = "look at `endpoint`; it may be that a proxy or the network answers in its place"
+    return RetryLater("the server's answer cannot be read", code="bad_answer", where="endpoint", advice=advice)
 
 
 def _lost(error: Exception) -> SourceError:

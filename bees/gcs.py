@@ -17,12 +17,12 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
-from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.gated import GatedFileBee
 
 T = TypeVar("T")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
-_FIELDS = "items(name,size,generation,updated,md5Hash,crc32c),nextPageToken"
+_FIELDS = "kind,items(name,size,generation,updated,md5Hash,crc32c),nextPageToken"
 _PAGE = 1000
 
 
@@ -75,12 +75,17 @@ class GcsStorage(Storage):
                 yield entry
 
     def _listing(self, start: str, *, recursive: bool, most: int | None = None) -> Iterator[Any]:
-        return iter(
-            self._client.list_blobs(
-                self._bucket, prefix=self._prefix or None, start_offset=start or None, fields=_FIELDS, max_results=most,
-                delimiter=None if recursive else "/", page_size=_PAGE, timeout=self._timeout, retry=self._retry,
-            )
-        )  # fmt: skip
+        pages = self._client.list_blobs(
+            self._bucket, prefix=self._prefix or None, start_offset=start or None, fields=_FIELDS, max_results=most,
+            delimiter=None if recursive else "/", page_size=_PAGE, timeout=self._timeout, retry=self._retry,
+        ).pages  # fmt: skip
+        for page in pages:
+            if page.raw_page.get("kind") != "storage#objects":
+                raise GiveUp(
+                    "the server does not answer as Google Cloud Storage", code="no_gcs", where="endpoint",
+                    advice="correct `endpoint`; it may be that a proxy or the network answers in its place",
+                )  # fmt: skip
+            yield from page
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
         if not size:
@@ -110,6 +115,8 @@ class GcsStorage(Storage):
         problem: Exception
         try:
             return request()
+        except SourceError:
+            raise
         except GoogleAPICallError as error:
             problem = _verdict(int(error.code or 0), of_file=bool(path))
         except GoogleAuthError as error:
@@ -138,8 +145,10 @@ def _verdict(status: int, *, of_file: bool) -> SourceError | NotReadError:
         return RetryLater("the server failed", code="server_error", where="bucket")
     if status == 401:
         return dial.denied()
-    if of_file:
-        return Unreadable() if status == 403 else Gone()
+    if of_file and status in (404, 412, 416):
+        return Gone()
+    if of_file:  # such as one that is encrypted with a key of its owner
+        return Unreadable() if status == 403 else refused(status)
     if status == 404:
         return GiveUp("the bucket is not there", code="no_folder", where="bucket", advice="correct `bucket`")
     return dial.denied()
@@ -147,6 +156,8 @@ def _verdict(status: int, *, of_file: bool) -> SourceError | NotReadError:
 
 def _lost(error: Exception) -> SourceError:
     name = type(error).__name__
+    if "JSON" in name:
+        return RetryLater("the server's answer cannot be read", code="bad_answer", where="endpoint")
     if name == "SSLError":
         advice = "install a certificate that this machine trusts, or correct `endpoint`"
         return GiveUp(

@@ -185,7 +185,10 @@ class DriveStorage(WebStorage):
             asked |= {"corpora": "drive", "driveId": self._options.drive}
         while True:
             page = _object(self.ask("GET", f"{self._options.endpoint}/drive/v3/files?{urlencode(asked)}").body)
-            for item in page.get("files") or ():
+            files = page.get("files")
+            if not isinstance(files, list):
+                raise _no_drive()
+            for item in files:
                 if (
                     isinstance(item, dict)
                     and {"id", "name", "mimeType"} <= item.keys()
@@ -290,10 +293,13 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise GiveUp(
-            "the server does not answer as Google Drive", code="no_drive", where="endpoint", advice="correct it"
-        )
+        raise _no_drive()
     return found
+
+
+def _no_drive() -> GiveUp:
+    message = "the server does not answer as Google Drive"
+    return GiveUp(message, code="no_drive", where="endpoint", advice="correct it")
 
 
 def _name(item: Mapping[str, Any]) -> str:

@@ -85,7 +85,7 @@ class HttpIndexStorage(WebStorage):
     def look(self, path: str) -> Entry | None:
         url = str(folder_url(self._root, path))
         try:
-            answer = self.ask("HEAD", url, {"Accept-Encoding": "identity"})
+            answer = self.ask_file("HEAD", url, {"Accept-Encoding": "identity"})
         except Gone:
             return None
         self.check_answer(url, answer)

@@ -16,7 +16,7 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
-from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.gated import GatedFileBee
 
 _BUSY = {
@@ -28,6 +28,8 @@ _BUSY = {
     "ServiceUnavailable",
 }
 _KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+_LISTING = {"Name", "Prefix", "KeyCount", "MaxKeys", "IsTruncated", "Contents"}
+"""What a page of a listing tells; of another page in its place botocore reads none of them."""
 _ARCHIVED = "the object is archived (Glacier): restore it, or leave it out by `patterns`"
 
 
@@ -77,6 +79,9 @@ class S3Storage(Storage):
         start, token = after.decode("utf-8", "surrogateescape"), ""
         while True:
             page = self._ask(lambda at=token, begin=start: self._page(begin.encode(), "" if recursive else "/", at))
+            if not page.keys() & _LISTING:
+                advice = "correct `endpoint`; it may be that a proxy or the network answers in its place"
+                raise GiveUp("the server does not answer as S3", code="no_s3", where="endpoint", advice=advice)
             for item in page.get("Contents", ()):
                 key = item["Key"]
                 path = key[len(self._prefix) :]
@@ -127,12 +132,15 @@ class S3Storage(Storage):
 
     def _ask(self, request: Any, *, of_file: bool = False) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         problem: Exception
         try:
             return request()
         except ClientError as error:
             problem = _verdict(error, of_file=of_file)
+        except ResponseParserError:
+            problem = RetryLater("the server's answer cannot be read", code="bad_answer", where="endpoint")
         except (BotoCoreError, OSError) as error:
             problem = dial.cause(error) or _lost(error)
         raise problem
@@ -153,10 +161,15 @@ def _verdict(error: Any, *, of_file: bool) -> SourceError | NotReadError:
         return dial.denied()
     if code == "InvalidObjectState":
         return Unreadable("archived", _ARCHIVED)
+    if code == "RequestTimeTooSkewed":
+        return GiveUp(
+            "this machine's clock and the server's are too far apart", code="clock_skew", where="endpoint",
+            advice="set the clock of this machine, or of the server",
+        )  # fmt: skip
     if of_file and status in (404, 412, 416):
         return Gone()
-    if of_file and status == 403:
-        return Unreadable()
+    if of_file:
+        return Unreadable() if status == 403 else refused(status)
     if status == 404:
         return GiveUp("the bucket is not there", code="no_folder", where="bucket", advice="correct `bucket`")
     if status in (301, 307, 400):

@@ -6,6 +6,7 @@ links within the share.
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 import uuid
@@ -200,6 +201,8 @@ class SmbStorage(Storage):
         connection = Connection(uuid.uuid4(), address, given.port, require_signing=True)
         self._connection = connection
         connection.connect(timeout=given.timeout)
+        # The library waits for each answer for ever where nobody says how long.
+        connection.receive = functools.partial(connection.receive, timeout=given.timeout)
         session = Session(
             connection, given.auth.username, given.auth.password.get_secret_value(),
             require_encryption=given.encrypt, auth_protocol="ntlm",
@@ -278,7 +281,7 @@ def _made(path: str, size: int, written: Any) -> Entry:
 
 
 def _lost(error: Exception, *, connected: bool) -> SourceError:
-    if isinstance(error, TimeoutError) or "timeout" in type(error).__name__.lower():
+    if isinstance(error, TimeoutError) or "timeout" in f"{type(error).__name__} {error}".lower():
         return RetryLater("the server does not answer in time", code="timeout", where="host")
     if not connected:
         return dial.unreachable("host")

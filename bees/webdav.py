@@ -13,7 +13,7 @@ import httpx
 from pydantic import Field
 
 from bees.core.bee import BeeOptions, BeeType, Name
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, RetryLater
 from bees.core.filebee import RemoteOptions
 from bees.core.http import HttpClient, Limits, checked_url
 from bees.core.storage.base import Entry, Gone, Listed, Pile, Storage, joined, rooted, safe_name, walk
@@ -94,15 +94,34 @@ class WebdavStorage(WebStorage):
             raise GiveUp(message, code="no_webdav", where="url", advice="correct `url`")
         own = unquote_to_bytes(urlsplit(url).path).rstrip(b"/")
         found: list[tuple[str, tuple[str, str, str] | None]] = []
+        known = False
 
         def take(response: ET.Element) -> None:
+            nonlocal known
             href = unquote_to_bytes(urlsplit((response.findtext("{DAV:}href") or "").strip()).path).rstrip(b"/")
             inner = b"" if href == own else href[len(own) + 1 :]
-            if href == own or (href.startswith(own + b"/") and b"/" not in inner):
+            if href != own and (not href.startswith(own + b"/") or b"/" in inner):
+                return
+            status, known = _status(response), True
+            if status >= 500:
+                message = f"the listing of the folder has a hole (status {status})"
+                raise RetryLater(message, code="bad_listing", where="path")
+            if status >= 400 and status != 404:  # a folder or a file: each is asked for, and says what is the matter
+                found.extend([(os.fsdecode(inner), None), (os.fsdecode(inner), ("", "", ""))])
+            elif status != 404:
                 found.append((os.fsdecode(inner), _facts(response)))
 
         _read(answer.body, take)
+        if depth == "1" and not known:
+            message = "the server names its files under other paths than it is asked for"
+            raise GiveUp(message, code="no_webdav", where="url", advice="give `url` as the server calls it itself")
         return found
+
+
+def _status(response: ET.Element) -> int:
+    """What the server says of a whole response; 0: nothing, it tells its properties."""
+    parts = (response.findtext("{DAV:}status") or "").split()
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
 
 
 def _facts(response: ET.Element) -> tuple[str, str, str] | None:

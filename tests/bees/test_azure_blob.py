@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from bees.azure_blob import AzureBlobBee
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, SourceError
 from hive.embedded.places import free_port
 from tests.bees.file_systems import Disk, FileSystemContract
+from tests.bees.test_file_troubles import peer
 from tests.servers.azure import ACCOUNT, KEY, azurite
 
 pytestmark = pytest.mark.servers
@@ -64,3 +65,14 @@ def test_credentials_that_are_missing_are_named() -> None:
     with AzureBlobBee.from_options({"account": "a", "container": "c"}) as bee, pytest.raises(GiveUp) as error:
         bee.validate_flight_path()
     assert (error.value.code, error.value.where) == ("no_credentials", "auth")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html><body><p>Sign in</p></body></html>", b'{"a": 1}', b"<html><br>"])
+def test_another_answer_is_no_empty_container(body: bytes) -> None:
+    with peer(lambda *_: (200, body)) as url:
+        options = {"account": "one", "container": "papers", "endpoint": f"{url}/one", "allow_private": True}
+        bee = AzureBlobBee.from_options(options | {"auth": {"method": "anonymous"}, "timeout": 1})
+        with bee, pytest.raises(SourceError) as error:
+            list(bee.collect_nectar("documents", None))
+
+    assert error.value.code == "bad_answer"

@@ -25,6 +25,7 @@ from bees.webdav import WebdavBee
 from nectar.batch import Batch
 from tests.bees.certificates import certificate
 from tests.bees.contract import rows
+from tests.bees.file_systems import read as look
 from tests.servers.s3 import KEYS
 
 pytestmark = pytest.mark.servers
@@ -40,6 +41,7 @@ def peer(answer: Callable[[str, dict[str, str]], Answer], tls: Path | None = Non
 
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body = answer(asked.path, {k: v[0] for k, v in parse_qs(asked.query).items()})
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -138,6 +140,102 @@ def test_a_listing_that_breaks_off_in_its_middle_goes_on_there(
     assert error is None
     assert [row["path"] for row in rows(rest)] == ["2.txt", "3.txt", "4.txt", "5.txt"]
     assert sorted(bucket.read) == ["2.txt", "3.txt", "4.txt", "5.txt"], "what was read is not read again"
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "InvalidRequest"), (400, "KMS.DisabledException"), (405, "X")])
+def test_an_object_that_is_refused_for_itself_keeps_no_other_from_being_read(status: int, code: str) -> None:
+    """Encrypted with a key of its owner, for one."""
+
+    def bucket(path: str, asked: dict[str, str]) -> Answer:
+        if "list-type" in asked:
+            return 200, listing(["a.txt", "b.txt", "c.txt"], "")
+        return (status, problem(code)) if path.endswith("b.txt") else (200, b"text")
+
+    with peer(bucket) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "keys", **KEYS}}
+        with S3Bee.from_options(options) as bee:
+            got, error = read(bee)
+
+    assert ([row["path"] for row in rows(got)], error) == (["a.txt", "c.txt"], None)
+    assert [(r.position, r.code) for batch in got for r in batch.rejects] == [("b.txt", "refused")]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<html><head><title>Sign in</title></head><body><p>Network login</p></body></html>",
+        b"<!DOCTYPE html><html><br>unclosed",
+        b"",
+    ],
+    ids=["page", "no xml", "nothing"],
+)
+def test_a_page_in_the_place_of_a_buckets_listing_is_no_empty_bucket(page: bytes) -> None:
+    told: dict[str, bytes] = {"listing": listing(["a.txt"], "")}
+    with peer(lambda _, asked: (200, told["listing"] if "list-type" in asked else b"text")) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "keys", **KEYS}}
+        with S3Bee.from_options(options) as bee:
+            cursor = json.loads(json.dumps(read(bee)[0][-1].cursor))
+            told["listing"] = page
+            got, error = read(bee, cursor)
+
+    assert (rows(got), isinstance(error, SourceError)) == ([], True)
+
+
+def test_a_clock_that_goes_wrong_is_told_as_that() -> None:
+    def skewed(_: str, asked: dict[str, str]) -> Answer:
+        return (200, listing(["a.txt"], "")) if "list-type" in asked else (403, problem("RequestTimeTooSkewed"))
+
+    with peer(skewed) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "keys", **KEYS}}
+        with S3Bee.from_options(options) as bee:
+            _, error = read(bee)
+
+    assert isinstance(error, GiveUp)
+    assert (error.code, "clock" in str(error.advice)) == ("clock_skew", True)
+
+
+def dav(*responses: tuple[str, str]) -> bytes:
+    """(path, what is told of it) of each: a folder, a file, or a status."""
+    facts = {
+        "folder": "<D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop></D:propstat>",
+        "file": "<D:propstat><D:prop><D:resourcetype/><D:getcontentlength>4</D:getcontentlength>"
+        '<D:getetag>"one"</D:getetag></D:prop></D:propstat>',
+    }
+    inner = "".join(
+        f"<D:response><D:href>{path}</D:href>{facts.get(told, f'<D:status>HTTP/1.1 {told}</D:status>')}</D:response>"
+        for path, told in responses
+    )
+    return f'<?xml version="1.0"?><D:multistatus xmlns:D="DAV:">{inner}</D:multistatus>'.encode()
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [("/dav/", "507 Insufficient Storage"), ("/dav/a.txt", "file")],
+        [("/dav/", "folder"), ("/dav/a.txt", "file"), ("/dav/in", "503 Service Unavailable")],
+        [("/files/", "folder"), ("/files/a.txt", "file")],
+        [],
+    ],
+    ids=["cut", "a part is away", "other paths", "nothing"],
+)
+def test_a_listing_of_webdav_with_holes_deletes_nothing(listed: list[tuple[str, str]]) -> None:
+    pages = {
+        "/dav/": [("/dav/", "folder"), ("/dav/a.txt", "file"), ("/dav/in/", "folder")],
+        "/dav/in/": [("/dav/in/", "folder"), ("/dav/in/b.txt", "file")],
+    }
+
+    def server(path: str, _: dict[str, str]) -> Answer:
+        return (207, dav(*pages[path])) if path.endswith("/") else (200, b"text")
+
+    with peer(server) as url:
+        options = {"url": f"{url}/dav/", "allow_private": True}
+        found = look("webdav", options)
+        assert [row["path"] for row in rows(found)] == ["a.txt", "in/b.txt"]
+        pages["/dav/"] = listed
+        with pytest.raises(SourceError) as error:
+            look("webdav", options, cursor=found[-1].cursor)
+
+    assert error.value.code in ("bad_listing", "no_webdav")
 
 
 def test_a_certificate_that_nobody_trusts_is_refused_with_advice(tmp_path: Path) -> None:

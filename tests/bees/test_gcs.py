@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, SourceError
 from bees.gcs import GcsBee
 from hive.embedded.places import free_port
 from tests.bees.file_systems import Disk, FileSystemContract
+from tests.bees.test_file_troubles import peer
 from tests.servers.gcs import gcs_client, gcs_url
 
 pytestmark = pytest.mark.servers
@@ -64,3 +65,13 @@ def test_a_key_that_is_none_is_named_and_not_repeated() -> None:
         bee.validate_flight_path()
     assert (error.value.code, error.value.where) == ("bad_key", "auth.key")
     assert "very-secret" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"message": "sign in"}', b"<html></html>"])
+def test_another_answer_is_no_empty_bucket(body: bytes) -> None:
+    with peer(lambda *_: (200, body)) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "anonymous"}}
+        with GcsBee.from_options(options | {"timeout": 1}) as bee, pytest.raises(SourceError) as error:
+            list(bee.collect_nectar("documents", None))
+
+    assert error.value.code in ("no_gcs", "bad_answer")

@@ -6,7 +6,9 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -85,3 +87,51 @@ def test_a_share_that_hangs_ends_in_time(disk: FolderDisk) -> None:
             bee.validate_flight_path()
         for connection, _ in held:
             connection.close()
+
+
+@contextmanager
+def stalling(port: int) -> Iterator[tuple[int, threading.Event]]:
+    """A relay to a server, and what makes it say nothing more, with its connections open."""
+    stalled, ended = threading.Event(), threading.Event()
+    opened: list[socket.socket] = []
+
+    def hand_on(source: socket.socket, to: socket.socket) -> None:
+        with suppress(OSError):
+            while some := source.recv(65536):
+                if stalled.is_set():
+                    ended.wait(60)
+                to.sendall(some)
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", port))
+                opened.extend([client, server])
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=hand_on, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        try:
+            yield listener.getsockname()[1], stalled
+        finally:
+            ended.set()
+            for one in opened:
+                one.close()
+
+
+def test_a_share_that_hangs_in_the_middle_ends_in_time(disk: FolderDisk) -> None:
+    disk.put("a.txt", b"text")
+    with (
+        stalling(disk.options["port"]) as (port, stalled),
+        SmbBee.from_options(disk.options | {"port": port, "timeout": 2}) as bee,
+    ):
+        bee.validate_flight_path()
+        stalled.set()
+        began = time.monotonic()
+        with pytest.raises(RetryLater) as error:
+            list(bee.collect_nectar("documents", None))
+
+    assert error.value.code == "timeout"
+    assert time.monotonic() - began < 40

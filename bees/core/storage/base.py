@@ -86,6 +86,12 @@ class Unreadable(NotReadError):
         self.reason = reason
 
 
+def refused(status: int) -> Unreadable:
+    """Of one file that the server does not give, and says so with this status of HTTP; others it may give."""
+    advice = "mend it there, or leave it out by `patterns`"
+    return Unreadable("refused", f"the server refuses this file (status {status}): {advice}")
+
+
 @dataclass
 class Opened:
     """An open file: `entry` as it was at that moment, `same` whether it still is (asked after reading)."""

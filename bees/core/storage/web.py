@@ -15,8 +15,11 @@ from bees.core.bee import BeeOptions
 from bees.core.errors import GiveUp, SourceError
 from bees.core.file_listing import SMALL
 from bees.core.http import Answer, Credentials, HttpClient, Limits, basic
-from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable
+from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.ranges import cut_short
+
+_OF_ALL = (401, 407)
+"""Refusals of whoever asks, whatever is asked for."""
 
 
 class WebAuth(BeeOptions):
@@ -65,6 +68,17 @@ class WebStorage(Storage):
             problem = _meant(error)
         raise problem
 
+    def ask_file(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        """For one file: what the server refuses of it says nothing of the others. Raises as `ask` does."""
+        problem: Unreadable
+        try:
+            return self.ask(method, url, headers)
+        except GiveUp as error:
+            if error.status < 400 or error.status in _OF_ALL:
+                raise
+            problem = refused(error.status)
+        raise problem
+
     def part(self, url: str, entry: Entry, start: int, size: int) -> bytes:
         """Bytes of a file, of the listed version where `entry.ref` is its ETag."""
         headers = {"Accept-Encoding": "identity"}
@@ -75,7 +89,7 @@ class WebStorage(Storage):
             headers["Range"] = f"bytes={start}-{start + size - 1}"
         if size == 0:
             return b""
-        answer = self.ask("GET", url, headers)
+        answer = self.ask_file("GET", url, headers)
         self.check_answer(url, answer)
         if not whole and answer.status == 206:
             return answer.body
