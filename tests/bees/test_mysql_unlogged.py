@@ -101,6 +101,19 @@ def test_rows_that_a_foreign_key_changes_are_seen(db: Database, rules: str, deed
     assert (followed.jar, followed.reads_anew) == (followed.there(), anew)
 
 
+def test_parents_that_go_before_it_is_sure_are_refused(db: Database) -> None:
+    """The log tells an XA transaction when it is prepared; its children go when it is committed."""
+    family(db, "ON DELETE CASCADE")
+    _, cursor = fly(db.bee(**options("c")), "c")
+    db.run("XA START 'x'", "DELETE FROM p WHERE id = 2", "XA END 'x'", "XA PREPARE 'x'")
+    try:
+        with pytest.raises(GiveUp, match="XA") as error:
+            fly(db.bee(**options("c")), "c", cursor)
+    finally:
+        db.run("XA COMMIT 'x'")
+    assert error.value.code == "xa_transaction"
+
+
 def test_a_tree_that_loses_a_branch(db: Database) -> None:
     db.run(
         "CREATE TABLE tree (id int PRIMARY KEY, up int, FOREIGN KEY (up) REFERENCES tree (id) ON DELETE CASCADE)",

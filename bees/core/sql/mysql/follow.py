@@ -208,6 +208,8 @@ class Changes:
         self._ends: list[tuple[Any, ...]] = []
         """Transactions that ended since the stand."""
         self._open = False
+        self._reached = False
+        """A foreign key's rule may have changed rows of the table in the transaction that is being read."""
         self._seen = 0
         """Changes of the table in the transaction that is being read."""
         self._rows: list[tuple[bytes, list[bytes | None]]] = []
@@ -296,12 +298,11 @@ class Changes:
                 self._map = event.body
         elif kind in binlog.ROWS:
             yield from self._changed(event)
-            if self._cascades.reach(event):
-                self.anew = "a foreign key's rule changed rows of the table, and the log does not tell which"
+            self._reached = self._reached or self._cascades.reach(event)
         elif kind == binlog.PARTIAL_UPDATE:
             if binlog.table_number(event.body) in self._tables:
                 raise self._cannot("the binlog tells parts of JSON", "no_row_log", "set binlog_row_value_options = ''")
-        elif kind == binlog.XA_PREPARE and self._seen:
+        elif kind == binlog.XA_PREPARE and (self._seen or self._reached):
             advice = "keep XA transactions away from this table"
             raise self._cannot("an XA transaction changed the table before it was sure", "xa_transaction", advice)
         elif kind == binlog.XID:
@@ -320,8 +321,10 @@ class Changes:
             )
         if self._gtid is not None:
             self._ends.append(self._gtid)
+        if self._reached:
+            self.anew = "a foreign key's rule changed rows of the table, and the log does not tell which"
         self._end_file, self._end = self._file, event.end or self._end
-        self._gtid, self._open, self._seen = None, False, 0
+        self._gtid, self._open, self._seen, self._reached = None, False, 0, False
 
     def _mapped(self, table: binlog.Table) -> None:
         self._cascades.map(table)
