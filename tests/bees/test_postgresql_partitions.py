@@ -76,6 +76,16 @@ def test_rows_that_come_and_go_with_partitions(parted: Database, deeds: list[str
     assert jar == dict(parted.rows("SELECT id, v FROM p"))
 
 
+def test_the_first_partition_may_come_with_rows(db: Database) -> None:
+    db.run("CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)", "ALTER PUBLICATION told ADD TABLE p")
+    db.run("ALTER PUBLICATION told SET (publish_via_partition_root = true)")
+    jar, cursor, _ = fly(db, {})
+    db.run("CREATE TABLE p1 (LIKE p INCLUDING ALL)", "INSERT INTO p1 VALUES (1, 'came')")
+    db.run("ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (100)")
+    jar, _, _ = fly(db, jar, cursor)
+    assert jar == {1: "came"}
+
+
 def test_a_partition_that_the_role_may_not_look_at_counts_as_attached(parted: Database) -> None:
     jar, cursor, _ = fly(parted, {})
     parted.run("CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (200) TO (300)", "INSERT INTO p VALUES (202, 'new')")
@@ -101,6 +111,32 @@ def test_a_table_of_which_the_log_tells_a_part_is_refused(db: Database, deeds: l
         one.validate_flight_path()
     assert error.value.code == code
     assert error.value.advice
+
+
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        ("ALTER PUBLICATION told DROP TABLE p", "ALTER PUBLICATION told ADD TABLE p"),
+        ("ALTER PUBLICATION told SET (publish = 'insert')",
+         "ALTER PUBLICATION told SET (publish = 'insert, update, delete, truncate')"),
+    ],
+)  # fmt: skip
+def test_what_changed_while_the_publication_left_it_out_is_read(parted: Database, away: str, back: str) -> None:
+    jar, cursor, _ = fly(parted, {})
+    parted.run(away, "DELETE FROM p WHERE id = 100", "INSERT INTO p VALUES (150, 'unseen')", back)
+    jar, cursor, first = fly(parted, jar, cursor)
+    parted.run("INSERT INTO p VALUES (151, 'seen')")
+    jar, _, second = fly(parted, jar, cursor)
+
+    assert (first, second) == (True, False)
+    assert jar == dict(parted.rows("SELECT id, v FROM p"))
+
+
+def test_a_publication_that_gets_other_tables_is_the_same(parted: Database) -> None:
+    jar, cursor, _ = fly(parted, {})
+    parted.run("CREATE TABLE other (id int PRIMARY KEY)", "ALTER PUBLICATION told ADD TABLE other", "ANALYZE")
+    _, _, anew = fly(parted, jar, cursor)
+    assert not anew
 
 
 def test_an_unlogged_partition_is_refused(parted: Database) -> None:

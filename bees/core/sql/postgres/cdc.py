@@ -9,7 +9,8 @@ and then                                {"slot", "lsn", "table", "final", "read"
 
     lsn     in the log, `16/B374D848`: everything before it is with the hive, and the server may forget it
     table   the table's own number: another table of its name has other rows, of which the log says nothing
-    parts   its partitions' numbers with those of their files, where it has any
+    parts   its partitions' numbers with those of their files; none of a table without
+    published  what is another one once the publication was changed: what happens in between is not sent
     final   the transaction in whose middle a batch ended (its commit's place), and `read` how many changes of it were
             sealed; both 0 between transactions. The server sends such a transaction again, from its beginning
     at      when the last transaction was committed, in microseconds since 1970

@@ -71,24 +71,25 @@ class Following:
         """What comes behind `cursor`: the rest of the rows that were there, then changes."""
         reading = self.settle()
         number = reading.relation.oid
-        parts: dict[str, int] = {}
+        more: Cursor = {"table": number}
         if number is not None:
-            parts, changed = self._parts(number, cursor)
+            more, changed = self._around(number, cursor)
             if changed:
                 log.warning("read_anew", stream=self.stream, because=f"{changed}, and the log does not tell its rows")
                 cursor = None
-        more = {"table": number, **({"parts": parts} if parts else {})}
         for batch in self._batches(cursor, reading, self._start(cursor, reading)):
             yield replace(batch, cursor={**batch.cursor, **more})
 
-    def _parts(self, table: int, cursor: Cursor | None) -> tuple[dict[str, int], str]:
-        """The partitions by now, and what happened to them since `cursor` that the log does not tell."""
+    def _around(self, table: int, cursor: Cursor | None) -> tuple[Cursor, str]:
+        """What a cursor keeps of the table by now, and what happened since `cursor` that the log does not tell."""
+        before = cursor if cursor is not None and cursor.get("table") in (None, table) else {}
         with self.asking() as connection:
             found = leaves.leaves(connection, table, self.where)
-            same = cursor is not None and cursor.get("table") in (None, table)
-            before = cursor.get("parts") if cursor is not None and same else None
-            changed = "" if before is None else leaves.came_and_went(connection, before, found)
-        return leaves.told(found), changed
+            published = slots.publication_mark(connection, self.options.publication, table)
+            changed = "" if "parts" not in before else leaves.came_and_went(connection, before["parts"], found)
+        if before.get("published", published) != published:
+            changed = "the publication was changed"
+        return {"table": table, "published": published, "parts": leaves.told(found)}, changed
 
     def _batches(self, cursor: Cursor | None, reading: Reading, start: Stand) -> Iterator[Batch]:
         if cursor is None or "place" in cursor:

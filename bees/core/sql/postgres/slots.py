@@ -49,7 +49,17 @@ SELECT 1 FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r O
  WHERE p.pubname = %s AND r.prrelid = %s::pg_catalog.regclass AND r.prqual IS NOT NULL
 """
 _FILTERS = 150_000
-"""The first server that leaves rows out of publications."""
+"""The first server that leaves rows out of publications, and publishes schemas."""
+_MARK = """
+SELECT pg_catalog.concat_ws('.', p.oid, p.xmin,
+       (SELECT r.oid FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
+       /*schemas*/)
+  FROM pg_catalog.pg_publication p, pg_catalog.pg_class c
+ WHERE p.pubname = %(publication)s AND c.oid = %(table)s::bigint::pg_catalog.oid
+"""
+_BY_SCHEMA = """,
+       (SELECT s.oid FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace)
+"""
 _SERVER = """
 SELECT pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('max_slot_wal_keep_size'),
        (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
@@ -155,6 +165,17 @@ def check_published(
             where=where,
             advice=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or USING INDEX of that key",
         )
+
+
+def publication_mark(connection: psycopg.Connection, publication: str, table: int) -> str:
+    """What is another one once the publication was changed, or the table was left out of it for a while.
+
+    What happened meanwhile was sent to nobody, and no later change says so.
+    """
+    by_schema = connection.info.server_version >= _FILTERS
+    asked = (_MARK.replace("/*schemas*/", _BY_SCHEMA) if by_schema else _MARK).encode()
+    row = connection.execute(asked, {"publication": publication, "table": table}).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def position(connection: psycopg.Connection) -> int:
