@@ -192,7 +192,8 @@ class SoapBee(GatedBee):
                 if moved is not None:
                     footing.back(reading)
                 continue
-            place, _ = next_page(chosen.pagination, answer, body, found, footing.place(reading))
+            at = footing.place(reading)
+            place, _ = next_page(chosen.pagination, answer, body, found, at, reading.longest)
             place = None if len(found) == known and chosen.pagination.type == "offset" else place
             reading.count(len(found), self._options.max_pages, where)
             rows, rejects = sift([*(moved or ()), *found[known:]], where)

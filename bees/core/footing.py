@@ -199,6 +199,7 @@ class Footing:
         last    its last record, where the place behind it may name that
         """
         reading.rows += count - known if reading.rows >= 0 else 0
+        reading.longest = max(reading.longest, count)
         if (
             self.claims
             and not self.paging.steady

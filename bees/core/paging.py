@@ -33,6 +33,10 @@ log = structlog.get_logger()
 REMEMBERED = 200
 """Pages whose ETag a cursor keeps."""
 
+_LIMITS = {10, 20, 25, 30, 50, 100, 200, 250, 500, 1_000, 2_000, 2_500, 5_000, 10_000}
+"""Rows that servers give at most, whatever they are asked for."""
+_COUNTED_TO = {1_000, 10_000}
+"""Totals that mean that many at least, where a search engine counts no further."""
 MOST_EMPTY = 100
 """Pages without a record that may come one after another."""
 MOST_VERSIONS = 5_000
@@ -118,6 +122,7 @@ class Reading:
     back    the last page with records, as `at` was; `tail`: hashes of its last ones; `full`: how many it held
     rows    records of this pass so far, -1 where some were not read; `counted`: the place `at` is a number of them;
             `named`: it is a value of the last record as well, and perhaps that is what it means
+    longest rows of the longest page so far
     page_is a hash of the last page's records; `alike`: how many pages before it were the same; `ring`: of a page that
             is remembered, as `mark` is, `rounds`: how often its records came again
     seek    pages to go back next, while reading looks for where it was; `tries`: how often it went back
@@ -156,6 +161,7 @@ class Reading:
     rows: int = 0
     counted: bool = False
     named: bool = False
+    longest: int = 0
     page_is: str = ""
     alike: int = 0
     ring: str = ""
@@ -399,11 +405,14 @@ def page_params(options: Pagination, at: Any, size: int | None = None) -> dict[s
     return params
 
 
-def next_page(options: Pagination, answer: Answer, body: Any, items: Sequence[Any], at: Any) -> tuple[Any, bool]:
+def next_page(
+    options: Pagination, answer: Answer, body: Any, items: Sequence[Any], at: Any, longest: int = 0
+) -> tuple[Any, bool]:
     """The place after this page (None: it was the last), and whether the source itself says that nothing is left.
 
     Numbers and offsets end at an empty page only, if `until` says no more: a short one may come of a server's own
-    limit or filter.
+    limit or filter. With `short`, one with as many rows as servers have for a limit is not the last, if
+    none before it held more (`longest`).
     """
     count = len(items)
     if options.more_path:
@@ -417,6 +426,7 @@ def next_page(options: Pagination, answer: Answer, body: Any, items: Sequence[An
         following = (first if at is None else at) + (1 if options.type == "page" else count)
         over = _counted_out(options, body, following)
         short = options.until == "short" and count < (options.size or 0)
+        short = short and (count < longest or count not in _LIMITS)
         return (None if over or short or not count else following), False
     links = Links.of(answer.headers)
     if options.type == "none":
@@ -424,6 +434,16 @@ def next_page(options: Pagination, answer: Answer, body: Any, items: Sequence[An
     if options.type == "link" and not options.cursor_path:
         return links.following, True
     return _next_cursor(options, answer, body, items)
+
+
+def refuse_start(options: Pagination, body: Any, at: Any, where: str) -> None:
+    """Raises GiveUp where the first page that was asked for is not the source's first one, as it says itself."""
+    beside = body.get("page") if isinstance(body, dict) else None
+    later = any(isinstance(place, dict) and place.get("first") is False for place in (body, beside))
+    if options.type == "page" and at is None and options.start > 0 and later:
+        message = f"the source says that page {options.start} is not its first one"
+        advice = "it counts from 0: set pagination.start: 0"
+        raise GiveUp(message, code="wrong_start", where=where, advice=advice)
 
 
 def _counted_out(options: Pagination, body: Any, following: int) -> bool:
@@ -434,7 +454,9 @@ def _counted_out(options: Pagination, body: Any, following: int) -> bool:
         total = int(total)
     if isinstance(total, bool) or not isinstance(total, int):
         return False
-    return following >= total + (0 if options.type == "offset" else options.start)
+    if options.type == "offset":
+        return following >= total and total not in _COUNTED_TO
+    return following >= total + options.start
 
 
 def _next_cursor(options: Pagination, answer: Answer, body: Any, items: Sequence[Any]) -> tuple[Any, bool]:

@@ -14,7 +14,7 @@ import structlog
 from bees.core.cursors import higher, less
 from bees.core.errors import GiveUp
 from bees.core.footing import SAME, TAIL, Footing, counted
-from bees.core.paging import MOST_VERSIONS, Links, Reading, began, circle, hashed, next_page, page_params
+from bees.core.paging import MOST_VERSIONS, Links, Reading, began, circle, hashed, next_page, page_params, refuse_start
 from bees.core.paths import MISSING, dig, put
 from bees.core.rest import formats, hooks, template
 from bees.core.rest.content import Content
@@ -305,6 +305,8 @@ class Listing:
     ) -> tuple[Any, bool]:
         """The place behind a page, None for the last one; and whether the source itself says that nothing follows."""
         paging = self.options.pagination
+        if items:
+            refuse_start(paging, body, reading.at, where)
         following, told = next_page(paging, answer, body, items, self._footing.place(reading), reading.longest)
         if (
             following is not None
