@@ -36,7 +36,7 @@ def read(*pages: bytes, status: int = 200, headers: Mapping[str, str] | None = N
 @pytest.mark.parametrize(
     "said",
     [
-        {"status": "error"}, {"status": "fail", "message": "no"}, {"status": "FAILED"}, {"result": "error"},
+        {"status": "error", "message": "no"}, {"status": "FAILED", "code": 7}, {"result": "error", "msg": "no"},
         {"errorMessage": "no"}, {"error_message": "no"}, {"errorCode": 17}, {"error_code": "17"}, {"errcode": 40001},
         {"statusCode": 500}, {"success": "false"}, {"success": False}, {"error": "no"},
     ],
@@ -53,9 +53,10 @@ def test_an_error_beside_an_empty_list_is_no_end_of_a_listing(page: int, said: A
 @pytest.mark.parametrize(
     "said",
     [
-        {"status": "ok"}, {"status": "success"}, {"status": 200}, {"result": "OK"}, {"errorMessage": ""},
-        {"errorMessage": None}, {"errorMessage": "success"}, {"errorCode": 0}, {"errorCode": "0"}, {"errcode": "00000"},
-        {"error_code": "A00000"}, {"errorCode": 200}, {"statusCode": 200}, {"success": "true"}, {"error": None},
+        {"status": "ok"}, {"status": "success"}, {"status": "failed"}, {"status": 200}, {"result": "OK"},
+        {"errorMessage": ""}, {"errorMessage": None}, {"errorMessage": "success"}, {"errorCode": 0}, {"errorCode": "0"},
+        {"errcode": "00000"}, {"error_code": "A00000"}, {"errorCode": 200}, {"statusCode": 200}, {"success": "true"},
+        {"error": None},
     ],
 )  # fmt: skip
 def test_words_that_all_is_well_beside_an_empty_list_end_a_listing(said: Any) -> None:
@@ -102,6 +103,6 @@ def test_lines_that_may_have_been_cut_off_prove_nothing(
 
 def test_what_says_so_is_named() -> None:
     with pytest.raises(SourceError) as error:
-        read(b'{"status": "error", "data": []}')
+        read(b'{"status": "error", "message": "no", "data": []}')
 
     assert "'status'" in str(error.value)

@@ -27,6 +27,8 @@ _NAMES = OptionNames("base_url", networks="allow_networks", origins="allow_origi
 _ERRORS = ("error", "errors", "fault")
 _SUCCESS = ("ok", "success")
 _OUTCOMES, _FAILED = ("status", "result"), {"error", "fail", "failed", "failure"}
+_REASONS = ("message", "msg", "code", "reason", "detail", "description")
+"""Beside such a word there is a reason; alone it may be what was asked for: the jobs that failed."""
 _WORDS, _WELL = ("errorMessage", "error_message", "errmsg"), {"ok", "success", "none", "no error", "0"}
 _CODES = ("errorCode", "error_code", "errcode")
 _STATUSES = ("statusCode", "status_code")
@@ -189,7 +191,7 @@ def _errors_of(body: Any) -> list[str]:
     return [
         *(name for name in _ERRORS if body.get(name)),
         *(name for name in _SUCCESS if plain.get(name) == "false"),
-        *(name for name in _OUTCOMES if plain.get(name) in _FAILED),
+        *(name for name in _OUTCOMES if plain.get(name) in _FAILED and any(plain.get(word) for word in _REASONS)),
         *(name for name in _WORDS if plain.get(name) and plain[name] not in _WELL),
         *(name for name in _CODES if re.fullmatch("-?0*[1-9][0-9]*", plain.get(name, "")) and plain[name] != "200"),
         *(name for name in _STATUSES if re.fullmatch("[45][0-9][0-9]", plain.get(name, ""))),
