@@ -13,8 +13,10 @@ import os
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from queue import Empty, LifoQueue
 from typing import BinaryIO, ClassVar, Literal, TypeVar, cast
 
@@ -105,7 +107,8 @@ class FtpStorage(Storage):
 
         data, same = self._ask(entry.path, ask)
         self.check_size(entry, data, same=same)
-        return Opened(cast("BinaryIO", io.BytesIO(data)), entry, lambda: same)
+        whole = entry if entry.size >= 0 else replace(entry, size=len(data))
+        return Opened(cast("BinaryIO", io.BytesIO(data)), whole, lambda: same)
 
     def look(self, path: str) -> Entry | None:
         return self._ask(path, lambda ftp: self._stat(ftp, path))
@@ -123,8 +126,8 @@ class FtpStorage(Storage):
                 kind, inner = told.get("type", ""), joined(path, plain)
                 if kind == "dir":
                     folders.append(inner)
-                elif kind == "file" and (entry := _entry(inner, told)):
-                    files.append(entry)
+                elif kind == "file" or (not kind and "size" in told):
+                    files.append(_entry(inner, told))
 
             ftp.retrlines("MLSD", take)  # line by line: ftplib's own reader holds them all
             return files, folders
@@ -137,9 +140,10 @@ class FtpStorage(Storage):
         ftp.voidcmd("TYPE I")
         data, made = ftp.transfercmd(f"RETR {self._at(entry.path)}", rest=start or None), bytearray()
         with data:
-            while len(made) < size and (piece := data.recv(min(size - len(made), 1 << 18))):
+            most = size if size >= 0 else sys.maxsize  # the listing told no size: all of it
+            while len(made) < most and (piece := data.recv(min(most - len(made), 1 << 18))):
                 made += piece
-            more = len(made) >= size and start + size < entry.size
+            more = len(made) >= most and start + size < entry.size
         with suppress(*((ftplib.error_temp, ftplib.error_perm) if more else ())):
             ftp.voidresp()  # 226; 426 or 451 where we hung up in the middle
         return bytes(made)
@@ -261,13 +265,13 @@ def _told(facts: str) -> dict[str, str]:
     return dict(fact.lower().split("=", 1) for fact in facts.split(";") if "=" in fact)
 
 
-def _entry(path: str, facts: dict[str, str]) -> Entry | None:
-    """None for a file whose size or time is not told."""
-    size, time = facts.get("size", ""), re.fullmatch(r"(\d{14})(?:\.(\d+))?", facts.get("modify", ""))
-    if not size.isdecimal() or time is None:
-        return None
-    with suppress(ValueError):
-        at = dt.datetime.strptime(time[1] + "+0000", "%Y%m%d%H%M%S%z")
-        modified = int(at.timestamp()) * 1_000_000 + int((time[2] or "0").ljust(6, "0")[:6])
-        return Entry(path, int(size), f"{size} {modified}", modified, modified * 1000)
-    return None
+def _entry(path: str, facts: dict[str, str]) -> Entry:
+    """A file whose size or time is not told is a file: it is read in each flight."""
+    told, time = facts.get("size", ""), re.fullmatch(r"(\d{14})(?:\.(\d+))?", facts.get("modify", ""))
+    size = int(told) if told.isdecimal() else -1
+    if time is not None:
+        with suppress(ValueError):
+            at = dt.datetime.strptime(time[1] + "+0000", "%Y%m%d%H%M%S%z")
+            modified = int(at.timestamp()) * 1_000_000 + int((time[2] or "0").ljust(6, "0")[:6])
+            return Entry(path, size, f"{size} {modified}", modified, modified * 1000 if size >= 0 else 2**63)
+    return Entry(path, size, f"{size}", None, 2**63)

@@ -40,6 +40,8 @@ T = TypeVar("T")
 _BLOCK = 1 << 20
 _CIPHERS = "^aes256-gcm@openssh.com,aes128-gcm@openssh.com"
 """Asked for first: processors know AES, and the library makes up ChaCha20-Poly1305 out of four steps a packet."""
+_FILE, _FOLDER, _UNTOLD = 1, 2, 5
+"""Types of names, as the protocol numbers them."""
 _ONE = 32 << 10
 """Bytes that every server gives at one request."""
 
@@ -145,9 +147,12 @@ class SftpStorage(Storage):
             if not safe_name(name):
                 continue
             inner = f"{path}/{name}" if path else name
-            if item.attrs.type == 2:
+            if item.attrs.type == _UNTOLD:
+                item.attrs = await sftp.lstat(self._at(inner))
+            kind = _kind(item)
+            if kind == _FOLDER:
                 folders.append(inner)
-            elif item.attrs.type == 1:
+            elif kind == _FILE:
                 files.append(_entry(inner, item.attrs))
         return files, folders
 
@@ -155,7 +160,7 @@ class SftpStorage(Storage):
         """Bytes of the file, and whether it is the listed version still, looked at after reading."""
         sftp = await self._opened()
         path = self._at(entry.path)
-        block = 0 if size <= _ONE else -1  # 0: one request, without the machinery of many
+        block = 0 if 0 <= size <= _ONE else -1  # 0: one request, without the machinery of many
         asked: Any = await asyncio.gather(
             sftp.realpath(path), sftp.open(path, "rb", block_size=block), return_exceptions=True
         )
@@ -173,12 +178,14 @@ class SftpStorage(Storage):
                 data += more
         finally:
             await handle.close()
-        return data, _entry(entry.path, now).version == entry.version
+        found = _entry(entry.path, now)
+        bare = entry.modified is None and entry.size in (-1, found.size)  # the listing told no more
+        return data, bare or found.version == entry.version
 
     async def _stat(self, path: str) -> Entry:
         sftp = await self._opened()
         found = await sftp.lstat(self._at(path))
-        if found.type != 1:
+        if found.type not in (_FILE, _UNTOLD):
             raise Gone
         return _entry(path, found)
 
@@ -239,6 +246,7 @@ class SftpStorage(Storage):
         import asyncssh
 
         problem: Exception
+        answered = False
         try:
             async with asyncio.timeout(self._options.timeout * 2):
                 return await work
@@ -254,9 +262,10 @@ class SftpStorage(Storage):
             problem = Gone()
         except asyncssh.SFTPPermissionDenied:
             problem = Unreadable()
-        except (asyncssh.SFTPError, asyncssh.Error):
+        except (asyncssh.SFTPError, asyncssh.Error) as error:
+            answered = isinstance(error, asyncssh.SFTPFailure)  # of one file; what is read beside it goes on
             problem = RetryLater("the server could not do what was asked", code="server_error", where="host")
-        if isinstance(problem, RetryLater):
+        if isinstance(problem, RetryLater) and not answered:
             self._drop()
         raise problem
 
@@ -297,9 +306,20 @@ async def _ended(tasks: set[asyncio.Task[Any]], connection: Any) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _kind(item: Any) -> int | None:
+    """What a name is: as its attributes tell, else as its line in the long listing begins."""
+    known: int = item.attrs.type
+    line = item.longname if isinstance(item.longname, bytes) else str(item.longname or "").encode()
+    return known if known != _UNTOLD else {b"d": _FOLDER, b"-": _FILE}.get(line[:1])
+
+
 def _entry(path: str, attrs: Any) -> Entry:
-    stamp = (attrs.mtime or 0) * 10**9 + (attrs.mtime_ns or 0)
-    return Entry(path, attrs.size or 0, f"{attrs.size} {stamp}", stamp // 1000, stamp)
+    """All that a server tells of a file may be missing; one without a time is read in each flight."""
+    size = -1 if attrs.size is None else attrs.size
+    if attrs.mtime is None:
+        return Entry(path, size, f"{attrs.size}", None, 2**63)
+    stamp = attrs.mtime * 10**9 + (attrs.mtime_ns or 0)
+    return Entry(path, size, f"{attrs.size} {stamp}", stamp // 1000, stamp)
 
 
 def _algorithms(keys: tuple[str, ...]) -> list[str]:

@@ -92,6 +92,33 @@ def test_a_server_that_cannot_list_exactly_is_named(ftp_folder: Path) -> None:
     assert error.value.code == "no_mlsd"
 
 
+@pytest.mark.parametrize("left_out", [b"size", b"modify", b"type"])
+def test_a_server_that_tells_less_is_read(ftp_folder: Path, left_out: bytes) -> None:
+    """A file of which it leaves out a fact is there; it is not gone."""
+
+    class Scant(FTPHandler.abstracted_fs):  # type: ignore[misc]
+        bare = False
+
+        def format_mlsx(self, *given: Any, **more: Any) -> Iterator[bytes]:
+            for line in super().format_mlsx(*given, **more):
+                facts, _, name = line.partition(b" ")
+                kept = [f for f in facts.split(b";") if not (type(self).bare and f.startswith(left_out + b"="))]
+                yield b";".join(kept) + b" " + name
+
+    with serving(ftp_folder, type("Handler", (FTPHandler,), {"abstracted_fs": Scant})) as port:
+        disk = made(ftp_folder, port)
+        disk.put("a.txt", b"one")
+        disk.put("b.csv", b"id\n1\n2\n")
+        cursors = {stream: read("ftp", disk.options, stream)[-1].cursor for stream in ("documents", "records")}
+        Scant.bare = True
+        later = {stream: read("ftp", disk.options, stream, cursor) for stream, cursor in cursors.items()}
+        anew = {stream: rows(read("ftp", disk.options, stream)) for stream in cursors}
+
+    assert [row for found in later.values() for row in rows(found) if "_op" in row] == []
+    assert [row["content"] for row in anew["documents"]] == [b"one"]
+    assert [row["id"] for row in anew["records"]] == ["1", "2"]
+
+
 def test_two_files_that_the_server_calls_the_same_are_told(disk: FolderDisk) -> None:
     for name in (b"caf\xe9.txt", b"caf\xe8.txt"):
         (disk.folder / os.fsdecode(name)).write_bytes(name)

@@ -16,7 +16,7 @@ import pydantic
 import pytest
 
 from bees.core.errors import GiveUp, RetryLater
-from bees.sftp import SftpBee
+from bees.sftp import SftpBee, SftpStorage
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
@@ -82,8 +82,6 @@ def test_a_file_that_becomes_a_link_after_the_listing_is_not_read(
     outside.write_text("outside")
     disk.put("a.txt", b"inside.")
     disk.put("b.txt", b"b")
-    from bees.sftp import SftpStorage
-
     real = SftpStorage.ahead
 
     def swapped(self: Any, entry: Any) -> Any:
@@ -129,6 +127,56 @@ def test_a_young_file_is_looked_at_again(disk: FolderDisk) -> None:
     os.utime(disk.folder / "a.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
 
     assert [r["content"] for r in rows(read("sftp", disk.options, cursor=first[-1].cursor))] == [b"eno"]
+
+
+@pytest.mark.parametrize("bare", ["listing", "everything"])
+def test_a_server_that_tells_no_types_sizes_and_times_is_read(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch, bare: str
+) -> None:
+    """All attributes are optional in the protocol; a name without a type is a file or a folder, and not nothing."""
+    disk.put("a.txt", b"one")
+    disk.put("in/b.txt", b"two")
+    first = read("sftp", disk.options)
+    real, looked = asyncssh.SFTPClient.scandir, asyncssh.SFTPClient.lstat
+
+    async def scandir(self: Any, path: Any) -> Any:
+        async for item in real(self, path):
+            item.attrs = asyncssh.SFTPAttrs()
+            yield item
+
+    async def lstat(self: Any, path: Any) -> Any:
+        return asyncssh.SFTPAttrs() if bare == "everything" else await looked(self, path)
+
+    monkeypatch.setattr(asyncssh.SFTPClient, "scandir", scandir)
+    monkeypatch.setattr(asyncssh.SFTPClient, "lstat", lstat)
+    second = read("sftp", disk.options, cursor=first[-1].cursor)
+    anew = read("sftp", disk.options)
+
+    assert [row for row in rows(second) if "_op" in row] == []
+    assert {row["path"]: row["content"] for row in rows(anew)} == {"a.txt": b"one", "in/b.txt": b"two"}
+
+
+def test_a_file_that_the_server_fails_on_keeps_the_connection(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that those which are read beside it do not fail with it."""
+    for number in range(9):
+        disk.put(f"{number}.txt", b"text")
+    real = SftpStorage._part
+
+    async def failing(self: SftpStorage, entry: Any, start: int, size: int) -> Any:
+        if entry.path == "4.txt":
+            raise asyncssh.SFTPFailure("input/output error")
+        return await real(self, entry, start, size)
+
+    monkeypatch.setattr(SftpStorage, "_part", failing)
+    with SftpBee.from_options(disk.options) as bee:
+        bee.validate_flight_path()
+        before = bee._storage._connection
+        found = list(bee.collect_nectar("documents", None))
+        assert bee._storage._connection is before
+
+    assert [row["path"] for row in rows(found)] == [f"{n}.txt" for n in range(9) if n != 4]
 
 
 def test_a_server_that_hangs_ends_in_time(disk: FolderDisk) -> None:
