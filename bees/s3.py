@@ -76,7 +76,7 @@ class S3Storage(Storage):
         self._ask(lambda: self._page(b"", "/", ""))
 
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
-        start, token = after.decode("utf-8", "surrogateescape"), ""
+        start, token, before = after.decode("utf-8", "surrogateescape"), "", None
         while True:
             page = self._ask(lambda at=token, begin=start: self._page(begin.encode(), "" if recursive else "/", at))
             if not page.keys() & _LISTING:
@@ -88,16 +88,18 @@ class S3Storage(Storage):
                 if path and not path.endswith("/"):
                     modified = int(item["LastModified"].timestamp() * 1_000_000)
                     etag = item["ETag"]
-                    yield Entry(path, item["Size"], f"{etag} {item['Size']}", modified, ref=(key, etag))
+                    entry = Entry(path, item["Size"], f"{etag} {item['Size']}", modified, ref=(key, etag))
+                    if entry.key > after:  # some servers know nothing of `start-after`
+                        yield entry
             if not page.get("IsTruncated"):
                 return
             token = page.get("NextContinuationToken", "")
-            if not token and not (page.get("Contents") and recursive):
-                raise RetryLater(
-                    "more keys follow, and the server does not say where to go on", code="bad_listing", where="path"
-                )
-            if not token:  # some servers that are like S3 tell none: on from the last key
-                start = path
+            # Some servers that are like S3 tell none: on from the last key.
+            on = token or (path if page.get("Contents") and recursive else "")
+            if not on or on == before:
+                message = "more keys follow, and the server does not say where to go on"
+                raise RetryLater(message, code="bad_listing", where="path")
+            start, before = (start if token else on), on
 
     def _page(self, after: bytes, delimiter: str, token: str) -> Any:
         asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix}

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from bees.core.tabular import MAX_RAW
 from nectar.batch import Reject, Section
 
 _LINE = re.compile(r":[0-9]+$")
@@ -29,10 +30,14 @@ LISTED = ""
 
 def of_rows_only(rejects: Iterable[Reject], *, placed: bool) -> bool:
     """Whether nothing but rows was set aside whose keys their places tell. `placed`: file and line are the key."""
-    return all(
-        placed and reject.code in _OF_ROWS and _LINE.search(reject.position) and _HOLE not in reject.raw
-        for reject in rejects
-    )
+    return all(placed and _is_of_a_row(reject) for reject in rejects)
+
+
+def _is_of_a_row(reject: Reject) -> bool:
+    """Not where a line has no end: whoever writes the file has not written the rest of it yet."""
+    raw = reject.raw
+    ended = not raw or len(raw) >= MAX_RAW or raw.rstrip(b"\0").endswith((b"\n", b"\r"))
+    return ended and reject.code in _OF_ROWS and _LINE.search(reject.position) is not None and _HOLE not in raw
 
 
 class Sections:

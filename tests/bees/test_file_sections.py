@@ -173,3 +173,26 @@ def test_where_a_folder_is_closed_nobody_says_that_every_file_was_listed(
     monkeypatch.setattr(Folder, "names", refusing)
 
     assert [s.name for batch in read(tmp_path) for s in batch.sections] == ["a.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "cut"),
+    [
+        ("a.csv", TABLE, TABLE[: TABLE.index(b"100,") + 3]),
+        ("a.csv", TABLE.decode().encode("utf-16"), TABLE.decode().encode("utf-16")[: 2 * TABLE.index(b"100,") + 6]),
+        ("a.jsonl", b'{"id": 1}\n' * 9, b'{"id": 1}\n{"id'),
+    ],
+    ids=["csv", "utf-16", "jsonl"],
+)
+def test_a_table_that_ends_within_a_row_is_still_being_written(
+    tmp_path: Path, name: str, whole: bytes, cut: bytes
+) -> None:
+    (tmp_path / name).write_bytes(whole)
+    cursor = read(tmp_path)[-1].cursor
+    (tmp_path / name).write_bytes(cut)
+    half = read(tmp_path, cursor)
+    (tmp_path / name).write_bytes(cut + b"\n\0"[: 1 + name.endswith("csv") * (whole[:2] == b"\xff\xfe")])
+    ended = read(tmp_path, half[-1].cursor)
+
+    assert [ends for *_, ends in sections(half)] == [False]
+    assert [ends for *_, ends in sections(ended)] == [True], "a bad row at its end is a row"

@@ -181,6 +181,38 @@ def test_a_page_in_the_place_of_a_buckets_listing_is_no_empty_bucket(page: bytes
     assert (rows(got), isinstance(error, SourceError)) == ([], True)
 
 
+@pytest.mark.parametrize("token", ["again", ""])
+def test_a_listing_that_goes_round_in_circles_ends(token: str) -> None:
+    page = listing(["a.txt"], "again").replace(b"<NextContinuationToken>again</NextContinuationToken>", b"")
+    with peer(lambda _, asked: (200, listing(["a.txt"], token) if token else page)) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "keys", **KEYS}}
+        with S3Bee.from_options(options) as bee:
+            _, error = read(bee)
+
+    assert isinstance(error, RetryLater)
+    assert error.code == "bad_listing"
+
+
+def test_a_server_that_does_not_know_where_to_go_on_reads_nothing_twice() -> None:
+    """`start-after` came later than the protocol's other words."""
+    bucket = Bucket((503, problem("SlowDown")))
+
+    def forgetful(path: str, asked: dict[str, str]) -> Answer:
+        return bucket(path, {name: value for name, value in asked.items() if name != "start-after"})
+
+    with peer(forgetful) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "keys", **KEYS}}
+        with S3Bee.from_options(options) as bee:
+            first, _ = read(bee)
+        bucket.trouble, bucket.read = None, []
+        with S3Bee.from_options(options) as bee:
+            rest, error = read(bee, json.loads(json.dumps(first[-1].cursor)))
+
+    assert error is None
+    assert [row["path"] for row in rows(rest)] == ["2.txt", "3.txt", "4.txt", "5.txt"]
+    assert sorted(bucket.read) == ["2.txt", "3.txt", "4.txt", "5.txt"]
+
+
 def test_a_clock_that_goes_wrong_is_told_as_that() -> None:
     def skewed(_: str, asked: dict[str, str]) -> Answer:
         return (200, listing(["a.txt"], "")) if "list-type" in asked else (403, problem("RequestTimeTooSkewed"))
