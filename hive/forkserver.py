@@ -30,7 +30,7 @@ from hive.embedded import process
 PRELOADED = (
     "celery.apps.beat", "celery.apps.worker", "celery.bin.beat", "celery.bin.worker", "celery.concurrency.prefork",
     "celery.worker.consumer", "kombu.transport.redis", "hive.cli", "hive.events", "hive.janitor", "hive.logs",
-    "hive.manager", "hive.reloader", "hive.runtime", "hive.scheduler", "hive.worker", "jinja2",
+    "hive.manager", "hive.reloader", "hive.runtime", "hive.scheduler", "hive.worker", "jinja2", "nectar.scrub.scrubber",
     "starlette.applications", "uvicorn",
 )  # fmt: skip
 """What parts need. Not `hive.celery`, which finds its broker as it is loaded, nor what the work on records needs:

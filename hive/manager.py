@@ -28,7 +28,6 @@ from hive.scheduler import backfill, pause, resume
 from hive.settings import Settings, environment
 from hive.versions import Change, Version
 from nectar.errors import BadProfile
-from nectar.scrub import DataScrubber
 from nectar.scrub.profile.profiles import bases, meant
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from hive.flight.again import Again
     from hive.health import HealthStatus
     from hive.slots import Slots
+    from nectar.scrub import DataScrubber
 
 _FLIGHT = """
 SELECT f.id::text AS flight, b.name AS bee, f.state, coalesce(s.rows, f.records_read) AS records_read,
@@ -473,6 +473,8 @@ class HiveManager:
         `profile` is built in, one of `profiles` (definitions by name), or one that a bee of the tenant scrubs by; or
         all of a configuration, as `DataScrubber` takes it. Raises BadProfile.
         """
+        from nectar.scrub import DataScrubber  # here, so that commands which only read start without Arrow
+
         given: dict[str, Any] = dict(profile) if isinstance(profile, Mapping) else {"profile": profile}
         named = given.get("profile_id", given.get("profile"))
         own = {**(given.get("profiles") or {}), **(profiles or {})}

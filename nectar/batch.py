@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+if TYPE_CHECKING:  # what only names batches, as a command that reads the ledger does, starts without Arrow
+    import pyarrow as pa
 
 MARK = b"hive.mark"
 FEW = 32
@@ -80,6 +81,8 @@ class Batch:
 
 def marked(name: str, kind: pa.DataType, mark: str) -> pa.Field:
     """An Arrow field whose text must be read as `mark` says (`number` or `json`)."""
+    import pyarrow as pa
+
     return pa.field(name, kind, metadata={MARK: mark.encode()})
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import pyarrow as pa
-
 from nectar.extract.document import Document, NoText
 from nectar.extract.read import needs_reader, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pyarrow as pa
+
 _COLUMNS = {
-    "text": pa.string(), "title": pa.string(), "characters": pa.int64(), "author": pa.string(),
-    "created": pa.string(), "language": pa.string(), "pages": pa.int64(), "scanned_pages": pa.int64(),
+    "text": "string", "title": "string", "characters": "int64", "author": "string", "created": "string",
+    "language": "string", "pages": "int64", "scanned_pages": "int64",
 }  # fmt: skip
+"""Name -> Arrow's name of the type."""
 
 
 class Extracts(Protocol):
@@ -62,6 +63,8 @@ def _document(content: bytes, media_type: str, extractor: Extracts | None) -> Do
 
 
 def _with_text(table: pa.Table, documents: list[Document | None]) -> pa.Table:
+    import pyarrow as pa  # here, so that who names documents only starts without Arrow
+
     at = table.column_names.index("content")
     kept = [name for name in table.column_names if name != "content" and name not in _COLUMNS]
     values: Mapping[str, list[object]] = {

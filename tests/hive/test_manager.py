@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -216,3 +219,13 @@ def test_what_is_no_schedule_is_told_in_words(nest, schedule):
         nest.hive.schedule_job("a", schedule)
 
     assert bees_of(nest) == [("a", "registered", True, 0)]
+
+
+def test_a_command_that_only_reads_starts_without_arrow_and_its_kin():
+    code = (
+        "import sys, hive.manager, hive.status, hive.cli\n"
+        "print(sorted({'numpy', 'pandas', 'polars', 'pyarrow', 'presidio_analyzer'}.intersection(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == "[]"
