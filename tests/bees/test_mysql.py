@@ -278,6 +278,16 @@ class TestMark:
 
         assert ids(fly(db.bee(**options), "t", cursor)[0]) == [1, 2]
 
+    def test_a_cursor_of_bytes(self, db: Database) -> None:
+        """Such as ids that begin with their time; bytes are no text, and some are none in any character set."""
+        db.run("CREATE TABLE t (id int PRIMARY KEY, at binary(4))", "INSERT INTO t VALUES (1, X'00FF8027')")
+        options = {"streams": {"t": {"cursor": "at"}}}
+        _, cursor = fly(db.bee(**options), "t")
+        db.run("INSERT INTO t VALUES (2, X'00FF8100'), (3, X'00000000')")
+
+        found, cursor = fly(db.bee(**options), "t", cursor)
+        assert (ids(found), cursor["high"]) == ([1, 2], "00ff8100")
+
     def test_a_cursor_of_another_order_begins_anew(self, table: Database) -> None:
         table.run("INSERT INTO t VALUES (1, '2024-03-01')")
         _, cursor = fly(table.bee(), "t")

@@ -158,10 +158,11 @@ def opening(reading: Reading, high: str | None) -> str | None:
         low = f"CAST({mark} AS DATETIME(6)) - INTERVAL {reading.lookback!r} SECOND"
     if cursor.form.kind == "number" and reading.lookback:
         low = f"{mark} - {reading.lookback!r}"
+    start = f"LOWER(HEX({low}))" if cursor.form.shape == "binary" else f"CAST({low} AS CHAR)"
     column = _of(cursor)
     # A moment before the year 1 is no moment to MySQL: the flight then begins at the first row.
     return (
-        f"SELECT CAST({low} AS CHAR), {cap}, COALESCE(n.newest < {mark}, 1) FROM (SELECT (SELECT {_sorted(cursor)}"  # noqa: S608
+        f"SELECT {start}, {cap}, COALESCE(n.newest < {mark}, 1) FROM (SELECT (SELECT {_sorted(cursor)}"  # noqa: S608
         f" FROM {reading.relation.origin} AS t WHERE {column} IS NOT NULL ORDER BY {_sorted(cursor)} DESC LIMIT 1)"
         " AS newest) AS n"
     )
