@@ -446,6 +446,17 @@ class TestWhatStandsInTheWay:
         assert error.value.code == code
         assert any(word in error.value.advice for word in ("CREATE PUBLICATION", "ALTER PUBLICATION", "ALTER TABLE"))
 
+    def test_a_key_that_may_repeat_for_a_moment(self, db: Database) -> None:
+        """Rows that swap keys would end as one: the log tells them one after the other."""
+        db.run("ALTER TABLE t REPLICA IDENTITY FULL", "ALTER TABLE t DROP CONSTRAINT t_pkey")
+        db.run("ALTER TABLE t ADD CONSTRAINT later PRIMARY KEY (id) DEFERRABLE")
+        with bee(db) as one, pytest.raises(GiveUp, match="deferrable") as error:
+            one.validate_flight_path()
+        assert (error.value.code, error.value.where) == ("deferrable_key", "streams.t")
+        db.run("CREATE UNIQUE INDEX ON t (id)")
+        with bee(db) as one:
+            one.validate_flight_path()
+
     def test_a_role_that_may_not(self, db: Database) -> None:
         db.run(sql.SQL("ALTER ROLE {} NOREPLICATION").format(sql.Identifier(db.role)))
         with bee(db) as one, pytest.raises(GiveUp, match="REPLICATION") as error:

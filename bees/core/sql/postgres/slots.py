@@ -60,6 +60,13 @@ SELECT pg_catalog.concat_ws('.', p.oid, p.xmin,
 _BY_SCHEMA = """,
        (SELECT s.oid FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace)
 """
+_UNIQUE = """
+SELECT i.indimmediate, array_agg(a.attname::text)
+  FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
+ WHERE i.indrelid = %s::pg_catalog.regclass AND i.indisunique AND i.indpred IS NULL
+ GROUP BY i.indexrelid, i.indimmediate
+"""
 _SERVER = """
 SELECT pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('max_slot_wal_keep_size'),
        (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
@@ -164,6 +171,22 @@ def check_published(
             code="no_replica_identity",
             where=where,
             advice=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or USING INDEX of that key",
+        )
+    _refuse_swaps(connection, name, key, where)
+
+
+def _refuse_swaps(connection: psycopg.Connection, name: str, key: tuple[str, ...], where: str) -> None:
+    """Raises GiveUp where two rows may change keys with each other.
+
+    The log tells one after the other, and the second one's old key is the first one's new key by then.
+    """
+    proofs = [bool(at_once) for at_once, names in connection.execute(_UNIQUE, (name,)) if set(names) == set(key)]
+    if proofs and not any(proofs):
+        raise GiveUp(
+            f"two rows of {name} may have one key within a transaction, because its constraint is deferrable",
+            code="deferrable_key",
+            where=where,
+            advice="make the constraint anew as NOT DEFERRABLE, or give the stream a `cursor`",
         )
 
 
