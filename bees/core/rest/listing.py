@@ -249,12 +249,12 @@ class Listing:
             pieces = None  # a page that is another one each time is read as a whole after a stop, or it might never end
         reading.records = hashed(pieces.mark) if pieces and pieces.mark else ""
         items: Sequence[Any]
-        if pieces is None:
-            body, items, rejects = self._content.items(answer, where, reading.page)
-        else:
-            body, items, rejects = pieces.around, pieces, []
+        body, items, rejects = (
+            self._content.items(answer, where, reading.page) if pieces is None else (pieces.around, pieces, [])
+        )
+        begins, names = self._ends(items, pieces)
         if items and not again:
-            self._refuse_circles(reading, items, pieces, where, same=same)
+            self._refuse_circles(reading, (begins, names), len(items), where, pieces.mark if pieces else "", same=same)
         if not (yield from self._look_back(reading, joint, items)):
             return
         known = self._footing.joined(reading, items)
@@ -268,8 +268,7 @@ class Listing:
         if lacking and reading.page > 1 and not self.options.empty_without_records:
             reading.loose = True  # it may be an error as well as the end
         short = bool(paging.type == "page" and paging.size and len(items) < paging.size)
-        count, names, held = len(items), self._footing.names(items[-TAIL:] if pieces is None else ()), None
-        begins = next((name for name in self._footing.names(islice(iter(items), 1))), "")
+        count, held = len(items), None
         for part in pieces.after(max(taken, known)) if pieces else ():
             names = [*names, *self._footing.names(part[1][-TAIL:])][-TAIL:]
             if held is not None:
@@ -286,16 +285,22 @@ class Listing:
         self._footing.passed(reading, (begins, names), count, known, following, url)
         yield self._moved(reading, list(items), rejects, following, where, told=told, first=first)
 
+    def _ends(self, items: Sequence[Any], pieces: Pieces | None) -> tuple[str, list[str]]:
+        """Names of the first record and of the last ones; of a page in pieces of the very last one."""
+        if pieces is None:
+            return self._footing.ends(items)
+        first = next(iter(self._footing.names(islice(iter(items), 1))), "")
+        return first, self._footing.names([pieces.last] if len(pieces) else ())
+
     def _refuse_circles(
-        self, reading: Reading, items: Sequence[Any], pieces: Pieces | None, where: str, *, same: bool
+        self, reading: Reading, ends: tuple[str, list[str]], count: int, where: str, mark: str = "", *, same: bool
     ) -> None:
         """Raises GiveUp (`pagination_loop`) where the source gives the same records again and again.
 
         Rows that were moved back by a whole page look the same, too. `same`: so does all that stands around them.
         """
-        names, counts = self._footing.names, self.options.pagination.type in ("page", "offset")
-        first, last = names(islice(iter(items), 1))[0], names(items[-TAIL:] if pieces is None else [pieces.last])
-        before = self._footing.came_before(reading, (first, last), len(items), pieces.mark if pieces else "")
+        counts = self.options.pagination.type in ("page", "offset")
+        before = self._footing.came_before(reading, ends, count, mark)
         often = before > SAME and (counts or self.options.key)
         if often or (same and counts and not self._footing.watched(reading)):
             raise circle("the source gives the same page again", where)
@@ -347,7 +352,7 @@ class Listing:
         items, following = hooks.fetched(use, http, place, where)
         self._tell_time(reading, http.clock)
         if items:
-            self._refuse_circles(reading, items, None, where, same=False)
+            self._refuse_circles(reading, self._footing.ends(items), len(items), where, same=False)
         reading.rows += len(items)
         if not self.options.incremental and counted(
             reading, len(items), following, httpx.URL(self.source.options.base_url)
