@@ -26,6 +26,7 @@ CREATE INDEX ON ticket (changed);
 INSERT INTO person SELECT n, 'person ' || n FROM generate_series(1, 3) n;
 INSERT INTO ticket SELECT n, n % 3 + 1, 'ticket ' || n, n + 0.10, 9007199254740993 + n, '{"a": [1, null]}',
        timestamptz '2026-03-01 12:00Z' + n * interval '1 minute' FROM generate_series(1, 25) n;
+CREATE VIEW note AS SELECT id, title FROM ticket ORDER BY id;
 """
 TICKETS = """query Tickets($after: Cursor, $first: Int = 7) {
   allTickets(first: $first, after: $after, orderBy: [CHANGED_ASC, ID_ASC]) {
@@ -75,6 +76,27 @@ def test_connections_of_a_stranger_are_read_whole_with_their_types(url: str) -> 
     assert {row["id"]: [t["id"] for t in row["tickets"]] for row in rows(humans)} == {
         n: [t for t in range(1, 26) if t % 3 + 1 == n] for n in (1, 2, 3)
     }
+
+
+@pytest.mark.parametrize(("connection", "counts"), [("allNotes", True), ("allTickets", False)])
+def test_a_row_that_goes_away_between_two_pages_of_a_stranger_takes_no_other_with_it(
+    url: str, empty_database_url: str, connection: str, counts: bool
+) -> None:
+    """A view has no key: its cursors count rows, those of the table name the last one. Ids have no hole at first."""
+    query = f"""query($after: Cursor) {{ {connection}(first: 7, after: $after) {{
+        pageInfo {{ hasNextPage endCursor }} nodes {{ id title }} }} }}"""
+    with bee(url, tickets={"query": query, "connection": connection, "key": "id"}) as made:
+        pages = made.collect_nectar("tickets", None)
+        found = [next(pages)]
+        with psycopg.connect(empty_database_url, autocommit=True) as database:
+            database.execute("DELETE FROM ticket WHERE id = 1")
+        found += pages
+        again = read(made, "tickets", found[-1].cursor)
+
+    assert ({row["id"] for row in rows(found)} >= set(range(2, 26))) is not counts
+    assert found[-1].complete is not counts
+    assert {row["id"] for row in rows(again)} == set(range(2, 26))
+    assert again[-1].complete
 
 
 def test_a_stranger_s_errors_have_a_name(url: str) -> None:
