@@ -101,6 +101,25 @@ def test_lines_that_may_have_been_cut_off_prove_nothing(
     assert sum(batch.table.num_rows for batch in found) == 2
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "kind", "code"),
+    [
+        (b'{"data": [{"id": 1}, {"id"', {}, RetryLater, "connection_lost"),
+        (b'[{"id": 1}, ', {}, RetryLater, "connection_lost"),
+        (b'[{"id": 1}, ', {"Content-Length": "12"}, GiveUp, "not_json"),
+        (b"<html></html>", {}, GiveUp, "not_json"),
+        (b"[1, 2}", {}, GiveUp, "not_json"),
+    ],
+)
+def test_json_that_ends_in_the_middle_with_its_connection_is_asked_for_again(
+    body: bytes, headers: Mapping[str, str], kind: type, code: str
+) -> None:
+    with pytest.raises(SourceError) as error:
+        read(body, headers=headers)
+
+    assert (type(error.value), error.value.code) == (kind, code)
+
+
 def test_what_says_so_is_named() -> None:
     with pytest.raises(SourceError) as error:
         read(b'{"status": "error", "message": "no", "data": []}')

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 
 _ACCEPTED = 202
+_TAIL = 1_000
+
+
+def _measured(answer: Answer) -> bool:
+    """Whether something but the end of the connection tells where a body ends."""
+    return any(name in answer.headers for name in ("content-length", "transfer-encoding", "content-encoding"))
 
 
 class Content:
@@ -72,11 +78,18 @@ class Content:
         Lines without it, of a body that no length and no chunk ends, may be a part of what was meant.
         """
         lines = self._options.format in ("csv", "jsonl") and bool(answer.body)
-        told = ("content-length", "transfer-encoding", "content-encoding")
-        return not lines or answer.body.endswith((b"\n", b"\r")) or any(name in answer.headers for name in told)
+        return not lines or answer.body.endswith((b"\n", b"\r")) or _measured(answer)
 
     def ready(self, answer: Answer, where: str) -> None:
-        """Raises RetryLater for status 202 without anything in it: the source is still making its answer."""
+        """Raises RetryLater for status 202 without anything in it, and for JSON that its connection cut off.
+
+        With 202 the source is still making its answer.
+        """
+        ends = answer.body[-_TAIL:].rstrip()[-1:]
+        opens = self._options.format == "json" and answer.body[:_TAIL].lstrip()[:1] in (b"{", b"[")
+        if opens and ends not in (b"}", b"]") and not _measured(answer):
+            message = "the connection ended before the answer was complete"
+            raise RetryLater(message, code="connection_lost", where=where)
         if answer.status != _ACCEPTED:
             return
         try:
