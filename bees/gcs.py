@@ -75,17 +75,21 @@ class GcsStorage(Storage):
                 yield entry
 
     def _listing(self, start: str, *, recursive: bool, most: int | None = None) -> Iterator[Any]:
-        pages = self._client.list_blobs(
+        found = self._client.list_blobs(
             self._bucket, prefix=self._prefix or None, start_offset=start or None, fields=_FIELDS, max_results=most,
             delimiter=None if recursive else "/", page_size=_PAGE, timeout=self._timeout, retry=self._retry,
-        ).pages  # fmt: skip
-        for page in pages:
+        )  # fmt: skip
+        before = ""
+        for page in found.pages:
             if page.raw_page.get("kind") != "storage#objects":
                 raise GiveUp(
                     "the server does not answer as Google Cloud Storage", code="no_gcs", where="endpoint",
                     advice="correct `endpoint`; it may be that a proxy or the network answers in its place",
                 )  # fmt: skip
             yield from page
+            if found.next_page_token and found.next_page_token == before:
+                raise RetryLater("the listing goes round in a circle", code="bad_listing", where="bucket")
+            before = found.next_page_token
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
         if not size:

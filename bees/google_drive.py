@@ -198,8 +198,10 @@ class DriveStorage(WebStorage):
             if page.get("incompleteSearch"):
                 raise RetryLater("Drive did not look into all of the folder", code="bad_listing", where="path")
             token = page.get("nextPageToken")
-            if not token or token == asked.get("pageToken"):
+            if not token:
                 return
+            if token == asked.get("pageToken"):
+                raise RetryLater("the list of a folder goes round in a circle", code="bad_listing", where="path")
             asked["pageToken"] = token
 
 

@@ -75,3 +75,13 @@ def test_another_answer_is_no_empty_bucket(body: bytes) -> None:
             list(bee.collect_nectar("documents", None))
 
     assert error.value.code in ("no_gcs", "bad_answer")
+
+
+def test_a_listing_that_goes_round_in_circles_ends() -> None:
+    page = b'{"kind": "storage#objects", "nextPageToken": "again"}'
+    with peer(lambda *_: (200, page)) as url:
+        options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "anonymous"}}
+        with GcsBee.from_options(options | {"timeout": 1}) as bee, pytest.raises(SourceError) as error:
+            list(bee.collect_nectar("documents", None))
+
+    assert error.value.code == "bad_listing"

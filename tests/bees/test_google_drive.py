@@ -12,11 +12,12 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, SourceError
 from bees.google_drive import _FOLDER, DriveStorage, GoogleDriveBee
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, read
+from tests.bees.test_file_troubles import peer
 from tests.servers.drive import VALID, DriveMock, drive_mock, exporting, tokens
 
 pytestmark = pytest.mark.servers
@@ -145,6 +146,24 @@ def test_a_file_that_comes_on_two_pages_keeps_its_name(disk: DriveDisk, monkeypa
     monkeypatch.setattr(DriveStorage, "_children", doubling)
 
     assert [r["path"] for r in rows(read("google_drive", disk.options))] == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [
+        (b'{"files": [], "nextPageToken": "again"}', "bad_listing"),
+        (b'{"files": [], "incompleteSearch": true}', "bad_listing"),
+        (b'{"error": "sign in"}', "no_drive"),
+    ],
+)
+def test_a_list_that_is_none_or_has_holes_is_no_empty_folder(page: bytes, code: str) -> None:
+    auth = {"method": "oauth2", **SECRETS}
+    with peer(lambda *_: (200, page)) as url, tokens(VALID) as (token_url, _):
+        options = {"endpoint": url, "token_url": token_url, "allow_private": True, "auth": auth}
+        with GoogleDriveBee.from_options(options) as bee, pytest.raises(SourceError) as error:
+            list(bee.collect_nectar("documents", None))
+
+    assert error.value.code == code
 
 
 @pytest.mark.parametrize(
