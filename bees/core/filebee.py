@@ -63,7 +63,7 @@ class FileOptions(BeeOptions):
     max_file_bytes: int = Field(64 << 20, gt=0, description="a larger document is set aside; rows have no such limit")
     max_files: int = Field(1_000_000, gt=0, description="files of one stream; each takes some 27 bytes in every cursor")
     max_deleted: float = Field(
-        0.3, ge=0, le=1, description="if more than this share of the documents is gone, and over 20, none is deleted"
+        0.3, ge=0, le=1, description="if more than this share of the files is gone, and over 20, none is deleted"
     )
     batch_rows: int = Field(5000, gt=0, description="a batch is closed at this number of records")
     batch_bytes: int = Field(8 << 20, gt=0, description="a batch is closed at this size")
