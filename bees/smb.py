@@ -36,7 +36,9 @@ from bees.core.storage.base import (
 
 T = TypeVar("T")
 _FOLDER, _REPARSE, _DEVICE, _OFFLINE = 0x10, 0x400, 0x40, 0x1000
-_NO_FOLDER = 0xC0000103  # STATUS_NOT_A_DIRECTORY
+_NO_FOLDER, _LOCKED, _LEAVING = 0xC0000103, 0xC0000054, 0xC0000056
+"""STATUS_NOT_A_DIRECTORY, STATUS_FILE_LOCK_CONFLICT, STATUS_DELETE_PENDING"""
+_IN_USE = "another program holds the file open and lets nobody read it: each flight tries it again"
 _EPOCH = 11_644_473_600  # seconds from 1601, where Windows' time begins, to 1970
 
 
@@ -228,12 +230,18 @@ class SmbStorage(Storage):
             problem = Gone()
         except (smb.StoppedOnSymlink, smb.ObjectNameInvalid):
             problem = Gone()
-        except (smb.AccessDenied, smb.SharingViolation):
+        except smb.SharingViolation:
+            problem = Unreadable("in_use", _IN_USE)
+        except smb.AccessDenied:
             problem = Unreadable() if self._tree is not None else dial.denied("share")
         except (smb.SMBException, OSError, ValueError) as error:
-            problem = (
-                Gone() if getattr(error, "status", 0) == _NO_FOLDER else _lost(error, connected=self._tree is not None)
-            )
+            status = getattr(error, "status", 0)
+            if status in (_NO_FOLDER, _LEAVING):
+                problem = Gone()
+            elif status == _LOCKED:
+                problem = Unreadable("in_use", _IN_USE)
+            else:
+                problem = _lost(error, connected=self._tree is not None)
         if not isinstance(problem, NotReadError):
             self._drop()
         raise problem

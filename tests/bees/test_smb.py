@@ -12,6 +12,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from smbprotocol.open import (
+    CreateDisposition,
+    CreateOptions,
+    FilePipePrinterAccessMask,
+    ImpersonationLevel,
+    Open,
+)
 
 from bees.core.errors import GiveUp, RetryLater
 from bees.smb import SmbBee
@@ -70,6 +77,25 @@ def test_one_file_without_rights_is_set_aside_and_the_rest_comes(disk: FolderDis
     assert [r["path"] for r in rows(batches)] == ["b.txt"]
     assert [(r.position, r.code) for b in batches for r in b.rejects] == [("a.txt", "unreadable"), ("in", "unreadable")]
     (disk.folder / "in").chmod(0o755)
+
+
+def test_a_file_that_another_program_holds_open_is_told_as_that(disk: FolderDisk) -> None:
+    """As spreadsheets are on a network drive while somebody writes in them."""
+    disk.put("a.csv", b"id\n1\n")
+    disk.put("b.csv", b"id\n2\n")
+    with SmbBee.from_options(disk.options) as other:
+        held = Open(other._opened()._share(), "a.csv")
+        held.create(
+            ImpersonationLevel.Impersonation, FilePipePrinterAccessMask.FILE_READ_DATA, 0, 0,
+            CreateDisposition.FILE_OPEN, CreateOptions.FILE_NON_DIRECTORY_FILE,
+        )  # fmt: skip
+        first = read("smb", disk.options, "records")
+        held.close()
+    later = read("smb", disk.options, "records", first[-1].cursor)
+
+    assert [row["id"] for row in rows(first)] == ["2"]
+    assert [(r.position, r.code) for b in first for r in b.rejects] == [("a.csv", "in_use")]
+    assert [row["id"] for row in rows(later)] == ["1"]
 
 
 def test_a_share_that_is_not_there_is_named(disk: FolderDisk) -> None:
