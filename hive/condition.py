@@ -1,11 +1,12 @@
 """How a bee does, in one word and one sentence: the same judgement on every page, in every metric and on the screen.
 
 disabled       its configuration switches it off
-misconfigured  it cannot fly before its configuration, its driver or its credentials' references are mended
+misconfigured  it cannot fly before its configuration, its driver or its credentials' references are mended, or nothing
+               of what it reads has its key
 paused         a person paused it
 stuck          a flight is open and does not get on: its worker is lost, says nothing, or no worker takes its task
 breaker_open   its source failed so often that it is left alone for a while
-rate_limited   its source asked for patience
+rate_limited   its source asked for patience, and nothing else is known against it
 failing        its last flight failed, or an open one is being tried again after an error
 late           a slot is due and no flight came of it: no scheduler runs
 quiet          nothing was heard of an open flight for some seconds: a source that hangs, a worker that stands still, or
@@ -65,6 +66,21 @@ _OF_QUERIES = (
 """See bees/core/sql/errors.py."""
 _MISCONFIGURED = frozenset(_OF_OPTIONS + _OF_QUERIES)
 """Codes of errors that only another configuration mends."""
+_OF_PATIENCE = "rate_limited"
+"""Code of a flight that ended because its source asked for more patience than it had."""
+_NEXT = {
+    "stuck": "`hive doctor` says what to do",
+    "late": "see that a scheduler runs: `hive doctor`",
+    "lagging": "give it a longer rhythm or a faster source",
+    "quiet": "it gets on by itself, or is stuck soon: `hive check {name}` asks its source",
+    "waiting": "`hive balance` says where more processes are needed",
+}
+_NEXT_WITHOUT_ADVICE = {
+    "misconfigured": "mend what is named, then `hive check {name}`",
+    "breaker_open": "it is asked again by itself; `hive check {name}` asks its source now",
+    "failing": "`hive check {name}` asks its source now",
+}
+"""Where the error itself says nothing better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +124,16 @@ def judge(
     last_state: str | None = None,
     last_error: Mapping[str, Any] | None = None,
     left_out: int = 0,
+    keyless: Mapping[str, Any] | None = None,
 ) -> Condition:
     """The first state that holds.
 
     patient   the source, or its breaker, keeps the bee waiting until a time to come
     left_out  slots that came to nothing since the last complete flight began
+    keyless   of a bee whose last flight is complete and landed nothing, see `keyless_bees`
     """
-    trouble = _trouble(flying, last_state, last_error)
+    trouble = _trouble(flying, last_state, last_error) or keyless
+    again = flying is not None and flying.error is trouble
     code = str((trouble or {}).get("code") or "error")
     if not enabled:
         return Condition("disabled", "its configuration switches it off")
@@ -126,11 +145,11 @@ def judge(
         return Condition("stuck", why, trouble)
     if open_breaker:
         return Condition("breaker_open", "its source failed too often and is left alone for a while", trouble)
-    if patient:
+    # A flight that failed for good is not mended by patience, and its bee needs a person meanwhile.
+    if patient and (trouble is None or again or code == _OF_PATIENCE):
         return Condition("rate_limited", "its source asked for patience", trouble)
     if trouble is not None:
         state = "misconfigured" if code in _MISCONFIGURED else "failing"
-        again = flying is not None and flying.error is trouble
         return Condition(state, f"{code}{', and it is tried again' if again else ''}", trouble)
     if late:
         return Condition("late", "a slot is due and no flight came of it")
@@ -146,6 +165,19 @@ def judge(
     if last_state is None:
         return Condition("new", "no flight has ended yet")
     return Condition("healthy", f"the last flight is {last_state}")
+
+
+def advice(found: Condition, name: str) -> str | None:
+    """The next step for a bee of this name; None where there is none to take.
+
+    That of the error where the state is about it; one that is stuck, or waits, has its error from before.
+    """
+    told = (found.error or {}).get("advice")
+    if found.state in _NEXT:
+        return _NEXT[found.state].format(name=name)
+    if told or found.state not in _NEXT_WITHOUT_ADVICE:
+        return str(told) if told else None
+    return _NEXT_WITHOUT_ADVICE[found.state].format(name=name)
 
 
 def _trouble(
@@ -193,6 +225,18 @@ def open_conditions(tx: Transaction) -> dict[int, Flying]:
 def slots_left_out(tx: Transaction) -> dict[int, int]:
     """Bee -> slots of the last hour that came to nothing since its last complete flight began."""
     return {row.bee: row.slots for row in tx.run("slots_left_out").fetchall()}
+
+
+def keyless_bees(tx: Transaction) -> dict[int, dict[str, Any]]:
+    """Bee -> the error that it is that none of the records of its last flight has its key, and all were set aside."""
+    return {
+        row.bee: {
+            "code": "no_key",
+            "message": f"none of the {row.records} records of its last flight has its key, so all were set aside",
+            "advice": f"correct `key` of its streams: `hive check {row.name}` names the columns that there are",
+        }
+        for row in tx.run("keyless").fetchall()
+    }
 
 
 def is_patient(retry_at: dt.datetime | float | None) -> bool:

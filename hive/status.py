@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from hive.condition import LATE, QUIET, judge, open_conditions, slots_left_out
+from hive.condition import LATE, QUIET, advice, judge, keyless_bees, open_conditions, slots_left_out
 from hive.health import is_healthy_worker
 from hive.ledger.db import Database, Transaction
 from hive.metrics.figures import NEWEST, missing_drivers, why_grounded
@@ -101,6 +101,7 @@ def add_conditions(tx: Transaction, bees: list[dict[str, Any]]) -> None:
     Bees of the configuration that were left out, because they cannot fly, get rows of their own.
     """
     flying, left_out, grounded, missing = open_conditions(tx), slots_left_out(tx), why_grounded(tx), missing_drivers()
+    keyless = keyless_bees(tx)
     now = tx.run("clock").fetchone()
     assert now is not None
     for bee in bees:
@@ -111,17 +112,18 @@ def add_conditions(tx: Transaction, bees: list[dict[str, Any]]) -> None:
             enabled=bee["enabled"], cannot_fly=grounded.pop(bee["name"], None) or missing.get(bee["connector"]),
             paused=bee["paused_at"] is not None, patient=bee["retry_at"] is not None,
             open_breaker=left_alone(bee) == "breaker open", flying=open_, late=late, last_state=ended,
-            last_error=last_error, left_out=left_out.get(number, 0),
+            last_error=last_error, left_out=left_out.get(number, 0), keyless=keyless.get(number),
         )  # fmt: skip
         bee |= {"state": found.state, "why": found.why, "silent": None if open_ is None else open_.silent}
         if found.error:
             bee |= {"error": found.error.get("code"), "message": found.error.get("message")}
-            bee["advice"] = found.error.get("advice")
+        bee["advice"] = advice(found, bee["name"])
     told = grounded_bees(tx) if grounded else {}
     for name, why in grounded.items():
         empty = dict.fromkeys(_COLUMNS)
         about = {"name": name, "connector": told[name]["connector"], "enabled": True, "state": "misconfigured"}
-        bees.append({**empty, **about, "why": why, "error": "cannot_fly", "message": why})
+        told_next = "mend what is named, then `hive reload`"
+        bees.append({**empty, **about, "why": why, "error": "cannot_fly", "message": why, "advice": told_next})
     bees.sort(key=lambda bee: str(bee["name"]))
 
 

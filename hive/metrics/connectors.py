@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import starmap
 from typing import Any
 
-from hive.condition import LATE, UNWELL, Flying, judge, open_conditions, slots_left_out
+from hive.condition import LATE, UNWELL, Flying, advice, judge, keyless_bees, open_conditions, slots_left_out
 from hive.config.model import UnknownBee
 from hive.ledger.db import Database
 from hive.metrics.figures import begin, missing_drivers, why_grounded
@@ -38,8 +39,8 @@ class ConnectorMetrics:
 class ConnectorHealth:
     """`state` is one of `hive.condition.STATES`, `healthy` whether no person must look, `why` a sentence.
 
-    `error` is the code of an open flight's last error, else of the last flight's where that failed; `advice` what to do
-    about it.
+    `error` is the code of an open flight's last error, else of the last flight's where that failed; `advice` the next
+    step, see `hive.condition.advice`.
     """
 
     connectorName: str  # noqa: N815
@@ -81,11 +82,13 @@ class MetricsCollector:
             begin(tx, PATIENCE)
             rows = tx.run("connector_figures", bee=None, late=LATE).fetchall()
             flying, left_out, grounded = open_conditions(tx), slots_left_out(tx), why_grounded(tx)
+            keyless = keyless_bees(tx)
         missing, told = missing_drivers(), []
         for row in rows:
             if row.enabled:
                 why = grounded.pop(row.name, None) or missing.get(row.connector)
-                told.append(_health(row, why, flying.get(row.id), left_out.get(row.id, 0)))
+                flown = _health(row, why, flying.get(row.id), left_out.get(row.id, 0), keyless.get(row.id))
+                told.append(flown)
         return sorted([*told, *starmap(_grounded, grounded.items())], key=lambda one: one.connectorName)
 
     def _row(self, name: str) -> Any:
@@ -114,10 +117,13 @@ def _metrics(row: Any) -> ConnectorMetrics:
     )
 
 
-def _health(row: Any, cannot_fly: str | None, flying: Flying | None, left_out: int) -> ConnectorHealth:
+def _health(
+    row: Any, cannot_fly: str | None, flying: Flying | None, left_out: int, keyless: Mapping[str, Any] | None
+) -> ConnectorHealth:
     found = judge(
         cannot_fly=cannot_fly, paused=row.paused, patient=row.patient, open_breaker=row.open_breaker, flying=flying,
         late=row.late, last_state=row.last_state, last_error=row.last_error, left_out=left_out,
+        keyless=keyless,
     )  # fmt: skip
     error = found.error or {}
     return ConnectorHealth(
@@ -128,15 +134,15 @@ def _health(row: Any, cannot_fly: str | None, flying: Flying | None, left_out: i
         secondsSinceSuccess=row.success_age,
         nextPollTime=_instant(row.next_slot),
         error=error.get("code"),
-        advice=error.get("advice"),
+        advice=advice(found, row.name),
         why=found.why,
     )
 
 
 def _grounded(name: str, why: str) -> ConnectorHealth:
     """A bee of the configuration that was left out, because it cannot fly."""
-    advice = "mend what is named, then `hive reload`"
-    return ConnectorHealth(name, False, "misconfigured", None, None, None, "cannot_fly", advice, why)
+    then = "mend what is named, then `hive reload`"
+    return ConnectorHealth(name, False, "misconfigured", None, None, None, "cannot_fly", then, why)
 
 
 def _instant(at: dt.datetime | None) -> str | None:

@@ -63,16 +63,16 @@ class Page:
         for bee in found.bees:
             why = left.pop(bee.name, None) or self._missing.get(bee.connector)
             flying = found.flying.get(bee.id)
-            left_out = found.left_out.get(bee.id, 0)
+            left_out, keyless = found.left_out.get(bee.id, 0), found.keyless.get(bee.id)
             if bee.last_state == "complete" and not (
-                why or bee.paused or bee.retry_at or flying or bee.late or left_out
+                why or bee.paused or bee.retry_at or flying or bee.late or left_out or keyless
             ):
                 yield bee.name, "healthy"  # nearly all of them, and there may be ten thousand
                 continue
             state = judge(
                 cannot_fly=why, paused=bee.paused, patient=bee.retry_at is not None,
                 open_breaker=bee.retry_at is not None and bee.breaker == OPEN, flying=flying, late=bee.late,
-                last_state=bee.last_state, last_error={"code": bee.code}, left_out=left_out,
+                last_state=bee.last_state, last_error={"code": bee.code}, left_out=left_out, keyless=keyless,
             ).state  # fmt: skip
             yield bee.name, state
         for name in left:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hive.condition import LATE, QUIET, Flying, open_conditions, slots_left_out
+from hive.condition import LATE, QUIET, Flying, keyless_bees, open_conditions, slots_left_out
 from hive.ledger.db import Database, Transaction
 from hive.registry import ConnectorInfo, connectors
 from hive.versions import grounded_bees
@@ -33,6 +33,8 @@ class Figures:
     """Bees with open flights, by their number."""
     left_out: dict[int, int]
     """Slots that came to nothing since a bee's last complete flight began, by its number."""
+    keyless: dict[int, dict[str, Any]]
+    """Errors of bees of whose last records none has the key, by their number."""
     grounded: dict[str, str]
     """Why bees cannot fly, by their name."""
 
@@ -50,6 +52,7 @@ def figures(db: Database, *, patience: float) -> Figures:
             workers=tx.run("worker_figures", newest=NEWEST, quiet=QUIET, worker=None).fetchall(),
             flying=open_conditions(tx),
             left_out=slots_left_out(tx),
+            keyless=keyless_bees(tx),
             grounded=why_grounded(tx),
         )
     with db.transaction() as tx:

@@ -346,6 +346,12 @@ def test_what_needs_a_person_is_not_hidden_by_patience():
 
     assert [judge(patient=True, flying=lost).state, judge(open_breaker=True, flying=lost).state] == ["stuck", "stuck"]
     assert judge(open_breaker=True, last_state="failed").state == "breaker_open"
-    assert judge(patient=True, last_state="failed").state == "rate_limited"
+    told = {"code": "rate_limited"}
+    assert judge(patient=True, last_state="failed", last_error=told).state == "rate_limited"
+    assert judge(patient=True, flying=Flying(waits=60.0, error={"code": "timeout"})).state == "rate_limited"
+    for flying in (None, Flying(waits=60.0), Flying(waits=60.0, error={"code": "lease_held"})):
+        refused = judge(patient=True, flying=flying, last_state="failed", last_error={"code": "denied"})
+        assert (refused.state, refused.error) == ("failing", {"code": "denied"})
+    assert judge(patient=True, last_state="failed", last_error={"code": "no_stream"}).state == "misconfigured"
     assert {"breaker_open", "stuck"} <= set(UNWELL)
     assert "rate_limited" not in UNWELL

@@ -20,8 +20,9 @@ from rich.console import Console
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.sql import errors as sql_errors
 from hive.cli.live import History, screen, sparkline
-from hive.condition import STATES, Flying, judge
+from hive.condition import STATES, UNWELL, Condition, Flying, advice, judge
 from hive.embedded.places import free_port
+from hive.metrics.connectors import MetricsCollector
 from hive.metrics.scrape import Scraper
 from hive.status import look
 from tests.hive.command import bare_hive, hive_command
@@ -173,6 +174,52 @@ class TestStates:
         assert (bee["state"], 290 < bee["lag"] < 330) == ("lagging", True)
         people.land()
         assert state(people) == "healthy"
+
+    def test_a_bee_whose_records_all_lack_its_key_is_misconfigured_everywhere(self, people):
+        people.land()
+        assert state(people) == "healthy"
+        write(people.folder / "people" / "a.jsonl", [{"idd": 3}, {"idd": 4}])
+        people.land()
+
+        (bee,) = look(people.rt.db)["bees"]
+        (health,) = MetricsCollector(people.rt.db).health()
+        page = Scraper(people.settings, people.rt.db).text()
+        people.run("UPDATE hive.quarantine SET state = 'dropped'")
+
+        assert (bee["state"], bee["error"], bee["last_state"]) == ("misconfigured", "no_key", "complete")
+        assert "none of the 2 records" in bee["message"]
+        assert "`hive check people`" in bee["advice"]
+        assert (health.healthy, health.state, health.error, health.advice) == (
+            False, "misconfigured", "no_key", bee["advice"],
+        )  # fmt: skip
+        assert 'hive_bee_state{bee="people",state="misconfigured"} 1\n' in page
+        assert state(people) == "healthy"
+
+    @pytest.mark.parametrize("advice", ["", None])
+    def test_a_bee_that_needs_a_person_never_stands_there_without_a_next_step(self, people, monkeypatch, advice):
+        error = RetryLater("the server failed", code="server_error", **({} if advice is None else {"advice": advice}))
+        fail_reading(monkeypatch, error)
+        people.fly()
+        people.work(people.due()[0])
+
+        (bee,) = look(people.rt.db)["bees"]
+        (health,) = MetricsCollector(people.rt.db).health()
+
+        assert (bee["state"], health.state) == ("failing", "failing")
+        assert bee["advice"] == health.advice == "`hive check people` asks its source now"
+        assert "`hive check people`" in drawn(look(people.rt.db))
+
+    def test_each_state_that_is_not_well_has_advice_and_the_error_s_own_comes_first(self):
+        error = {"code": "denied", "advice": "check the password"}
+        told = {state: advice(Condition(state, "why"), "shop") for state in STATES}
+        with_error = {state: advice(Condition(state, "why", error), "shop") for state in STATES}
+
+        assert all(told[state] for state in (*UNWELL, "quiet", "waiting"))
+        assert not any(told[state] for state in ("healthy", "flying", "new", "disabled", "paused", "rate_limited"))
+        assert [with_error[state] for state in ("failing", "misconfigured", "breaker_open", "paused")] == [
+            "check the password"
+        ] * 4
+        assert "hive doctor" in str(with_error["stuck"])  # its error is of what was before
 
     def test_all_states_are_told_apart(self):
         told = [

@@ -164,6 +164,18 @@ SELECT s.bee, count(*) AS slots FROM hive.slot s LEFT JOIN hive.tally t ON t.bee
    AND s.outcome IN ('skipped:overlap', 'skipped:catch_up')
  GROUP BY s.bee;
 
+-- keyless --
+-- Bees whose newest flight that ended is complete and set all of its records aside, some of them still for want of a key.
+-- Bees of which nothing was ever set aside are not looked at closely.
+SELECT b.id AS bee, b.name, f.records_read AS records
+  FROM hive.tally t JOIN hive.bee b ON b.id = t.bee
+ CROSS JOIN LATERAL (SELECT id, state, records_read, records_quarantined FROM hive.flight
+                      WHERE bee = b.id AND state NOT IN ('queued', 'running') ORDER BY created_at DESC LIMIT 1) f
+ WHERE t.last_state = 'complete' AND t.records_quarantined > 0 AND b.enabled
+   AND f.state = 'complete' AND f.records_read > 0 AND f.records_quarantined >= f.records_read
+   AND EXISTS (SELECT FROM hive.quarantine
+                WHERE flight = f.id AND state = 'open' AND code IN ('no_key', 'null_key'));
+
 -- pace --
 -- Records that were read and landed so far, by all bees, and flights that ended.
 SELECT (coalesce(sum(t.records_read), 0) + coalesce((
