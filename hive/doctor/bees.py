@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from hive import versions
-from hive.condition import HUSH, LEFT_OUT, slots_left_out
+from hive.condition import HUSH, LEFT_OUT, SILENT, slots_left_out
 from hive.doctor.finding import Finding, asked, at, told, waiting, wrong
 from hive.ledger.db import Transaction
 from hive.registry import connectors
+from hive.status import bees
 
 UNREAD = 600.0
 """Seconds within which a flight should have come for messages, beside ten times the bee's `debounce`."""
 IDLE = 600.0
-"""Seconds without a batch or a landing after which an open flight is called stuck."""
+"""Seconds without a batch or a landing after which an open flight that is stuck is better cancelled than watched."""
 USUAL = 5
 """An open flight that has lasted so many times its bee's usual time is told of."""
 _NAMED = 5
@@ -51,27 +52,27 @@ def grounded(tx: Transaction) -> list[Finding]:
         if bee.enabled and bee.paused_at is not None:
             why = f"somebody paused it at {at(bee.paused_at)}"
             found.append(waiting("a bee is paused", where, why, f"hive resume {bee.name}"))
-        if bee.patient and bee.broken:
+        flies = bee.enabled and bee.paused_at is None
+        if flies and bee.patient and bee.broken:
             why = f"its source failed too often in a row; it is asked again at {at(bee.retry_at)}"
             found.append(waiting("a bee leaves its source alone", where, why, f"hive check {bee.name}"))
-        elif bee.patient:
+        elif flies and bee.patient:
             why = f"its source asked to be left alone until {at(bee.retry_at)}; then it flies on by itself"
             found.append(waiting("a bee waits for its source", where, why, f"hive flights {bee.name}"))
     return found
 
 
 def lagging(tx: Transaction) -> list[Finding]:
-    """Bees whose flights end well, and that leave out slots all the same."""
-    slots = {bee: count for bee, count in slots_left_out(tx).items() if count >= LEFT_OUT}
+    """Bees whose flights end well, and that leave out slots all the same: another rhythm mends nothing that fails."""
+    if not any(count >= LEFT_OUT for count in slots_left_out(tx).values()):
+        return []
     return [
         wrong(
-            "a bee cannot keep its rhythm", f"bee {bee.name}",
-            f"{slots[bee.id]} slots were left out since its last complete flight began: give it a longer rhythm, or "
-            "let it read less at a time",
-            f"hive flights {bee.name}",
+            "a bee cannot keep its rhythm", f"bee {bee['name']}",
+            f"{bee['why']}: give it a longer rhythm, or let it read less at a time", f"hive flights {bee['name']}",
         )
-        for bee in (asked(tx, "look_bees") if slots else ())
-        if bee.id in slots and bee.enabled and bee.paused_at is None and not bee.patient
+        for bee in bees(tx)
+        if bee["state"] == "lagging"
     ]  # fmt: skip
 
 
@@ -171,6 +172,9 @@ def long_flights(tx: Transaction) -> list[Finding]:
         if row.idle > IDLE and not row.waits:
             why = f"nothing was read, sealed or landed for {row.idle} s, after {row.seconds} s{usual}"
             found.append(wrong("a flight is stuck", where, why, cancel))
+        elif row.idle >= SILENT and not row.waits:
+            why = f"nothing was read, sealed or landed for {row.idle} s{usual}: look what it waits for"
+            found.append(wrong("a flight is stuck", where, why, f"hive flight {row.flight}"))
         elif row.usual is not None and row.seconds > USUAL * max(row.usual, 60.0):
             why = f"it flies for {row.seconds} s{usual}, and goes on"
             found.append(waiting("a flight takes far longer than usual", where, why, f"hive flight {row.flight}"))

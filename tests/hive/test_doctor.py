@@ -11,6 +11,7 @@ from bees.core.errors import GiveUp, RetryLater
 from hive.doctor import ledger as looks
 from hive.flight import process
 from hive.settings import settings
+from hive.status import look
 from tests.hive.command import bare_hive, hive_command
 from tests.hive.nest import make_nest, nest, write
 from tests.hive.test_cancel import fail_reading, stumble
@@ -124,17 +125,53 @@ class TestWork:
         people.run("UPDATE hive.bee SET paused_at = now()")
         assert set(found(hive)) == {"a bee is paused"}
 
-    def test_a_flight_that_has_not_got_on_for_a_while(self, people, hive):
+    def test_a_bee_that_fails_is_not_told_to_fly_less_often(self, people, hive, monkeypatch):
+        people.run("UPDATE hive.tally SET current_at = now() - interval '5 minutes'")
+        people.run(
+            "INSERT INTO hive.slot (bee, slot_key, outcome)"
+            " SELECT id, 'default@' || n, 'skipped:overlap' FROM hive.bee, generate_series(1, 2) n"
+        )
+        fail_reading(monkeypatch, RetryLater("the server failed", code="server_error"))
+        people.fly()
+        people.work(people.due()[0])
+
+        assert set(found(hive)) == {"tasks wait to be tried again"}
+
+    def test_a_paused_or_disabled_bee_does_not_fly_on_by_itself(self, people, hive):
+        people.run("UPDATE hive.bee SET retry_at = clock_timestamp() + interval '1 hour', paused_at = now()")
+        assert set(found(hive)) == {"a bee is paused"}
+
+        people.run("UPDATE hive.bee SET enabled = false, paused_at = NULL")
+        assert set(found(hive)) == {"bees are disabled"}
+
+    @pytest.mark.parametrize(
+        ("seconds", "what", "level"), [(10, "a flight does not get on", "waiting"), (120, "a flight is stuck", "wrong")]
+    )
+    def test_a_flight_that_has_not_got_on_for_a_while(self, people, hive, seconds, what, level):
+        """As `hive status` calls it; only after long is it safe to say that it does not come again."""
         flight = people.fly()
         people.claim(people.due()[0], people.runtime("at work:1:1"))
         for table in ("flight", "task"):
             people.run(
-                f"UPDATE hive.{table} SET started_at = started_at - interval '2 minutes' WHERE state = 'running'"
+                f"UPDATE hive.{table} SET started_at = started_at - interval '{seconds} seconds'"
+                " WHERE state = 'running'"
             )
 
-        assert only(hive, "a flight does not get on") == (
-            "waiting", f"bee people, flight {flight}", f"hive flight {flight}",
+        assert only(hive, what) == (level, f"bee people, flight {flight}", f"hive flight {flight}")
+        assert (hive("bees", "--json").code, look(people.rt.db)["bees"][0]["state"]) == (
+            0, "stuck" if level == "wrong" else "quiet",
         )  # fmt: skip
+
+    def test_a_reader_that_is_told_to_wait_for_changes_gets_on(self, people, hive):
+        people.run("""UPDATE hive.bee SET config = jsonb_set(config, '{source,cdc}', '{"wait": 900}')""")
+        people.fly()
+        people.claim(people.due()[0], people.runtime("at work:1:1"))
+        for table in ("flight", "task"):
+            people.run(
+                f"UPDATE hive.{table} SET started_at = started_at - interval '11 minutes' WHERE state = 'running'"
+            )
+
+        assert not {"a flight is stuck", "a flight does not get on"} & set(found(hive))
 
     def test_a_lease_of_nobody_is_free_after_the_command(self, people, hive):
         people.run("UPDATE hive.lease SET task = 4711, taken_at = clock_timestamp()")
@@ -150,16 +187,13 @@ class TestWork:
     def test_a_flight_far_longer_than_usual_and_one_that_is_stuck(self, people, hive):
         people.fly()
         people.claim(people.due()[0], people.runtime("at work:1:1"))
-        for table in ("flight", "task"):
-            people.run(
-                f"UPDATE hive.{table} SET started_at = started_at - interval '9 minutes' WHERE state = 'running'"
-            )
+        people.run("UPDATE hive.flight SET started_at = started_at - interval '9 minutes' WHERE state = 'running'")
         level, where, _ = only(hive, "a flight takes far longer than usual")
         assert (level, where.startswith("bee people, flight")) == ("waiting", True)
 
         for table in ("flight", "task"):
             people.run(
-                f"UPDATE hive.{table} SET started_at = started_at - interval '9 minutes' WHERE state = 'running'"
+                f"UPDATE hive.{table} SET started_at = started_at - interval '11 minutes' WHERE state = 'running'"
             )
         level, where, then = only(hive, "a flight is stuck")
         assert (level, then.partition(" 0")[0][:11]) == ("wrong", "hive cancel")

@@ -99,9 +99,12 @@ SELECT b.name AS bee, s.name, s.enabled, s.missed FROM hive.schedule s JOIN hive
  WHERE NOT s.enabled OR s.missed > 0 ORDER BY 1, 2;
 
 -- look_flights --
--- Open flights: how long they last, how long the bee's last complete ones took, and since when nothing has moved.
+-- Open flights: how long they last, how long the bee's last complete ones took, and since when nothing has moved that
+-- should have: what a reader of changes is told to wait for more does not count.
 SELECT b.name AS bee, f.id::text AS flight, extract(epoch FROM clock_timestamp() - f.started_at)::int AS seconds, u.usual,
-       extract(epoch FROM clock_timestamp() - greatest(f.started_at, p.sealed, p.landed, p.began))::int AS idle, p.waits
+       greatest(0, extract(epoch FROM clock_timestamp() - greatest(f.started_at, p.sealed, p.landed, p.began))
+                   - CASE WHEN p.reads AND jsonb_typeof(b.config #> '{source,cdc,wait}') = 'number'
+                          THEN (b.config #>> '{source,cdc,wait}')::float8 ELSE 0 END)::int AS idle, p.waits
   FROM hive.flight f JOIN hive.bee b ON b.id = f.bee
  CROSS JOIN LATERAL (
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - started_at)) AS usual
@@ -113,6 +116,8 @@ SELECT b.name AS bee, f.id::text AS flight, extract(epoch FROM clock_timestamp()
            (SELECT max(created_at) FROM hive.receipt WHERE day = f.day AND flight = f.id) AS landed,
            (SELECT max(started_at) FROM hive.task
              WHERE day = f.day AND flight = f.id AND state IN ('queued', 'running')) AS began,
+           (SELECT bool_and(kind <> 'process') FROM hive.task
+             WHERE day = f.day AND flight = f.id AND state = 'running') AS reads,
            EXISTS (SELECT FROM hive.task
                     WHERE day = f.day AND flight = f.id AND state = 'queued' AND last_error IS NOT NULL) AS waits
  ) p
