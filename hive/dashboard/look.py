@@ -82,6 +82,10 @@ class Look:
         with self.db.transaction() as tx:
             limit(tx, PATIENCE)
             shown = bees(tx, name)
+            gone = not shown and tx.psycopg.execute("SELECT 1 FROM hive.bee WHERE name = %s", [name]).fetchone()
+        if gone:
+            text = "is gone from the configuration: its flights, its records and its quarantine stay"
+            raise UnknownBee(f"the bee {name!r} {text}")
         if not shown:
             raise UnknownBee(f"no bee is named {name!r}")
         bee = next(iter(self.ask("dash_bee", name=name)), _LEFT_OUT | {"jar": name})

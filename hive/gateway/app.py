@@ -99,7 +99,7 @@ class Gateway:
     async def status(self, request: Request) -> Response:
         if "authorization" not in request.headers and not await self._admitted(request):
             alive = await self._in_time(self._ping)
-            return JSONResponse({"status": "ok" if alive else "unavailable"})
+            return JSONResponse({"status": "ok" if alive else "unavailable"}, 200 if alive else 503)
         return await self._told(request, lambda: look(self._db, patience=_PATIENCE))
 
     async def metrics(self, _: Request) -> Response:

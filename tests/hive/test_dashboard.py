@@ -491,6 +491,16 @@ class TestWhatIsShown:
         assert answer.status_code == 404
         assert "There is no such thing" in answer.text
 
+    def test_a_bee_that_left_the_configuration_is_not_called_unknown(self, people, visit):
+        """Flights and quarantine name it still, and lead here."""
+        people.run("UPDATE hive.bee SET origin = 'gone', enabled = false WHERE name = 'people'")
+
+        answer = visit(people, "viewer").get("/bees/people")
+
+        assert answer.status_code == 404
+        assert "is gone from the configuration" in answer.text
+        assert "no bee is named" not in answer.text
+
     def test_no_page_holds_a_personal_value_or_a_secret_in_any_dress(self, nest, visit, monkeypatch):
         folder = nest.register(scrubbing={"profile": "gdpr_compliant"})
         write(folder / f"{MAIL}.jsonl", [{"id": n, "mail": MAIL, "note": f"call {PHONE} or {MAIL}"} for n in range(3)])

@@ -116,6 +116,13 @@ def test_the_status_tells_strangers_one_word(settings, database):
     assert ask(settings, database, "/status").json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize("login", ["", LOGIN])
+def test_the_status_of_a_hive_whose_ledger_is_away_is_no_success(settings, gone, login):
+    answer = ask(settings, gone, "/status", login)
+
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+
+
 @pytest.mark.parametrize("login", ["operator:wrong", "someone:made-up-password", "nonsense", LOGIN.upper()])
 def test_a_wrong_login_is_refused(settings, database, login):
     assert ask(settings, database, "/status", login).status_code == 401
