@@ -3,7 +3,7 @@
 Each batch of such a reading writes its keys down as it lands. When all of it has landed, the records of the jar that
 are older than the reading and whose keys it did not meet become tombstones, and what quarantine holds from before it
 tells of nothing any more. A batch that was set aside, or a record whose key could not be read, makes the knowledge
-partial: then nothing is deleted.
+partial: then nothing is deleted. Records without a key are set aside at each reading; those of the newest one stay.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
     partial = tx.run("is_partial", **where).fetchone()
     if partial is None or partial.partial:
         log.info("deletes.unknown", bee=read.bee_name, stream=read.stream_name)
+        if partial is not None and not partial.lost:
+            tx.run("settle_keyless", **where)
         tx.run("end_whole", **where, held=0)
         return 0
     with looked_up(tx, _MISSED.format(honey=partition("honey", read.part)), where) as found:

@@ -211,3 +211,19 @@ def test_a_full_refresh_of_a_table_that_lost_its_rows_deletes_nothing(table):
     result = table.nest.land(full_refresh=True)
 
     assert (result.records_deleted, len(table.ids())) == (0, 30)
+
+
+def test_records_without_a_key_are_in_quarantine_once_however_often_they_are_read(make_table):
+    table = make_table(streams={"people": {"table": "shop.people", "key": "name"}})
+    table.add(*range(1, 21))
+    table.source.execute("UPDATE shop.people SET name = NULL WHERE id <= 7")
+    for _ in range(3):
+        table.nest.land()
+
+    open_ = "SELECT count(*)::int FROM hive.quarantine WHERE state = 'open'"
+    assert table.nest.one(open_) == 7
+
+    table.source.execute("UPDATE shop.people SET name = 'Ada' WHERE id = 7")
+    table.nest.land()
+    assert table.nest.one(open_) == 6
+    assert table.nest.hive.flights("people")[0].records_quarantined == 6

@@ -153,9 +153,21 @@ SELECT w.*, j.part, b.name AS bee_name, s.name AS stream_name,
 
 -- is_partial --
 -- A batch that was set aside whole, or a record whose key nobody could read: the source may hold what was not seen.
-SELECT EXISTS (SELECT FROM hive.batch WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s AND state = 'dead')
-    OR EXISTS (SELECT FROM hive.quarantine WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s
-                  AND (key_hash IS NULL OR records > 1)) AS partial;
+-- `lost`: of a whole batch nobody knows what it held.
+WITH bad AS (
+    SELECT EXISTS (SELECT FROM hive.batch WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s AND state = 'dead')
+        OR EXISTS (SELECT FROM hive.quarantine WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s
+                      AND (records > 1 OR code IN ('killed_worker', 'dead_batch'))) AS lost
+)
+SELECT lost OR EXISTS (SELECT FROM hive.quarantine WHERE checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s
+                          AND key_hash IS NULL) AS partial, lost
+  FROM bad;
+
+-- settle_keyless --
+-- What a complete read set aside without a key takes the place of what earlier ones did: nobody can tell which is which.
+UPDATE hive.quarantine SET state = 'dropped', body = ''
+ WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NULL AND records = 1
+   AND code NOT IN ('killed_worker', 'dead_batch') AND (epoch, seq) < (%(epoch)s, %(low)s);
 
 -- count_met --
 SELECT coalesce(sum(cardinality(keys)), 0)::bigint AS met FROM hive.seen
