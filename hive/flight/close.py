@@ -36,13 +36,14 @@ def close_if_done(db: Database, flight: uuid.UUID, day: dt.date) -> str | None:
     with db.single() as tx:
         found = _totals(tx, flight, day)
         if found is not None and (found.whole or found.sections):
+            changed = found.whole
             if found.sections:
                 from hive.flight.sections import retire_left  # here, so that schedulers carry no polars
 
-                retire_left(db, flight, day)
+                changed |= retire_left(db, flight, day)
             if found.whole:  # last: what it holds back is what a person is asked about
                 retire_missed(db, flight, day)
-            found = _totals(tx, flight, day)
+            found = _totals(tx, flight, day) if changed else found
         if found is None:
             return None
         unbalanced = _balance(found)

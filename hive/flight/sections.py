@@ -155,43 +155,48 @@ def current(tx: Transaction, work: Work) -> list[str]:
     return [name for name, section in zip(names, told, strict=True) if section in held]
 
 
-def retire_left(db: Database, flight: uuid.UUID, day: dt.date) -> int:
-    """Delete from the jar what sections held that were read to their end since. Gives the number of records.
+def retire_left(db: Database, flight: uuid.UUID, day: dt.date) -> bool:
+    """Delete from the jar what sections held that were read to their end since. False: nothing was to be changed.
 
     Only when everything that was sealed has landed, and while nothing more is sealed: what comes later finds the
-    tombstones. What waits for that is looked at by the next flight.
+    tombstones. What waits for that is looked at by the next flight. Where somebody else has compared meanwhile, what
+    that changed is not known here.
     """
-    deleted = 0
     with db.transaction(limit=LIMIT) as tx:
-        for read in tx.run("lock_sections", flight=flight, most=MOST).fetchall():
-            deleted += _compare(tx, read, flight, day)
-    return deleted
+        reads = tx.run("lock_sections", flight=flight, most=MOST).fetchall()
+        changes = [_compare(tx, read, flight, day) for read in reads]
+    return not changes or any(changes)
 
 
-def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int:
+def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> bool:
+    """Whether anything was changed but what is known of the sections."""
     where = {
         "checkpoint": read.checkpoint, "high": read.sealed_seq, "part": read.part, "jar": read.jar, "bee": read.bee,
         "stream": read.stream, "epoch": read.epoch, "flight": flight,
     }  # fmt: skip
     told = tx.run("told_sections", **where).fetchall()
     where |= {"sections": [row.section for row in told], "from_seqs": [row.from_seq for row in told]}
-    deleted = 0
+    changed = False
     if told:
         with looked_up(tx, _MISSED.format(join=sql.SQL("" if read.own else "LEFT")), where) as found:
             count = sum(len(keys) for keys in _living(tx, found, where))
             if count > AT_LEAST and count > read.most * living_of(tx, where):
                 log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=count)
                 tx.run("hold_left", checkpoint=read.checkpoint, held=count)
-                return 0
-            deleted = retire(tx, where, _living(tx, found, where), day) if count else 0
+                return True
+            if count:
+                retire(tx, where, _living(tx, found, where), day)
             for rows in some(found):
+                changed = True
                 tx.run("settle_gone", **where, keys=[key for (key,) in rows])
     lost = tx.run("end_told", **where).fetchall()
     if lost:
+        changed = True
         places = {"epochs": [row.epoch for row in lost], "seqs": [row.seq for row in lost]}
         tx.run("settle_lost", checkpoint=read.checkpoint, **places)
-    tx.run("hold_left", checkpoint=read.checkpoint, held=0)
-    return deleted
+    if read.held_deletes:
+        tx.run("hold_left", checkpoint=read.checkpoint, held=0)
+    return changed
 
 
 def _living(tx: Transaction, found: ServerCursor[Any], where: dict[str, Any]) -> Iterator[list[str]]:

@@ -48,7 +48,7 @@ SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(seq)s, %(row_from)
 -- Streams of which sections were read to their end, and of which everything that was sealed has landed. Nobody seals more
 -- of them before this transaction ends.
 SELECT c.id AS checkpoint, c.bee, c.jar, c.stream, c.epoch, c.sealed_seq, j.part, b.name AS bee_name, s.name AS stream_name,
-       coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most,
+       coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most, c.held_deletes,
        (SELECT bool_and(r.own) FROM hive.section_read r WHERE r.checkpoint = c.id AND r.to_seq IS NOT NULL) AS own
   FROM hive.flight f JOIN hive.checkpoint c ON c.bee = f.bee AND c.jar = f.jar JOIN hive.jar j ON j.id = c.jar
   JOIN hive.bee b ON b.id = c.bee JOIN hive.stream s ON s.id = c.stream
