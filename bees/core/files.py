@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import stat
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import pyarrow as pa
@@ -246,6 +247,7 @@ def checked_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
 _GLOB = re.compile(r"(?P<folders>\*\*/)|(?P<all>\*\*)|(?P<any>\*)|(?P<one>\?)|\[(?P<not>!?)(?P<set>\]?[^\]/]+)\]")
 
 
+@lru_cache(maxsize=256)
 def _expression(pattern: str) -> str:
     made, at = [], 0
     for found in _GLOB.finditer(pattern):

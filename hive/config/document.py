@@ -44,6 +44,16 @@ class _Loader(_Base):  # type: ignore[misc]  # what it is depends on how PyYAML 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
+        self._tags: dict[Any, Any] = {}
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> Any:
+        """As PyYAML's own, which tries all its forms on each word: the same words come again and again."""
+        if kind is not yaml.ScalarNode:
+            return super().resolve(kind, value, implicit)
+        known = self._tags.get((value, implicit))
+        if known is None:
+            known = self._tags[value, implicit] = super().resolve(kind, value, implicit)
+        return known
 
     def descend_resolver(self, _node: object, _index: object) -> None:
         self._depth += 1
@@ -294,8 +304,17 @@ class _Walk:
             return 1
         self._open.add(id(node))
         size = 1
-        for child in self._children(node):
-            size += 1 if isinstance(child, yaml.ScalarNode) else self.size(child)
+        if isinstance(node, yaml.MappingNode):
+            self._look_for_twins(node)
+            pairs = node.value
+            size += len(pairs)
+            for key, value in pairs:
+                if not isinstance(key, yaml.ScalarNode):
+                    size += self.size(key) - 1
+                size += 1 if isinstance(value, yaml.ScalarNode) else self.size(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for child in node.value:
+                size += 1 if isinstance(child, yaml.ScalarNode) else self.size(child)
         self._open.discard(id(node))
         if size > LARGEST and not self._too_large:
             self._too_large = True
@@ -304,17 +323,15 @@ class _Walk:
         self._sizes[id(node)] = size
         return size
 
-    def _children(self, node: yaml.Node) -> list[yaml.Node]:
-        if isinstance(node, yaml.MappingNode):
-            first: dict[str, yaml.Node] = {}
-            for key, _ in node.value:
-                if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
-                    continue
-                if first.setdefault(key.value, key) is not key:
-                    line = first[key.value].start_mark.line + 1
-                    self._report(key, f"the key {key.value!r} is written twice, first in line {line}")
-            return [child for pair in node.value for child in pair]
-        return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+    def _look_for_twins(self, node: yaml.MappingNode) -> None:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len({key.value for key in keys}) == len(keys):
+            return  # nearly all of them
+        first: dict[str, yaml.Node] = {}
+        for key in keys:
+            if key.value != "<<" and first.setdefault(key.value, key) is not key:
+                line = first[key.value].start_mark.line + 1
+                self._report(key, f"the key {key.value!r} is written twice, first in line {line}")
 
     def _report(self, node: yaml.Node, message: str) -> None:
         self._document.report(message, node.start_mark.line + 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -36,6 +37,11 @@ RHYTHM = (
     "timezone", "catch_up", "catch_up_limit", "overlap", "jitter", "blackout", "blackout_then", "start", "end",
 )  # fmt: skip
 """What may stand beside `schedule`, and then holds for each schedule that does not say otherwise."""
+
+
+def _once(part: type[_Part]) -> Callable[[], Any]:
+    """What makes the default of a part that is not there: one object for all bees, since none of them changes it."""
+    return lru_cache(maxsize=1)(part)
 
 
 class _Part(BaseModel):
@@ -187,15 +193,17 @@ class BeeConfig(_Part):
     streams: Annotated[dict[str, dict[str, Any]], BeforeValidator(_named_streams)] = Field(
         default_factory=dict, repr=False, description="options of each stream, by its name"
     )
-    scrubbing: ScrubbingConfig = Field(default_factory=ScrubbingConfig, description="{profile, custom_rules}")
+    scrubbing: ScrubbingConfig = Field(default_factory=_once(ScrubbingConfig), description="{profile, custom_rules}")
     transform: tuple[Annotated[TransformStep, BeforeValidator(_used)], ...] = Field(
         (), description='functions between extraction and scrubbing: "module:function", or {use, options, timeout}'
     )
     honey_jar: Annotated[JarConfig, BeforeValidator(_named_jar)] | None = Field(
         None, description="the jar's name, or {name, type, description, ...}"
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="{concurrency, rate, burst, breaker}")
-    retry: RetryConfig = Field(default_factory=RetryConfig, description="{attempts, backoff, first, most, jitter, on}")
+    limits: LimitsConfig = Field(default_factory=_once(LimitsConfig), description="{concurrency, rate, burst, breaker}")
+    retry: RetryConfig = Field(
+        default_factory=_once(RetryConfig), description="{attempts, backoff, first, most, jitter, on}"
+    )
     leg: Interval | None = Field(None, description="seconds that one collect task reads before it hands over")
     connector_version: int | str = Field(
         1, description="version of the connector that the options were written for; unset in a file: the installed one"

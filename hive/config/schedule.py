@@ -50,15 +50,21 @@ def seconds_of(value: Any) -> float:
     expected = "such as 30s, 5m, 1h30m, or a number of seconds, above 0 and at most a year"
     seconds = 0.0
     if isinstance(value, str):
-        text = value.replace(" ", "").lower()
-        match = _INTERVAL.fullmatch(f"{text}s" if re.fullmatch(_NUMBER, text) else text)
-        numbers = match.groups(default="0") if match else ()
-        seconds = sum(float(number) * unit for number, unit in zip(numbers, _UNITS, strict=False))
+        seconds = _written_seconds(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     if not 0.001 <= seconds <= LONGEST:  # also refuses NaN
         raise ValueError(f"is no interval: write one {expected}")
     return seconds
+
+
+@functools.lru_cache(maxsize=1024)
+def _written_seconds(text: str) -> float:
+    """0 for what is no interval."""
+    text = text.replace(" ", "").lower()
+    match = _INTERVAL.fullmatch(f"{text}s" if re.fullmatch(_NUMBER, text) else text)
+    numbers = match.groups(default="0") if match else ()
+    return sum((float(number) * unit for number, unit in zip(numbers, _UNITS, strict=False)), 0.0)
 
 
 def rhythm_of(value: Any) -> float:
