@@ -52,7 +52,7 @@ class Series:
     def __init__(self) -> None:
         self._kept: list[_Some] = []
 
-    def parts(self, bees: Sequence[Any]) -> Iterator[str]:
+    def parts(self, bees: Sequence[Any]) -> Iterator[bytes]:
         """All families whose lines change only when the bee did something, in pieces: joined they are 35 MB."""
         steady = bees[0]._fields.index(STEADY) if bees else 0
         kept: list[_Some] = []
@@ -63,7 +63,8 @@ class Series:
             kept.append(known if known is not None and known.seen == seen else _Some(seen, rows, known))
         self._kept = kept
         columns = zip(*(some.lines for some in kept), strict=True) if kept else [()] * len(_FAMILIES)
-        return chain.from_iterable((one, *lines) for one, lines in zip(starmap(head, _FAMILIES), columns, strict=True))
+        heads = [one.encode() for one in starmap(head, _FAMILIES)]
+        return chain.from_iterable((one, *lines) for one, lines in zip(heads, columns, strict=True))
 
     def labels(self) -> list[str]:
         """`bee="name"` of each bee of the last look, in its order."""
@@ -71,7 +72,7 @@ class Series:
 
 
 class _Some:
-    """Some bees: what was seen of them, and their lines of each family, as one text.
+    """Some bees: what was seen of them, and their lines of each family, as one text in UTF-8.
 
     All but the numbers of a line is the same as long as the bee has the same labels and the same lines, so it is kept
     as a form that the numbers are filled into.
@@ -90,7 +91,7 @@ class _Some:
         else:
             self.forms = ["".join(forms) for forms in zip(*map(_form, bees), strict=True)]
             self.labels = [f'bee="{escaped(bee.name)}"' for bee in bees]
-        self.lines = [form % tuple(values) for form, values in zip(self.forms, _values(bees), strict=True)]
+        self.lines = [(form % tuple(values)).encode() for form, values in zip(self.forms, _values(bees), strict=True)]
 
 
 def _shape(bee: Any) -> tuple[Any, ...]:

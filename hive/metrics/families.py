@@ -41,11 +41,15 @@ class Page:
         self._versions = connector_versions()
 
     def text(self, found: Figures) -> str:
-        return "".join(self.parts(found))
+        return b"".join(self.parts(found)).decode()
 
-    def parts(self, found: Figures) -> Iterator[str]:
+    def parts(self, found: Figures) -> Iterator[bytes]:
         """The page in pieces."""
         yield from self._series.parts(found.bees)
+        for part in self._others(found):
+            yield part.encode()
+
+    def _others(self, found: Figures) -> Iterator[str]:
         yield from _of_bee_types(found)
         yield from _of_the_fleet(found)
         yield from _of_the_hive(found, self._series.labels(), list(self._states(found)))

@@ -50,7 +50,7 @@ class Scraper:
     def _scraped(self) -> bytes:
         began = time.perf_counter()
         ledger = self._ledger()
-        found: list[str] = []
+        found: list[bytes] = []
         if ledger is not None:
             try:
                 with unsearched():  # rows of ten thousand bees are no garbage before they are told
@@ -67,7 +67,7 @@ class Scraper:
             single("hive_broker_latency_seconds", "gauge", "A ping to the broker.", broker),
             single("hive_scrape_seconds", "gauge", "How long this page took.", time.perf_counter() - began),
         ]
-        return "".join([*found, *ends]).encode()
+        return b"".join([*found, *(end.encode() for end in ends)])
 
     def _ledger(self) -> float | None:
         """Seconds of a round trip; None where nobody answers."""

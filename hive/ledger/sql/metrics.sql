@@ -3,20 +3,22 @@
 -- flight closes, its sums move from the one to the other in one step, so that together they never go down. From `paused`
 -- on stand what may differ from one look to the next though the bee did nothing.
 WITH flying AS MATERIALIZED (
-    SELECT f.bee, (f.state = 'running')::int AS running, b.rows, b.bytes, r.landed, r.unchanged, r.superseded, r.deleted,
-           r.quarantined
+    SELECT f.bee, b.rows, b.bytes, r.landed, r.unchanged, r.superseded, r.deleted, r.quarantined
       FROM hive.flight f
-      LEFT JOIN LATERAL (SELECT sum(rows) AS rows, sum(bytes) AS bytes
-                           FROM hive.batch WHERE day = f.day AND flight = f.id) b ON f.state = 'running'
-      LEFT JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
+     CROSS JOIN LATERAL (SELECT sum(rows) AS rows, sum(bytes) AS bytes
+                           FROM hive.batch WHERE day = f.day AND flight = f.id) b
+     CROSS JOIN LATERAL (SELECT sum(landed) AS landed, sum(unchanged) AS unchanged, sum(superseded) AS superseded,
                                 sum(deleted) AS deleted, sum(quarantined) AS quarantined
-                           FROM hive.receipt WHERE day = f.day AND flight = f.id) r ON f.state = 'running'
-     WHERE f.state IN ('queued', 'running')
-), open AS (
-    SELECT bee, count(*) AS open, sum(running) AS running, sum(rows) AS rows, sum(bytes) AS bytes, sum(landed) AS landed,
-           sum(unchanged) AS unchanged, sum(superseded) AS superseded, sum(deleted) AS deleted,
-           sum(quarantined) AS quarantined
+                           FROM hive.receipt WHERE day = f.day AND flight = f.id) r
+     WHERE f.state = 'running'
+), summed AS (
+    SELECT bee, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes, sum(landed)::bigint AS landed,
+           sum(unchanged)::bigint AS unchanged, sum(superseded)::bigint AS superseded, sum(deleted)::bigint AS deleted,
+           sum(quarantined)::bigint AS quarantined
       FROM flying GROUP BY bee
+), open AS (
+    SELECT bee, count(*) AS open, count(*) FILTER (WHERE state = 'running') AS running
+      FROM hive.flight WHERE state IN ('queued', 'running') GROUP BY bee
 ), slots AS (
     SELECT bee, sum(missed)::bigint AS missed, bool_or(enabled AND next_slot < clock_timestamp() - make_interval(secs => %(late)s)) AS late
       FROM hive.schedule GROUP BY bee
@@ -25,23 +27,24 @@ SELECT b.id, b.name, b.connector, replace(b.queue, 'bees.', '') AS bee_type, t.l
        (SELECT CASE r.state WHEN 'closed' THEN 0 WHEN 'half_open' THEN 1 ELSE 2 END
           FROM hive.breaker r WHERE r.endpoint = b.endpoint) AS breaker,
        coalesce(t.complete, 0) AS complete, coalesce(t.failed, 0) AS failed, coalesce(t.cancelled, 0) AS cancelled,
-       (coalesce(t.records_read, 0) + coalesce(o.rows, 0))::bigint AS read,
-       (coalesce(t.bytes_read, 0) + coalesce(o.bytes, 0))::bigint AS bytes,
-       (coalesce(t.records_landed, 0) + coalesce(o.landed, 0))::bigint AS landed,
-       (coalesce(t.records_unchanged, 0) + coalesce(o.unchanged, 0))::bigint AS unchanged,
-       (coalesce(t.records_superseded, 0) + coalesce(o.superseded, 0))::bigint AS superseded,
-       (coalesce(t.records_deleted, 0) + coalesce(o.deleted, 0))::bigint AS deleted,
-       (coalesce(t.records_quarantined, 0) + coalesce(o.quarantined, 0))::bigint AS quarantined,
+       coalesce(t.records_read, 0) + coalesce(o.rows, 0) AS read,
+       coalesce(t.bytes_read, 0) + coalesce(o.bytes, 0) AS bytes,
+       coalesce(t.records_landed, 0) + coalesce(o.landed, 0) AS landed,
+       coalesce(t.records_unchanged, 0) + coalesce(o.unchanged, 0) AS unchanged,
+       coalesce(t.records_superseded, 0) + coalesce(o.superseded, 0) AS superseded,
+       coalesce(t.records_deleted, 0) + coalesce(o.deleted, 0) AS deleted,
+       coalesce(t.records_quarantined, 0) + coalesce(o.quarantined, 0) AS quarantined,
        coalesce(t.records_landed - t.organizations, 0) AS entities, coalesce(t.organizations, 0) AS organizations,
        coalesce(t.retries, 0) AS retries, coalesce(t.seconds, 0) AS seconds, coalesce(t.durations, '{}') AS durations,
-       coalesce(t.last_seconds, 0) AS last_seconds, extract(epoch FROM t.success_at)::float8 AS success_at,
+       coalesce(t.last_seconds, 0) AS last_seconds, date_part('epoch', t.success_at) AS success_at,
        b.paused_at IS NOT NULL AS paused,
-       CASE WHEN b.retry_at > clock_timestamp() THEN extract(epoch FROM b.retry_at)::float8 END AS retry_at,
-       coalesce(s.late, false) AS late, coalesce(o.open, 0) AS open, coalesce(o.running, 0)::bigint AS running,
+       CASE WHEN b.retry_at > clock_timestamp() THEN date_part('epoch', b.retry_at) END AS retry_at,
+       coalesce(s.late, false) AS late, coalesce(f.open, 0) AS open, coalesce(f.running, 0) AS running,
        CASE WHEN t.last_state = 'failed' THEN b.last_error ->> 'code' END AS code,
-       round(extract(epoch FROM clock_timestamp() - t.success_at), 3)::float8 AS success_age,
-       round(extract(epoch FROM clock_timestamp() - t.current_at), 3)::float8 AS lag
-  FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id LEFT JOIN open o ON o.bee = b.id LEFT JOIN slots s ON s.bee = b.id
+       round(1000 * date_part('epoch', clock_timestamp() - t.success_at)) / 1000 AS success_age,
+       round(1000 * date_part('epoch', clock_timestamp() - t.current_at)) / 1000 AS lag
+  FROM hive.bee b LEFT JOIN hive.tally t ON t.bee = b.id LEFT JOIN summed o ON o.bee = b.id LEFT JOIN open f ON f.bee = b.id
+  LEFT JOIN slots s ON s.bee = b.id
  WHERE b.enabled ORDER BY b.name;
 
 -- all_flights --
@@ -131,6 +134,23 @@ SELECT b.id, b.name, b.connector, b.enabled, b.paused_at IS NOT NULL AS paused, 
 -- how long such a worker was not heard of where that is too long, whether it is dead, how long a due task has waited, how long so where no worker of its
 -- queue lives, and the last error of a task that is tried again. `ours`: codes of waits among flights, which say nothing
 -- of the bee.
+WITH reached AS (
+    SELECT DISTINCT unnest(queues) AS queue FROM hive.worker WHERE alive_until > clock_timestamp()
+), held AS (
+    SELECT t.day, t.flight, max(t.started_at) FILTER (WHERE t.state = 'running') AS began,
+           bool_and(t.kind <> 'process') FILTER (WHERE t.state = 'running') AS reads,
+           min(o.beat_at) FILTER (WHERE o.alive_until > clock_timestamp()
+                                        AND CASE WHEN isfinite(o.alive_until) THEN o.beat_at + %(quiet)s * (o.alive_until - o.beat_at) END < clock_timestamp()) AS heard_at,
+           bool_or(t.state = 'running' AND (o.id IS NULL OR o.alive_until <= clock_timestamp())) AS lost,
+           min(t.available_at) FILTER (WHERE t.state = 'queued') AS due_at,
+           min(t.available_at) FILTER (WHERE t.state = 'queued' AND NOT t.queue = ANY (ARRAY(SELECT queue FROM reached))) AS due_since
+      FROM hive.task t LEFT JOIN hive.worker o ON o.id = t.owner AND t.state = 'running'
+     WHERE t.state IN ('queued', 'running') GROUP BY t.day, t.flight
+), told AS (
+    SELECT DISTINCT ON (day, flight) day, flight, last_error AS error FROM hive.task
+     WHERE state IN ('queued', 'running') AND last_error IS NOT NULL AND NOT last_error ->> 'code' = ANY (%(ours)s)
+     ORDER BY day, flight, id DESC
+)
 SELECT f.bee, min(greatest(0, extract(epoch FROM clock_timestamp() - greatest(t.began, w.sealed_at, r.landed_at))::float8
                               - CASE WHEN t.reads AND jsonb_typeof(b.config #> '{source,cdc,wait}') = 'number'
                                      THEN (b.config #>> '{source,cdc,wait}')::float8 ELSE 0 END)) FILTER (WHERE t.began IS NOT NULL) AS silent,
@@ -138,23 +158,14 @@ SELECT f.bee, min(greatest(0, extract(epoch FROM clock_timestamp() - greatest(t.
        bool_or(t.lost) AS lost,
        max(extract(epoch FROM clock_timestamp() - t.due_at)::float8) FILTER (WHERE t.due_at <= clock_timestamp()) AS waits,
        max(extract(epoch FROM clock_timestamp() - t.due_since)::float8) FILTER (WHERE t.due_since <= clock_timestamp()) AS untaken,
-       (array_agg(t.error ORDER BY f.created_at DESC) FILTER (WHERE t.error IS NOT NULL))[1] AS error
+       (array_agg(e.error ORDER BY f.created_at DESC) FILTER (WHERE e.error IS NOT NULL))[1] AS error
   FROM hive.flight f JOIN hive.bee b ON b.id = f.bee
- CROSS JOIN LATERAL (
-      SELECT max(t.started_at) FILTER (WHERE t.state = 'running') AS began,
-             bool_and(t.kind <> 'process') FILTER (WHERE t.state = 'running') AS reads,
-             min(o.beat_at) FILTER (WHERE o.alive_until > clock_timestamp()
-                                          AND CASE WHEN isfinite(o.alive_until) THEN o.beat_at + %(quiet)s * (o.alive_until - o.beat_at) END < clock_timestamp()) AS heard_at,
-             bool_or(t.state = 'running' AND (o.id IS NULL OR o.alive_until <= clock_timestamp())) AS lost,
-             min(t.available_at) FILTER (WHERE t.state = 'queued') AS due_at,
-             min(t.available_at) FILTER (WHERE t.state = 'queued' AND NOT EXISTS (
-                 SELECT FROM hive.worker w WHERE t.queue = ANY (w.queues) AND w.alive_until > clock_timestamp())) AS due_since,
-             (array_agg(t.last_error ORDER BY t.id DESC)
-              FILTER (WHERE t.last_error IS NOT NULL AND NOT t.last_error ->> 'code' = ANY (%(ours)s)))[1] AS error
-        FROM hive.task t LEFT JOIN hive.worker o ON o.id = t.owner AND t.state = 'running'
-       WHERE t.flight = f.id AND t.day = f.day AND t.state IN ('queued', 'running')) t
-  LEFT JOIN LATERAL (SELECT max(created_at) AS sealed_at FROM hive.batch WHERE day = f.day AND flight = f.id) w ON t.began IS NOT NULL
-  LEFT JOIN LATERAL (SELECT max(created_at) AS landed_at FROM hive.receipt WHERE day = f.day AND flight = f.id) r ON t.began IS NOT NULL
+  LEFT JOIN held t ON t.flight = f.id AND t.day = f.day
+  LEFT JOIN told e ON e.flight = f.id AND e.day = f.day
+  LEFT JOIN LATERAL (SELECT max(created_at) AS sealed_at FROM hive.batch
+                      WHERE t.began IS NOT NULL AND day = f.day AND flight = f.id) w ON true
+  LEFT JOIN LATERAL (SELECT max(created_at) AS landed_at FROM hive.receipt
+                      WHERE t.began IS NOT NULL AND day = f.day AND flight = f.id) r ON true
  WHERE f.state IN ('queued', 'running') GROUP BY f.bee;
 
 -- slots_left_out --
