@@ -153,7 +153,7 @@ def place(name: str, seed: int, results: Path) -> Path:
 def keep(result: dict[str, Any], results: Path) -> None:
     path = place(result["fault"], result["seed"], results)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1))
+    path.write_text(json.dumps({**result, "day": time.strftime("%Y-%m-%d")}, indent=1))
 
 
 def main() -> int:
@@ -180,9 +180,11 @@ def main() -> int:
         _go_through(wanted, asked, results)
     except KeyboardInterrupt:
         print("interrupted: what is done is kept, and the next call goes on from there")
-    from tests.faults.table import show
+    from tests.faults.table import publish, show
 
     baseline = results if asked.plain else results / "plain"
+    if asked.scale == SCALE and publish(baseline.parent, asked.scale):
+        print("the published table is written: tests/faults/TABLE.md")
     return show([place(*pair, baseline.parent) for pair in wanted], asked.scale, baseline)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +13,56 @@ from tests.faults.check import KINDS
 from tests.faults.every import FAULTS
 from tests.faults.fleet import times
 
+PUBLISHED = Path(__file__).parent / "TABLE.md"
+Spread = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault over its seeds. `first` and `every` are seconds, as p50, p95 and the longest."""
+
+    name: str
+    seeds: int
+    counts: tuple[int, ...]
+    broken: int
+    first: Spread
+    within: float
+    every: Spread
+    verdict: str
+
+    @classmethod
+    def of(cls, name: str, results: list[dict[str, Any]]) -> Row:
+        first, within = percentiles([result.get("first") for result in results]), FAULTS[name].within
+        late = first[1] is None or first[1] > within
+        good, skipped = all(result["good"] for result in results), any(result.get("skipped") for result in results)
+        return cls(
+            name,
+            len(results),
+            tuple(sum(result.get(kind, 0) for result in results) for kind in KINDS),
+            sum(bool(result["rule"]) for result in results),
+            first,
+            within,
+            percentiles([result.get("all") for result in results]),
+            "skipped" if skipped else "WRONG" if not good else "late" if late else "ok",
+        )
+
 
 def show(paths: list[Path], scale: float, baseline: Path) -> int:
     """Print what the results say; 1 if any of them is wrong or missing."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    missing = 0
-    for path in paths:
-        if path.exists():
-            result = json.loads(path.read_text())
-            found[result["fault"]].append(result)
-        else:
-            missing += 1
+    found = _read(path for path in paths if path.exists())
+    missing = sum(not path.exists() for path in paths)
     widest = max(map(len, found), default=5)
-    lease = times(scale)["HIVE_LEASE"]
-    print(f"\nDurations x {scale:g}, leases of {lease} s. Counts are summed over the seeds and must be 0.")
-    print("first: from the fault's end to the first landing. all: from the load's end until nothing is owed.")
-    print("Seconds are p50/p95/max.\n")
+    print(f"\n{_said(scale)}\n")
     heads = " ".join(f"{kind:>7}" for kind in KINDS)
     print(f"{'fault':{widest}} seeds {heads} {'rule':>5}  {'first s':>15} {'within':>6}  {'all s':>15}  verdict")
-    wrong = 0
-    for name, results in found.items():
-        good = all(result["good"] for result in results)
-        sums = {kind: sum(result.get(kind, 0) for result in results) for kind in KINDS}
-        counts = " ".join(f"{sums[kind]:>7}" for kind in KINDS)
-        rules = sum(bool(result["rule"]) for result in results)
-        first = percentiles([result.get("first") for result in results])
-        every = percentiles([result.get("all") for result in results])
-        within = FAULTS[name].within
-        late = first[1] is None or first[1] > within
-        if any(result.get("skipped") for result in results):
-            print(f"{name:{widest}} skipped: {results[0].get('skipped')}")
+    rows = [Row.of(name, results) for name, results in found.items()]
+    for row in rows:
+        if row.verdict == "skipped":
+            print(f"{row.name:{widest}} skipped: {found[row.name][0].get('skipped')}")
             continue
-        verdict = "WRONG" if not good else "late" if late else "ok"
-        wrong += verdict != "ok"
-        seconds = f"{words(first):>15} {within:>6g}  {words(every):>15}"
-        print(f"{name:{widest}} {len(results):>5} {counts} {rules:>5}  {seconds}  {verdict}")
+        counts = " ".join(f"{count:>7}" for count in row.counts)
+        seconds = f"{words(row.first):>15} {row.within:>6g}  {words(row.every):>15}"
+        print(f"{row.name:{widest}} {row.seeds:>5} {counts} {row.broken:>5}  {seconds}  {row.verdict}")
     for results in found.values():
         for result in results:
             if result["rule"]:
@@ -53,7 +70,46 @@ def show(paths: list[Path], scale: float, baseline: Path) -> int:
     if missing:
         print(f"not run: {missing}")
     _beside(found, baseline)
-    return int(bool(wrong or missing))
+    return int(missing > 0 or any(row.verdict in ("WRONG", "late") for row in rows))
+
+
+def publish(results: Path, scale: float, to: Path = PUBLISHED) -> bool:
+    """Write all that was ever kept in this folder as one table for readers, if every fault is among it."""
+    found = _read(sorted(results.glob("*/*.json")))
+    if not found.keys() >= FAULTS.keys():
+        return False
+    days = sorted({result["day"] for told in found.values() for result in told if "day" in result})
+    heads = ["fault", "seeds", *KINDS, "rule", "first s", "within", "all s", "verdict"]
+    lines = [
+        "# What the faults did\n",
+        f"Written by `make faults`; run {' to '.join(dict.fromkeys((days[0], days[-1])))}. " if days else "",
+        f"{_said(scale)} What each fault does stands in `tests/faults/faults.py` and its neighbours.\n",
+        f"| {' | '.join(heads)} |",
+        f"|{'---|' * len(heads)}",
+    ]
+    for name in FAULTS:
+        row = Row.of(name, found[name])
+        cells = [row.name, row.seeds, *row.counts, row.broken, words(row.first), f"{row.within:g}", words(row.every)]
+        lines.append(f"| {' | '.join(map(str, cells))} | {row.verdict} |")
+    to.write_text("\n".join(line for line in lines if line) + "\n")
+    return True
+
+
+def _read(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for path in paths:
+        result = json.loads(path.read_text())
+        found[result["fault"]].append(result)
+    return found
+
+
+def _said(scale: float) -> str:
+    lease = times(scale)["HIVE_LEASE"]
+    return (
+        f"Durations x {scale:g}, leases of {lease} s. Counts are summed over the seeds and must be 0.\n"
+        "first: from the fault's end to the first landing. all: from the load's end until nothing is owed.\n"
+        "Seconds are p50/p95/max."
+    )
 
 
 def _beside(found: dict[str, list[dict[str, Any]]], baseline: Path) -> None:
@@ -75,7 +131,7 @@ def _beside(found: dict[str, list[dict[str, Any]]], baseline: Path) -> None:
         print(f"{name:{widest}} {len(ours):>5} {own[0]:>11} {own[1]:>10} {ended}")
 
 
-def percentiles(values: list[float | None]) -> tuple[float | None, float | None, float | None]:
+def percentiles(values: list[float | None]) -> Spread:
     """(p50, p95, max); nothing where one never came."""
     if not values or any(value is None for value in values):
         return None, None, None
@@ -83,5 +139,5 @@ def percentiles(values: list[float | None]) -> tuple[float | None, float | None,
     return known[(len(known) - 1) // 2], known[min(len(known) - 1, int(0.95 * len(known)))], known[-1]
 
 
-def words(values: tuple[float | None, float | None, float | None]) -> str:
+def words(values: Spread) -> str:
     return "/".join("-" if value is None else f"{value:.1f}" for value in values)
