@@ -155,7 +155,8 @@ def _scan(
             continue
         for entity, first, last, score, strength in raw:
             hit = Hit(entity, first + start, last + start, score, strength)
-            hit = _lift(hit, text, lifted)
+            if score < 1.0:
+                hit = _lift(hit, text, lifted)
             if hit.score < threshold <= DOUBTED and words.stands_about(entity, text, hit.start):
                 hit = hit._replace(score=DOUBTED)
             if entity in doubts.KINDS:
@@ -202,8 +203,9 @@ def _settled(hits: list[Hit] | ScanError | None, threshold: float) -> Scan:
         return ()
     if isinstance(hits, ScanError):
         return hits
-    if len(hits) > 1:
-        hits.sort(key=_BEGIN)
+    if len(hits) == 1:
+        return tuple(hits) if hits[0].score >= threshold else ()
+    hits.sort(key=_BEGIN)
     if not are_apart(hits):
         hits = without_contained(doubts.within_proven(hits))
     return tuple([hit for hit in hits if hit.score >= threshold])
@@ -235,9 +237,10 @@ def _as_they_read(
 
 
 def _lift(hit: Hit, text: str, lifted: frozenset[str]) -> Hit:
-    """The hit with what the field's name or a word before it adds: +0.35, at least 0.4, at most 1."""
-    if hit.score < 1.0 and (hit.entity in lifted or words.stands_before(hit.entity, text, hit.start)):
-        return hit._replace(score=min(1.0, max(0.4, hit.score + 0.35)), strength=max(hit.strength, CONTEXT))
+    """The hit, below 1, with what the field's name or a word before it adds: +0.35, at least 0.4, at most 1."""
+    entity, start, end, score, strength = hit
+    if entity in lifted or words.stands_before(entity, text, start):
+        return Hit(entity, start, end, min(1.0, max(0.4, score + 0.35)), max(strength, CONTEXT))
     return hit
 
 

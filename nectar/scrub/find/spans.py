@@ -28,7 +28,8 @@ def pieces(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Piece]:
 
     What sticks out of a beaten hit stays personal data: it becomes a piece of its own.
     """
-    hits = list(hits)
+    if not isinstance(hits, list):
+        hits = list(hits)
     if are_apart(hits):
         return [Piece(hit.start, hit.end, hit, whole=True) for hit in hits]
     taken: list[Piece] = []

@@ -211,6 +211,8 @@ def _is_quiet(character: str) -> bool:
 @lru_cache(maxsize=_REMEMBERED)
 def _verdict(digits: str, regions: tuple[str, ...]) -> bool | None:
     """A number in one region at least (True), in none (False), or not certain."""
+    if len(digits) == _AMERICAN and regions[0] == "US" and surely_valid("US").match(digits):
+        return True  # most numbers, and the first region that is asked
     return verdict_anywhere(digits, regions)
 
 

@@ -140,14 +140,26 @@ def direct(
     tried = recogniser.patterns if only is None else [recogniser.patterns[number] for number in only]
     patterns = [(p.compiled_regex.compiled.finditer, p.score, _is_bounded(p.regex)) for p in tried]
 
+    is_shaped = all(_SHAPED.fullmatch(p.regex) for p in tried)
+
     @lru_cache(maxsize=_JUDGED)
     def judged(text: str) -> bool | None:
         valid = recogniser.validate_result(text)
         return False if recogniser.invalidate_result(text) else valid
 
+    @lru_cache(maxsize=_SHAPES_KNOWN)
+    def of_shape(shape: str) -> tuple[tuple[int, int, float], ...]:
+        return tuple((*match.span(), of_form) for finditer, of_form, _ in patterns for match in finditer(shape))
+
     def find(text: str) -> list[Hit]:
         best: dict[tuple[int, int], float] = {}
         short = len(text) <= _SHORT
+        if is_shaped and short and text.isascii():
+            for start, end, of_form in of_shape(text.translate(_SHAPE)):
+                valid = judged(text[start:end])
+                if valid is None or valid:
+                    best[start, end] = max(best.get((start, end), 0.0), 1.0 if valid else of_form)
+            return _found(entity, best)
         try:
             for finditer, of_form, bounded in patterns:
                 # A time-out takes twice as long as a search through a few characters.
@@ -166,10 +178,14 @@ def direct(
                         best[span] = score
         except TimeoutError as error:
             raise ScanError("scan_timed_out") from error
-        hits = [_hit(entity, start, end, score) for (start, end), score in best.items()]
-        return hits if len(hits) < 2 else without_contained(hits)
+        return _found(entity, best)
 
     return find
+
+
+def _found(entity: str, best: dict[tuple[int, int], float]) -> list[Hit]:
+    hits = [_hit(entity, start, end, score) for (start, end), score in best.items()]
+    return hits if len(hits) < 2 else without_contained(hits)
 
 
 def _is_bounded(pattern: str) -> bool:
@@ -180,6 +196,11 @@ def _is_bounded(pattern: str) -> bool:
 _ENDLESS = re.compile(r"[*+]|,\}")
 _SHORT = 128
 """Characters: a candidate with its neighbours, and a short line."""
+
+_SHAPED = re.compile(r"(?:\\b|\\d|\[0-9\]|\[[-. ]+\]|\{[0-9]+(?:,[0-9]+)?\}|[-()| ])+")
+"""A pattern of digits, marks and ends of words: where it matches depends on a text's shape, not on which digits."""
+_SHAPE = str.maketrans({c: "0" if c.isdigit() else "a" for c in map(chr, range(128)) if c.isalnum() or c == "_"})
+_SHAPES_KNOWN = 4096
 
 
 def _hit(entity: str, start: int, end: int, score: float) -> Hit:

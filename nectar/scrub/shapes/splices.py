@@ -45,6 +45,14 @@ def spliced(
         spans[kind] = dict(zip(alike, new, strict=True))
 
     for text, shared in parts.items():
+        if len(shared) == 1:  # most texts that hold anything hold one
+            start, end, hit, whole = shared[0]
+            if whole and hit.strength != RULE:
+                alone: str | None = text[:start] + spans[hit.entity][text[start:end]] + text[end:]
+                if not alone or alone.isspace():
+                    alone = label_of(hit) if is_key else None
+                yield text, Outcome(alone, _counts(path, (hit.entity,)))
+                continue
         written: list[str] = []
         kinds: list[str] = []
         at = 0
@@ -65,7 +73,7 @@ def spliced(
             continue
         written.append(text[at:])
         result: str | None = "".join(written)
-        if not (result or "").strip():
+        if not result or result.isspace():
             result = label_of(shared[0].hit) if is_key else None
         yield text, Outcome(result, _counts(path, tuple(kinds)))
 
