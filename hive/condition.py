@@ -3,8 +3,8 @@
 disabled       its configuration switches it off
 misconfigured  it cannot fly before its configuration, its driver or its credentials' references are mended, or nothing
                of what it reads has its key
-paused         a person paused it
 stuck          a flight is open and does not get on: its worker is lost, says nothing, or no worker takes its task
+paused         a person paused it
 breaker_open   its source failed so often that it is left alone for a while
 rate_limited   its source asked for patience, and nothing else is known against it
 failing        its last flight failed, or an open one is being tried again after an error
@@ -28,7 +28,7 @@ from typing import Any
 from hive.ledger.db import Transaction
 
 STATES = (
-    "disabled", "misconfigured", "paused", "stuck", "breaker_open", "rate_limited", "failing", "late", "quiet",
+    "disabled", "misconfigured", "stuck", "paused", "breaker_open", "rate_limited", "failing", "late", "quiet",
     "lagging", "waiting", "flying", "new", "healthy",
 )  # fmt: skip
 """In the order of the judgement: the first that holds."""
@@ -139,10 +139,10 @@ def judge(
         return Condition("disabled", "its configuration switches it off")
     if cannot_fly:
         return Condition("misconfigured", cannot_fly)
+    if flying is not None and (why := _stuck(flying)):  # a pause begins no flight, and gets none on either
+        return Condition("stuck", why, trouble)
     if paused:
         return Condition("paused", "somebody paused it", trouble)
-    if flying is not None and (why := _stuck(flying)):
-        return Condition("stuck", why, trouble)
     if open_breaker:
         return Condition("breaker_open", "its source failed too often and is left alone for a while", trouble)
     # A flight that failed for good is not mended by patience, and its bee needs a person meanwhile.
@@ -210,7 +210,7 @@ def _quiet(flying: Flying) -> str:
 
 
 def _waiting(waits: float, untaken: float | None) -> str:
-    why = "no worker of its queue lives" if untaken is not None else "all workers of its queue are busy"
+    why = "no worker of its queue lives" if untaken is not None else "the workers of its queue are busy or stand still"
     return f"its task has waited for {waits:.0f} s: {why}"
 
 

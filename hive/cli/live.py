@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from hive.condition import STATES, UNWELL
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
+    from rich.text import Text
 
 EVERY = 1.0
 """Seconds between two looks; a look that takes long is not repeated so soon."""
@@ -34,6 +34,12 @@ _COLOURS = {
     "flying": "bold green", "healthy": "green", "new": "dim", "disabled": "dim", "lost": "bold red",
     "running": "green", "idle": "dim",
 }  # fmt: skip
+
+_KEPT_WAITING = ("quiet", "waiting", "rate_limited", "breaker_open", "paused")
+_ABOUT_NOW = ("stuck", "late", "lagging")
+"""States that are not about an error: one that the bee has from before is not their reason."""
+_LONGEST_NAME = 28
+"""Characters of a bee's name that are shown beside what is said of it."""
 
 
 @dataclass
@@ -77,8 +83,8 @@ def screen(found: Mapping[str, Any], history: History, height: int, now: dt.date
     unwell = [bee for bee in bees if bee.get("state") in UNWELL]
     unwell.sort(key=lambda bee: STATES.index(bee["state"]))
     flying = [bee for bee in bees if bee.get("state") == "flying"]
-    waiting = [bee for bee in bees if bee.get("state") in ("quiet", "waiting", "rate_limited", "breaker_open")]
-    waiting.sort(key=lambda bee: bee["state"] not in ("quiet", "waiting"))
+    waiting = [bee for bee in bees if bee.get("state") in _KEPT_WAITING]
+    waiting.sort(key=lambda bee: _KEPT_WAITING.index(bee["state"]))
     room = max(3, height - 12 - len(found["queues"]))
     troubles = list(_troubles(found))
     parts = [_head(found, now), _counts(bees), _pace(history), _workers(found["workers"]), *troubles]
@@ -162,53 +168,63 @@ def _unwell(bees: Sequence[Mapping[str, Any]], all_: int) -> RenderableType:
 
     if not bees:
         return Text("\nno bee needs a person", style="green")
-    table = _table(f"{all_} need a person", ("bee", "state", "why", "what to do"))
+    rows = []
     for bee in bees:
-        told = str(bee.get("message") or bee["why"])
+        told = str(bee["why"] if bee["state"] in _ABOUT_NOW else bee.get("message") or bee["why"])
         advice = str(bee.get("advice") or "`hive doctor` says more")
-        table.add_row(Text(bee["name"]), _state(bee["state"]), Text(told), Text(advice))
-    return table
+        rows.append((bee["name"], _state(bee["state"]), told, advice))
+    return _table(f"{all_} need a person", ("bee", "state", "why", "what to do"), rows, ("why", "what to do"))
 
 
 def _waiting(bees: Sequence[Mapping[str, Any]], now: dt.datetime) -> RenderableType:
-    table = _table("waiting", ("bee", "state", "for"))
+    rows = []
     for bee in bees:
         left_alone = bee["state"] in ("rate_limited", "breaker_open")
         why = f"asked again {_span(bee['retry_at'], now)}" if left_alone else str(bee["why"])
-        table.add_row(bee["name"], _state(bee["state"]), why)
-    return table
+        rows.append((bee["name"], _state(bee["state"]), why))
+    return _table("waiting", ("bee", "state", "for"), rows, ("for",))
 
 
 def _queues(queues: Sequence[Mapping[str, Any]], history: History) -> RenderableType:
-    table = _table("queues", ("queue", "due", "oldest", "running", "last minute"))
+    from rich.text import Text
+
+    rows = []
     for queue in queues:
         age, line = queue["oldest"], sparkline(history.of(f"queue {queue['name']}"))
-        late = "red" if age > 60 else ""
-        table.add_row(queue["name"], str(queue["due"]), f"{age:.0f} s", str(queue["running"]), line, style=late)
-    return table
+        cells = (queue["name"], str(queue["due"]), f"{age:.0f} s", str(queue["running"]), line)
+        rows.append([Text(cell, style="red" if age > 60 else "") for cell in cells])
+    return _table("queues", ("queue", "due", "oldest", "running", "last minute"), rows, ("last minute",))
 
 
 def _coming(
     flying: Sequence[Mapping[str, Any]], bees: Sequence[Mapping[str, Any]], room: int, now: dt.datetime
 ) -> RenderableType:
     """What flies, then what flies next."""
-    table = _table("flying and next", ("bee", "state", "last", "ended", "next", "behind"))
     coming = sorted((bee for bee in bees if bee.get("next_slot") and bee not in flying), key=lambda b: b["next_slot"])
+    rows = []
     for bee in [*flying, *coming][:room]:
         lag = bee.get("lag")
-        table.add_row(
+        rows.append((
             bee["name"], _state(bee["state"]), bee["last_state"] or "-", _span(bee["last_finished"], now),
             _span(bee["next_slot"], now), "-" if lag is None else _seconds(lag),
-        )  # fmt: skip
-    return table
+        ))  # fmt: skip
+    return _table("flying and next", ("bee", "state", "last", "ended", "next", "behind"), rows, ("behind",))
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], flexible: Collection[str]
+) -> RenderableType:
+    """What stands in `flexible` columns gives way on a narrow terminal; the others keep their width."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, title=f"\n{title}", title_justify="left", title_style="bold", expand=True)
-    for name in columns:
-        table.add_column(name, header_style="dim", no_wrap=True, overflow="ellipsis")
+    for place, name in enumerate(columns):
+        widest = min(max([len(name), *(len(row[place]) for row in rows)]), _LONGEST_NAME)
+        ratio, width = (1, None) if name in flexible else (None, widest)
+        table.add_column(name, header_style="dim", no_wrap=True, overflow="ellipsis", ratio=ratio, width=width)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return table
 
 

@@ -18,7 +18,7 @@ STATE_WORDS = {
 STATE_MEANS = {
     "stuck": "a flight is open and does not get on",
     "failing": "the last flight failed, or an open one is tried again after an error",
-    "misconfigured": "only another configuration, driver or credential helps",
+    "misconfigured": "only another configuration or driver helps",
     "late": "a slot is due and no flight came of it",
     "quiet": "nothing was heard of an open flight for some seconds",
     "lagging": "flights end well, but slots are left out",

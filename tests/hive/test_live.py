@@ -45,8 +45,8 @@ def state(people: Nest, name: str = "people") -> str:
     return next(bee["state"] for bee in look(people.rt.db)["bees"] if bee["name"] == name)
 
 
-def drawn(found: dict[str, Any], history: History | None = None, height: int = 40) -> str:
-    console = Console(width=140, record=True, file=io.StringIO())
+def drawn(found: dict[str, Any], history: History | None = None, height: int = 40, width: int = 140) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(screen({"pace": {}, **found}, history or History(), height, dt.datetime.now(dt.UTC)))
     return console.export_text()
 
@@ -95,7 +95,7 @@ class TestStates:
 
         (bee,) = look(people.rt.db)["bees"]
         assert bee["state"] == "waiting"
-        assert bee["why"] == "its task has waited for 40 s: all workers of its queue are busy"
+        assert bee["why"] == "its task has waited for 40 s: the workers of its queue are busy or stand still"
 
     def test_a_source_that_does_not_answer_is_quiet_within_seconds(self, people):
         people.fly()
@@ -221,6 +221,10 @@ class TestStates:
         ] * 4
         assert "hive doctor" in str(with_error["stuck"])  # its error is of what was before
 
+    def test_a_pause_does_not_hide_that_a_flight_is_stuck(self):
+        assert judge(paused=True, flying=Flying(lost=True)).state == "stuck"
+        assert judge(paused=True, flying=Flying(silent=1.0)).state == "paused"
+
     def test_all_states_are_told_apart(self):
         told = [
             judge(enabled=False), judge(cannot_fly="no driver"), judge(paused=True), judge(patient=True),
@@ -256,6 +260,36 @@ class TestScreen:
         people.land()
 
         assert "no bee needs a person" in drawn(look(people.rt.db))
+
+    @pytest.mark.parametrize("width", [60, 80, 100])
+    def test_on_a_narrow_terminal_names_and_states_stay_whole(self, people, width):
+        found = look(people.rt.db)
+        (bee,) = found["bees"]
+        told = {"why": "denied", "message": "the server refuses this login " * 3, "advice": "check the password " * 3}
+        bees = [{**bee, **told, "name": f"sales-db-bee-{n}", "state": "failing"} for n in range(9)]
+
+        lines = drawn({**found, "bees": bees}, width=width).splitlines()
+
+        assert sum(line.startswith(f"sales-db-bee-{n}  failing  the ") for line in lines for n in range(9)) == 9
+
+    def test_what_is_paused_is_named(self, people):
+        people.hive.pause("people")
+
+        text = drawn(look(people.rt.db))
+
+        assert re.search(r"^people +paused +somebody paused it", text, re.MULTILINE)
+
+    def test_a_stuck_bee_is_shown_with_what_holds_it_now_not_with_an_error_of_before(self, people, monkeypatch):
+        fail_reading(monkeypatch, RetryLater("the server failed", code="server_error"))
+        people.fly()
+        people.work(people.due()[0])
+        people.run("UPDATE hive.worker SET queues = '{nectar}'")
+        people.run("UPDATE hive.task SET available_at = now() - interval '73 seconds'")
+
+        (line,) = [line for line in drawn(look(people.rt.db)).splitlines() if line.startswith("people")]
+
+        assert "stuck" in line
+        assert "no worker of its queue lives" in line
 
     def test_it_fits_the_terminal(self, people):
         found = look(people.rt.db)
