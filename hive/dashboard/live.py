@@ -35,12 +35,13 @@ class TooMany(RuntimeError):
 
 
 class _Channel:
-    """What one page looks like now; `away` says that the ledger does not answer."""
+    """What one page looks like now; `away`: the ledger does not answer, `lost`: what it shows is there no more."""
 
     def __init__(self) -> None:
         self.regions: dict[str, tuple[str, str]] = {}
         self.away = False
         self.gone = False
+        self.lost = False
         self.lookers = 0
         self.news = asyncio.Event()
 
@@ -65,7 +66,7 @@ class Hub:
             raise TooMany
 
     async def stream(self, key: Key, still_welcome: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
-        """Events: `regions` {name: html} with what changed, `away`, `bye` where the session is over."""
+        """Events: `regions` {name: html} with what changed, `away`, `bye` where session or page are over."""
         channel = self._join(key)
         seen: dict[str, str] = {}
         quiet = 0
@@ -87,6 +88,8 @@ class Hub:
                         return
                     yield b": here\n\n"
                 await news.wait()
+            if channel.lost:
+                yield _event("bye", {})
         finally:
             channel.lookers -= 1
 
@@ -111,6 +114,7 @@ class Hub:
                 except NO_ANSWER:
                     channel.away = True
                 except LookupError:
+                    channel.lost = True
                     return
                 channel.tell()
                 await self._pause()

@@ -333,13 +333,17 @@ class Dashboard:
             try:
                 said, to = await self._in_thread(lambda: self._acts.do(action, what))
             except _REFUSED as error:
+                await self._in_thread(lambda: self._note(person, f"{action}:failed", what))
                 advice = getattr(error, "advice", "")
                 text = f"{error}{f' - {advice}' if advice and advice not in str(error) else ''}"
                 return web.moved(then, text, failed=True)
-            log.info("page.act", who=person.name, action=action)
+            flight = to.removeprefix("/flights/") if to.startswith("/flights/") else ""
+            if flight:
+                await self._in_thread(lambda: self._note(person, f"{action}:flight", what, flight=flight))
+            log.info("page.act", who=person.name, action=action, of=what, **({"flight": flight} if flight else {}))
             return web.moved(to or then, said)
 
         return self._seen(act)
 
-    def _note(self, person: Person, action: str, what: str) -> None:
-        audit.note(self._db.engine, action, "default", {"of": what[:200]}, f"account:{person.name}")
+    def _note(self, person: Person, action: str, what: str, **more: str) -> None:
+        audit.note(self._db.engine, action, "default", {"of": what[:200], **more}, f"account:{person.name}")

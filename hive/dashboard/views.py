@@ -123,7 +123,9 @@ class Views:
         bees, _ = await asyncio.gather(self._bees.get(5.0), self._open.get(5.0))
         self._check_answers()
         found = bees.chosen(state, name) if bees else []
-        about = {"state": state, "name": name, "page": number, "pages": _pages(len(found)), "order": STATES}
+        pages = _pages(len(found))
+        number = min(number, pages)
+        about = {"state": state, "name": name, "page": number, "pages": pages, "order": STATES}
         shown = found[(number - 1) * PER_PAGE : number * PER_PAGE]
         return Page("bees.html", "Bees", about, {"listing": {**about, "bees": bees, "rows": shown}})
 
@@ -157,21 +159,31 @@ class Views:
         bee, before = query.get("bee") or None, query.get("before", "")
         from_ = int(before) if before.isdecimal() and len(before) < 19 else None
         entries, asides = await asyncio.gather(
-            self._ask(lambda: self._look.ask("dash_quarantine", bee=bee, before=from_, most=PER_PAGE)),
+            self._ask(lambda: self._look.ask("dash_quarantine", bee=bee, before=from_, most=PER_PAGE + 1)),
             self._quarantined.get(1.0),
         )
-        about = {"bee": bee, "asides": asides, "entries": entries, "all": True, "more": len(entries) == PER_PAGE}
+        shown, more = entries[:PER_PAGE], len(entries) > PER_PAGE
+        about = {"bee": bee, "asides": asides, "entries": shown, "all": True, "more": more}
         return Page("quarantine.html", "Quarantine", about, {"quarantine": about})
 
     async def jars(self, query: Query) -> Page:
         name, number = query.get("name", "")[:100], _page(query)
-        values: dict[str, Any] = {"name": name.strip() or None, "most": PER_PAGE, "skip": (number - 1) * PER_PAGE}
         jars, counts, growth = await asyncio.gather(
-            self._ask(lambda: self._look.ask("dash_jars", **values)), self._jar_counts.get(0.5), self._growth.get(0.5)
+            self._jars_of(name, number), self._jar_counts.get(0.5), self._growth.get(0.5)
         )
+        if not jars and number > 1:  # behind the last page
+            first = await self._jars_of(name, 1)
+            number = _pages(first[0]["found"] if first else 0)
+            jars = first if number == 1 else await self._jars_of(name, number)
         pages = _pages(jars[0]["found"] if jars else 0)
         about = {"jars": jars, "counts": counts, "growth": growth, "name": name, "page": number, "pages": pages}
         return Page("jars.html", "Jars", about)
+
+    async def _jars_of(self, name: str, number: int) -> list[Any]:
+        """One page of the jars of that name."""
+        values: dict[str, Any] = {"name": name.strip() or None, "most": PER_PAGE, "skip": (number - 1) * PER_PAGE}
+        found: list[Any] = await self._ask(lambda: self._look.ask("dash_jars", **values))
+        return found
 
     async def jar(self, query: Query, name: str) -> Page:
         place, jar, streams = await self._ask(lambda: self._look.jar(name))

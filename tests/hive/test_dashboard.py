@@ -331,11 +331,14 @@ class TestActs:
 
         assert visitor.act(path).status_code == 303
         assert said in visitor.get("/").text.replace("&#39;", "'")
+        noted = people.rows("SELECT action, body ->> 'of' FROM hive.audit ORDER BY id DESC LIMIT 2")
+        assert noted[0] == (f"{noted[1][0]}:failed", noted[1][1])
 
     def test_every_act_is_written_down_with_who_did_it(self, people, visit):
         visitor, viewer = visit(people, "operator"), visit(people, "viewer")
         visitor.act("/bees/people/pause")
         viewer.act("/bees/people/fly")
+        flight = visitor.act("/bees/people/fly").headers["location"].removeprefix("/flights/")
         visitor.log_in("vera", "wrong")
         viewer.act("/logout")
 
@@ -343,6 +346,7 @@ class TestActs:
 
         assert ("account:operator", "pause", {"of": "people"}) in found
         assert ("account:vera", "fly:refused", {"of": "people"}) in found
+        assert ("account:operator", "fly:flight", {"of": "people", "flight": flight}) in found
         assert ("account:vera", "login", {"role": "viewer"}) in found
         assert ("account:vera", "login:refused", {}) in found
         assert ("account:vera", "logout", {}) in found
@@ -451,10 +455,24 @@ class TestWhatIsShown:
         def shown(path: str) -> list[str]:
             return re.findall(r'<tr data-key="([a-z0-9-]+)">', visitor.get(path).text)
 
-        assert (len(shown("/bees")), len(shown("/bees?page=2")), len(shown("/bees?page=9"))) == (50, 10, 0)
+        assert (len(shown("/bees")), len(shown("/bees?page=2"))) == (50, 10)
+        assert shown("/bees?page=9") == shown("/bees?page=2")
         assert shown("/bees?name=BEE-1") == [f"bee-{n}" for n in range(10, 20)]
         assert shown("/bees?state=paused") == ["bee-07"]
         assert shown("/bees?state=nonsense&page=x&name=zzz") == []
+
+    @pytest.mark.parametrize(("records", "older"), [(50, 0), (51, 1)])
+    def test_quarantine_offers_older_ones_only_where_there_are_any(self, nest, visit, records, older):
+        write(nest.register() / "a.jsonl", [{"other": n} for n in range(records)])
+        nest.fly()
+        nest.drain()
+
+        assert visit(nest, "viewer").get("/quarantine").text.count("Older") == older
+
+    def test_behind_the_last_page_of_jars_stands_the_last(self, people, visit):
+        visitor = visit(people, "viewer")
+
+        assert 'href="/jars/people"' in visitor.get("/jars?page=77").text
 
     def test_a_jar_shows_its_records_scrubbed_page_by_page(self, nest, visit):
         folder = nest.register(scrubbing={"profile": "gdpr_compliant"})
@@ -581,6 +599,20 @@ class TestLive:
             return told
 
         assert asyncio.run(asyncio.wait_for(looked(), 20)) == ["event: regions", "event: away", "event: regions"]
+
+    def test_what_is_gone_ends_its_stream_so_that_the_page_is_loaded_anew(self, people):
+        import httpx
+
+        from tests.hive.pages import served
+
+        with served(people) as address, httpx.Client(base_url=address, timeout=10) as client:
+            client.post("/login", data={"name": "operator", "password": PASSWORD})
+            with client.stream("GET", "/live?at=/bees/people") as stream:
+                lines = stream.iter_lines()
+                assert next(line for line in lines if line.startswith("event:")) == "event: regions"
+                people.run("UPDATE hive.bee SET origin = 'gone', enabled = false")
+                assert [line for line in lines if line.startswith("event:")][-1] == "event: bye"
+            assert client.get("/bees/people").status_code == 404
 
     def test_an_end_of_the_gateway_ends_the_streams(self, people):
         import httpx
