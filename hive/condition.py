@@ -9,9 +9,9 @@ breaker_open   its source failed so often that it is left alone for a while
 rate_limited   its source asked for patience, and nothing else is known against it
 failing        its last flight failed, or an open one is being tried again after an error
 late           a slot is due and no flight came of it: no scheduler runs
+lagging        flights end well, but slots are left out: it cannot keep its rhythm
 quiet          nothing was heard of an open flight for some seconds: a source that hangs, a worker that stands still, or
                only one that is slow. It gets on again, or is stuck some seconds later
-lagging        flights end well, but slots are left out: it cannot keep its rhythm
 waiting        a flight is open, and no worker has taken its task for some seconds
 flying         a flight is open and gets on
 new            no flight has ended yet
@@ -28,8 +28,8 @@ from typing import Any
 from hive.ledger.db import Transaction
 
 STATES = (
-    "disabled", "misconfigured", "stuck", "paused", "breaker_open", "rate_limited", "failing", "late", "quiet",
-    "lagging", "waiting", "flying", "new", "healthy",
+    "disabled", "misconfigured", "stuck", "paused", "breaker_open", "rate_limited", "failing", "late", "lagging",
+    "quiet", "waiting", "flying", "new", "healthy",
 )  # fmt: skip
 """In the order of the judgement: the first that holds."""
 UNWELL = ("misconfigured", "breaker_open", "stuck", "late", "failing", "lagging")
@@ -153,10 +153,10 @@ def judge(
         return Condition(state, f"{code}{', and it is tried again' if again else ''}", trouble)
     if late:
         return Condition("late", "a slot is due and no flight came of it")
+    if left_out >= LEFT_OUT:  # also while it is quiet: who cannot keep its rhythm is slow all the time
+        return Condition("lagging", f"{left_out} slots were left out since its last complete flight began")
     if flying is not None and (why := _quiet(flying)):
         return Condition("quiet", why)
-    if left_out >= LEFT_OUT:
-        return Condition("lagging", f"{left_out} slots were left out since its last complete flight began")
     if flying is not None:
         waits = flying.waits if flying.silent is None else None
         if waits is not None and waits >= HUSH:

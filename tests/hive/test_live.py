@@ -225,6 +225,9 @@ class TestStates:
         assert judge(paused=True, flying=Flying(lost=True)).state == "stuck"
         assert judge(paused=True, flying=Flying(silent=1.0)).state == "paused"
 
+    def test_a_slow_bee_lags_also_while_nothing_is_heard_of_it(self):
+        assert judge(last_state="complete", left_out=3, flying=Flying(silent=5.0)).state == "lagging"
+
     def test_all_states_are_told_apart(self):
         told = [
             judge(enabled=False), judge(cannot_fly="no driver"), judge(paused=True), judge(patient=True),
