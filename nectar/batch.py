@@ -65,6 +65,7 @@ class Batch:
              `versions` any batch: everything was read since the one that `begins`
     begins   with this batch a reading of everything begins (streams with `versions` only)
     rejects  items that are no records; they count as read and go to quarantine
+    ends     nothing of this pass comes after it: to hand over behind it would begin another pass
     sections whose rows they are, where sections of the stream are read anew or deleted by themselves; one that is gone
              begins and ends without rows
     """
@@ -77,6 +78,7 @@ class Batch:
     rejects: tuple[Reject, ...] = ()
     begins: bool = False
     sections: tuple[Section, ...] = ()
+    ends: bool = False
 
 
 def marked(name: str, kind: pa.DataType, mark: str) -> pa.Field:

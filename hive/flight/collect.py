@@ -83,7 +83,7 @@ class Leg:
                 if self.grounded:
                     self._stop()
                     return
-                if self.whole:
+                if self.whole or batch.ends:
                     continue  # the source is at its end: to hand over would be to read it all again
                 if self.rt.stopping.is_set() or (self._resumes(batch) and self._is_over(ends)):
                     self._hand_over()

@@ -25,6 +25,7 @@ from hive.jars import land
 from hive.ledger import db
 from hive.ledger.hints import choose
 from tests.hive.nest import Nest, make_nest, nest, rows_of, write
+from tests.hive.shop import ShopTable
 
 __all__ = ["make_nest", "nest"]
 
@@ -277,6 +278,21 @@ class TestStream:
             nest.hurry()
         assert [nest.hive.flight(flight).state for flight in (first, second)] == ["complete", "complete"]
         assert nest.jar() == rows_of(file)
+
+    def test_a_leg_that_is_over_with_the_last_row_of_a_cursor_ends_the_flight(self, make_nest, database_url):
+        table = ShopTable(make_nest(batch_rows=5, leg=0.0), database_url)
+        with table.source:
+            table.source.execute("INSERT INTO shop.people SELECT n, n::text FROM generate_series(1, 30) n")
+            table.register(
+                source={**table.options, "batch_rows": 5},
+                streams={"people": {"table": "shop.people", "cursor": "id"}},
+            )
+            flight = table.nest.fly()
+            for _ in range(12):
+                table.nest.drain()
+
+        told = table.nest.hive.flight(flight)
+        assert (told.state, told.records_read, told.records_landed) == ("complete", 30, 30)
 
     def test_a_full_refresh_beside_an_open_leg_leaves_none_of_them_stuck(self, make_nest):
         nest = make_nest(batch_rows=10, leg=0.0)

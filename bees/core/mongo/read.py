@@ -150,7 +150,7 @@ def read(reading: Reading, server: Server, place: Place, limit: int | None = Non
             yield held
         return
     last = held or Batch(reading.stream, _no_rows(), {})
-    yield replace(last, cursor=at.finished().cursor(), complete=reading.cursor is None)
+    yield replace(last, cursor=at.finished().cursor(), complete=reading.cursor is None, ends=True)
 
 
 def _phase(reading: Reading, server: Server, place: Place, now: dt.datetime | None) -> Iterator[tuple[Place, Batch]]:

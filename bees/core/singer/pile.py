@@ -96,7 +96,7 @@ class Pile:
                 yield from self.flush()
                 self.begins = True
         batch = self._batch(None)
-        yield replace(batch, cursor={**batch.cursor, "done": True}, complete=complete)
+        yield replace(batch, cursor={**batch.cursor, "done": True}, complete=complete, ends=True)
 
     def _turn(self, version: Version | None) -> Iterator[Batch]:
         """The next records are of another version, or of none."""

@@ -127,11 +127,11 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
         log.warning(
             "max_rows_reached", stream=leg.stream, rows=leg.max_rows, result="the next flight goes on from here"
         )
-        held = replace(held, cursor=replace(place, read=0).cursor())
+        held = replace(held, cursor=replace(place, read=0).cursor(), ends=True)
     if full or leg.limit is not None:
         if held:
             yield held
         return
     whole = leg.reading.cursor is None and not (leg.span and leg.span.then)
     last = held or Batch(leg.stream, source.empty(), {})
-    yield replace(last, cursor=place.finished().cursor(), complete=whole)
+    yield replace(last, cursor=place.finished().cursor(), complete=whole, ends=True)
