@@ -146,27 +146,36 @@ WITH reached AS (
            min(t.available_at) FILTER (WHERE t.state = 'queued' AND NOT t.queue = ANY (ARRAY(SELECT queue FROM reached))) AS due_since
       FROM hive.task t LEFT JOIN hive.worker o ON o.id = t.owner AND t.state = 'running'
      WHERE t.state IN ('queued', 'running') GROUP BY t.day, t.flight
+), moved AS (
+    SELECT t.day, t.flight, greatest(t.began, w.sealed_at, r.landed_at) AS at
+      FROM held t
+     CROSS JOIN LATERAL (SELECT max(created_at) AS sealed_at FROM hive.batch WHERE day = t.day AND flight = t.flight) w
+     CROSS JOIN LATERAL (SELECT max(created_at) AS landed_at FROM hive.receipt WHERE day = t.day AND flight = t.flight) r
+     WHERE t.began IS NOT NULL
+), open AS (
+    SELECT f.bee, min(greatest(0, date_part('epoch', clock_timestamp() - m.at)
+                                  - CASE WHEN t.reads THEN coalesce((SELECT (b.config #>> '{source,cdc,wait}')::float8
+                                                                       FROM hive.bee b WHERE b.id = f.bee
+                                                                        AND jsonb_typeof(b.config #> '{source,cdc,wait}') = 'number'), 0)
+                                         ELSE 0 END)) FILTER (WHERE m.at IS NOT NULL) AS silent,
+           coalesce(bool_or(t.reads), false) AS reads, bool_or(t.lost) AS lost,
+           min(t.heard_at) AS heard_at, min(t.due_at) AS due_at, min(t.due_since) AS due_since
+      FROM hive.flight f
+      LEFT JOIN held t ON t.flight = f.id AND t.day = f.day
+      LEFT JOIN moved m ON m.flight = f.id AND m.day = f.day
+     WHERE f.state IN ('queued', 'running') GROUP BY f.bee
 ), told AS (
-    SELECT DISTINCT ON (day, flight) day, flight, last_error AS error FROM hive.task
-     WHERE state IN ('queued', 'running') AND last_error IS NOT NULL AND NOT last_error ->> 'code' = ANY (%(ours)s)
-     ORDER BY day, flight, id DESC
+    SELECT DISTINCT ON (f.bee) f.bee, t.last_error AS error
+      FROM hive.task t JOIN hive.flight f ON f.id = t.flight AND f.day = t.day
+     WHERE t.state IN ('queued', 'running') AND t.last_error IS NOT NULL AND NOT t.last_error ->> 'code' = ANY (%(ours)s)
+       AND f.state IN ('queued', 'running')
+     ORDER BY f.bee, f.created_at DESC, t.id DESC
 )
-SELECT f.bee, min(greatest(0, extract(epoch FROM clock_timestamp() - greatest(t.began, w.sealed_at, r.landed_at))::float8
-                              - CASE WHEN t.reads AND jsonb_typeof(b.config #> '{source,cdc,wait}') = 'number'
-                                     THEN (b.config #>> '{source,cdc,wait}')::float8 ELSE 0 END)) FILTER (WHERE t.began IS NOT NULL) AS silent,
-       coalesce(bool_or(t.reads), false) AS reads, max(extract(epoch FROM clock_timestamp() - t.heard_at)::float8) AS unheard,
-       bool_or(t.lost) AS lost,
-       max(extract(epoch FROM clock_timestamp() - t.due_at)::float8) FILTER (WHERE t.due_at <= clock_timestamp()) AS waits,
-       max(extract(epoch FROM clock_timestamp() - t.due_since)::float8) FILTER (WHERE t.due_since <= clock_timestamp()) AS untaken,
-       (array_agg(e.error ORDER BY f.created_at DESC) FILTER (WHERE e.error IS NOT NULL))[1] AS error
-  FROM hive.flight f JOIN hive.bee b ON b.id = f.bee
-  LEFT JOIN held t ON t.flight = f.id AND t.day = f.day
-  LEFT JOIN told e ON e.flight = f.id AND e.day = f.day
-  LEFT JOIN LATERAL (SELECT max(created_at) AS sealed_at FROM hive.batch
-                      WHERE t.began IS NOT NULL AND day = f.day AND flight = f.id) w ON true
-  LEFT JOIN LATERAL (SELECT max(created_at) AS landed_at FROM hive.receipt
-                      WHERE t.began IS NOT NULL AND day = f.day AND flight = f.id) r ON true
- WHERE f.state IN ('queued', 'running') GROUP BY f.bee;
+SELECT o.bee, o.silent, o.reads, date_part('epoch', clock_timestamp() - o.heard_at) AS unheard, o.lost,
+       CASE WHEN o.due_at <= clock_timestamp() THEN date_part('epoch', clock_timestamp() - o.due_at) END AS waits,
+       CASE WHEN o.due_since <= clock_timestamp() THEN date_part('epoch', clock_timestamp() - o.due_since) END AS untaken,
+       e.error
+  FROM open o LEFT JOIN told e ON e.bee = o.bee;
 
 -- slots_left_out --
 -- Slots of the last hour for which a bee was not ready, since its last complete flight began.
