@@ -18,13 +18,16 @@ import psycopg
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hive.config.model import UnknownBee
+from hive.dashboard import web
 from hive.dashboard.kept import NO_ANSWER
 from hive.dashboard.routes import Dashboard
+from hive.gateway.front import Front
 from hive.gateway.operator import operator_login
 from hive.gateway.webhooks import Receiver
 from hive.ledger.db import UNREACHABLE, Database
@@ -54,25 +57,33 @@ def _or_anew(ask: Callable[[], T]) -> T:
 
 _NAMED = 10
 """Connectors that a line of the log names."""
-_NOT_THERE = {
-    404: "Nothing is at this address: the pages begin at /, and hooks of bees are POST /webhooks/BEE.",
-    405: "This address takes another method.",
+_SAID = {
+    400: ("That cannot be read", "A name, an address or a form holds the character NUL: nothing here is called so."),
+    404: (
+        "There is no such page",
+        "Nothing is at this address: the pages begin at /, and hooks of bees are POST /webhooks/BEE.",
+    ),
+    405: ("There is no such page", "This address takes another method."),
+    500: ("That did not work", "An error of the hive: its gateway's log says where, in the line request.failed."),
 }
+"""Of each status that no route answers by itself: a page's title, and what is said."""
 
 
-def _not_there(dashboard: Dashboard, words: str) -> Callable[[Request, Exception], Response]:
-    """A page for a browser, JSON for whoever else asks; the headers of the refusal, such as Allow, stay."""
+def _answer(request: Request, code: int) -> Response:
+    """A page for a browser, JSON for whoever else asks. It repeats nothing of the request, and asks nobody anything."""
+    title, words = _SAID[code]
+    if "text/html" not in request.headers.get("accept", ""):
+        return web.secured(JSONResponse({"error": words}, code))
+    stranger = {"person": None, "acts": False, "csrf": "", "said": "", "failed": False, "live": False}
+    return web.page("sorry.html", code, title=title, text=words, **stranger)
 
-    def answer(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if "text/html" in request.headers.get("accept", ""):
-            response = dashboard.sorry(request, error.status_code, words)
-        else:
-            response = JSONResponse({"error": words}, error.status_code)
-        response.headers.update(error.headers or {})
-        return response
 
-    return answer
+def _refused(request: Request, error: Exception) -> Response:
+    """The headers of the refusal, such as Allow, stay."""
+    assert isinstance(error, HTTPException)
+    response = _answer(request, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
 
 
 class Gateway:
@@ -196,9 +207,10 @@ def app(settings: Settings, db: Database, ending: Callable[[], bool] = lambda: F
             Route("/health/connectors", gateway.health, methods=["GET"]),
             Route("/webhooks/{bee}", Receiver(settings, db).receive, methods=["POST"]),
             *dashboard.routes(),
-        ]
+        ],
+        middleware=[Middleware(Front, _answer)],
     )
-    for code, words in _NOT_THERE.items():
-        made.add_exception_handler(code, _not_there(dashboard, words))
+    for code in (400, 404, 405):
+        made.add_exception_handler(code, _refused)
     made.state.close = dashboard.close
     return made

@@ -40,6 +40,7 @@ def serve(settings: Settings) -> None:
             made = app(settings, db, lambda: servers[0].should_exit)
             config = uvicorn.Config(
                 behind_proxies(settings, made),
+                log_config=None,  # it has a form of its own, with the words of errors: the hive's filters every line
                 log_level="error",
                 access_log=False,
                 lifespan="off",
