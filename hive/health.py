@@ -65,9 +65,7 @@ class WorkerHealthMonitor:
 
     def check_worker_health(self, worker_id: str) -> HealthStatus:
         """Raises UnknownWorker, or UNREACHABLE where the ledger does not answer."""
-        with self._db.transaction() as tx:
-            begin(tx, PATIENCE)
-            worker = tx.run("worker_figures", newest=NEWEST, quiet=QUIET, worker=worker_id).fetchone()
+        worker = None if "\0" in worker_id else self._figures(worker_id)  # which PostgreSQL holds in no text
         if worker is None:
             raise UnknownWorker(f"no worker process {worker_id!r} was heard of: `hive status` lists them")
         details = (
@@ -77,6 +75,11 @@ class WorkerHealthMonitor:
             self._check_error_rate(worker),
         )
         return HealthStatus(all(details), details, dt.datetime.now(dt.UTC))
+
+    def _figures(self, worker_id: str) -> Any:
+        with self._db.transaction() as tx:
+            begin(tx, PATIENCE)
+            return tx.run("worker_figures", newest=NEWEST, quiet=QUIET, worker=worker_id).fetchone()
 
     def _check_heartbeat(self, worker: Any) -> HealthCheck:
         return HealthCheck("heartbeat", _beats(worker), f"it was heard of {worker.age:.1f} s ago")

@@ -134,9 +134,10 @@ class TestWorkers:
 
         assert (told.name, told.why) == ("connection", "the broker does not answer (OSError)")
 
-    def test_an_unknown_one(self, people):
+    @pytest.mark.parametrize("name", ["nobody:1:1", "nest:1:1\0", "\0"])
+    def test_an_unknown_one(self, people, name):
         with pytest.raises(UnknownWorker, match="hive status"):
-            people.hive.check_worker_health("nobody:1:1")
+            people.hive.check_worker_health(name)
 
 
 class TestConnectors:
