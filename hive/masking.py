@@ -27,6 +27,10 @@ DEEPEST = 6
 """Levels of lists and mappings that are looked into; below, nothing is shown."""
 LONGEST = 4000
 """Characters of one text that are shown."""
+_SPARE = 1536
+"""Characters after them that are looked at, for what begins among those that are shown may end here: a mail address of
+254 characters, each written as six.
+"""
 
 _KEYS = re.compile(
     r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|(?:api|auth|private)_?key|authorization|credentials?|cookie)$"
@@ -44,12 +48,15 @@ _HARMLESS = re.compile(
     r"[a-z][a-z_.-]{0,60}|\d{8}\.\d{1,12}|(?:adhoc:)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
 """Words, numbers of tasks and of flights: most of what is logged."""
-_HEX = re.compile(r"(?<![0-9A-Za-z-])(?:[0-9a-fA-F]{2}){8,}(?![0-9A-Za-z-])")
+_HEX = re.compile(r"(?<![0-9A-Za-z-])(?:[0-9a-fA-F]{2}){8,}[0-9a-fA-F]?(?![0-9A-Za-z-])")
+"""Also an odd number of digits: a cut may have taken the last one."""
 _BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,}={0,2}(?![\w+/=-])")
-_WORD = re.compile(r"[^\s\"'<>,;()\[\]{}]*(?:%[0-9A-Fa-f]{2}|&#?\w+;|\\[ux][0-9A-Fa-f]{2})[^\s\"'<>,()\[\]{}]*")
+_WORD = re.compile(
+    r"(?<![^\s\"'<>,;()\[\]{}])[^\s\"'<>,;()\[\]{}]*(?:%[0-9A-Fa-f]{2}|&#?\w+;|\\[ux][0-9A-Fa-f]{2})[^\s\"'<>,()\[\]{}]*"
+)
 
 _secrets: dict[str, None] = {}
-_found: re.Pattern[str] | None = None
+_found: tuple[re.Pattern[str], int] | None = None
 _lock = threading.Lock()
 
 
@@ -98,10 +105,29 @@ def masked(value: Any, deep: int = 0) -> Any:
 
 
 def masked_text(text: str) -> str:
-    """A text without secrets and personal data."""
-    text = text[:LONGEST]
-    if (known := _pattern()) is not None:
+    """A text without secrets and personal data, and not longer than LONGEST.
+
+    It is masked first and cut then: of what the cut goes through, the first part would be no secret that is known. More
+    is looked at than is shown, and where even that is not all, its end may be a piece of something, and is left out: as
+    much as the longest of the known secrets, and what personal data may take.
+    """
+    seen, (known, longest) = LONGEST + _SPARE, _pattern() or (None, 0)
+    broken = len(text) > seen + longest
+    text = text[: seen + longest]
+    if known is not None:
         text = known.sub(MASK, text)
+    if broken:
+        text = _without_end(text, longest)
+    broken = broken or len(text) > seen
+    text = _without_personal(text[:seen])
+    return (_without_end(text, _SPARE) if broken else text)[:LONGEST]
+
+
+def _without_end(text: str, length: int) -> str:
+    return text[: max(0, len(text) - length)]
+
+
+def _without_personal(text: str) -> str:
     if _HARMLESS.fullmatch(text):
         return text
     text = _PERSONAL.sub(_personal, text)
@@ -123,7 +149,7 @@ def _personal(found: re.Match[str]) -> str:
 def _tells(text: str) -> bool:
     """Whether a decoded text holds what must not be shown."""
     known = _pattern()
-    if known is not None and known.search(text):
+    if known is not None and known[0].search(text):
         return True
     return any(_personal(found) == MASK for found in _PERSONAL.finditer(text))
 
@@ -135,7 +161,7 @@ def _plain(text: str) -> str:
 
 
 def _of_hex(text: str) -> str:
-    return bytes.fromhex(text).decode(errors="replace")
+    return bytes.fromhex(text[: len(text) // 2 * 2]).decode(errors="replace")
 
 
 def _of_base64(text: str) -> Iterator[str]:
@@ -160,14 +186,14 @@ def _is_iban(text: str) -> bool:
     return int("".join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
 
 
-def _pattern() -> re.Pattern[str] | None:
-    """Of all secrets in all their forms; made anew when one has come."""
+def _pattern() -> tuple[re.Pattern[str], int] | None:
+    """Of all secrets in all their forms, and the characters of the longest; made anew when one has come."""
     global _found  # noqa: PLW0603
     found = _found
     if found is None and _secrets:
         with _lock:
             forms = sorted({form for secret in list(_secrets) for form in _forms(secret)}, key=len, reverse=True)
-            found = _found = re.compile("|".join(map(re.escape, forms)))
+            found = _found = re.compile("|".join(map(re.escape, forms))), len(forms[0])
     return found
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from hive import masking
 from hive.logs import pattern
-from hive.masking import MASK, masked, masked_text
+from hive.masking import LONGEST, MASK, masked, masked_text
 
 SECRET = "p+ss/w'rd & 7ü"
 PERSONAL = (
@@ -93,6 +93,39 @@ def test_a_secret_that_came_later_is_masked_too(known):
     masking.remember("another-secret")
 
     assert masked(["another-secret", SECRET, 3, None, True]) == [MASK, MASK, 3, None, True]
+
+
+CANARY = "s3cr3t-canary-token-0123456789"
+
+
+@pytest.mark.parametrize("told", [CANARY, quote(CANARY, safe=""), CANARY.encode().hex(), "jane.canary@example.com",
+                                  "".join(f"\\u{ord(c):04x}" for c in "jane.canary@example.com")])  # fmt: skip
+@pytest.mark.parametrize("more", ["", " and more words" * 1000])
+def test_what_the_cut_goes_through_is_masked_first(known, told, more):
+    """Wherever it stands: before the cut, across it, and across the end of what is looked at at all."""
+    masking.remember(CANARY)
+    for shown_of_it in range(1, len(told)):
+        shown = masked_text("," * (LONGEST - 1 - shown_of_it) + f" {told}{more}")
+
+        assert len(shown) <= LONGEST
+        assert not shown.removesuffix(more[: len(shown)]).replace(MASK, "").strip(", *"), shown[-60:]
+
+
+@pytest.mark.parametrize("told", [CANARY, CANARY.encode().hex(), "jane.canary@example.com"])
+def test_masks_that_shorten_a_text_bring_no_piece_from_behind_the_cut(known, told):
+    """Each mask is shorter than what it hides, so more of the text comes before the cut - up to a piece of a word."""
+    masking.remember(CANARY)
+    for first in range(0, 120, 7):
+        shown = masked_text("," * first + f"{told} " * 2000)
+
+        assert not shown.replace(MASK, "").strip(", *"), shown[-60:]
+
+
+def test_a_long_text_is_shown_up_to_the_cut(known):
+    words = "what was said " * 1000
+
+    assert masked_text(words) == words[:LONGEST]
+    assert masked_text(words[:LONGEST]) == words[:LONGEST]
 
 
 def test_of_a_librarys_line_the_numbers_stay():
