@@ -142,6 +142,8 @@ def test_flower_is_behind_the_proxy_with_its_login_and_looks_as_it_should(hive, 
     login = hive.settings.running()["flower_login"]
     stranger = browser.new_context(ignore_https_errors=True)
     assert stranger.request.get(f"{proxied}/flower/").status == 401
+    for open_to_anybody in ("metrics", "healthcheck", "//metrics", "%6detrics"):
+        assert stranger.request.get(f"{proxied}/flower/{open_to_anybody}").status == 404
     stranger.close()
 
     credentials = {"username": login["user"], "password": login["password"]}
