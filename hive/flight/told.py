@@ -1,6 +1,7 @@
-"""What is told of a flight: a line in the log when it is made and one when it is closed, and its trace.
+"""What is told of a flight: a line in the log when it starts and one when it is closed, and its trace.
 
-The lines are for processes that have a log: a command or somebody's own program that makes a flight says what it likes.
+It starts where its first task is claimed: a worker has a log, whoever makes a flight (a command, somebody's own
+program) may have none. A process without a log of the hive's is told no lines.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ log = structlog.get_logger()
 
 
 def tell_created(flight: uuid.UUID, bee: str, slot: str) -> None:
-    if logs.is_on():
-        log.info("flight.created", bee=bee, flight=str(flight), slot=slot)
+    """For its trace; the line follows when it starts."""
     traces.created(flight, bee, slot)
+
+
+def tell_started(flight: uuid.UUID, bee: str, slot: str) -> None:
+    """Once for each flight, however often its tasks are claimed."""
+    if logs.is_on():
+        log.info("flight.started", bee=bee, flight=str(flight), slot=slot)
 
 
 def tell_ended(

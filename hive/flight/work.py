@@ -28,6 +28,7 @@ from hive.flight.pinned import pinned_config
 from hive.flight.plan import plan, take_lease
 from hive.flight.task import Left, Task
 from hive.flight.together import read_together
+from hive.flight.told import tell_started
 from hive.flight.verdict import SHORTEST_WAIT, Verdict, backoff, describe, judge, refuses_credentials
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.ledger.hints import Hint, choose
@@ -79,6 +80,8 @@ def claim(day: dt.date, number: int, rt: Runtime, *, full: bool = False) -> Task
         if row is None:
             tx.run("defer", day=day, id=number)
             return None
+    if row.starts is not None:
+        tell_started(row.flight, row.bee_name, row.starts)
     return Task.from_row(row)
 
 

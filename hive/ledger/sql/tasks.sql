@@ -1,5 +1,6 @@
 -- claim --
 -- A claim raises attempt and fence, by the database's clock only. No row: a duplicate, stale or not yet allowed hint.
+-- `starts`: the slot of a flight of which nothing was claimed before, else null.
 -- Reading waits while its source asked for patience or while too much sealed data waits to land.
 --
 -- This commit, like those of `adopt`, `hold_landing` and `close_flight`, does not wait for the disk. A server that
@@ -25,12 +26,13 @@ WITH mine AS (
 ), started AS (
     UPDATE hive.flight f SET state = 'running', started_at = clock_timestamp()
       FROM claimed c WHERE f.id = c.flight AND f.state = 'queued'
+    RETURNING f.slot_key
 )
 SELECT c.day, c.id, c.flight, c.bee, c.kind, c.queue, c.priority, c.attempt, c.crashes, c.fence, c.owner, c.checkpoint,
        c.batch, c.row_from, c.row_to, set_config('synchronous_commit', 'off', true) AS commit,
        b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, f.config_version,
        b.config_version AS newest_config, f.data_key,
-       j.part, j.name AS jar_name
+       j.part, j.name AS jar_name, (SELECT slot_key FROM started) AS starts
   FROM claimed c JOIN hive.flight f ON f.id = c.flight JOIN hive.bee b ON b.id = c.bee JOIN hive.jar j ON j.id = f.jar;
 
 -- defer --
