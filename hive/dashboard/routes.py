@@ -199,10 +199,6 @@ class Dashboard:
 
         return handle
 
-    def sorry(self, request: Request, status: int, text: str) -> Response:
-        """A page for an address at which nothing is, whoever asks."""
-        return self._sorry(request, None, status, "There is no such page", text)
-
     def _sorry(self, request: Request, person: Person | None, status: int, title: str, text: str) -> Response:
         frame = {**self._frame(request, person), "live": False}
         return web.page("sorry.html", status, title=title, text=text, said="", failed=False, **frame)
