@@ -79,8 +79,11 @@ class Form:
         return 0 if self.unsigned or self.name in ("bit", "year") else -(2 ** (_INTEGERS.get(self.name, 64) - 1))
 
     def order(self, column: str) -> str:
-        """What rows are sorted and compared by: the words of an enum, not the places they have in its list."""
-        return f"CAST({column} AS CHAR)" if self.name in ("enum", "set") else column
+        """What rows are sorted and compared by: the words of an enum, not the places they have in its list.
+
+        By their code points: the session's collation may hold words equal that are two keys of the table.
+        """
+        return f"CAST({column} AS CHAR) COLLATE utf8mb4_bin" if self.name in ("enum", "set") else column
 
     def literal(self, text: str) -> str:
         """A value as SQL, from the text that `exact_text` gave. A moment may be written as the server or as we do."""
