@@ -1,7 +1,7 @@
 """Values of rows in the binlog, as the text that the server would write of them: what is read in either way is equal.
 
 Layouts are those of the storage engines' interface: numbers little-endian, moments and decimals big-endian with the
-sign turned over, texts with their length before them. A value that cannot be told is refused, never guessed.
+sign turned over, texts with their length before them. A value that cannot be told is marked `Undecoded`, never guessed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,26 @@ Read = Callable[[bytes, int], tuple[bytes, int]]
 """From bytes and a place: the value's text, and the place behind it."""
 
 _WORDS = re.compile(r"'((?:[^']|'')*)'")
+_ESCAPED = re.compile(r"\\([\\nr0])|''")
+_MEANT = {"n": "\n", "r": "\r", "0": "\0"}
+_CODECS = {
+    "ucs2": "utf_16_be", "utf16": "utf_16_be", "utf32": "utf_32_be", "utf16le": "utf_16_le", "euckr": "cp949",
+}  # fmt: skip
+_OTHERWISE = {
+    "cp866": {0x2116: 0x207F, 0xA4: 0xB2}, "koi8u": {0x2219: 0x2022}, "hebrew": {0xAF: 0x203E},
+    "greek": {0x2018: 0x2BD, 0x2019: 0x2BC}, "sjis": {0xFF3C: 0x5C}, "ujis": {0xFF3C: 0x5C},
+}  # fmt: skip
+"""Characters that Python's codec gives where the server's character set has other ones."""
 _INTEGERS = {1: 1, 2: 2, 9: 3, 3: 4, 8: 8}
 _ENUM, _SET, _STRING = 247, 248, 254
 
 
 class Unreadable(Exception):
     """A column whose values cannot be told from the log; the message says why."""
+
+
+class Undecoded(bytes):
+    """The bytes of a value as they stand in the log, where they stand for nothing in its type or character set."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Column:
         """The words of an enum or a set."""
         if self.word not in ("enum", "set"):
             return ()
-        return tuple(word.replace("''", "'") for word in _WORDS.findall(self.type_name))
+        return tuple(_ESCAPED.sub(_meant, word) for word in _WORDS.findall(self.type_name))
 
     @property
     def length(self) -> int:
@@ -55,6 +69,11 @@ class Column:
         if self.word == "binary":
             return int(self.type_name.partition("(")[2].rstrip(")") or 1)
         return {"uuid": 16, "inet6": 16, "inet4": 4}.get(self.word, 0)
+
+
+def _meant(escaped: re.Match[str]) -> str:
+    """What the catalog wrote with a backslash, or as two quotes; every other character stands for itself there."""
+    return _MEANT.get(escaped[1], escaped[1]) if escaped[1] else "'"
 
 
 def readers(table: Table, columns: Sequence[Column]) -> list[Read]:
@@ -130,7 +149,10 @@ def _of_text(read: Read, column: Column) -> Read:
 def _with(read: Read, turn: Callable[[bytes], bytes]) -> Read:
     def turned(raw: bytes, at: int) -> tuple[bytes, int]:
         value, end = read(raw, at)
-        return turn(value), end
+        try:
+            return turn(value), end
+        except (ValueError, LookupError, struct.error):
+            return Undecoded(value), end
 
     return turned
 
@@ -154,7 +176,8 @@ def _integer(size: int, *, signed: bool) -> Read:
 
 def _floating(layout: str) -> Read:
     one = struct.Struct(layout)
-    return lambda raw, at: (repr(one.unpack_from(raw, at)[0]).encode(), at + one.size)
+    # A full read tells zero without a sign, as MariaDB itself does.
+    return lambda raw, at: (repr(one.unpack_from(raw, at)[0] + 0.0).encode(), at + one.size)
 
 
 def _date(raw: bytes, at: int) -> tuple[bytes, int]:
@@ -235,7 +258,10 @@ def _chosen(size: int, column: Column, *, several: bool) -> Read:
         raise Unreadable(f"the words of the column {column.name!r} are not known")
 
     def read(raw: bytes, at: int) -> tuple[bytes, int]:
-        value = int.from_bytes(raw[at : at + size], "little")
+        stored = raw[at : at + size]
+        value = int.from_bytes(stored, "little")
+        if value >> len(words) if several else value > len(words):
+            return Undecoded(stored), at + size
         if several:
             told = ",".join(word for place, word in enumerate(words) if value >> place & 1)
         else:
@@ -248,7 +274,7 @@ def _chosen(size: int, column: Column, *, several: bool) -> Read:
 def _text(column: Column) -> Callable[[bytes], bytes] | None:
     """From the column's own character set to UTF-8; None: it is that.
 
-    What no codec knows stays as it is, and is refused as no UTF-8.
+    Bytes in UTF-8 stay as they are: `reading.table_of` sets those aside that are no text.
     """
     if column.word in ("inet6", "inet4"):
         return lambda raw: _address(raw.ljust(column.length, b"\0"))
@@ -260,36 +286,65 @@ def _text(column: Column) -> Callable[[bytes], bytes] | None:
         return None
     from pymysql.charset import charset_by_name
 
-    codec = {"ucs2": "utf_16_be", "utf16": "utf_16_be", "utf32": "utf_32_be", "utf16le": "utf_16_le"}.get(
-        column.charset or ""
-    )
+    charset = column.charset or ""
+    codec = _CODECS.get(charset)
     if codec is None:
-        known = charset_by_name(column.charset)
+        known = charset_by_name(charset)
         codec = known.encoding if known else None
     try:
         "".encode(codec or "none")
     except LookupError:
-        raise Unreadable(f"the column {column.name!r} has the character set {column.charset}, not known here") from None
-    return lambda raw: _decoded(raw, codec or "").encode()
+        raise Unreadable(f"the column {column.name!r} has the character set {charset}, not known here") from None
+    return lambda raw: _decoded(raw, codec or "", charset).encode()
 
 
-def _decoded(raw: bytes, codec: str) -> str:
+def _decoded(raw: bytes, codec: str, charset: str) -> str:
+    """A text of the server's. Raises ValueError: its character set has no character for some of the bytes."""
     try:
-        return raw.decode(codec)
+        text = raw.decode(codec)
     except UnicodeDecodeError:
-        if codec != "cp1252":
-            raise Unreadable("a text does not fit its character set") from None
-        # MySQL's latin1 gives a character to each byte, also to the five that Windows leaves out.
-        return "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in raw)
+        if codec == "cp1252":
+            # MySQL's latin1 gives a character to each byte, also to the five that Windows leaves out.
+            return "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in raw)
+        if codec == "big5":
+            return _eten(raw)
+        raise
+    return text.translate(_OTHERWISE[charset]) if charset in _OTHERWISE else text
+
+
+def _eten(raw: bytes) -> str:
+    """A text in Big5 with some of the seven characters that the server has and Python's codec has not."""
+    parts, place = [], 0
+    while place < len(raw):
+        part = raw[place : place + (1 if raw[place] < 0x80 else 2)]
+        parts.append(part.decode("cp950" if b"\xf9\xd6" <= part <= b"\xf9\xdc" else "big5"))
+        place += len(part)
+    return "".join(parts)
 
 
 def _address(raw: bytes) -> bytes:
+    """As the server writes it: a single zero is left out too, and what may be an address of IPv4 ends like one."""
     if len(raw) == 4:
         return str(ipaddress.IPv4Address(raw)).encode()
-    address = ipaddress.IPv6Address(raw)
-    if address.ipv4_mapped:
-        return f"::ffff:{address.ipv4_mapped}".encode()
-    return str(address).encode()
+    words = struct.unpack(">8H", raw)
+    start, size = _gap(words)
+    if start == 0 and (size == 6 or (size == 5 and words[5] == 0xFFFF)):
+        return f"::{'ffff:' if size == 5 else ''}{ipaddress.IPv4Address(raw[12:])}".encode()
+    told = [f"{word:x}" for word in words]
+    if not size:
+        return ":".join(told).encode()
+    return f"{':'.join(told[:start])}::{':'.join(told[start + size :])}".encode()
+
+
+def _gap(words: Sequence[int]) -> tuple[int, int]:
+    """(start, length) of the longest run of zeros, of several the first; of length 0: there is none."""
+    found, start = (0, 0), 0
+    for place, word in enumerate(words):
+        if word:
+            start = place + 1
+        elif place + 1 - start > found[1]:
+            found = start, place + 1 - start
+    return found
 
 
 def _uuid(raw: bytes) -> bytes:
