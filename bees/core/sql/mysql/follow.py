@@ -14,6 +14,7 @@ or {"anew": true}: the rows are to be read anew, from wherever the log stands th
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,12 +31,12 @@ from bees.core.sql.mysql import binlog, dump, progress
 from bees.core.sql.mysql.cascades import Cascades, origins
 from bees.core.sql.mysql.catalog import SourceColumn, logged_columns, of_log
 from bees.core.sql.mysql.forms import Form
-from bees.core.sql.mysql.logged import Column, Unreadable, images, readers
+from bees.core.sql.mysql.logged import Column, Undecoded, Unreadable, images, readers
 from bees.core.sql.mysql.reading import begin, read, table_of
 from bees.core.sql.mysql.statements import Statement
 from bees.core.sql.names import replaced
 from bees.core.sql.progress import await_progress
-from nectar.batch import Batch, Cursor
+from nectar.batch import Batch, Cursor, Reject
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from bees.core.sql.mysql.session import Questions, Server, Stream
 
 log = structlog.get_logger()
+Change = tuple[bytes, list[bytes | None]]
+"""What was done to a row (`_op`), and the row's values."""
 _OP = SourceColumn("_op", Form("varchar", "text", "text"), "varchar")
 _WORD = re.compile(r"\s*(?:/\*.*?\*/\s*|(?:--|#)[^\n]*\n\s*)*([A-Za-z]+)", re.DOTALL)
 _SILENCE = 5.0
@@ -212,7 +215,7 @@ class Changes:
         """A foreign key's rule may have changed rows of the table in the transaction that is being read."""
         self._seen = 0
         """Changes of the table in the transaction that is being read."""
-        self._rows: list[tuple[bytes, list[bytes | None]]] = []
+        self._rows: list[Change] = []
         self._bytes = 0
         self._full = False
         """What is gathered must be handed out before anything else."""
@@ -269,6 +272,7 @@ class Changes:
     def _batch(self) -> Batch:
         rows, self._rows, self._bytes, self._full = self._rows, [], 0, False
         self.stand, self._ends = self.stand.behind(self._ends, self._end_file, self._end), []
+        rows, undecoded = self._decoded(rows)
         raw = [pa.array([row[place] for _, row in rows], pa.binary()) for place in self._picked]
         raw.append(pa.array([op for op, _ in rows], pa.binary()))
         table, rejects = table_of(self._told, raw, self._of.where)
@@ -278,7 +282,35 @@ class Changes:
             cursor = {"anew": True}
         elif self._seen:
             cursor["skip"] = self._seen
-        return Batch(self._of.stream, table, cursor, rejects=rejects)
+        return Batch(self._of.stream, table, cursor, rejects=(*undecoded, *rejects))
+
+    def _decoded(self, rows: list[Change]) -> tuple[list[Change], list[Reject]]:
+        """The changes that can be told, and the others for quarantine. Of a deleted row the key is enough."""
+        kept: list[Change] = []
+        rejects = []
+        for number, (op, row) in enumerate(rows, 1):
+            if Undecoded not in map(type, row):
+                kept.append((op, row))
+                continue
+            needed = self._key if op == b"delete" else self._picked
+            broken = next((place for place in needed if isinstance(row[place], Undecoded)), None)
+            if broken is None:
+                kept.append((op, [None if isinstance(value, Undecoded) else value for value in row]))
+                continue
+            name = self._columns[broken].name
+            reason = f"the column {name!r} holds bytes that stand for nothing in its type or character set"
+            position = f"change {number} of {len(rows)} in its batch"
+            rejects.append(Reject(position, "unreadable_value", reason, self._line(row)))
+        return kept, rejects
+
+    def _line(self, row: list[bytes | None]) -> bytes:
+        """The row as one line of JSON; bytes that are no text are written as hexadecimal escapes."""
+        told = {}
+        for place in self._picked:
+            value = row[place]
+            codec = "ascii" if isinstance(value, Undecoded) else "utf-8"
+            told[self._columns[place].name] = None if value is None else value.decode(codec, "backslashreplace")
+        return json.dumps(told, ensure_ascii=False).encode()
 
     def _taken(self, event: binlog.Event) -> Iterator[None]:
         """Read one event; tells after each of its rows that there is one more."""
@@ -356,10 +388,7 @@ class Changes:
         rows = binlog.rows_of(event)
         if not rows.whole:
             raise self._cannot("the binlog does not tell whole rows", "no_row_log", "set binlog_row_image = FULL")
-        try:
-            found = images(event.body, rows, known[1])
-        except Unreadable as error:
-            raise self._cannot(str(error), "unreadable_value", "mend the text at the source") from None
+        found = images(event.body, rows, known[1])
         if rows.twice:
             for before, after in zip(found[::2], found[1::2], strict=True):
                 moved = [(b"delete", before)] if any(before[k] != after[k] for k in self._key) else []
@@ -368,7 +397,7 @@ class Changes:
         for row in found:
             yield from self._add([(b"delete" if rows.deleted else b"upsert", row)])
 
-    def _add(self, changes: list[tuple[bytes, list[bytes | None]]]) -> Iterator[None]:
+    def _add(self, changes: list[Change]) -> Iterator[None]:
         for change in changes:
             self._seen += 1
             if self._skip > 0:
