@@ -81,7 +81,9 @@ ON CONFLICT (name) DO UPDATE
    SET tenant = excluded.tenant, connector = excluded.connector, queue = excluded.queue, config = excluded.config,
        config_version = excluded.config_version, origin = excluded.origin, enabled = excluded.enabled,
        source = excluded.source, updated_at = clock_timestamp(),
-       retry_at = CASE WHEN bee.config -> 'source' = excluded.config -> 'source' THEN bee.retry_at END
+       retry_at = CASE WHEN bee.config -> 'source' = excluded.config -> 'source' THEN bee.retry_at END,
+       credential = CASE WHEN bee.config -> 'source' = excluded.config -> 'source' THEN bee.credential ELSE '' END,
+       endpoint = CASE WHEN bee.config -> 'source' = excluded.config -> 'source' THEN bee.endpoint ELSE '' END
 RETURNING id, name
 """
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from psycopg.types.json import Jsonb
 from pydantic import BaseModel, Secret, SecretStr
 
 from bees.core.resilience.gate import BudgetGate, GatedBee
@@ -38,11 +39,15 @@ class FleetLimits:
         self._breakers: dict[tuple[str, Any], LedgerBreaker] = {}
 
     def attach(self, bee: int, tenant: str, made: WorkerBee, config: Mapping[str, Any]) -> LedgerBreaker | None:
-        """Give it its gate, and the ledger its prints; gives the breaker of its source, if it has one."""
+        """Give it its gate, and the ledger its prints; gives the breaker of its source, if it has one.
+
+        The ledger notes them only where `config` reads what the bee reads by now: see `note_bee`.
+        """
         endpoint = endpoint_of(bee, made)
         credential = print_of(self._key(tenant), made, endpoint)
+        source = Jsonb(config.get("source", {}))
         with self._db.single() as tx:
-            tx.run("note_bee", bee=bee, credential=credential, endpoint=endpoint)
+            tx.run("note_bee", bee=bee, credential=credential, endpoint=endpoint, source=source)
         if isinstance(made, GatedBee):
             quota = quota_of(config)
             budget = LedgerBudget(self._db, credential, quota) if quota else None

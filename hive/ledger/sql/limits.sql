@@ -36,21 +36,32 @@ UPDATE hive.breaker
  WHERE endpoint = %(endpoint)s;
 
 -- note_bee --
--- What a bee reads and as whom, once somebody has opened it. A wait of the same credential is its own, too.
+-- What a bee reads and as whom, once somebody has opened it. `source`: the block that it was opened with. A flight that
+-- began before the bee was moved goes on asking the old place, and has no say in where the bee reads by now. A wait of
+-- the same credential is its own, too; one that another place asked for is not.
 UPDATE hive.bee b
    SET credential = %(credential)s, endpoint = %(endpoint)s,
-       retry_at = greatest(b.retry_at, (SELECT max(o.retry_at) FROM hive.bee o
-                                         WHERE o.credential = %(credential)s AND o.retry_at > clock_timestamp()))
- WHERE b.id = %(bee)s AND (b.credential, b.endpoint) IS DISTINCT FROM (%(credential)s, %(endpoint)s);
+       retry_at = greatest(CASE WHEN b.endpoint IN ('', %(endpoint)s) THEN b.retry_at END,
+                           (SELECT max(o.retry_at) FROM hive.bee o
+                             WHERE o.credential = %(credential)s AND o.retry_at > clock_timestamp()))
+ WHERE b.id = %(bee)s AND (b.credential, b.endpoint) IS DISTINCT FROM (%(credential)s, %(endpoint)s)
+   AND coalesce(b.config -> 'source', '{}') = %(source)s;
 
 -- note_retry_at --
 -- The source wants to be left alone: by this bee, and by those that share its credential (`whole`: its source). A row
--- that somebody has in hand is not waited for; who writes it knows the same, or is told when it asks.
+-- that somebody has in hand is not waited for; who writes it knows the same, or is told when it asks. While a task is in
+-- hand that began before the bee was moved, it may be the old place that said so: then the task alone waits.
 UPDATE hive.bee SET retry_at = greatest(retry_at, clock_timestamp() + make_interval(secs => %(after)s))
  WHERE id IN (SELECT o.id FROM hive.bee b JOIN hive.bee o
                 ON o.id = b.id OR (NOT %(whole)s AND b.credential <> '' AND o.credential = b.credential)
                    OR (%(whole)s AND b.endpoint <> '' AND o.endpoint = b.endpoint)
-               WHERE b.id = %(bee)s ORDER BY o.id FOR NO KEY UPDATE OF o SKIP LOCKED);
+               WHERE b.id = %(bee)s
+                 AND NOT EXISTS (SELECT FROM hive.task t JOIN hive.flight f ON f.id = t.flight
+                                   JOIN hive.config_version v ON v.id = f.config_version
+                                  WHERE t.bee = b.id AND t.state = 'running' AND t.kind <> 'process'
+                                    AND f.config_version <> b.config_version
+                                    AND v.body -> 'blocks' -> b.name -> 'source' <> b.config -> 'source')
+               ORDER BY o.id FOR NO KEY UPDATE OF o SKIP LOCKED);
 
 -- forget_rates --
 -- Credentials that no bee has any more, once nothing of theirs counts.
