@@ -1,10 +1,22 @@
 -- waiting_queues --
--- Queues in which a due task waits for its hint.
+-- Queues in which a due task waits for its hint. Reading whose source asked for patience is looked at again a second
+-- later, as after a hint that came too early, but nobody is told of it: a wait may be long. It is due in no figure then,
+-- and yet is read soon after the wait is over, however it ends.
+WITH early AS (
+    SELECT t.day, t.id FROM hive.task t
+     WHERE EXISTS (SELECT FROM hive.bee WHERE retry_at > clock_timestamp())
+       AND t.kind <> 'process' AND t.state = 'queued' AND t.hinted_at IS NULL AND t.available_at <= clock_timestamp()
+       AND (t.bee IN (SELECT id FROM hive.bee WHERE retry_at > clock_timestamp())) IS TRUE  -- a set, hashed once
+     LIMIT 1000 FOR UPDATE OF t SKIP LOCKED
+), later AS (
+    UPDATE hive.task t SET available_at = clock_timestamp() + interval '1 second'
+      FROM early e WHERE t.day = e.day AND t.id = e.id
+)
 SELECT DISTINCT queue FROM hive.task WHERE state = 'queued' AND hinted_at IS NULL AND available_at <= clock_timestamp();
 
 -- hint_next --
 -- Bee by bee, beginning after the bee whose turn was last, and to none more than a quarter of the room: a bee with a
--- million tasks delays nobody.
+-- million tasks delays nobody. Reading whose source asked for patience needs no hint: see `waiting_queues`.
 WITH RECURSIVE hinted AS (
     SELECT bee, count(*) AS outstanding FROM hive.task
      WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL GROUP BY bee
@@ -19,9 +31,12 @@ WITH RECURSIVE hinted AS (
       FROM bees b WHERE b.bee IS NOT NULL
 ), first AS (
     SELECT f.day, f.id FROM bees b CROSS JOIN LATERAL (
+        SELECT coalesce((SELECT w.retry_at > clock_timestamp() FROM hive.bee w WHERE w.id = b.bee), false) AS patient
+    ) p CROSS JOIN LATERAL (
         SELECT t.day, t.id FROM hive.task t
          WHERE t.queue = %(queue)s AND t.priority = %(priority)s AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee = b.bee
            AND t.available_at <= clock_timestamp()
+           AND (t.kind = 'process' OR NOT p.patient)
            AND NOT EXISTS (SELECT FROM hive.lease l WHERE l.checkpoint = t.checkpoint AND t.kind = 'collect'
                               AND l.task IS NOT NULL AND l.task <> t.id)
          ORDER BY t.id LIMIT 1
