@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,6 +48,7 @@ from bees.core.sql.postgres.settle import settle
 from bees.core.sql.postgres.verdict import judged
 from bees.core.sql.progress import await_progress
 from bees.core.sql.rows.keys import chosen_filters
+from bees.core.sql.settle import up_to_date
 from nectar import pollen
 from nectar.batch import Batch, Cursor
 from nectar.jsonrows import escape
@@ -179,6 +180,7 @@ class PostgreSQLWorkerBee(WorkerBee):
 
     def validate_flight_path(self) -> None:
         self._rights = None
+        self._readings.clear()
         with self._asking() as connection:
             names = self._names(connection)
             if not names:
@@ -268,12 +270,17 @@ class PostgreSQLWorkerBee(WorkerBee):
         if limit is None and self._follows(stream):
             yield from self._following(stream).batches(cursor)
             return
+        if slice is not None or (cursor and not cursor.get("done")):
+            self._readings.pop(stream, None)  # in the middle of a reading only the catalog of now will do
+        yield from up_to_date(self._readings, stream, lambda: self._leg(stream, cursor, slice, limit))
+
+    def _leg(self, stream: str, cursor: Cursor | None, part: str | None, limit: int | None) -> Generator[Batch]:
         with self._asking() as connection:
             if stream not in (names := self._names(connection)):
                 raise unknown("stream", stream, names, "streams")
             with judged(f"streams.{stream}"):
                 reading = self._settled(connection, stream)
-                reading, span = part_of(slice, reading, stream)
+                reading, span = part_of(part, reading, stream)
                 place = begin(connection, stream, reading, cursor, span)
         with self.server.stream(self.options.batch_bytes, self._moment) as data:
             self._open.append(data)
