@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -30,6 +30,7 @@ from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.leg import Leg
 from bees.core.sql.mysql import catalog, select
 from bees.core.sql.mysql.follow import Following
+from bees.core.sql.mysql.order import sorts
 from bees.core.sql.mysql.parts import Table
 from bees.core.sql.mysql.progress import compared
 from bees.core.sql.mysql.reading import begin, opening, read
@@ -44,6 +45,7 @@ from bees.core.sql.parts import after_parts, begins_in_parts, part_of, parts_of
 from bees.core.sql.place import Place
 from bees.core.sql.progress import await_progress
 from bees.core.sql.rows.keys import chosen_filters
+from bees.core.sql.settle import up_to_date
 from nectar import pollen
 from nectar.batch import Batch, Cursor
 from nectar.jsonrows import escape
@@ -169,6 +171,7 @@ class MySQLWorkerBee(WorkerBee):
 
     def validate_flight_path(self) -> None:
         self._proven_at = None
+        self._readings.clear()
         with self._asking() as questions:
             names = self._names(questions)
             if not names:
@@ -193,7 +196,7 @@ class MySQLWorkerBee(WorkerBee):
     def _offered(self, questions: Questions, name: str) -> pollen.Stream:
         chosen = self._chosen(name)
         with judged(f"streams.{name}"):
-            reading = settle(name, chosen, self._relation(questions, name, chosen), keyless=True)
+            reading = self._asked(questions, name, chosen, keyless=True)
         if reading.key:
             self._readings[name] = time.monotonic(), reading
         rows = reading.relation.rows
@@ -257,16 +260,21 @@ class MySQLWorkerBee(WorkerBee):
     ) -> Iterator[Batch]:
         """Read from `cursor` on. `query` may hold `limit`, the most rows to read; such a reading is never complete."""
         limit = _limit(query)
-        o = self.options
         if limit is None and self._follows(stream):
             yield from self._following(stream).batches(cursor)
             return
+        if slice is not None or (cursor and not cursor.get("done")):
+            self._readings.pop(stream, None)  # in the middle of a reading only the catalog of now will do
+        yield from up_to_date(self._readings, stream, lambda: self._leg(stream, cursor, slice, limit))
+
+    def _leg(self, stream: str, cursor: Cursor | None, part: str | None, limit: int | None) -> Generator[Batch]:
+        o = self.options
         with self._asking() as questions:
             if stream not in (names := self._names(questions)):
                 raise unknown("stream", stream, names, "streams")
             with judged(f"streams.{stream}"):
                 reading = self._settled(questions, stream)
-                reading, span = part_of(slice, reading, stream)
+                reading, span = part_of(part, reading, stream)
                 place = begin(questions, stream, reading, cursor, span)
         with self.server.stream(o.batch_bytes, o.batch_rows, within=self._moment) as data:
             self._open.append(data)
@@ -373,10 +381,15 @@ class MySQLWorkerBee(WorkerBee):
         """The stream as the catalog has it, or had it a moment ago: a table may change while this bee lives on."""
         reading = self._settled_lately(name)
         if reading is None:
-            chosen = self._chosen(name)
-            reading = settle(name, chosen, self._relation(questions, name, chosen))
+            reading = self._asked(questions, name, self._chosen(name))
             self._readings[name] = time.monotonic(), reading
         return reading
+
+    def _asked(
+        self, questions: Questions, name: str, chosen: StreamOptions, *, keyless: bool = False
+    ) -> select.Reading:
+        relation = self._relation(questions, name, chosen)
+        return replace(settle(name, chosen, relation, keyless=keyless), sorts=sorts(questions, relation))
 
     def _settled_lately(self, name: str) -> select.Reading | None:
         settled, reading = self._readings.get(name, (0.0, None))

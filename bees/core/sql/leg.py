@@ -79,13 +79,16 @@ def begin(
     cursor: Cursor | None,
     asked: Callable[[str | None], Opening | None],
     span: Span | None = None,
+    understood: Callable[[Place], bool] = lambda _: True,
 ) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one.
 
-    `asked` gives the source's word on a mark, None where there is nothing to ask. Rows without a key belong to the
-    first part of a table.
+    `asked` gives the source's word on a mark, None where there is nothing to ask. `understood`: whether the texts of a
+    place are still values of their columns. Rows without a key belong to the first part of a table.
     """
-    place = place_of(cursor, reading.by)
+    place = place_of(cursor, reading.first_place())
+    if place and not understood(place):
+        place = None
     if place and not place.done:
         # The catalog may have ruled out the phase in which the last leg stopped.
         return place if place.phase in reading.phases else reading.after_phase(place) or place

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, Self, TypeVar, get_args
 
 from bees.core.sql.place import Phase, Place
@@ -36,6 +37,10 @@ class Ordered(Generic[R, C]):
     lookback: float
     by_content: bool = False
     """The key is made of the rows themselves: see bees/core/sql/content.py."""
+    sorts: Mapping[str, str] = field(default_factory=dict)
+    """What each column is sorted as: one word for all types whose values have one order, and the collation of texts."""
+    table: int | None = None
+    """The table's own number; None: there is no table, or its server tells no number that stays."""
 
     @property
     def read(self) -> tuple[C, ...]:
@@ -67,7 +72,17 @@ class Ordered(Generic[R, C]):
         return replace(self, cursor=None)
 
     def first_place(self) -> Place:
-        return Place(by=self.by, phase=self.phases[0])
+        types = tuple(self.sorts.get(name, "") for name in self.by)
+        return Place(by=self.by, phase=self.phases[0], types=types, table=self.table)
+
+    def texts(self, place: Place) -> list[tuple[C, str]]:
+        """Whatever a place tells of a column's value, with its column."""
+        order = () if place.phase == "keyless" else self.order(place.phase)
+        found = list(zip(order, place.after, strict=False))
+        if self.cursor is not None:
+            marks = (place.start, place.high, place.cap)
+            found += [(self.cursor, text) for text in marks if text is not None]
+        return found
 
     def after_phase(self, place: Place) -> Place | None:
         """Where the next phase begins; None after the last one."""

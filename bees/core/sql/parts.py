@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar
 
 from bees.core.sql.options import ServerOptions
 from bees.core.sql.ordered import Ordered
-from bees.core.sql.place import Place
 from bees.core.sql.span import Span, heard, span_of
 from nectar.batch import Cursor
 
@@ -43,10 +42,11 @@ def parts_of(reading: Ordered[Any, Any], table: Cut, parts: int) -> list[str]:
     then = seen = None
     if reading.cursor is not None:
         newest = table.newest()
-        then = Place(by=reading.by, high=newest, done=True).cursor()
+        then = replace(reading.first_place(), phase="rows", high=newest, done=True).cursor()
         # A replica that is behind may answer who reads a part, and what it does not have yet stands below the mark.
         seen = table.reached() if newest is not None else None
-    return [replace(span, then=then, seen=seen).told() for span in table.spans(parts)]
+    types = reading.by_key().first_place().types
+    return [replace(span, then=then, seen=seen, types=types).told() for span in table.spans(parts)]
 
 
 def part_of(told: str | None, reading: O, stream: str) -> tuple[O, Span | None]:
@@ -54,7 +54,7 @@ def part_of(told: str | None, reading: O, stream: str) -> tuple[O, Span | None]:
     span = heard(told) if told is not None else None
     if span is not None and span.then:
         reading = reading.by_key()
-    return reading, span_of(told, reading.by, stream)
+    return reading, span_of(told, reading.first_place(), stream)
 
 
 def after_parts(told: Sequence[str]) -> Cursor | None:

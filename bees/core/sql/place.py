@@ -5,6 +5,9 @@ is null, by key; and all others from `start` on, by cursor and key, or by key al
 two are left out where the catalog rules such rows out.
 
     by      the order columns this place belongs to; another order makes it void
+    types   what each of them is sorted as: its type, and the collation of a text. The texts below were compared in that
+            order, so another one makes the place void, too; empty: an older version did not tell
+    table   the table's own number: another table of its name has other rows before this place; None: not told
     phase   "keyless", "nulls" or "rows"
     after   exact texts of the last row's order columns; empty: none read yet in this phase
     start   where the second phase of this flight begins; None: at the first row
@@ -37,11 +40,14 @@ class Place:
     done: bool = False
     read: int = 0
     salt: str | None = None
+    types: tuple[str, ...] = ()
+    table: int | None = None
 
     def cursor(self) -> Cursor:
         told = {"by": list(self.by), "phase": self.phase, "after": list(self.after), "done": self.done}
         marks = {"start": self.start, "high": self.high, "cap": self.cap, "read": self.read or None, "salt": self.salt}
-        return told | {name: value for name, value in marks.items() if value is not None}
+        order = {"types": list(self.types) or None, "table": self.table}
+        return told | {name: value for name, value in (marks | order).items() if value is not None}
 
     def moved(self, after: tuple[str, ...], high: str | None) -> Place:
         return replace(self, after=after, high=self.high if high is None else high)
@@ -51,17 +57,17 @@ class Place:
         return replace(self, phase=phase, after=())
 
     def finished(self) -> Place:
-        return Place(by=self.by, high=self.high, done=True, salt=self.salt)
+        return Place(self.by, high=self.high, done=True, salt=self.salt, types=self.types, table=self.table)
 
 
-def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
-    """The place a cursor tells, or None: there is none yet, or it belongs to another order of reading."""
-    if not cursor or cursor.get("by") != list(by):
+def place_of(cursor: Cursor | None, first: Place) -> Place | None:
+    """The place a cursor tells, or None: there is none yet, or it is of another order than the `first` place has."""
+    if not cursor:
         return None
     told = cursor.get("phase")
     phase: Phase = told if told in ("keyless", "nulls") else "rows"
-    return Place(
-        by=by,
+    place = Place(
+        by=tuple(map(str, cursor.get("by") or ())),
         phase=phase,
         after=tuple(str(text) for text in cursor.get("after") or ()),
         start=cursor.get("start"),
@@ -70,4 +76,8 @@ def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
         done=bool(cursor.get("done")),
         read=int(cursor.get("read") or 0),
         salt=cursor.get("salt"),
+        types=tuple(map(str, cursor.get("types") or ())),
+        table=cursor.get("table"),
     )
+    known = place.by == first.by and place.types in ((), first.types) and place.table in (None, first.table)
+    return replace(place, types=first.types, table=first.table) if known else None

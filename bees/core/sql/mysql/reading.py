@@ -31,7 +31,21 @@ def begin(
     questions: Questions, stream: str, reading: select.Reading, cursor: Cursor | None, span: Span | None = None
 ) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
-    return common.begin(stream, reading, cursor, partial(opening, questions, reading), span)
+    return common.begin(
+        stream, reading, cursor, partial(opening, questions, reading), span, partial(_understood, reading)
+    )
+
+
+def _understood(reading: select.Reading, place: Place) -> bool:
+    """Whether a place's texts can be values of their columns; where its types are not told, they may be others."""
+    try:
+        for column, text in reading.texts(place):
+            column.form.literal(text)
+            if column.form.shape == "integer":
+                int(text)
+    except ValueError:
+        return False
+    return True
 
 
 def opening(questions: Questions, reading: select.Reading, high: str | None) -> Opening | None:

@@ -47,8 +47,10 @@ SELECT CASE WHEN n.nspname = %s THEN c.relname::text ELSE n.nspname || '.' || c.
 """
 _COLUMNS = """
 SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-       pg_catalog.col_description(a.attrelid, a.attnum)
+       pg_catalog.col_description(a.attrelid, a.attnum), n.nspname || '.' || c.collname
   FROM pg_catalog.pg_attribute a
+  LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
  WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum
 """
@@ -74,15 +76,31 @@ SELECT chain.asked, t.typname::text, n.nspname::text, t.typtype::text, t.typcate
  WHERE t.typtype <> 'd'
 """
 _FOLLOWED = ("timestamptz", "timestamp", "date", "int2", "int4", "int8")
+_ONE_ORDER = {"int2": "integer", "int4": "integer", "int8": "integer", "varchar": "text", "text": "text"}
+_OWN_TYPES = 16_384
+"""The number from which on types are not the server's own."""
 
 
 @dataclass(frozen=True)
 class SourceColumn:
+    """`oid` is the number of its type, `collation` that of a column of a table, with its schema."""
+
     name: str
     form: Form
     type_name: str
     nullable: bool = True
     comment: str = ""
+    oid: int = 0
+    collation: str = ""
+
+    @property
+    def sort(self) -> str:
+        """What it is sorted as. A type of somebody's own may be made anew under its name, in another order."""
+        if self.form.shape == "as_is" and self.form.name in _ONE_ORDER:
+            kind = _ONE_ORDER[self.form.name]
+        else:
+            kind = f"{self.form.cast} {self.oid}" if self.oid >= _OWN_TYPES else self.form.cast
+        return f"{kind} {self.collation}" if self.collation else kind
 
 
 @dataclass(frozen=True)
@@ -154,8 +172,8 @@ def _described(connection: psycopg.Connection, oid: int, origin: sql.Composable,
     rows = connection.execute(_COLUMNS, (oid,)).fetchall()
     forms = _forms(connection, [row[1] for row in rows])
     columns = {
-        name: SourceColumn(name, forms[kind], type_name, nullable=not certain, comment=note or "")
-        for name, kind, type_name, certain, note in rows
+        name: SourceColumn(name, forms[kind], type_name, not certain, note or "", kind, collation or "")
+        for name, kind, type_name, certain, note, collation in rows
     }
     indexes = connection.execute(_INDEXES, (oid,)).fetchall()
     keys = [tuple(names) for unique, names in indexes if unique]
@@ -181,7 +199,7 @@ def query(connection: psycopg.Connection, text: str, where: str) -> Relation:
     asked = connection.execute(sql.SQL("SELECT * FROM {} AS t LIMIT 0").format(origin))
     described: list[Any] = list(asked.description or ())
     forms = _forms(connection, [d.type_code for d in described])
-    columns = {d.name: SourceColumn(d.name, forms[d.type_code], d.type_display) for d in described}
+    columns = {d.name: SourceColumn(d.name, forms[d.type_code], d.type_display, oid=d.type_code) for d in described}
     if len(columns) < len(described):
         raise GiveUp(
             "two columns of the query have one name", code="ambiguous", where=where, advice="name each one with AS"

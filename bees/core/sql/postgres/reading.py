@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+import psycopg
 import pyarrow as pa
 
 from bees.core.sql import leg as common
@@ -15,8 +16,6 @@ from bees.core.sql.postgres import select
 from nectar.batch import Batch, Cursor
 
 if TYPE_CHECKING:
-    import psycopg
-
     from bees.core.sql.postgres.session import Stream
     from bees.core.sql.span import Span
 
@@ -29,7 +28,21 @@ def begin(
     span: Span | None = None,
 ) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
-    return common.begin(stream, reading, cursor, partial(opening, connection, reading), span)
+    understood = partial(_understood, connection, reading)
+    return common.begin(stream, reading, cursor, partial(opening, connection, reading), span, understood)
+
+
+def _understood(connection: psycopg.Connection, reading: select.Reading, place: Place) -> bool:
+    """Whether the server still reads a place's texts: the word of an enum may have been renamed, a type have shrunk."""
+    question = select.values(reading, place)
+    if question is None:
+        return True
+    try:
+        with connection.transaction():
+            connection.execute(question)
+    except psycopg.DataError:
+        return False
+    return True
 
 
 def opening(connection: psycopg.Connection, reading: select.Reading, high: str | None) -> Opening | None:

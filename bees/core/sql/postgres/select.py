@@ -31,6 +31,19 @@ def _of(column: SourceColumn) -> sql.Composable:
     return sql.SQL("t.{}").format(sql.Identifier(column.name))
 
 
+def _literal(column: SourceColumn, text: str) -> sql.Composable:
+    """A value to compare the column with. Whole numbers of all sizes compare, so a place outlives a type's growth."""
+    if column.form.shape == "as_is" and column.form.name in _NUMBERS:
+        return sql.SQL("CAST({} AS pg_catalog.int8)").format(sql.Literal(text))
+    return column.form.literal(text)
+
+
+def values(reading: Reading, place: Place) -> sql.Composed | None:
+    """Asks for the texts of a place as values of their columns' types; None where there is none."""
+    found = [_literal(column, text) for column, text in reading.texts(place)]
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(found)) if found else None
+
+
 def _all(conditions: Sequence[sql.Composable]) -> sql.Composable:
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("TRUE")
 
@@ -60,7 +73,7 @@ def _remaining(reading: Reading, place: Place, span: Span | None) -> list[sql.Co
 
 def _against(order: Sequence[SourceColumn], sign: LiteralString, texts: Sequence[str]) -> sql.Composed:
     columns = sql.SQL(", ").join([_of(c) for c in order])
-    values = sql.SQL(", ").join([c.form.literal(text) for c, text in zip(order, texts, strict=True)])
+    values = sql.SQL(", ").join([_literal(c, text) for c, text in zip(order, texts, strict=True)])
     return sql.SQL("({}) " + sign + " ({})").format(columns, values)
 
 
@@ -108,7 +121,7 @@ def _start(cursor: SourceColumn, text: str) -> sql.Composable:
     # A date less some seconds is a timestamp.
     if cursor.form.name == "date":
         return sql.SQL("CAST({} AS pg_catalog.timestamp)").format(sql.Literal(text))
-    return cursor.form.literal(text)
+    return _literal(cursor, text)
 
 
 def _is_mark(reading: Reading, place: Place) -> sql.Composable:
@@ -118,9 +131,9 @@ def _is_mark(reading: Reading, place: Place) -> sql.Composable:
         return sql.SQL("FALSE")
     conditions = []
     if place.high is not None:
-        conditions.append(sql.SQL("{} > {}").format(_of(cursor), cursor.form.literal(place.high)))
+        conditions.append(sql.SQL("{} > {}").format(_of(cursor), _literal(cursor, place.high)))
     if place.cap is not None:
-        conditions.append(sql.SQL("{} <= {}").format(_of(cursor), cursor.form.literal(place.cap)))
+        conditions.append(sql.SQL("{} <= {}").format(_of(cursor), _literal(cursor, place.cap)))
     if cursor.form.name in _WITH_INFINITY:
         conditions.append(sql.SQL("{} < {}").format(_of(cursor), cursor.form.literal("Infinity")))
     return _all(conditions)
@@ -156,7 +169,7 @@ def opening(reading: Reading, high: str | None) -> sql.Composed | None:
     cap = cursor.form.select(now) if cursor.form.moment else sql.SQL("NULL::text")
     if high is None:
         return sql.SQL("SELECT NULL::text, {}, FALSE").format(cap) if cursor.form.moment else None
-    mark = cursor.form.literal(high)
+    mark = _literal(cursor, high)
     low: sql.Composable = mark
     if cursor.form.moment and reading.lookback:
         low = sql.SQL("({} - {}::interval)").format(low, sql.Literal(f"{reading.lookback} seconds"))

@@ -53,4 +53,7 @@ def settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyl
         key = _MADE
         columns = columns | {column.name: column for column in key}
     back = lookback(chosen.lookback, cursor.form if cursor else None, where)
-    return select.Reading(relation, tuple(columns.values()), key, cursor, back, by_content)
+    sorts = {column.name: column.sort for column in columns.values()}
+    # A view that is made anew mostly shows the same rows.
+    table = relation.oid if relation.sampled is not None else None
+    return select.Reading(relation, tuple(columns.values()), key, cursor, back, by_content, sorts, table)
