@@ -21,6 +21,7 @@ from psycopg import sql
 from pydantic import ValidationError
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.sql.postgres import slots
 from tests.bees.contract import BeeContract, Source, rows
 from tests.bees.postgresql_source import PASSWORD, Database
 from tests.servers.logical import logical_postgres  # noqa: F401 - a fixture
@@ -69,6 +70,25 @@ def fly(db: Database, cursor: Any = None, **changed: Any) -> tuple[list[dict[str
             found.append(batch)
     last = found[-1].cursor if found else cursor
     return rows(found), json.loads(json.dumps(last))
+
+
+def anew(db: Database, cursor: Any = None) -> tuple[list[dict[str, Any]], bool, Any]:
+    """As `fly`, and whether the table was read anew; what came before that counts no more."""
+    found: list[Batch] = []
+    begun = False
+    with bee(db) as one:
+        for batch in one.collect_nectar("t", cursor):
+            one.sealed(batch.cursor)
+            found, begun = [*([] if batch.begins else found), batch], begun or batch.begins
+    return rows(found), begun, json.loads(json.dumps(found[-1].cursor))
+
+
+def await_setting(db: Database, standby: str) -> None:
+    """Until the server's sessions take the names of its standbys to be that."""
+    until = time.monotonic() + 20
+    while db.rows("SHOW synchronous_standby_names") != [(standby,)]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def told(records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -318,6 +338,206 @@ class TestTheTableChanges:
         with bee(db) as one, pytest.raises(GiveUp) as error:
             list(one.collect_nectar("t", cursor))
         assert error.value.code == "no_table"
+
+
+def whole(db: Database) -> dict[Any, Any]:
+    return dict(db.rows("SELECT id, v FROM t"))
+
+
+class TestWhatTheLogTellsOfAnotherTime:
+    """Changes that were made while the table was another one than it is when they are read."""
+
+    @pytest.mark.parametrize(
+        ("away", "back", "name"),
+        [
+            ("ALTER TABLE t RENAME TO gone", "ALTER TABLE gone RENAME TO t", "gone"),
+            ("ALTER TABLE t SET SCHEMA other", "ALTER TABLE other.t SET SCHEMA public", "other.t"),
+        ],
+    )
+    def test_changes_under_another_name_are_its_own(self, db: Database, away: str, back: str, name: str) -> None:
+        db.run("CREATE SCHEMA other", "INSERT INTO t VALUES (1, 'a')")
+        _, cursor = fly(db)
+        db.run(away, f"INSERT INTO {name} VALUES (2, 'b')", f"DELETE FROM {name} WHERE id = 1", back)
+        db.run("INSERT INTO t VALUES (3, 'c')")
+        records, _ = fly(db, cursor)
+        assert told(records) == [("upsert", 2, "b"), ("delete", 1, None), ("upsert", 3, "c")]
+
+    @pytest.mark.parametrize(
+        "deed",
+        [
+            "DELETE FROM t WHERE id = 1",
+            "UPDATE t SET code = 'bb' WHERE id = 1",
+            "UPDATE t SET id = 10 WHERE id = 1",
+        ],
+    )
+    def test_changes_told_by_another_key_are_read_out_of_the_table(self, db: Database, deed: str) -> None:
+        db.run("ALTER TABLE t ADD COLUMN code text NOT NULL DEFAULT '-'", "CREATE UNIQUE INDEX coded ON t (code)")
+        db.run("INSERT INTO t VALUES (1, 'a', 'a'), (2, 'b', 'b'), (3, 'c', 'c')")
+        _, cursor = fly(db)
+        db.run("ALTER TABLE t REPLICA IDENTITY USING INDEX coded", deed, "ALTER TABLE t REPLICA IDENTITY DEFAULT")
+        db.run("DELETE FROM t WHERE id = 2")
+        records, begun, after = anew(db, cursor)
+        db.run("DELETE FROM t WHERE id = 3", "INSERT INTO t VALUES (4, 'd', 'd')")
+
+        assert begun
+        assert None not in [r["id"] for r in records]
+        assert told(fly(db, after)[0]) == [("delete", 3, None), ("upsert", 4, "d")]
+        assert applied({}, records) | {4: "d"} == whole(db) | {3: "c"}
+
+    def test_rows_added_meanwhile_come_out_of_the_log(self, db: Database) -> None:
+        db.run("ALTER TABLE t ADD COLUMN code text NOT NULL DEFAULT '-'", "CREATE UNIQUE INDEX coded ON t (code)")
+        db.run("INSERT INTO t VALUES (1, 'a', 'a')")
+        _, cursor = fly(db)
+        db.run("ALTER TABLE t REPLICA IDENTITY USING INDEX coded", "INSERT INTO t VALUES (2, 'b', 'b')")
+        db.run("ALTER TABLE t REPLICA IDENTITY DEFAULT")
+        assert told(fly(db, cursor)[0]) == [("upsert", 2, "b")]
+
+    @pytest.mark.parametrize(
+        ("made", "deed"),
+        [
+            ("int", "ALTER TABLE t ALTER COLUMN id TYPE text USING 'n' || id"),
+            ("mood", "ALTER TYPE mood RENAME VALUE '1' TO 'one'"),
+        ],
+    )
+    def test_a_key_of_another_type_is_read_out_of_the_table(self, db: Database, made: str, deed: str) -> None:
+        db.run("DROP TABLE t", "CREATE TYPE mood AS ENUM ('1', '2')", f"CREATE TABLE t (id {made} PRIMARY KEY, v text)")
+        db.run("ALTER PUBLICATION told ADD TABLE t", "INSERT INTO t VALUES ('1', 'a')")
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES ('2', 'b')", "UPDATE t SET v = 'c' WHERE id = '1'", deed)
+        records, begun, after = anew(db, cursor)
+
+        assert begun
+        assert applied({}, records) == whole(db)
+        db.run("UPDATE t SET v = 'd'")
+        assert sorted(r["v"] for r in fly(db, after)[0]) == ["d", "d"]
+
+    def test_a_table_that_gets_another_key_while_it_is_read_is_begun_anew(self, db: Database) -> None:
+        """Only a reading that says where it begins tells what is gone."""
+        db.run("INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 20) AS i")
+        with bee(db) as one, closing(one.collect_nectar("t", None)) as batches:  # type: ignore[type-var]
+            cursor = [batch.cursor for batch in itertools.islice(batches, 3)][-1]
+        db.run(
+            "DELETE FROM t WHERE id < 3", "ALTER TABLE t DROP CONSTRAINT t_pkey", "ALTER TABLE t ADD PRIMARY KEY (v)"
+        )
+        records, begun, _ = anew(db, json.loads(json.dumps(cursor)))
+        assert begun
+        assert applied({}, records) == whole(db)
+
+    def test_a_key_that_became_wider_is_still_the_same(self, db: Database) -> None:
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        _, cursor = fly(db)
+        db.run(
+            "INSERT INTO t VALUES (2, 'b')", "DELETE FROM t WHERE id = 1", "ALTER TABLE t ALTER COLUMN id TYPE bigint"
+        )
+        records, begun, _ = anew(db, cursor)
+        assert not begun
+        assert told(records) == [("upsert", 2, "b"), ("delete", 1, None)]
+
+    @pytest.mark.parametrize(
+        ("before", "value", "after", "found"),
+        [
+            ("int", "5", "bool USING w < 9", True),
+            ("text", "'abcd'", "bytea USING convert_to(w, 'UTF8')", b"abcd"),
+            ("int", "5", "interval USING w * interval '1 hour'", "PT5H"),
+            ("text", "'1'", "jsonb USING to_jsonb(w)", '"1"'),
+            ("int", "5", "smallint USING w + 1", 6),
+            ("varchar(9)", "'x'", "text", "x"),
+        ],
+    )
+    def test_a_value_of_another_type_is_not_made_up(
+        self, db: Database, before: str, value: str, after: str, found: Any
+    ) -> None:
+        """The row is asked for it; of one that is gone the column is absent."""
+        db.run(f"ALTER TABLE t ADD COLUMN w {before}")
+        _, cursor = fly(db)
+        db.run(f"INSERT INTO t VALUES (1, 'a', {value}), (2, 'b', {value})", "DELETE FROM t WHERE id = 2")
+        db.run(f"ALTER TABLE t ALTER COLUMN w TYPE {after}")
+        records, _ = fly(db, cursor, batch_rows=50)
+        assert [r["w"] for r in records if r["id"] == 1] == [found]
+        gone = [r.get("w", "absent") for r in records if r["id"] == 2 and (r.get("_op") or "upsert") == "upsert"]
+        assert gone == ["x" if after == "text" else "absent"]
+
+    def test_a_full_read_begins_behind_a_key_of_another_name(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "ALTER TABLE t RENAME COLUMN id TO number")
+        with bee(db) as one, pytest.raises(GiveUp, match="--full-refresh"):
+            list(one.collect_nectar("t", cursor))
+        records, begun, cursor = anew(db, None)
+        db.run("DELETE FROM t WHERE number = 1")
+        after, _ = fly(db, cursor)
+
+        assert begun
+        assert [(r["number"], r["v"]) for r in records] == [(1, "a"), (2, "b")]
+        assert [(r["_op"], r["number"]) for r in after] == [("delete", 1)]
+
+    def test_until_the_full_read_is_sealed_the_log_is_kept(self, db: Database) -> None:
+        _, cursor = fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        with bee(db) as one:
+            records = rows(list(one.collect_nectar("t", None)))
+        assert told(records) == [("upsert", 1, "a")]
+        assert told(fly(db, cursor)[0]) == [("upsert", 1, "a")]
+
+    def test_what_is_written_while_a_full_read_begins_is_not_lost(
+        self, db: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A transaction that began before it and ends behind it: its rows are in no reading of the table."""
+        monkeypatch.setattr("bees.core.sql.postgres.following._WRITING", 0.2)
+        fly(db)
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        with psycopg.connect(db.owner.info.dsn, password=db.login["password"]) as other:  # type: ignore[arg-type]
+            other.execute("INSERT INTO t VALUES (2, 'b')")
+            with bee(db) as one, closing(one.collect_nectar("t", None)) as batches:  # type: ignore[type-var]
+                first = next(batches).table.to_pylist()
+                other.commit()
+                rest = [r for batch in batches for r in batch.table.to_pylist()]
+        assert applied({}, first + rest) == {1: "a", 2: "b"}
+
+    def test_a_commit_that_is_in_the_log_and_not_seen_yet_is_awaited(self, db: Database) -> None:
+        """It waits for a standby that never answers: until then a full read must not begin behind it."""
+        fly(db)
+        [(table,)] = db.rows("SELECT 't'::regclass::oid::bigint")
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()"
+        with psycopg.connect(db.owner.info.dsn, password=db.login["password"]) as other:  # type: ignore[arg-type]
+            other.execute("SET synchronous_commit = on")
+            other.execute("INSERT INTO t VALUES (1, 'a')")
+            commit = threading.Thread(target=other.commit)
+            db.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+            try:
+                await_setting(db, "nobody")
+                commit.start()
+                until = time.monotonic() + 20
+                while db.rows(asked) == [(0,)]:
+                    assert time.monotonic() < until
+                    time.sleep(0.01)
+                assert slots.seen_up_to(db.owner, table, 0.2) is None
+            finally:
+                db.run("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+                await_setting(db, "")
+                commit.join(30)
+        assert slots.seen_up_to(db.owner, table, 0.2) is not None
+        assert told(anew(db)[0]) == [("upsert", 1, "a")]
+
+    def test_a_generated_key_is_refused(self, db: Database) -> None:
+        db.run("CREATE TABLE g (a int NOT NULL, id int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY)")
+        db.run("ALTER PUBLICATION told ADD TABLE g")
+        with (
+            bee(db, streams={"g": {}}) as one,
+            pytest.raises(GiveUp, match="'id' of the key is a generated one") as error,
+        ):
+            one.validate_flight_path()
+        assert (error.value.code, error.value.where) == ("generated_key", "streams.g")
+
+    def test_a_generated_key_that_the_publication_sends(self, db: Database) -> None:
+        db.run("CREATE TABLE g (a int NOT NULL, id int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY)")
+        db.run("ALTER PUBLICATION told ADD TABLE g")
+        db.run("ALTER PUBLICATION told SET (publish_generated_columns = stored)", "INSERT INTO g VALUES (1)")
+        with bee(db, streams={"g": {}}) as one:
+            one.validate_flight_path()
+            cursor = [batch.cursor for batch in one.collect_nectar("g", None)][-1]
+            db.run("UPDATE g SET a = 2")
+            changes = rows(list(one.collect_nectar("g", cursor)))
+        assert told(changes) == [("delete", 2, None), ("upsert", 4, None)]
 
 
 def test_a_session_that_falls_silent_is_for_later(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

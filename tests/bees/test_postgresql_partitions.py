@@ -155,3 +155,19 @@ def test_rows_of_a_dropped_partition_leave_the_jar(nest: Nest, parted: Database)
 
     assert (second.state, second.records_deleted, third.records_read) == ("complete", 5, 0)
     assert {record["id"] for record in nest.jar("shop").values()} == {100, 101, 102, 103, 104, 180}
+
+
+def test_rows_deleted_while_another_key_told_them_apart_leave_the_jar(nest: Nest, db: Database) -> None:
+    db.run(
+        "ALTER TABLE t ADD COLUMN code int", "UPDATE t SET code = id", "ALTER TABLE t ALTER COLUMN code SET NOT NULL"
+    )
+    db.run("CREATE UNIQUE INDEX coded ON t (code)", "INSERT INTO t SELECT i, 'old', i FROM generate_series(1, 9) AS i")
+    block = {"source": db.options(cdc=CDC), "streams": {"t": {}}, "limits": {"max_deleted": 0.6}}
+    nest.hive.register_worker("postgresql", {"name": "shop", **block})
+    nest.land("shop")
+    db.run("INSERT INTO t VALUES (10, 'new', 10)", "ALTER TABLE t REPLICA IDENTITY USING INDEX coded")
+    db.run("DELETE FROM t WHERE id < 3", "UPDATE t SET id = 30 WHERE id = 3", "ALTER TABLE t REPLICA IDENTITY DEFAULT")
+    second, third = nest.land("shop"), nest.land("shop")
+
+    assert (second.state, second.records_deleted, third.records_read) == ("complete", 3, 0)
+    assert {record["id"] for record in nest.jar("shop").values()} == {4, 5, 6, 7, 8, 9, 10, 30}

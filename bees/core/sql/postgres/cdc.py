@@ -3,6 +3,8 @@
 The slot is made first; it tells every change from its place in the log on. Then the table is read by key, in as many
 legs as it takes, and then come the changes from that place on. What changed while the table was read comes twice, the
 second time in the order of commits, so each record ends as the source has it. Nothing is compared and no lock taken.
+Changes that do not tell the key that the table has now (another index identified its rows then, or the key had another
+type) let the table be read anew, and followed from behind them.
 
 A cursor is, while the table is read,   {"slot", "lsn", "table", "place": {...}}
 and then                                {"slot", "lsn", "table", "final", "read", "at"}
@@ -28,7 +30,7 @@ import psycopg
 
 from bees.core.errors import GiveUp
 from bees.core.sql.postgres import catalog, decoded, slots
-from bees.core.sql.postgres.decoded import Row
+from bees.core.sql.postgres.decoded import Row, UntoldError
 from bees.core.sql.postgres.feed import Feed, lsn_number, lsn_text
 from bees.core.sql.postgres.pgoutput import UNCHANGED, Begin, Commit, Delete, Insert, Relation, Truncate, Update
 from nectar.batch import Batch, Cursor
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from bees.core.sql.postgres.pgoutput import Message, RelationColumn, Values
     from bees.core.sql.postgres.select import Reading
 
+_TYPES = """
+SELECT a.attname::text, a.atttypid FROM pg_catalog.pg_attribute a
+ WHERE a.attrelid = %s::bigint::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
+"""
 _TICK = 0.05
 _LINGER = 0.2
 """Seconds for which changes are gathered before they are handed on."""
@@ -73,7 +79,10 @@ def stand_of(cursor: Cursor) -> Stand:
 
 @dataclass
 class Follower:
-    """Reads one stream's changes from one slot. `reading` is as the catalog has it now."""
+    """Reads one stream's changes from one slot. `reading` is as the catalog has it now.
+
+    What was committed before `stand` is passed over. Raises UntoldError where only another reading of the table helps.
+    """
 
     stream: str
     slot: str
@@ -88,10 +97,17 @@ class Follower:
     settle: Callable[[], Reading]
     """The reading as the catalog has it by now."""
     number: int | None = None
-    """The table's own number; changes of others that had its name are none of it."""
+    """The table's own number: it keeps it under another name, and others that had its name have another one."""
     _oid: int = 0
     _shape: tuple[RelationColumn, ...] | None = None
     _places: tuple[int | None, ...] = ()
+    _gone: str | None = None
+    """A column of the key by now that the table had not then."""
+    _tells_key: bool = True
+    """Updates and deletes say which row they are of; `_tells_new`: inserts do."""
+    _tells_new: bool = True
+    _past: bool = False
+    """The transaction was committed before `stand`: all of it was seen when the table was read."""
     _rows: list[Row] = field(default_factory=list)
     _bytes: int = 0
     _final: int = 0
@@ -159,19 +175,23 @@ class Follower:
         """Take one message in; whether it changes this table."""
         if isinstance(message, Begin):
             self._final, self._count, self._at = message.final, 0, message.at
+            self._past = message.final < self.stand.lsn
             if message.final != self.stand.final:
                 self._skip = 0
         elif isinstance(message, Commit):
-            self.stand = Stand(message.end, at=message.at)
+            self.stand = Stand(max(message.end, self.stand.lsn), at=message.at)
             self._final, self._skip = 0, 0
             if self._rows:
                 # Behind its last change a transaction is over.
                 self._rows[-1] = replace(self._rows[-1], mark=(message.end, 0, 0, message.at))
+        elif self._past or isinstance(message, Relation):
+            return False
         elif isinstance(message, Truncate):
             if self._oid in message.relations:
                 self._add("truncate", (None,) * len(self.reading.columns))
                 return True
-        elif not isinstance(message, Relation) and message.relation == self._oid:
+        elif message.relation == self._oid:
+            self._be_told(message)
             self._change(message)
             return True
         return False
@@ -193,7 +213,10 @@ class Follower:
         self._add("upsert", new)
 
     def _chosen(self, values: Values) -> Values:
-        """The values of the columns that are read; one that the table did not have then is read as it is by now."""
+        """The values of the columns that are read; one that the table did not have then is read as it is by now.
+
+        So is one that had another type: its text may be a text of the new one, too, and mean something else.
+        """
         return tuple(UNCHANGED if place is None else values[place] for place in self._places)
 
     def _key_alone(self, values: Values) -> Values:
@@ -209,23 +232,41 @@ class Follower:
         self._bytes += sum(len(v) for v in values if isinstance(v, bytes))
 
     def _is_mine(self, message: Relation) -> bool:
-        return (message.schema, message.name) == self.table and self.number in (None, message.oid)
+        if self.number is None:
+            return (message.schema, message.name) == self.table
+        return message.oid == self.number
 
     def _learn(self, message: Relation) -> None:
         """The table looks like this from here on, and perhaps did not before: the catalog is asked what is read now."""
         if self._shape is not None and self._shape != message.columns:
             self.reading = self.settle()
         self._oid, self._shape = message.oid, message.columns
-        names = [c.name for c in message.columns]
-        self._places = tuple(names.index(c.name) if c.name in names else None for c in self.reading.columns)
-        gone = [c.name for c in self.reading.key if c.name not in names]
-        if gone:
+        with self.asking() as connection:
+            now: dict[str, int] = dict(connection.execute(_TYPES.encode(), (message.oid,)).fetchall())
+        there = {
+            c.name: place
+            for place, c in enumerate(message.columns)
+            if decoded.reads_alike(c.type_oid, now.get(c.name, c.type_oid))
+        }
+        self._places = tuple(there.get(c.name) for c in self.reading.columns)
+        logged = {c.name: c for c in message.columns}
+        key = [c.name for c in self.reading.key]
+        self._gone = next((name for name in key if name not in logged), None)
+        # Even an update without a former key may have changed ours, where another one identified rows.
+        self._tells_key = all(name in there and (message.identity == "f" or logged[name].identity) for name in key)
+        self._tells_new = all(name in there for name in key)
+
+    def _be_told(self, change: Insert | Update | Delete) -> None:
+        """Raises UntoldError or GiveUp where the change does not say which row of the table as it is now it is of."""
+        if self._gone is not None:
             raise GiveUp(
-                f"the table {message.name!r} had no column {gone[0]!r} when these changes were made",
+                f"the table {self.table[1]!r} had no column {self._gone!r} when these changes were made",
                 code="no_column",
                 where=f"streams.{self.stream}.key",
                 advice="fly the bee with --full-refresh: the changes before that cannot be told apart",
             )
+        if not (self._tells_new if isinstance(change, Insert) else self._tells_key):
+            raise UntoldError
 
 
 def table_of(relation: catalog.Relation) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from bees.core.sql.names import replaced
 from bees.core.sql.place import Place
 from bees.core.sql.postgres import leaves, progress, slots
 from bees.core.sql.postgres.cdc import Follower, Stand, stand_of, table_of
+from bees.core.sql.postgres.decoded import UntoldError
 from bees.core.sql.postgres.feed import Feed, lsn_text, no_slot
 from bees.core.sql.postgres.reading import begin, read
 from bees.core.sql.progress import await_progress
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from nectar.batch import Batch, Cursor
 
 _LETTING_GO = 2.0
+_WRITING = 10.0
+"""Seconds for which transactions that write to a table are awaited, before it is read anew."""
+_UNTOLD = "changes were made while something else told its rows apart, and the log does not tell which they are of"
 log = structlog.get_logger()
 
 
@@ -69,6 +73,18 @@ class Following:
 
     def batches(self, cursor: Cursor | None) -> Iterator[Batch]:
         """What comes behind `cursor`: the rest of the rows that were there, then changes."""
+        anew = False
+        while True:
+            try:
+                yield from self._told(cursor, anew=anew)
+            except UntoldError:
+                log.warning("read_anew", stream=self.stream, because=_UNTOLD)
+                cursor, anew = None, True
+            else:
+                return
+
+    def _told(self, cursor: Cursor | None, *, anew: bool = False) -> Iterator[Batch]:
+        """What comes behind `cursor`; `anew`: nothing of what is in the log by now."""
         reading = self.settle()
         number = reading.relation.oid
         more: Cursor = {"table": number}
@@ -77,7 +93,7 @@ class Following:
             if changed:
                 log.warning("read_anew", stream=self.stream, because=f"{changed}, and the log does not tell its rows")
                 cursor = None
-        for batch in self._batches(cursor, reading, self._start(cursor, reading)):
+        for batch in self._batches(cursor, reading, self._start(cursor, reading, anew=anew)):
             yield replace(batch, cursor={**batch.cursor, **more})
 
     def _around(self, table: int, cursor: Cursor | None) -> tuple[Cursor, str]:
@@ -94,7 +110,7 @@ class Following:
     def _batches(self, cursor: Cursor | None, reading: Reading, start: Stand) -> Iterator[Batch]:
         if cursor is None or "place" in cursor:
             yield from self._rows(reading, start, cursor["place"] if cursor else None)
-        self._feed = self._opened(start.lsn)
+        self._feed = self._opened(start.lsn if cursor else self._kept())
         try:
             yield from Follower(
                 stream=self.stream,
@@ -124,13 +140,14 @@ class Following:
                     raise
                 time.sleep(0.1)
 
-    def _start(self, cursor: Cursor | None, reading: Reading) -> Stand:
+    def _start(self, cursor: Cursor | None, reading: Reading, *, anew: bool) -> Stand:
         with self.asking() as connection:
             self.check(connection, reading)
             known = slots.confirmed(connection, self.slot, self.where)
             if cursor is None:
-                made = known if known is not None else self._made(connection)
-                return Stand(made)
+                if known is None:
+                    return Stand(self._made(connection))
+                return Stand(self._passed(connection, reading, known, anew=anew))
             if cursor.get("table") not in (None, reading.relation.oid):
                 raise replaced(self.stream, self.where)
             start = stand_of(cursor)
@@ -148,6 +165,27 @@ class Following:
             log.warning("slot_far_behind", slot=self.slot, bytes=found.retained, status=found.status)
         return start
 
+    def _passed(self, connection: psycopg.Connection, reading: Reading, known: int, *, anew: bool) -> int:
+        """Where to begin with a slot that was there before: what it tells from `known` to here is in the table.
+
+        Among that may be changes that cannot be told any more, as of a key that had another name.
+        """
+        table = reading.relation.oid
+        here = None if table is None else slots.seen_up_to(connection, table, _WRITING)
+        if here is None and anew:
+            raise RetryLater(
+                "a transaction writes to the table that is to be read anew", code="table_busy", where=self.where
+            )
+        return known if here is None else max(known, here)
+
+    def _kept(self) -> int:
+        """Where the slot is: of rows that were read just now nobody knows yet whether they are sealed."""
+        with self.asking() as connection:
+            known = slots.confirmed(connection, self.slot, self.where)
+        if known is None:
+            raise no_slot(self.where)
+        return known
+
     def _made(self, connection: psycopg.Connection) -> int:
         return slots.make_slot(connection, self.slot, self.where, allowed=self.options.create_slot)
 
@@ -156,7 +194,8 @@ class Following:
         with self.asking() as connection:
             begun: Place = begin(connection, self.stream, reading, place)
         mark = {"slot": self.slot, "lsn": lsn_text(start.lsn)}
-        begins = not place
+        # A place of another order is void.
+        begins = not begun.after and begun.phase == reading.first_place().phase
         with self.server().stream(self.batch_bytes) as data:
             self.opened.append(data)
             try:
