@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,27 @@ SELECT i.indimmediate, array_agg(a.attname::text)
  WHERE i.indrelid = %s::pg_catalog.regclass AND i.indisunique AND i.indpred IS NULL
  GROUP BY i.indexrelid, i.indimmediate
 """
+_GENERATED = """
+SELECT a.attname::text FROM pg_catalog.pg_attribute a
+ WHERE a.attrelid = %(table)s::pg_catalog.regclass AND a.attname = ANY (%(key)s) AND a.attgenerated <> ''
+   /*published*/
+"""
+_NOT_PUBLISHED = """AND NOT EXISTS (
+       SELECT FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_class c ON c.relname = t.tablename
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schemaname
+        WHERE t.pubname = %(publication)s AND c.oid = a.attrelid AND a.attname = ANY (t.attnames))
+"""
+_GENERATIONS = 180_000
+"""The first server that can publish generated columns."""
+_WRITERS = """
+SELECT DISTINCT l.virtualtransaction
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+ WHERE d.datname = pg_catalog.current_database() AND l.locktype = 'relation' AND l.granted
+   AND l.mode IN ('RowExclusiveLock', 'AccessExclusiveLock')
+   AND l.relation IN (
+       SELECT %(table)s::bigint::pg_catalog.oid UNION ALL
+       SELECT p.relid FROM pg_catalog.pg_partition_tree(%(table)s::bigint::pg_catalog.oid::pg_catalog.regclass) AS p)
+"""
 _SERVER = """
 SELECT pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('max_slot_wal_keep_size'),
        (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
@@ -117,22 +139,7 @@ def check_published(
     connection: psycopg.Connection, publication: str, relation: Relation, key: tuple[str, ...], where: str
 ) -> None:
     """Raises GiveUp unless the server can tell each change of the table with its key."""
-    row = connection.execute(_SERVER.encode()).fetchone()
-    assert row is not None
-    if row[0] != "logical":
-        raise GiveUp(
-            f"the server's wal_level is {row[0]!r}",
-            code="no_changes",
-            where=where,
-            advice="set wal_level = logical at the server and restart it, or read without `cdc`",
-        )
-    if not row[2]:
-        raise GiveUp(
-            "the role may not read replication slots",
-            code="no_permission",
-            where="user",
-            advice="ALTER ROLE ... REPLICATION for the `user` of this bee",
-        )
+    _refuse_server(connection, where)
     name = relation.origin.as_string(connection)
     found = connection.execute(_PUBLISHED.encode(), (publication, name)).fetchone()
     if found is None:
@@ -172,7 +179,44 @@ def check_published(
             where=where,
             advice=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or USING INDEX of that key",
         )
+    _refuse_generated(connection, publication, name, key, where)
     _refuse_swaps(connection, name, key, where)
+
+
+def _refuse_server(connection: psycopg.Connection, where: str) -> None:
+    """Raises GiveUp where the server or the role tells no changes at all."""
+    row = connection.execute(_SERVER.encode()).fetchone()
+    assert row is not None
+    if row[0] != "logical":
+        raise GiveUp(
+            f"the server's wal_level is {row[0]!r}",
+            code="no_changes",
+            where=where,
+            advice="set wal_level = logical at the server and restart it, or read without `cdc`",
+        )
+    if not row[2]:
+        raise GiveUp(
+            "the role may not read replication slots",
+            code="no_permission",
+            where="user",
+            advice="ALTER ROLE ... REPLICATION for the `user` of this bee",
+        )
+
+
+def _refuse_generated(
+    connection: psycopg.Connection, publication: str, name: str, key: tuple[str, ...], where: str
+) -> None:
+    """Raises GiveUp where the server computes a column of the key and leaves it out of what it sends."""
+    publishes = connection.info.server_version >= _GENERATIONS
+    asked = _GENERATED.replace("/*published*/", _NOT_PUBLISHED if publishes else "").encode()
+    found = connection.execute(asked, {"table": name, "key": list(key), "publication": publication}).fetchone()
+    if found is not None:
+        raise GiveUp(
+            f"the column {found[0]!r} of the key is a generated one, and changes of {name} come without it",
+            code="generated_key",
+            where=where,
+            advice="choose a `key` of other columns that are unique, or give the stream a `cursor`",
+        )
 
 
 def _refuse_swaps(connection: psycopg.Connection, name: str, key: tuple[str, ...], where: str) -> None:
@@ -206,6 +250,25 @@ def position(connection: psycopg.Connection) -> int:
     row = connection.execute(_NOW.encode()).fetchone()
     assert row is not None
     return lsn_number(row[0])
+
+
+def seen_up_to(connection: psycopg.Connection, table: int, patience: float) -> int | None:
+    """A place in the log before which each change of the table can be seen; None: somebody writes for too long.
+
+    A commit stands in the log a moment before it is seen, and its transaction keeps its locks until it is.
+    """
+    lsn = position(connection)
+    writers, until = _writers(connection, table), time.monotonic() + patience
+    while writers:
+        if time.monotonic() > until:
+            return None
+        time.sleep(0.05)
+        writers &= _writers(connection, table)
+    return lsn
+
+
+def _writers(connection: psycopg.Connection, table: int) -> set[str]:
+    return {str(name) for (name,) in connection.execute(_WRITERS.encode(), {"table": table})}
 
 
 def confirmed(connection: psycopg.Connection, slot: str, where: str) -> int | None:
