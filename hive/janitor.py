@@ -18,6 +18,7 @@ import structlog
 from hive import watch, worker
 from hive.errors import trail
 from hive.flight.close import close_if_done
+from hive.flight.pinned import pinned_config
 from hive.flight.task import Task
 from hive.flight.verdict import Verdict, backoff
 from hive.flight.work import put_back, work
@@ -26,6 +27,7 @@ from hive.jars.own import Mover
 from hive.ledger import partitions
 from hive.ledger.db import UNREACHABLE, Transaction, is_away
 from hive.ledger.hints import Hint, choose, hints_of
+from hive.limits.policies import retry_of
 from hive.logs import configure
 from hive.runtime import Runtime, open_runtime
 from hive.settings import settings
@@ -212,7 +214,7 @@ def expire(rt: Runtime) -> int:
 
 def _take_back(tx: Transaction, task: Task, rt: Runtime, noted: dict[str, Any] | None) -> list[Hint]:
     """One task that cannot be settled as it should is only queued again: it must not hold up the others."""
-    verdict = _crashed(task, rt.settings.max_attempts, noted or {})
+    verdict = _crashed(task, rt.settings.max_attempts, noted or {}, allowed=_allowed(tx, task, rt))
     try:
         with tx.psycopg.transaction():
             return put_back(tx, task, rt, verdict, crashed=True)
@@ -231,8 +233,26 @@ def _take_back(tx: Transaction, task: Task, rt: Runtime, noted: dict[str, Any] |
     return []  # the next pass tries again
 
 
-def _crashed(task: Task, max_attempts: int, noted: Mapping[str, Any]) -> Verdict:
-    """`noted`: the task's last error. One of this very attempt is the cause of death, as the parent noted it down."""
+def _allowed(tx: Transaction, task: Task, rt: Runtime) -> int:
+    """Attempts that the hive or the bee's own policy allows, whichever are more."""
+    most = rt.settings.max_attempts
+    if task.stage != "collect" or task.crashes or task.attempt < most:
+        return most
+    try:
+        with tx.psycopg.transaction():
+            return max(most, retry_of(pinned_config(tx, task.bee, task.config_version)[1], most).attempts)
+    except UNREACHABLE:
+        raise
+    except Exception:  # noqa: BLE001 - of a bee that is gone or misread the hive's own number holds
+        return most
+
+
+def _crashed(task: Task, max_attempts: int, noted: Mapping[str, Any], *, allowed: int) -> Verdict:
+    """`noted`: the task's last error. One of this very attempt is the cause of death, as the parent noted it down.
+
+    Crashes and errors count together: a bee that fails in both ways has no more runs than one that fails in one. Until
+    it has crashed, it has as many as its own policy allows (`allowed`).
+    """
     error: dict[str, Any] = {
         "class": "WorkerLost",
         "code": "worker_lost",
@@ -242,8 +262,7 @@ def _crashed(task: Task, max_attempts: int, noted: Mapping[str, Any]) -> Verdict
     }
     if noted.get("attempt") == task.attempt:
         error = {name: told for name, told in noted.items() if name not in ("attempt", "stalls")}
-    # Crashes and errors count together; but a first crash does not, for a bee's own policy may allow more errors.
-    spent = task.crashes > 0 and task.attempt >= max_attempts
+    spent = task.attempt >= (max_attempts if task.crashes else allowed)
     if stalls := noted.get("stalls"):
         error["stalls"] = stalls
         spent = spent or stalls >= MOST_STALLS

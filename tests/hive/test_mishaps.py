@@ -160,6 +160,15 @@ class TestVerdicts:
         assert nest.one("SELECT retry_at > clock_timestamp() + interval '20 seconds' FROM hive.bee")
         assert not nest.work(nest.due()[0])
 
+    @pytest.mark.parametrize(("policy", "state"), [({}, "dead"), ({"attempts": 9}, "queued")])
+    def test_a_first_crash_after_as_many_errors_as_there_may_be_is_the_last_run(self, nest, policy, state):
+        write(nest.register(retry=policy) / "a.jsonl", people((1, "Ada")))
+        nest.fly()
+        nest.run("UPDATE hive.task SET attempt = 4")
+        nest.crash(nest.due()[0])
+
+        assert nest.rows("SELECT state, attempt FROM hive.task") == [(state, 5)]
+
     def test_a_batch_that_fails_in_every_part_is_not_cut_to_pieces(self, make_nest, monkeypatch):
         nest = make_nest(max_attempts=2)
 
