@@ -154,7 +154,7 @@ class Following:
         with self.asking() as questions:
             begun = begin(questions, self.stream, reading, told["place"] or None)
         after = {name: value for name, value in told.items() if name not in ("place", "seen")}
-        begins = not told["place"]
+        begins = not begun.after and begun.phase == reading.first_place().phase  # a place of another order is void
         with self.server.stream(self.batch_bytes, self.batch_rows) as data:
             self.opened.append(data)
             try:
