@@ -78,14 +78,28 @@ def _note(tx: Transaction, values: Mapping[str, Any], keys: Collection[str]) -> 
 
 def catch_up(db: Database, jar: str | None = None) -> int:
     """Index all that waits, of one jar or of all. Gives the number of records. Waits for others who are at it."""
-    done, pace = 0, _Pace()
+    done, pace = 0, Pace()
     while step := _step(db, jar, pace, wait=True):
-        done += step
+        done += step.records
+    return done
+
+
+def look(db: Database, pace: Pace, stop: threading.Event) -> int:
+    """Index what waits, part by part, but for parts that others are at. Gives the number of records.
+
+    A part that was emptied is looked at again by the next look only: small landings are taken up together, and the
+    commits and plans of a step are not paid for each of them.
+    """
+    done, emptied = 0, list[int]()
+    while not stop.is_set() and (step := _step(db, None, pace, wait=False, besides=emptied)):
+        done += step.records
+        if step.is_last:
+            emptied.append(step.part)
     return done
 
 
 @dataclass
-class _Pace:
+class Pace:
     """How many notes a step takes: a landing may have written a thousand numbers or a long book."""
 
     notes: int = 16
@@ -114,12 +128,21 @@ class _Note:
         return (self.jar, self.bee, self.stream, self.document, self.fields)
 
 
-def _step(db: Database, jar: str | None, pace: _Pace, *, wait: bool) -> int:
-    """Index some of what waits in one part, in one transaction. Gives how many records; 0: nothing was to be done."""
+@dataclass(frozen=True)
+class _Step:
+    """What was indexed at once: of which part, how many records, and whether nothing else waited there."""
+
+    part: int
+    records: int
+    is_last: bool
+
+
+def _step(db: Database, jar: str | None, pace: Pace, *, wait: bool, besides: Sequence[int] = ()) -> _Step | None:
+    """Index some of what waits in one part, in one transaction. None: nothing was to be done."""
     with db.transaction(limit=_LIMIT) as tx:
-        part = _some_part(tx, jar, wait=wait)
+        part = _some_part(tx, jar, besides, wait=wait)
         if part is None:
-            return 0
+            return None
         began = time.monotonic()
         rows = (
             tx.psycopg.cursor(row_factory=namedtuple_row)
@@ -140,6 +163,7 @@ def _step(db: Database, jar: str | None, pace: _Pace, *, wait: bool) -> int:
             records += row.records
             if records >= _STEP:
                 break
+        is_last = len(taken) == len(rows) < pace.notes
         if _is_there(tx, part):
             # The index's own list of what is new is as large as a step: sorted once, it costs half as much.
             tx.psycopg.execute("SET LOCAL gin_pending_list_limit = '32MB'")
@@ -147,10 +171,10 @@ def _step(db: Database, jar: str | None, pace: _Pace, *, wait: bool) -> int:
             tx.psycopg.execute(sql.SQL("SET LOCAL idle_in_transaction_session_timeout = {}").format(sql.Literal(_IDLE)))
             if not _could(tx, part, taken):
                 pace.notes = 1  # so that one which cannot be indexed keeps no other from it
-                return len(taken)
+                return _Step(part, len(taken), is_last=False)
         tx.psycopg.execute("DELETE FROM hive.unindexed WHERE id = ANY(%s)", [[n.id for n in taken]])
         pace.took(time.monotonic() - began)
-        return max(records, len(taken))
+        return _Step(part, max(records, len(taken)), is_last)
 
 
 def _could(tx: Transaction, part: int, taken: Sequence[_Note]) -> bool:
@@ -173,14 +197,19 @@ def _could(tx: Transaction, part: int, taken: Sequence[_Note]) -> bool:
     return True
 
 
-def _some_part(tx: Transaction, jar: str | None, *, wait: bool) -> int | None:
-    """A part in which something waits, locked for this transaction; None if there is none, or others have them all."""
+def _some_part(tx: Transaction, jar: str | None, besides: Sequence[int], *, wait: bool) -> int | None:
+    """A part in which something waits, locked for this transaction; None if there is none, or others have them all.
+
+    Its commit waits for no disk: what a crash takes back still waits, and is indexed again.
+    """
     parts = tx.psycopg.execute(
-        "SELECT u.part FROM hive.unindexed u JOIN hive.jar j ON j.id = u.jar"
-        " WHERE %(jar)s::text IS NULL OR j.name = %(jar)s GROUP BY u.part ORDER BY min(u.id)",
-        {"jar": jar},
+        "SELECT u.part, set_config('synchronous_commit', 'off', true)"
+        "  FROM hive.unindexed u JOIN hive.jar j ON j.id = u.jar"
+        " WHERE (%(jar)s::text IS NULL OR j.name = %(jar)s) AND u.part <> ALL (%(besides)s::int[])"
+        " GROUP BY u.part ORDER BY min(u.id)",
+        {"jar": jar, "besides": list(besides)},
     ).fetchall()
-    for (part,) in parts:
+    for part, _ in parts:
         if wait:
             tx.psycopg.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK + part])
             return int(part)
@@ -302,7 +331,7 @@ class Indexer:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._pace = _Pace()
+        self._pace = Pace()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
 
@@ -316,8 +345,7 @@ class Indexer:
     def _run(self) -> None:
         while not self._stop.wait(_LOOK):
             try:
-                while not self._stop.is_set() and _step(self._db, None, self._pace, wait=False):
-                    pass
+                look(self._db, self._pace, self._stop)
             except UNREACHABLE:
                 log.warning("database.unreachable", where="index")
             except Exception as error:  # noqa: BLE001 - the next look may do better

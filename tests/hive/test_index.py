@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from hive.doctor.work import unindexed
 from hive.flight import process
 from hive.jars import index, land
-from hive.jars.index import Indexer, catch_up
+from hive.jars.index import Indexer, Pace, catch_up, look
 from hive.jars.search import search
 from tests.hive.nest import make_nest, nest, write
 
@@ -139,6 +139,41 @@ def test_the_thread_takes_up_what_waits(nest):
         indexer.stop()
 
     assert nest.one("SELECT count(*) FROM hive.chunk") == 3
+    assert nest.one("SELECT count(*) FROM hive.unindexed") == 0
+
+
+def test_a_look_takes_small_landings_together_and_leaves_what_comes_meanwhile(nest, monkeypatch):
+    """One step for five landings; the sixth, which lands while they are indexed, waits for the next look."""
+    folder = nest.register()
+    for n in range(5):
+        write(folder / f"{n}.jsonl", rows(1, "melissa", first=n))
+        nest.land()
+    steps, plain = [], index._index
+
+    def meanwhile(tx, part, notes):
+        steps.append(len(notes))
+        plain(tx, part, notes)
+        if len(steps) == 1:
+            write(folder / "late.jsonl", rows(1, "late", first=9))
+            nest.land()
+
+    monkeypatch.setattr(index, "_index", meanwhile)
+
+    assert look(nest.rt.db, Pace(), threading.Event()) == 5
+    assert nest.one("SELECT count(*) FROM hive.unindexed") == 1
+    assert look(nest.rt.db, Pace(), threading.Event()) == 1
+    assert steps == [5, 1]
+    assert found(nest, "melissa") == ["0", "1", "2", "3", "4"]
+    assert found(nest, "late") == ["9"]
+
+
+def test_a_look_takes_all_of_a_long_queue(nest):
+    folder = nest.register()
+    for n in range(3):
+        write(folder / f"{n}.jsonl", rows(1, "melissa", first=n))
+        nest.land()
+
+    assert look(nest.rt.db, Pace(notes=1), threading.Event()) == 3
     assert nest.one("SELECT count(*) FROM hive.unindexed") == 0
 
 
