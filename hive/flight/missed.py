@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +22,7 @@ from hive.jars.jar import partition
 from hive.ledger.db import Database, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from psycopg import ServerCursor
 
@@ -35,6 +36,10 @@ LIMIT = 600.0
 """Seconds that comparing a very large stream may take."""
 SOME = 20_000
 """Keys that are held at once: very many may be gone, and each takes some hundred bytes here."""
+LITTLE = 1_000
+"""Keys that are fetched at once and kept."""
+
+Found = Callable[[], Iterator[list[Any]]]
 
 log = structlog.get_logger()
 
@@ -103,13 +108,13 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
         return 0
     with looked_up(tx, _MISSED.format(honey=partition("honey", read.part)), where) as found:
         missed, older = 0, 0
-        for rows in some(found):
+        for rows in found():
             missed, older = missed + len(rows), older + sum(old for _, old in rows)
         if _are_too_many(tx, where, read, missed, older):
             log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=missed)
             tx.run("end_whole", **where, held=missed)
             return 0
-        retire(tx, where, ([key for key, _ in rows] for rows in some(found)), day)
+        retire(tx, where, ([key for key, _ in rows] for rows in found()), day)
     tx.run("settle_older", **where)
     tx.run("forget_sections", **where)
     tx.run("end_whole", **where, held=0)
@@ -117,15 +122,23 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> int
 
 
 @contextmanager
-def looked_up(tx: Transaction, query: sql.Composed, where: Mapping[str, Any]) -> Iterator[ServerCursor[Any]]:
-    """What a query over many keys finds, held by the server."""
-    tx.psycopg.execute("SET LOCAL work_mem = '64MB'")
+def looked_up(
+    tx: Transaction, query: sql.Composed, where: Mapping[str, Any], *, most: int | None = None
+) -> Iterator[Found]:
+    """What a query over many keys finds, as often as it is asked for, from the first row on and some at a time.
+
+    Held by the server, which takes some round trips and a new plan; here where `most`, all that it can be, is little.
+    """
+    if most is not None and most <= LITTLE:
+        rows = tx.psycopg.execute(query, where).fetchall()
+        yield lambda: iter([rows] if rows else ())
+        return
     with tx.psycopg.cursor("found", scrollable=True) as found:
-        yield found.execute(query, where)
+        found.execute(query, where)
+        yield lambda: _from_the_first(found)
 
 
-def some(found: ServerCursor[Any]) -> Iterator[list[Any]]:
-    """All rows of it from the first one on, `SOME` at a time."""
+def _from_the_first(found: ServerCursor[Any]) -> Iterator[list[Any]]:
     found.scroll(0, mode="absolute")
     while rows := found.fetchmany(SOME):
         yield rows

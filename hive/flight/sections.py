@@ -20,13 +20,11 @@ import structlog
 from psycopg import sql
 
 from hive.flight.missed import FEW as AT_LEAST
-from hive.flight.missed import LIMIT, MOST, living_of, looked_up, retire, some
+from hive.flight.missed import LIMIT, MOST, Found, living_of, looked_up, retire
 from hive.jars.jar import partition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
-
-    from psycopg import ServerCursor
 
     from hive.flight.process import Work
     from hive.flight.seal import Meta
@@ -120,15 +118,13 @@ def hold(tx: Transaction, work: Work, *, lost: bool = False) -> None:
 
 
 def _add_keys(given: dict[str, list[str]], spans: Sequence[tuple[str, int, int]], work: Work) -> None:
-    """The keys of the rows, by the section in whose span each stands."""
-    import polars as pl
+    """The keys of the rows, by the section in whose span each stands. Rows stand in the batch's order."""
+    import numpy as np
 
-    sizes = [(number, start, stop) for number, (_, start, stop) in enumerate(spans)]
-    owner = pl.concat([pl.repeat(n, stop - start, dtype=pl.Int32, eager=True) for n, start, stop in sizes])
-    at = pl.concat([pl.int_range(start, stop, dtype=pl.Int32, eager=True) for _, start, stop in sizes])
-    rows = work.ids.select(pl.col("at") + work.first, "key_hash")
-    for (number,), found in rows.join(pl.DataFrame({"at": at, "owner": owner}), on="at").group_by("owner"):
-        given[spans[int(number)][0]].extend(found["key_hash"])
+    at, keys = work.ids["at"].to_numpy() + work.first, work.ids["key_hash"].to_list()
+    places = np.searchsorted(at, [(start, stop) for _, start, stop in spans])
+    for (name, _, _), (start, stop) in zip(spans, places.tolist(), strict=True):
+        given[name].extend(keys[start:stop])
 
 
 def _section_of(place: str, names: Collection[str]) -> str | None:
@@ -178,7 +174,8 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> boo
     where |= {"sections": [row.section for row in told], "from_seqs": [row.from_seq for row in told]}
     changed = False
     if told:
-        with looked_up(tx, _MISSED.format(join=sql.SQL("" if read.own else "LEFT")), where) as found:
+        query, most = _MISSED.format(join=sql.SQL("" if read.own else "LEFT")), sum(row.keys for row in told)
+        with looked_up(tx, query, where, most=most) as found:
             count = sum(len(keys) for keys in _living(tx, found, where))
             if count > AT_LEAST and count > read.most * living_of(tx, where):
                 log.warning("deletes.held", bee=read.bee_name, stream=read.stream_name, records=count)
@@ -186,7 +183,7 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> boo
                 return True
             if count:
                 retire(tx, where, _living(tx, found, where), day)
-            for rows in some(found):
+            for rows in found():
                 changed = True
                 tx.run("settle_gone", **where, keys=[key for (key,) in rows])
     lost = tx.run("end_told", **where).fetchall()
@@ -199,8 +196,8 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> boo
     return changed
 
 
-def _living(tx: Transaction, found: ServerCursor[Any], where: dict[str, Any]) -> Iterator[list[str]]:
+def _living(tx: Transaction, found: Found, where: dict[str, Any]) -> Iterator[list[str]]:
     """Those of the keys that the jar has records of, some at a time."""
     query = _LIVING.format(honey=partition("honey", where["part"]))
-    for rows in some(found):
+    for rows in found():
         yield [key for (key,) in tx.psycopg.execute(query, {**where, "keys": [bytes.fromhex(key) for (key,) in rows]})]

@@ -148,7 +148,8 @@ WITH mine AS (
       FROM mine GROUP BY bee, jar, stream HAVING bool_and(coalesce(landed_seq >= whole_to, false))
 )
 SELECT w.*, j.part, b.name AS bee_name, s.name AS stream_name,
-       coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most
+       coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most,
+       set_config('work_mem', '64MB', true) AS room
   FROM whole w JOIN hive.jar j ON j.id = w.jar JOIN hive.bee b ON b.id = w.bee JOIN hive.stream s ON s.id = w.stream;
 
 -- is_partial --

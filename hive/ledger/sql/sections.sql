@@ -46,10 +46,11 @@ SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(seq)s, %(row_from)
 
 -- lock_sections --
 -- Streams of which sections were read to their end, and of which everything that was sealed has landed. Nobody seals more
--- of them before this transaction ends.
+-- of them before this transaction ends. Its commit waits for no disk: what a crash takes back is found and done again.
 SELECT c.id AS checkpoint, c.bee, c.jar, c.stream, c.epoch, c.sealed_seq, j.part, b.name AS bee_name, s.name AS stream_name,
        coalesce((b.config #>> '{limits,max_deleted}')::float8, %(most)s) AS most, c.held_deletes,
-       (SELECT bool_and(r.own) FROM hive.section_read r WHERE r.checkpoint = c.id AND r.to_seq IS NOT NULL) AS own
+       (SELECT bool_and(r.own) FROM hive.section_read r WHERE r.checkpoint = c.id AND r.to_seq IS NOT NULL) AS own,
+       set_config('synchronous_commit', 'off', true) AS commit, set_config('work_mem', '64MB', true) AS room
   FROM hive.flight f JOIN hive.checkpoint c ON c.bee = f.bee AND c.jar = f.jar JOIN hive.jar j ON j.id = c.jar
   JOIN hive.bee b ON b.id = c.bee JOIN hive.stream s ON s.id = c.stream
  WHERE f.id = %(flight)s AND c.landed_seq >= c.sealed_seq
@@ -59,7 +60,10 @@ SELECT c.id AS checkpoint, c.bee, c.jar, c.stream, c.epoch, c.sealed_seq, j.part
 -- told_sections --
 -- Those that were read to their end. Sections of which a record was set aside that nobody could tell by its key are left
 -- out.
-SELECT r.section, r.from_seq FROM hive.section_read r
+SELECT r.section, r.from_seq,
+       (SELECT coalesce(sum(cardinality(k.keys)), 0)::bigint FROM hive.section_keys k
+         WHERE k.checkpoint = r.checkpoint AND k.section = r.section) AS keys
+  FROM hive.section_read r
  WHERE r.checkpoint = %(checkpoint)s AND r.epoch = %(epoch)s AND r.to_seq IS NOT NULL
    AND NOT EXISTS (SELECT FROM hive.section_keys k
                     WHERE k.checkpoint = r.checkpoint AND k.section = r.section AND k.epoch = r.epoch
