@@ -20,8 +20,20 @@ class Sorted(Protocol):
     @property
     def nullable(self) -> bool: ...
 
+    @property
+    def exact(self) -> bool:
+        """Whether values of it that compare equal are the same, to the last byte."""
 
-R = TypeVar("R")
+
+class Proving(Protocol):
+    """What is read, as far as it proves that its rows differ."""
+
+    @property
+    def unique(self) -> frozenset[frozenset[str]]:
+        """Columns of which no two rows hold equal values, all of them not null, as the server compares them."""
+
+
+R = TypeVar("R", bound=Proving)
 """What is read: a table, view or query, as its catalog has it."""
 C = TypeVar("C", bound=Sorted)
 
@@ -39,8 +51,8 @@ class Ordered(Generic[R, C]):
     """The key is made of the rows themselves: see bees/core/sql/content.py."""
     sorts: Mapping[str, str] = field(default_factory=dict)
     """What each column is sorted as: one word for all types whose values have one order, and the collation of texts."""
-    table: int | None = None
-    """The table's own number; None: there is no table, or its server tells no number that stays."""
+    table: int | str | None = None
+    """The table itself, whatever its name: bees/core/sql/place.py; None: there is none, or its server does not tell."""
 
     @property
     def read(self) -> tuple[C, ...]:
@@ -56,6 +68,19 @@ class Ordered(Generic[R, C]):
         if self.cursor is None or phase == "nulls":
             return self.key
         return (self.cursor, *(c for c in self.key if c.name != self.cursor.name))
+
+    @property
+    def ties(self) -> tuple[C, ...]:
+        """Key columns by whose very bytes rows are sorted behind the order columns.
+
+        Without them rows whose keys differ, and compare equal, would be left out where a reading is resumed between
+        them: 'a' and 'A' where letters' case is not looked at, 1.0 and 1.00. Where an index proves that there are no
+        such rows the order is the index's own.
+        """
+        names = {c.name for c in self.key}
+        if self.by_content or any(names >= columns for columns in self.relation.unique):
+            return ()
+        return tuple(c for c in self.key if not c.exact)
 
     @property
     def doubtful(self) -> tuple[C, ...]:

@@ -22,7 +22,7 @@ SELECT DISTINCT t.TABLE_NAME
  ORDER BY 1
 """
 _RELATION = """
-SELECT TABLE_COMMENT, TABLE_ROWS, TABLE_TYPE
+SELECT TABLE_COMMENT, TABLE_ROWS, TABLE_TYPE, CAST(CREATE_TIME AS CHAR)
   FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 """
 _NAMES = """
@@ -61,13 +61,18 @@ class SourceColumn:
     nullable: bool = True
     comment: str = ""
 
+    @property
+    def exact(self) -> bool:
+        return self.form.exact
+
 
 @dataclass(frozen=True)
 class Relation:
     """A table, view or query. `origin` stands after FROM; `key` is the primary key, or another that is proven.
 
     `place` is (database, table) of a table, None of a query; `rows` is the server's own estimate; `versioned` tables
-    of MariaDB keep what their rows were.
+    of MariaDB keep what their rows were. `unique`: sets of columns that no two rows have in common, as far as they are
+    not null. `made`: when the table was made, or last rebuilt; None of a view, and where the server does not tell.
     """
 
     origin: str
@@ -79,6 +84,8 @@ class Relation:
     rows: int | None = None
     view: bool = False
     versioned: bool = False
+    unique: frozenset[frozenset[str]] = frozenset()
+    made: str | None = None
 
     def cursors(self) -> tuple[str, ...]:
         """Columns worth following: times before numbers, certain before nullable, indexed before others."""
@@ -102,12 +109,12 @@ def table(questions: Questions, name: str, database: str, where: str) -> Relatio
     for space, plain in _readings(name, database):
         found = questions.rows(_RELATION, (space, plain))
         if found:
-            comment, rows, kind = found[0]
+            comment, rows, kind, made = found[0]
             view = str(kind).endswith("VIEW")
             note = "" if view else str(comment or "")
             estimate = None if rows is None else int(rows)
             found_there = _described(questions, (space, plain), comment=note, rows=estimate, view=view)
-            return replace(found_there, versioned=str(kind) == "SYSTEM VERSIONED")
+            return replace(found_there, versioned=str(kind) == "SYSTEM VERSIONED", made=made and str(made))
     known = [str(known) for (known,) in questions.rows(_NAMES, (database,))]
     raise unknown("table", name, known, where)
 
@@ -156,22 +163,41 @@ def _described(questions: Questions, place: tuple[str, str], *, comment: str, ro
     if not columns:
         # MariaDB tells no columns of a view whose table is gone; asked for its rows it says so.
         questions.described(f"SELECT * FROM {name_of(*place)} LIMIT 0")  # noqa: S608 - names are quoted
-    indexes: dict[str, list[tuple[bool, str | None]]] = {}
-    for name, repeats, column, nullable, part in questions.rows(_INDEXES, place):
-        proves = not int(repeats) and column is not None and nullable != "YES" and part is None
-        indexes.setdefault(str(name), []).append((proves, None if column is None else str(column)))
-    keys = [parts for parts in indexes.values() if all(proves for proves, _ in parts)]
-    keys.sort(key=lambda parts: (parts is not indexes.get("PRIMARY"), len(parts)))
+    indexes = _indexes(questions, place)
+    unique = [index for index in indexes if index.unique]
+    keys = sorted((index for index in unique if not index.nullable), key=lambda i: (i.name != "PRIMARY", len(i.parts)))
     return Relation(
         origin=name_of(*place),
         columns=columns,
-        key=tuple(column for _, column in keys[0] if column) if keys else (),
+        key=tuple(part for part in keys[0].parts if part) if keys else (),
         comment=comment,
-        indexed=frozenset(parts[0][1] for parts in indexes.values() if parts[0][1]),
+        indexed=frozenset(index.parts[0] for index in indexes if index.parts[0]),
         place=place,
         rows=rows,
         view=view,
+        unique=frozenset(frozenset(part for part in index.parts if part) for index in unique),
     )
+
+
+@dataclass(frozen=True)
+class _Index:
+    """`parts` are its columns, None for an expression. `unique`: no two rows have equal values in whole columns."""
+
+    name: str
+    parts: tuple[str | None, ...]
+    unique: bool
+    nullable: bool
+
+
+def _indexes(questions: Questions, place: tuple[str, str]) -> list[_Index]:
+    found: dict[str, list[tuple[str | None, bool, bool]]] = {}
+    for name, repeats, column, nullable, part in questions.rows(_INDEXES, place):
+        whole = not int(repeats) and column is not None and part is None
+        found.setdefault(str(name), []).append((None if column is None else str(column), whole, nullable == "YES"))
+    return [
+        _Index(name, tuple(p[0] for p in parts), all(p[1] for p in parts), any(p[2] for p in parts))
+        for name, parts in found.items()
+    ]
 
 
 def _documents(questions: Questions, place: tuple[str, str]) -> set[str]:

@@ -38,6 +38,8 @@ _MOMENTS: dict[str, Kind] = {"date": "date", "datetime": "timestamp", "timestamp
 # MySQL 8 turns degrees round unless it is told not to, and MariaDB takes no second argument; the binlog never does.
 _TEXT = "ST_AsText({0}/*!80001 , 'axis-order=long-lat' */)"
 _WKT = f"IF(ST_SRID({{0}}) = 0, {_TEXT}, CONCAT('SRID=', ST_SRID({{0}}), ';', {_TEXT}))"
+WORDS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
+"""Types whose values are compared by a collation."""
 _UNSORTABLE = ("json", "geometry")
 _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -72,6 +74,15 @@ class Form:
     @property
     def sortable(self) -> bool:
         return self.name not in _UNSORTABLE
+
+    @property
+    def exact(self) -> bool:
+        """Whether values that compare equal are the same. Nearly all collations take blanks at the end for nothing."""
+        return self.shape != "text" or self.name not in WORDS
+
+    def tie(self, value: str) -> str:
+        """What tells two texts apart that compare equal: their bytes, as they travel."""
+        return f"CAST(CONVERT({value} USING utf8mb4) AS BINARY)"
 
     @property
     def least(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bees.core.sql.mysql import progress, select
 from bees.core.sql.mysql.forms import exact_text, name_of
-from bees.core.sql.mysql.select import after
+from bees.core.sql.mysql.select import after, sorted_by
 from bees.core.sql.span import Span, spans
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ class Table:
         return list(dict.fromkeys(found))
 
     def _by_row(self, step: int, parts: int) -> list[tuple[str, ...]]:
-        order = ", ".join(c.form.order(f"t.{name_of(c.name)}") for c in self.reading.key)
+        order = ", ".join(sorted_by(self.reading, self.reading.key))
         found: list[tuple[str, ...]] = []
         for _ in range(parts - 1):
-            behind = f"WHERE {after(self.reading.key, found[-1])} " if found else ""
+            behind = f"WHERE {after(self.reading, self.reading.key, found[-1])} " if found else ""
             key = self._key(f"{behind}ORDER BY {order} LIMIT 1 OFFSET {step:d}")
             if key is None:
                 break

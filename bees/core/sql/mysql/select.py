@@ -40,27 +40,29 @@ def _remaining(reading: Reading, place: Place, span: Span | None) -> list[str]:
         conditions.append(f"{_of(reading.cursor)} IS {'' if place.phase == 'nulls' else 'NOT '}NULL")
     order = reading.order(place.phase)
     if begun := place.after or (span.after if span else ()):
-        conditions.append(after(order, begun))
+        conditions.append(after(reading, order, begun))
     elif place.start is not None and place.phase == "rows" and reading.cursor is not None:
         conditions.append(f"{_sorted(reading.cursor)} >= {_start(reading.cursor, place.start)}")
     if span and span.upto:
-        conditions.append(upto(order, span.upto))
+        conditions.append(_against(reading, order, span.upto, "<", "<="))
     return conditions
 
 
-def after(order: Sequence[SourceColumn], texts: Sequence[str]) -> str:
+def after(reading: Reading, order: Sequence[SourceColumn], texts: Sequence[str]) -> str:
     """Rows behind one row. `(a, b) > (1, 2)` says the same, but MySQL finds no index for it."""
-    return _against(order, texts, ">", ">")
+    return _against(reading, order, texts, ">", ">")
 
 
-def upto(order: Sequence[SourceColumn], texts: Sequence[str]) -> str:
-    """Rows up to one row, itself among them."""
-    return _against(order, texts, "<", "<=")
+def sorted_by(reading: Reading, order: Sequence[SourceColumn]) -> list[str]:
+    """What rows are sorted by: the order columns, and what tells two rows apart that are equal to them."""
+    return [*(_sorted(c) for c in order), *(c.form.tie(_of(c)) for c in reading.ties)]
 
 
-def _against(order: Sequence[SourceColumn], texts: Sequence[str], sign: str, last: str) -> str:
-    """Rows on one side of a row; `last` is the sign for its last column."""
-    pairs = [(_sorted(c), c.form.literal(text)) for c, text in zip(order, texts, strict=True)]
+def _against(reading: Reading, order: Sequence[SourceColumn], texts: Sequence[str], sign: str, last: str) -> str:
+    """Rows on one side of a row; `last` is the sign for what they are sorted by last."""
+    found = {c.name: c.form.literal(text) for c, text in zip(order, texts, strict=True)}
+    values = [*found.values(), *(c.form.tie(found[c.name]) for c in reading.ties)]
+    pairs = list(zip(sorted_by(reading, order), values, strict=True))
     ways = []
     for place, (column, value) in enumerate(pairs):
         equal = [f"{c} = {v}" for c, v in pairs[:place]]
@@ -132,7 +134,7 @@ def rows_from(reading: Reading, place: Place, limit: int | None = None, span: Sp
     """
     chosen = [f"{c.form.carry.format(_of(c))} AS {name_of(c.name)}" for c in reading.columns]
     keyless = place.phase == "keyless"
-    order = [_content(reading)] if keyless else [_sorted(c) for c in reading.order(place.phase)]
+    order = [_content(reading)] if keyless else sorted_by(reading, reading.order(place.phase))
     remaining = _all(_remaining(reading, place, span))
     statement = (
         f"SELECT {', '.join(chosen)}, {_content(reading) if keyless else _is_mark(reading, place)}"  # noqa: S608

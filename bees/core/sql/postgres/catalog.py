@@ -47,21 +47,28 @@ SELECT CASE WHEN n.nspname = %s THEN c.relname::text ELSE n.nspname || '.' || c.
 """
 _COLUMNS = """
 SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-       pg_catalog.col_description(a.attrelid, a.attnum), n.nspname || '.' || c.collname
+       pg_catalog.col_description(a.attrelid, a.attnum), n.nspname || '.' || c.collname, c.collisdeterministic
   FROM pg_catalog.pg_attribute a
   LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
  WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum
 """
+# The rows of tables that inherit from this one are in no index of it. An index may hold keys for two that its column
+# compares as one: by another collation, or by the operators of another type.
 _INDEXES = """
 SELECT i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND bool_and(coalesce(a.attnotnull, false)),
-       array_agg(a.attname::text ORDER BY k)
+       array_agg(a.attname::text ORDER BY k),
+       i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT (t.relkind = 'r' AND t.relhassubclass)
+       AND bool_and(coalesce(i.indcollation[k] = a.attcollation AND o.opcdefault
+                             AND (o.opcintype = a.atttypid OR a.atttypid < 16384), false))
   FROM pg_catalog.pg_index i
   CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) AS k
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k] AND a.attnum > 0
+  JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+  JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k]
  WHERE i.indrelid = %s AND i.indisvalid
- GROUP BY i.indexrelid, i.indisprimary, i.indisunique, i.indpred, i.indexprs, i.indnkeyatts
+ GROUP BY t.relkind, t.relhassubclass, i.indexrelid, i.indisprimary, i.indisunique, i.indpred, i.indexprs, i.indnkeyatts
  ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
 """
 _TYPES = """
@@ -77,13 +84,17 @@ SELECT chain.asked, t.typname::text, n.nspname::text, t.typtype::text, t.typcate
 """
 _FOLLOWED = ("timestamptz", "timestamp", "date", "int2", "int4", "int8")
 _ONE_ORDER = {"int2": "integer", "int4": "integer", "int8": "integer", "varchar": "text", "text": "text"}
+_TEXTS = ("text", "varchar")
 _OWN_TYPES = 16_384
 """The number from which on types are not the server's own."""
 
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """`oid` is the number of its type, `collation` that of a column of a table, with its schema."""
+    """`oid` is the number of its type, `collation` that of a column of a table, with its schema.
+
+    `bytewise`: texts that the collation holds equal are the same; of a query's column nothing is known.
+    """
 
     name: str
     form: Form
@@ -92,6 +103,11 @@ class SourceColumn:
     comment: str = ""
     oid: int = 0
     collation: str = ""
+    bytewise: bool = False
+
+    @property
+    def exact(self) -> bool:
+        return self.form.exact or (self.bytewise and self.form.name in _TEXTS)
 
     @property
     def sort(self) -> str:
@@ -109,6 +125,7 @@ class Relation:
 
     `rows` is the server's own estimate; `sampled` the name under which some pages of it can be read, None of a view.
     `oid` is the table's own number: one that was dropped or renamed, and made anew, has another; None of a query.
+    `unique`: sets of columns that no two rows have in common, as far as they are not null.
     """
 
     origin: sql.Composable
@@ -119,6 +136,7 @@ class Relation:
     rows: int | None = None
     sampled: sql.Composable | None = None
     oid: int | None = None
+    unique: frozenset[frozenset[str]] = frozenset()
 
     def cursors(self) -> tuple[str, ...]:
         """Columns worth following: times before numbers, certain before nullable, indexed before others."""
@@ -172,17 +190,20 @@ def _described(connection: psycopg.Connection, oid: int, origin: sql.Composable,
     rows = connection.execute(_COLUMNS, (oid,)).fetchall()
     forms = _forms(connection, [row[1] for row in rows])
     columns = {
-        name: SourceColumn(name, forms[kind], type_name, not certain, note or "", kind, collation or "")
-        for name, kind, type_name, certain, note, collation in rows
+        name: SourceColumn(
+            name, forms[kind], type_name, not certain, note or "", kind, collation or "", bytewise is not False
+        )
+        for name, kind, type_name, certain, note, collation, bytewise in rows
     }
     indexes = connection.execute(_INDEXES, (oid,)).fetchall()
-    keys = [tuple(names) for unique, names in indexes if unique]
+    keys = [tuple(names) for unique, names, _ in indexes if unique]
     return Relation(
         origin=origin,
         columns=columns,
         key=keys[0] if keys else (),
         comment=comment,
-        indexed=frozenset(names[0] for _, names in indexes if names[0]),
+        indexed=frozenset(names[0] for _, names, _ in indexes if names[0]),
+        unique=frozenset(frozenset(names) for _, names, proves in indexes if proves),
     )
 
 

@@ -38,6 +38,10 @@ _AS_IS: dict[str, Kind] = {
 }
 _MOMENTS: dict[str, Kind] = {"date": "date", "timestamp": "timestamp", "timestamptz": "timestamptz"}
 _NAMED: dict[str, Kind] = {"numeric": "number", "json": "json", "jsonb": "json", "uuid": "uuid", "time": "time"}
+_EXACT = {
+    "bool", "int2", "int4", "int8", "oid", "bytea", "bit", "varbit", "name", "char", "uuid", "date", "time", "timetz",
+    "timestamp", "timestamptz", "money", "inet", "cidr", "macaddr", "macaddr8", "pg_lsn", "tid",
+}  # fmt: skip
 _NOT_REALLY_ARRAYS = {"int2vector", "oidvector"}  # their own text form is what every tool shows
 
 
@@ -50,6 +54,8 @@ class Form:
     kind: Kind
     shape: Shape
     domain: bool = False
+    exact: bool = False
+    """Values that compare equal are the same; texts are, too, where their collation says so."""
 
     @property
     def mark(self) -> str | None:
@@ -65,6 +71,12 @@ class Form:
 
     def literal(self, text: str) -> sql.Composable:
         return sql.SQL("CAST({} AS {})").format(sql.Literal(text), self.type())
+
+    def tie(self, value: sql.Composable) -> sql.Composable:
+        """What tells two values apart that compare equal. Blanks at the end of a bpchar are in no text made of it."""
+        if self.name == "bpchar":
+            return sql.SQL("pg_catalog.bpcharsend({})").format(value)
+        return sql.SQL('CAST({} AS pg_catalog.text) COLLATE pg_catalog."C"').format(value)
 
     def select(self, column: sql.Composable) -> sql.Composable:
         """The expression that carries the column exactly."""
@@ -83,11 +95,12 @@ def form_of(*, name: str, schema: str, letter: str, category: str, cast: str, do
     """The form of a type from its row in pg_type: `letter` is typtype, `category` is typcategory."""
     if letter in ("c", "p") or (category == "A" and name not in _NOT_REALLY_ARRAYS):
         return Form(name, cast, "json", "document", domain)
-    if schema == "pg_catalog":
-        if name in _AS_IS:
-            return Form(name, cast, _AS_IS[name], "as_is", domain)
-        if name in _MOMENTS:
-            return Form(name, cast, _MOMENTS[name], "moment", domain)
-        if name in _NAMED:
-            return Form(name, cast, _NAMED[name], "text", domain)
-    return Form(name, cast, "text", "text", domain)
+    own = schema == "pg_catalog"
+    exact = letter == "e" or (own and name in _EXACT)
+    if own and name in _AS_IS:
+        return Form(name, cast, _AS_IS[name], "as_is", domain, exact)
+    if own and name in _MOMENTS:
+        return Form(name, cast, _MOMENTS[name], "moment", domain, exact)
+    if own and name in _NAMED:
+        return Form(name, cast, _NAMED[name], "text", domain, exact)
+    return Form(name, cast, "text", "text", domain, exact)

@@ -54,7 +54,7 @@ class Table:
             relation.sampled,
             sql.Literal(share),
             sql.SQL(" AND ").join(known),
-            sql.SQL(", ").join(columns),
+            sql.SQL(", ").join(select.sorted_by(reading, reading.key)),
         )
         return spans(reading.by, self._asked(statement, len(columns)), parts)
 

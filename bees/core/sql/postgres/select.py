@@ -63,18 +63,27 @@ def _remaining(reading: Reading, place: Place, span: Span | None) -> list[sql.Co
         conditions.append(test.format(_of(reading.cursor)))
     after = place.after or (span.after if span else ())
     if after:
-        conditions.append(_against(order, ">", after))
+        conditions.append(_against(reading, order, ">", after))
     elif place.start is not None and place.phase == "rows" and reading.cursor is not None:
         conditions.append(sql.SQL("{} >= {}").format(_of(reading.cursor), _start(reading.cursor, place.start)))
     if span and span.upto:
-        conditions.append(_against(order, "<=", span.upto))
+        conditions.append(_against(reading, order, "<=", span.upto))
     return conditions
 
 
-def _against(order: Sequence[SourceColumn], sign: LiteralString, texts: Sequence[str]) -> sql.Composed:
-    columns = sql.SQL(", ").join([_of(c) for c in order])
-    values = sql.SQL(", ").join([_literal(c, text) for c, text in zip(order, texts, strict=True)])
-    return sql.SQL("({}) " + sign + " ({})").format(columns, values)
+def _against(
+    reading: Reading, order: Sequence[SourceColumn], sign: LiteralString, texts: Sequence[str]
+) -> sql.Composed:
+    found = {c.name: _literal(c, text) for c, text in zip(order, texts, strict=True)}
+    values = [*found.values(), *(c.form.tie(found[c.name]) for c in reading.ties)]
+    return sql.SQL("({}) " + sign + " ({})").format(
+        sql.SQL(", ").join(sorted_by(reading, order)), sql.SQL(", ").join(values)
+    )
+
+
+def sorted_by(reading: Reading, order: Sequence[SourceColumn]) -> list[sql.Composable]:
+    """What rows are sorted by: the order columns, and what tells two rows apart that are equal to them."""
+    return [*(_of(c) for c in order), *(c.form.tie(_of(c)) for c in reading.ties)]
 
 
 def _keyless(reading: Reading, place: Place) -> list[sql.Composed]:
@@ -146,7 +155,7 @@ def rows_from(reading: Reading, place: Place, limit: int | None = None, span: Sp
     """
     chosen = [sql.SQL("{} AS {}").format(c.form.select(_of(c)), sql.Identifier(c.name)) for c in reading.columns]
     keyless = place.phase == "keyless"
-    order = [_content(reading)] if keyless else [_of(c) for c in reading.order(place.phase)]
+    order = [_content(reading)] if keyless else sorted_by(reading, reading.order(place.phase))
     statement = sql.SQL("SELECT {}, {} FROM {} AS t WHERE {} ORDER BY {}").format(
         sql.SQL(", ").join(chosen),
         _content(reading) if keyless else _is_mark(reading, place),

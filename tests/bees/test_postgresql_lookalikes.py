@@ -1,0 +1,89 @@
+"""Keys that PostgreSQL's types and collations hold equal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from bees.core.sql.options import StreamOptions
+from bees.core.sql.postgres import catalog
+from bees.core.sql.postgres.settle import settle
+from tests.bees.lookalikes import Lookalikes, cases
+from tests.bees.postgresql_source import Database, source_database  # noqa: F401 - the fixture `db`
+from tests.bees.sliced import legs
+from tests.servers.postgres15 import Postgres15, postgres15  # noqa: F401 - a fixture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _fill(db: Database) -> None:
+    db.fill = lambda statement, rows: db.owner.cursor().executemany(statement, rows)  # type: ignore[attr-defined]
+
+
+class TestTypes(Lookalikes):
+    kinds: ClassVar = {
+        "citext": ("citext", cases("abcdefg")),
+        "numeric": ("numeric", ["1." + "0" * n for n in range(1, 129)]),
+        "padded": ("bpchar", ["a" + " " * n for n in range(128)]),
+        "interval": ("interval", [f"P{n}DT-{24 * n}H" for n in range(1, 129)]),
+        "domain": ("amount", ["1." + "0" * n for n in range(1, 129)]),
+    }
+
+    @pytest.fixture(params=sorted(kinds))
+    def kind(self, db: Database, request: pytest.FixtureRequest) -> str:
+        db.run("CREATE EXTENSION citext", "CREATE DOMAIN amount AS numeric")
+        return str(request.param)
+
+
+class TestCollations(Lookalikes):
+    kinds: ClassVar = {"no case": ("text COLLATE looks", cases("abcdefg"))}
+
+    @pytest.fixture(name="db")
+    def _with_collations(self, postgres15: Postgres15) -> Iterator[Database]:  # noqa: F811
+        """A server that has ICU."""
+        owner = Database(postgres15.url())
+        owner.run("CREATE DATABASE looks")
+        database = Database(postgres15.url("looks"))
+        yield database
+        database.close()
+        owner.run("DROP DATABASE looks WITH (FORCE)")
+        owner.close()
+
+    @pytest.fixture
+    def kind(self, db: Database) -> str:
+        db.run("CREATE COLLATION looks (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+        return "no case"
+
+    def test_an_index_that_compares_otherwise_proves_nothing(self, db: Database, keys: list[str]) -> None:
+        db.run('CREATE UNIQUE INDEX ON t (k COLLATE "C")')
+        assert sorted(row["k"] for row in legs(db, "t", None, streams={"t": {}}, batch_rows=23)) == sorted(keys)
+
+
+def test_rows_of_tables_that_inherit_are_in_no_index(db: Database) -> None:
+    db.run("CREATE TABLE t (k numeric PRIMARY KEY)", "CREATE TABLE more () INHERITS (t)")
+    db.run(
+        "INSERT INTO t VALUES (1.0)",
+        "INSERT INTO more SELECT ('1.0' || repeat('0', i))::numeric FROM generate_series(1, 9) AS i",
+    )
+    assert [str(row["k"]) for row in legs(db, "t", None)] == ["1." + "0" * n for n in range(1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("made", "key", "ties"),
+    [
+        ("k numeric PRIMARY KEY", "k", []),
+        ("k numeric UNIQUE, n int", ("k", "n"), []),
+        ("k numeric, n int, UNIQUE (k, n)", "k", ["k"]),
+        ("k numeric, n float8", ("n", "k"), ["n", "k"]),
+        ("k int, n timestamptz, u uuid, v varchar", ("k", "n", "u", "v"), []),
+    ],
+)
+def test_the_bytes_are_compared_where_they_may_differ_and_no_index_rules_it_out(
+    db: Database, made: str, key: Any, ties: list[str]
+) -> None:
+    db.run(f"CREATE TABLE t ({made})")
+    reading = settle("t", StreamOptions(key=key), catalog.table(db.owner, "t", "public", "t"))
+    assert [column.name for column in reading.ties] == ties
