@@ -217,7 +217,7 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -
         return newest
     version = work.place.scrub_version
     same, quarantined = [], []
-    for key, content, deleted in newest.select("key_hash", "content_hash", "deleted").iter_rows():
+    for key, content, deleted in zip(*(newest[name] for name in ("key_hash", "content_hash", "deleted")), strict=True):
         there = known.get(key)
         equal = (
             there is not None and not deleted and key not in forced and there.scrub_version == version

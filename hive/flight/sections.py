@@ -71,15 +71,17 @@ def tell(
     from bees.core.tabular import PLACE
 
     begun = [section.name for section in sections if section.begins and section.name != LISTED]
-    ended = [section.name for section in sections if section.ends and section.name != LISTED]
+    ended = dict.fromkeys(section.name for section in sections if section.ends and section.name != LISTED)
     first, own = where["seq"] + (not rows), tuple(key) == PLACE
-    if begun:
-        tx.run("begin_sections", **where, first=first, own=own, sections=hashed(begun, secret))
-    if ended:
-        tx.run("end_sections", **where, sections=hashed(ended, secret))
-        from hive.flight.settled import settle_whole  # here, so that a pool forks without polars
+    if begun or ended:
+        from hive.flight.settled import keys_of_files  # here, so that a pool forks without polars
 
-        settle_whole(tx, ended, secret, where)
+        names = [*begun, *ended.keys() - set(begun)]
+        told = hashed(names, secret)
+        tx.run(
+            "tell_sections", **where, first=first, own=own, begun=told[: len(begun)], ended=told[len(begun) :],
+            whole=[name in ended for name in begun], keys=keys_of_files(list(ended), secret),
+        )  # fmt: skip
     if any(section.name == LISTED for section in sections):
         tx.run("end_unmet", **where, first=first, own=own)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -70,7 +69,7 @@ def settle(tx: Transaction, place: Place, keys: Iterable[str]) -> None:
         tx.psycopg.execute(_SETTLE, where)
 
 
-def settle_whole(tx: Transaction, names: Sequence[str], secret: bytes, where: Mapping[str, Any]) -> None:
-    """End what was put aside of files as a whole, which were read from beginning to end now."""
+def keys_of_files(names: Sequence[str], secret: bytes) -> list[str]:
+    """The key hashes (hex) under which files as a whole are put aside."""
     places = pa.table({PLACE[0]: pa.array(names, pa.string()), PLACE[1]: pa.array([_WHOLE] * len(names), pa.int64())})
-    tx.run("settle_whole", **where, keys=key_hashes(places, PLACE, secret).to_list())
+    return key_hashes(places, PLACE, secret).to_list()

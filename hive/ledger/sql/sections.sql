@@ -1,15 +1,21 @@
--- begin_sections --
--- With the seal of a batch: sections of a stream that are read from their beginning.
-INSERT INTO hive.section_read (checkpoint, section, epoch, from_seq, own)
-SELECT %(checkpoint)s, decode(s, 'hex'), %(epoch)s, %(first)s, %(own)s FROM unnest(%(sections)s::text[]) s
-    ON CONFLICT (checkpoint, section) DO UPDATE
-   SET epoch = excluded.epoch, from_seq = excluded.from_seq, own = excluded.own, to_seq = NULL;
-
--- end_sections --
--- And those that were read to their end.
-UPDATE hive.section_read SET to_seq = %(seq)s
- WHERE checkpoint = %(checkpoint)s AND epoch = %(epoch)s
-   AND section = ANY (SELECT decode(s, 'hex') FROM unnest(%(sections)s::text[]) s);
+-- tell_sections --
+-- With the seal of a batch: sections of a stream that are read from their beginning, some of them to their end (`whole`);
+-- others that end with it; and what quarantine holds of files as a whole (`keys`) that were read to their end now.
+WITH begun AS (
+    INSERT INTO hive.section_read (checkpoint, section, epoch, from_seq, own, to_seq)
+    SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(first)s, %(own)s, CASE WHEN n.whole THEN %(seq)s::bigint END
+      FROM unnest(%(begun)s::text[], %(whole)s::bool[]) AS n(section, whole)
+        ON CONFLICT (checkpoint, section) DO UPDATE
+       SET epoch = excluded.epoch, from_seq = excluded.from_seq, own = excluded.own, to_seq = excluded.to_seq
+), ended AS (
+    UPDATE hive.section_read SET to_seq = %(seq)s
+     WHERE checkpoint = %(checkpoint)s AND epoch = %(epoch)s
+       AND section = ANY (SELECT decode(s, 'hex') FROM unnest(%(ended)s::text[]) s)
+)
+UPDATE hive.quarantine q SET state = 'dropped', body = ''
+  FROM hive.checkpoint c
+ WHERE c.id = %(checkpoint)s AND q.stream = c.stream AND q.state = 'open' AND (q.epoch, q.seq) < (%(epoch)s, %(seq)s)
+   AND q.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k);
 
 -- end_unmet --
 -- With the last seal of a reading that met every section there is: those of earlier epochs that it did not meet are gone.
@@ -23,13 +29,6 @@ SELECT DISTINCT k.checkpoint, k.section, %(epoch)s, %(first)s, %(own)s, %(seq)s
                     WHERE r.checkpoint = k.checkpoint AND r.section = k.section AND r.epoch >= %(epoch)s)
     ON CONFLICT (checkpoint, section) DO UPDATE
    SET epoch = excluded.epoch, from_seq = excluded.from_seq, own = excluded.own, to_seq = excluded.to_seq;
-
--- settle_whole --
--- What quarantine holds of files as a whole that were read to their end now.
-UPDATE hive.quarantine q SET state = 'dropped', body = ''
-  FROM hive.checkpoint c
- WHERE c.id = %(checkpoint)s AND q.stream = c.stream AND q.state = 'open' AND (q.epoch, q.seq) < (%(epoch)s, %(seq)s)
-   AND q.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k);
 
 -- hold_sections --
 -- With the landing of a batch: the keys of each section. `owners` are numbers of sections, one for each key.
