@@ -30,7 +30,7 @@ from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.leg import Leg
 from bees.core.sql.mysql import catalog, select
 from bees.core.sql.mysql.follow import Following
-from bees.core.sql.mysql.order import sorts
+from bees.core.sql.mysql.order import sorts, table
 from bees.core.sql.mysql.parts import Table
 from bees.core.sql.mysql.progress import compared
 from bees.core.sql.mysql.reading import begin, opening, read
@@ -203,7 +203,7 @@ class MySQLWorkerBee(WorkerBee):
         return pollen.Stream(
             name=name,
             columns=tuple(
-                pollen.Column(escape(c.name), c.form.kind, c.nullable, c.comment, c.type_name) for c in reading.columns
+                pollen.Column(escape(c.name), c.form.told, c.nullable, c.comment, c.type_name) for c in reading.columns
             ),
             key=tuple(escape(c.name) for c in reading.key),
             replaces=reading.by_content,
@@ -389,7 +389,8 @@ class MySQLWorkerBee(WorkerBee):
         self, questions: Questions, name: str, chosen: StreamOptions, *, keyless: bool = False
     ) -> select.Reading:
         relation = self._relation(questions, name, chosen)
-        return replace(settle(name, chosen, relation, keyless=keyless), sorts=sorts(questions, relation))
+        reading = settle(name, chosen, relation, keyless=keyless)
+        return replace(reading, sorts=sorts(questions, relation), table=table(questions, relation))
 
     def _settled_lately(self, name: str) -> select.Reading | None:
         settled, reading = self._readings.get(name, (0.0, None))

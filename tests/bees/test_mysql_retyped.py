@@ -1,120 +1,93 @@
-"""Tables whose order changes in the middle of a reading, or behind a mark: nothing is left out, and nothing fails."""
+"""Tables of MariaDB that change in the middle of a reading, or behind a mark: nothing is left out, nothing fails."""
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import pytest
+from structlog.testing import capture_logs
 
 import bees.mysql
-from bees.core.errors import GiveUp
 from tests.bees.contract import rows
-from tests.bees.mysql_source import Database, fly, ids, source_database  # noqa: F401 - the fixture `db`
-from tests.bees.sliced import LARGE
-
-if TYPE_CHECKING:
-    from nectar.batch import Batch
+from tests.bees.mysql_source import Database, source_database  # noqa: F401 - the fixture `db`
+from tests.bees.retyped import BY_ID, Retyped, begun, flown, rest, without
 
 pytestmark = pytest.mark.servers
-BY_N: dict[str, Any] = {"streams": {"t": {"cursor": "n", "lookback": 0}}}
 
 
-def begun(db: Database, **options: Any) -> Any:
-    """The cursor after the first batch of a flight, through JSON."""
-    with db.bee(**options) as bee, closing(bee.collect_nectar("t", None)) as batches:  # type: ignore[type-var]
-        return json.loads(json.dumps(next(batches).cursor))
+def made(db: Database) -> str:
+    return str(db.rows("SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()")[0][0])
 
 
-def rest(db: Database, cursor: Any, **options: Any) -> list[Batch]:
-    with db.bee(**options) as bee:
-        return list(bee.collect_nectar("t", cursor))
+def later(db: Database, deed: str) -> None:
+    """Do it, again if need be, until the table is of another second than it was."""
+    before = made(db)
+    while made(db) == before:
+        db.run("DO SLEEP(0.2)", deed)
 
 
-def older(cursor: dict[str, Any]) -> dict[str, Any]:
-    """As versions wrote it that did not tell types."""
-    return {name: value for name, value in cursor.items() if name != "types"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "deed"),
-    [
-        ("int", "MODIFY id varchar(20)"),
-        ("varchar(20)", "MODIFY id int"),
-        ("varchar(20) COLLATE utf8mb4_general_ci", "MODIFY id varchar(20) COLLATE utf8mb4_bin"),
-        ("decimal(9,2)", "MODIFY id bigint"),
-    ],
-)
-def test_a_key_retyped_in_the_middle_of_a_reading_begins_it_anew(db: Database, kind: str, deed: str) -> None:
-    db.run(f"CREATE TABLE t (id {kind} PRIMARY KEY)", "INSERT INTO t SELECT seq FROM seq_1_to_30")
-    cursor = begun(db, batch_rows=9)
-    db.run(f"ALTER TABLE t {deed}")
-    batches = rest(db, cursor, batch_rows=9)
-    assert {int(n) for n in ids(rows(batches))} == set(range(1, 31))
-    assert batches[-1].complete
-
-
-@pytest.mark.parametrize(
-    ("kind", "deed"),
-    [
-        ("int", "MODIFY id bigint unsigned"),
-        ("bigint", "MODIFY id tinyint"),
-        ("varchar(9)", "MODIFY id varchar(99)"),
-        ("int", "ADD COLUMN w int, ALGORITHM=COPY"),
-    ],
-)
-def test_a_key_of_the_same_order_goes_on(db: Database, kind: str, deed: str) -> None:
-    db.run(f"CREATE TABLE t (id {kind} PRIMARY KEY)", "INSERT INTO t SELECT seq FROM seq_11_to_40")
-    cursor = begun(db, batch_rows=9)
-    db.run(f"ALTER TABLE t {deed}")
-    assert [int(n) for n in ids(rows(rest(db, cursor)))] == list(range(20, 41))
-
-
-@pytest.mark.parametrize(
-    ("kind", "deed", "value"),
-    [
+class TestMySQL(Retyped):
+    numbers = "INSERT INTO t SELECT seq FROM seq_{}_to_{}"
+    retype = "ALTER TABLE t MODIFY {} {}"
+    analyze = "ANALYZE TABLE t PERSISTENT FOR ALL"
+    other_orders: ClassVar = [
+        ("int", "varchar(20)"),
+        ("varchar(20)", "int"),
+        ("varchar(20) COLLATE utf8mb4_general_ci", "varchar(20) COLLATE utf8mb4_bin"),
+        ("decimal(9,2)", "bigint"),
+    ]
+    same_orders: ClassVar = [
+        ("int", "bigint unsigned"),
+        ("bigint", "tinyint"),
+        ("varchar(9)", "varchar(99)"),
+        ("int", "int, ADD COLUMN w int, ALGORITHM=COPY"),
+    ]
+    other_cursors: ClassVar = [
         ("int", "varchar(20)", "'100'"),
         ("decimal(9,2)", "bigint", "100"),
         ("varchar(9) COLLATE utf8mb4_bin", "varchar(9) COLLATE utf8mb4_general_ci", "'100'"),
         ("varchar(9)", "varbinary(9)", "'100'"),
-    ],
-)
-def test_a_cursor_column_retyped_begins_anew(db: Database, kind: str, deed: str, value: str) -> None:
-    db.run(f"CREATE TABLE t (id int PRIMARY KEY, n {kind} NULL)", "INSERT INTO t VALUES (1, 8), (2, 30), (3, 9)")
-    _, cursor = fly(db.bee(**BY_N), "t")
-    db.run(f"ALTER TABLE t MODIFY n {deed}", f"INSERT INTO t VALUES (4, {value})")
-    found, cursor = fly(db.bee(**BY_N), "t", cursor)
-    assert sorted(ids(found)) == [1, 2, 3, 4]
-    again, _ = fly(db.bee(**BY_N), "t", cursor)
-    assert len(again) < 4, "the new mark holds"
+    ]
+
+    def anew(self, db: Database, high: int) -> None:
+        """The server tells tables apart by the second."""
+        later(db, "CREATE OR REPLACE TABLE t (id int PRIMARY KEY)")
+        db.run(self.numbers.format(1, high))
 
 
-def test_a_place_of_an_older_version_is_taken_as_it_is(db: Database) -> None:
-    db.run("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL)", "INSERT INTO t SELECT seq, seq FROM seq_1_to_30")
-    assert ids(rows(rest(db, older(begun(db, batch_rows=9)), batch_rows=9))) == list(range(10, 31))
-    _, cursor = fly(db.bee(**BY_N), "t")
-    found, then = fly(db.bee(**BY_N), "t", older(cursor))
-    assert ids(found) == [30]
-    assert then == cursor, "it tells its types from now on"
+def test_what_changes_rows_alone_or_stops_the_server_leaves_the_mark_and_alter_begins_anew(db: Database) -> None:
+    db.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT seq FROM seq_1_to_9")
+    _, cursor = flown(db, **BY_ID)
+    db.run("DO SLEEP(1.1)", "INSERT INTO t VALUES (10)", "UPDATE t SET id = 0 WHERE id = 1", "ANALYZE TABLE t")
+    found, cursor = flown(db, cursor, **BY_ID)
+    assert found == [9, 10]
+    later(db, "ALTER TABLE t ADD COLUMN IF NOT EXISTS w int DEFAULT 5, COMMENT = 'more'")
+    with capture_logs() as logs:
+        batches = rest(db, cursor, **BY_ID)
+    assert [(row["id"], row["w"]) for row in rows(batches)] == [(n, 5) for n in (0, *range(2, 11))]
+    assert [entry["event"] for entry in logs if "beginning" in str(entry.get("result"))] == ["cursor_of_another_order"]
 
 
-def test_an_older_mark_that_is_no_value_of_its_column_begins_anew(db: Database) -> None:
-    db.run("CREATE TABLE t (id int PRIMARY KEY, n decimal(9,2) NOT NULL)", "INSERT INTO t VALUES (1, 8), (2, 30)")
-    _, cursor = fly(db.bee(**BY_N), "t")
-    db.run("ALTER TABLE t MODIFY n bigint")
-    assert ids(fly(db.bee(**BY_N), "t", older(cursor))[0]) == [1, 2]
+def test_another_server_has_times_of_its_own(db: Database) -> None:
+    db.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT seq FROM seq_1_to_9")
+    _, cursor = flown(db, **BY_ID)
+    of_another = cursor | {"table": "2020-02-02 02:02:02@elsewhere:3306/7"}
+    assert flown(db, of_another, **BY_ID) == ([9], cursor)
+    server = cursor["table"].partition("@")[2]
+    assert len(flown(db, cursor | {"table": f"2020-02-02 02:02:02@{server}"}, **BY_ID)[0]) == 9
 
 
-def test_parts_of_a_table_whose_key_was_retyped_are_refused_by_name(db: Database) -> None:
-    db.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT seq FROM seq_1_to_400")
-    db.run("ANALYZE TABLE t PERSISTENT FOR ALL")
-    with db.bee(**LARGE) as bee:
-        parts = list(bee.slices("t", None))
-        db.run("ALTER TABLE t MODIFY id varchar(20)")
-        with pytest.raises(GiveUp, match="'t'") as refused:
-            list(bee.collect_nectar("t", None, parts[1]))
-    assert refused.value.code == "wrong_slice"
+@pytest.mark.parametrize("kind", ["enum", "set"])
+@pytest.mark.parametrize("streams", [{}, {"t": {"cursor": "n", "key": "id"}}])
+def test_an_older_place_among_words_is_void_because_they_were_sorted_by_number(
+    db: Database, kind: str, streams: dict[str, Any]
+) -> None:
+    db.run(f"CREATE TABLE t (n {kind}('z', 'm', 'a') NOT NULL, id int, PRIMARY KEY (n, id))")
+    db.run("INSERT INTO t VALUES ('z', 1), ('z', 2), ('m', 3), ('a', 4), ('a', 5)")
+    midway = begun(db, streams=streams, batch_rows=3)
+    older = without(midway, "types", "table") | {"after": ["z", "2"]}
+    assert flown(db, older, streams=streams)[0] == [4, 5, 3, 1, 2]
+    assert flown(db, midway, streams=streams)[0] == [1, 2], "one that tells its types goes on"
 
 
 @pytest.mark.parametrize(
@@ -134,14 +107,6 @@ def test_a_bee_that_lives_on_sees_at_once_what_became_of_a_table(
         cursor = list(bee.collect_nectar("t", None))[-1].cursor
         db.run(*deed)
         assert rows(list(bee.collect_nectar("t", cursor))) == found
-
-
-def test_a_bee_that_is_checked_looks_at_the_table_of_now(db: Database) -> None:
-    db.run("CREATE TABLE t (id int PRIMARY KEY, v int)")
-    with db.bee() as bee:
-        bee.validate_flight_path()
-        db.run("ALTER TABLE t DROP COLUMN v")
-        bee.validate_flight_path()
 
 
 def test_a_key_retyped_while_the_rows_of_a_followed_table_are_read_begins_them_anew(db: Database) -> None:

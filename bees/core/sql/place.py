@@ -7,7 +7,8 @@ two are left out where the catalog rules such rows out.
     by      the order columns this place belongs to; another order makes it void
     types   what each of them is sorted as: its type, and the collation of a text. The texts below were compared in that
             order, so another one makes the place void, too; empty: an older version did not tell
-    table   the table's own number: another table of its name has other rows before this place; None: not told
+    table   which table it is, because another one of its name has other rows before this place: the table's own
+            number, or when it was made, `@` and the server that says so: others have times of their own. None: not told
     phase   "keyless", "nulls" or "rows"
     after   exact texts of the last row's order columns; empty: none read yet in this phase
     start   where the second phase of this flight begins; None: at the first row
@@ -41,7 +42,7 @@ class Place:
     read: int = 0
     salt: str | None = None
     types: tuple[str, ...] = ()
-    table: int | None = None
+    table: int | str | None = None
 
     def cursor(self) -> Cursor:
         told = {"by": list(self.by), "phase": self.phase, "after": list(self.after), "done": self.done}
@@ -79,5 +80,12 @@ def place_of(cursor: Cursor | None, first: Place) -> Place | None:
         types=tuple(map(str, cursor.get("types") or ())),
         table=cursor.get("table"),
     )
-    known = place.by == first.by and place.types in ((), first.types) and place.table in (None, first.table)
+    known = place.by == first.by and place.types in ((), first.types) and _is_table(place.table, first.table)
     return replace(place, types=first.types, table=first.table) if known else None
+
+
+def _is_table(told: int | str | None, now: int | str | None) -> bool:
+    """Whether it is the table that was told of, as far as that can be known."""
+    if isinstance(told, str) and isinstance(now, str) and told.partition("@")[2] != now.partition("@")[2]:
+        return True
+    return told in (None, now)

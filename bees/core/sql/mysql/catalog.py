@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bees.core.sql.mysql.forms import Form, form_of, form_of_result, name_of
 from bees.core.sql.mysql.logged import Column
-from bees.core.sql.names import unknown
+from bees.core.sql.names import readings, unknown, written
 
 if TYPE_CHECKING:
     from bees.core.sql.mysql.session import Questions
@@ -26,13 +26,13 @@ SELECT TABLE_COMMENT, TABLE_ROWS, TABLE_TYPE, CAST(CREATE_TIME AS CHAR)
   FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 """
 _NAMES = """
-SELECT CASE WHEN TABLE_SCHEMA = %s THEN TABLE_NAME ELSE CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) END
+SELECT TABLE_SCHEMA, TABLE_NAME
   FROM information_schema.TABLES
  WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')
- ORDER BY 1 LIMIT 10000
+ ORDER BY 1, 2 LIMIT 10000
 """
 _COLUMNS = """
-SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLUMN_COMMENT
+SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLUMN_COMMENT, CHARACTER_SET_NAME
   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION
 """
 _LOGGED = """
@@ -106,7 +106,7 @@ def tables_with_key(questions: Questions, database: str) -> list[str]:
 
 def table(questions: Questions, name: str, database: str, where: str) -> Relation:
     """The table or view of that name: in `database`, or `database.table`, with or without backticks."""
-    for space, plain in _readings(name, database):
+    for space, plain in readings(name, database, "`"):
         found = questions.rows(_RELATION, (space, plain))
         if found:
             comment, rows, kind, made = found[0]
@@ -115,7 +115,8 @@ def table(questions: Questions, name: str, database: str, where: str) -> Relatio
             estimate = None if rows is None else int(rows)
             found_there = _described(questions, (space, plain), comment=note, rows=estimate, view=view)
             return replace(found_there, versioned=str(kind) == "SYSTEM VERSIONED", made=made and str(made))
-    known = [str(known) for (known,) in questions.rows(_NAMES, (database,))]
+    there = [(str(space), str(plain)) for space, plain in questions.rows(_NAMES)]
+    known = [plain if space == database else written(space, plain, "`") for space, plain in there]
     raise unknown("table", name, known, where)
 
 
@@ -134,31 +135,19 @@ def of_log(column: Column) -> SourceColumn:
     return SourceColumn(column.name, form, column.type_name)
 
 
-def _readings(name: str, database: str) -> list[tuple[str, str]]:
-    """The (database, table) pairs that a name may mean, the likeliest first: a dot may be part of a name."""
-    readings = [(database, name)]
-    part = r"(?:`(?:[^`]|``)+`|[^`.]+)"
-    if match := re.fullmatch(f"(?:({part})[.])?({part})", name):
-        space, plain = (_unquoted(p) for p in match.groups(default=database))
-        readings.append((space, plain))
-    return readings
-
-
-def _unquoted(part: str) -> str:
-    return part[1:-1].replace("``", "`") if part.startswith("`") and part.endswith("`") and len(part) > 2 else part
-
-
 def _described(questions: Questions, place: tuple[str, str], *, comment: str, rows: int | None, view: bool) -> Relation:
     documents = _documents(questions, place)
     columns = {
         str(name): SourceColumn(
             str(name),
-            form_of(str(word).lower(), str(written).lower(), checked_json=str(name) in documents),
+            form_of(
+                str(word).lower(), str(written).lower(), checked_json=str(name) in documents, charset=str(charset or "")
+            ),
             str(written),
             nullable=nullable == "YES",
             comment=str(note or ""),
         )
-        for name, word, written, nullable, note in questions.rows(_COLUMNS, place)
+        for name, word, written, nullable, note, charset in questions.rows(_COLUMNS, place)
     }
     if not columns:
         # MariaDB tells no columns of a view whose table is gone; asked for its rows it says so.

@@ -40,6 +40,14 @@ _TEXT = "ST_AsText({0}/*!80001 , 'axis-order=long-lat' */)"
 _WKT = f"IF(ST_SRID({{0}}) = 0, {_TEXT}, CONCAT('SRID=', ST_SRID({{0}}), ';', {_TEXT}))"
 WORDS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 """Types whose values are compared by a collation."""
+_WHOLE = ("utf8mb4", "utf8mb3", "utf8", "latin1", "binary")
+"""Character sets of which the server writes every byte as UTF-8, or as it is."""
+LOST = b"\xff"
+"""Stands before the bytes of a text that its character set does not have: the server would write question marks."""
+_UTF8 = "CONVERT({0} USING utf8mb4)"
+_MARKS = "CHAR_LENGTH({text}) - CHAR_LENGTH(REPLACE({text}, '?', ''))"
+_LOSSY = f"LOCATE('?', {_UTF8}) AND {_MARKS.format(text=_UTF8)} <> {_MARKS.format(text='{0}')}"
+_OR_LOST = f"IF({_LOSSY}, CONCAT(X'FF', CAST({{0}} AS BINARY)), CAST({_UTF8} AS BINARY))"
 _UNSORTABLE = ("json", "geometry")
 _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -62,6 +70,15 @@ class Form:
     shape: Shape
     carry: str = "{0}"
     unsigned: bool = False
+    checked: bool = False
+    """Texts that UTF-8 cannot say come with `LOST`."""
+    wide: bool = False
+    """Its whole numbers go beyond those of 64 bits with a sign."""
+
+    @property
+    def told(self) -> Kind:
+        """The kind that readers of records are told."""
+        return "number" if self.wide else self.kind
 
     @property
     def mark(self) -> str | None:
@@ -125,13 +142,15 @@ class Form:
         return text
 
 
-def form_of(word: str, column_type: str = "", *, binary: bool = False, checked_json: bool = False) -> Form:
+def form_of(
+    word: str, column_type: str = "", *, binary: bool = False, checked_json: bool = False, charset: str = ""
+) -> Form:
     """The form of a type: `word` is DATA_TYPE of the catalog, `column_type` its COLUMN_TYPE."""
     unsigned, zerofill = " unsigned" in column_type, " zerofill" in column_type
     if word in _INTEGERS:
-        return Form(word, "integer", "integer", unsigned=unsigned)
+        return Form(word, "integer", "integer", unsigned=unsigned, wide=unsigned and word == "bigint")
     if word == "bit":
-        return Form(word, "integer", "integer", "({0} + 0)", unsigned=True)
+        return Form(word, "integer", "integer", "({0} + 0)", unsigned=True, wide=column_type.startswith("bit(64)"))
     if word == "year":
         return Form(word, "integer", "integer")
     if word == "decimal":
@@ -151,6 +170,8 @@ def form_of(word: str, column_type: str = "", *, binary: bool = False, checked_j
         return Form(word, "uuid", "text")
     if word in _BINARY or binary:
         return Form(word, "binary", "binary")
+    if word in WORDS and charset and charset not in _WHOLE:
+        return Form(word, "text", "text", _OR_LOST, checked=True)
     return Form(word, "text", "text")
 
 

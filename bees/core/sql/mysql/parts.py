@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from bees.core.sql.mysql import progress, select
 from bees.core.sql.mysql.forms import exact_text, name_of
 from bees.core.sql.mysql.select import after, sorted_by
@@ -12,8 +14,6 @@ from bees.core.sql.span import Span, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pyarrow as pa
 
     from bees.core.sql.mysql.catalog import SourceColumn
     from bees.core.sql.mysql.select import Reading
@@ -87,10 +87,13 @@ class Table:
         return self._first(key, f"SELECT {chosen} FROM {self.reading.relation.origin} AS t {rest}")  # noqa: S608 - names are quoted, values of the server's own
 
     def _first(self, columns: Sequence[SourceColumn], statement: str) -> tuple[str, ...] | None:
-        """The first row that a statement finds, as exact texts."""
+        """The first row that a statement finds, as exact texts; None, too, where they are no texts: no cut there."""
         _, pieces = self.data.read(statement, f"streams.{self.stream}")
-        rows = [_texts(columns, piece.columns()) for piece in pieces if len(piece)]
-        return rows[0] if rows else None
+        rows = [piece.columns() for piece in pieces if len(piece)]
+        try:
+            return _texts(columns, rows[0]) if rows else None
+        except pa.ArrowInvalid:
+            return None
 
 
 def _texts(columns: Sequence[SourceColumn], raw: list[pa.Array]) -> tuple[str, ...]:

@@ -26,11 +26,17 @@ def reached(data: Stream, where: str) -> str:
     return told((name.decode(), value.decode()) for name, value in rows)
 
 
-def told(rows: Iterable[tuple[Any, ...]]) -> str:
-    """The same from the answer to `ASKED`."""
+def server(rows: Iterable[tuple[Any, ...]]) -> str:
+    """The server's own name among servers, from the answer to `ASKED`: MySQL makes itself one, MariaDB does not."""
     said = {str(name).lower(): str(value) for name, value in rows}
-    named = said.get("server_uuid") or "{hostname}:{port}/{server_id}".format_map(said)
-    found: dict[str, Any] = {"server": named}
+    return said.get("server_uuid") or "{hostname}:{port}/{server_id}".format_map(said)
+
+
+def told(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Where a server stands, from the answer to `ASKED`."""
+    answer = list(rows)
+    said = {str(name).lower(): str(value) for name, value in answer}
+    found: dict[str, Any] = {"server": server(answer)}
     if said.get("gtid_mode", "").upper() == "ON":
         found["mysql"] = said["gtid_executed"].replace("\n", "")
     if said.get("gtid_current_pos"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from bees.core.errors import GiveUp
-from bees.core.sql.names import unknown
+from bees.core.sql.names import readings, unknown, written
 from bees.core.sql.postgres.forms import Form, form_of
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ SELECT c.oid, pg_catalog.obj_description(c.oid, 'pg_class'), c.relkind IN ('r', 
  WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _NAMES = """
-SELECT CASE WHEN n.nspname = %s THEN c.relname::text ELSE n.nspname || '.' || c.relname END
+SELECT n.nspname::text, c.relname::text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
- ORDER BY 1 LIMIT 10000
+ ORDER BY 1, 2 LIMIT 10000
 """
 _COLUMNS = """
 SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -157,33 +156,20 @@ def tables_with_key(connection: psycopg.Connection, schema: str) -> list[str]:
 
 def table(connection: psycopg.Connection, name: str, schema: str, where: str) -> Relation:
     """The table, view or foreign table of that name: in `schema`, or `schema.table`, with or without quotes."""
-    for space, plain in _readings(name, schema):
+    for space, plain in readings(name, schema, '"'):
         found = connection.execute(_RELATION, (space, plain)).fetchone()
         if found:
             oid, comment, paged, rows = found
             described = _described(connection, oid, sql.Identifier(space, plain), comment or "")
             return replace(described, rows=rows, sampled=described.origin if paged else None, oid=oid)
-    known = [known for (known,) in connection.execute(_NAMES, (schema,))]
+    there = connection.execute(_NAMES).fetchall()
+    known = [plain if space == schema else full_name(space, plain) for space, plain in there]
     raise unknown("table", name, known, where)
-
-
-def _readings(name: str, schema: str) -> list[tuple[str, str]]:
-    """The (schema, table) pairs that a name may mean, the likeliest first: a dot may be part of a name."""
-    readings = [(schema, name)]
-    part = r'(?:"(?:[^"]|"")+"|[^".]+)'
-    if match := re.fullmatch(f"(?:({part})[.])?({part})", name):
-        space, plain = (_unquoted(p) for p in match.groups(default=schema))
-        readings.append((space, plain))
-    return readings
 
 
 def full_name(schema: str, table: str) -> str:
     """`schema.table` as `table` reads it, each part quoted where a dot or a quote stands in it."""
-    return ".".join('"' + p.replace('"', '""') + '"' if "." in p or '"' in p else p for p in (schema, table))
-
-
-def _unquoted(part: str) -> str:
-    return part[1:-1].replace('""', '"') if part.startswith('"') and part.endswith('"') and len(part) > 2 else part
+    return written(schema, table, '"')
 
 
 def _described(connection: psycopg.Connection, oid: int, origin: sql.Composable, comment: str) -> Relation:
