@@ -63,7 +63,7 @@ def _kind(field: pa.Field) -> str:
     if mark in ("json", "number"):
         return str(mark)
     if pa.types.is_integer(kind):
-        return "integer"
+        return "number" if pa.types.is_uint64(kind) else "integer"
     if pa.types.is_floating(kind):
         return "float"
     if pa.types.is_decimal(kind):
@@ -80,8 +80,9 @@ def _kind(field: pa.Field) -> str:
 def learn(tx: Transaction, jar: int, bee: int, stream: int, part: int, kinds: Mapping[str, str]) -> dict[str, str]:
     """Add columns to the stream's pollen and renew its view if there are new ones. Gives all that are known now.
 
-    A column keeps the kind it had first; where kinds disagree it becomes text, which every value can be read as. A view
-    that cannot be made is logged and left; the next process that meets the stream tries again.
+    A column keeps the kind it had first; where kinds disagree it becomes text, which every value can be read as, but
+    whole numbers and others are numbers together. A view that cannot be made is logged and left; the next process that
+    meets the stream tries again.
     """
     tx.psycopg.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK + stream])
     row = tx.psycopg.execute(
@@ -92,7 +93,7 @@ def learn(tx: Transaction, jar: int, bee: int, stream: int, part: int, kinds: Ma
     version, known, seen = (row[0], dict(row[1]), row[2]) if row else (0, {}, None)
     merged = dict(known)
     for name, kind in kinds.items():
-        merged[name] = kind if merged.get(name, kind) == kind else "text"
+        merged[name] = _merged(merged.get(name, kind), kind)
     if merged != known or row is None:
         version += 1
         tx.psycopg.execute(
@@ -109,6 +110,12 @@ def learn(tx: Transaction, jar: int, bee: int, stream: int, part: int, kinds: Ma
                 _told.add((stream, error.sqlstate))
                 log.warning("view.failed", stream=stream, sqlstate=error.sqlstate)
     return merged
+
+
+def _merged(one: str, other: str) -> str:
+    if one == other:
+        return one
+    return "number" if {one, other} == {"integer", "number"} else "text"
 
 
 def relocate(tx: Transaction, jar: int, part: int) -> None:

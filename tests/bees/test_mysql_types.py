@@ -107,6 +107,15 @@ def test_values_of_all_types_arrive_as_they_are(read: Any) -> None:
         assert mark_of(table.schema.field(f"c{number}")) is None
 
 
+def test_whole_numbers_beyond_64_bits_with_a_sign_are_told_as_numbers(db: Database) -> None:
+    wide, plain = ("bigint unsigned", "bigint(5) unsigned zerofill", "bit(64)"), ("bigint", "int unsigned", "bit(63)")
+    columns = ", ".join(f"c{number} {kind}" for number, kind in enumerate((*wide, *plain)))
+    db.run(f"CREATE TABLE t (id int PRIMARY KEY, {columns})")
+    with db.bee() as bee:
+        (stream,) = bee.get_pollen_schema()
+    assert [column.kind for column in stream.columns] == ["integer", *["number"] * 3, *["integer"] * 3]
+
+
 def test_decimals_are_exact_numbers(read: Any) -> None:
     table, found = read({kind: [text for text, _ in pairs] for kind, pairs in NUMBERS.items()})
 
@@ -159,6 +168,37 @@ def test_bytes_that_are_no_text_are_set_aside_and_the_other_rows_come(db: Databa
     with db.bee(batch_rows=1, streams={"t": {"key": "name"}}) as bee, pytest.raises(GiveUp) as error:
         list(bee.collect_nectar("t", None))
     assert error.value.code == "encoding"
+
+
+def test_bytes_that_their_character_set_does_not_have_are_set_aside_as_they_are(db: Database) -> None:
+    """The server itself would write a question mark."""
+    db.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(9) CHARACTER SET cp1251, w text CHARACTER SET cp932,"
+        " x varchar(9) CHARACTER SET utf16)",
+        "INSERT INTO t VALUES (1, 'Ж?', '日本?', '?é'), (2, _cp1251 X'3F98', 'a', 'b'), (3, NULL, NULL, NULL),"
+        " (4, _cp1251 X'D098', 'a', ''), (5, '??', _cp932 X'879A3F', '')",
+    )
+    with db.bee(batch_rows=100) as bee:
+        (batch,) = bee.collect_nectar("t", None)
+
+    assert rows([batch]) == [
+        {"id": 1, "v": "Ж?", "w": "日本?", "x": "?é"},
+        {"id": 3, "v": None, "w": None, "x": None},
+        {"id": 5, "v": "??", "w": "∵?", "x": ""},
+    ]
+    assert [(r.code, json.loads(r.raw)) for r in batch.rejects] == [
+        ("unreadable_value", {"id": "2", "v": "?\\x98", "w": "a", "x": "b"}),
+        ("unreadable_value", {"id": "4", "v": "\\xd0\\x98", "w": "a", "x": ""}),
+    ]
+    assert "'v'" in batch.rejects[0].reason
+    by_text = {"streams": {"t": {"key": "v"}}}
+    with db.bee(batch_rows=1, **by_text) as bee, pytest.raises(GiveUp) as error:
+        list(bee.collect_nectar("t", None))
+    assert error.value.code == "encoding"
+    db.run("DELETE FROM t WHERE v IS NULL")
+    with db.bee(batch_rows=100, **by_text) as bee:
+        (batch,) = bee.collect_nectar("t", None)
+    assert (sorted(row["id"] for row in rows([batch])), len(batch.rejects)) == ([1, 5], 2)
 
 
 def test_characters_of_other_sets_arrive_in_utf8(db: Database) -> None:
