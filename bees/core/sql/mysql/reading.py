@@ -14,7 +14,7 @@ from bees.core.errors import GiveUp
 from bees.core.sql import leg as common
 from bees.core.sql.leg import Leg, Opening, Piece
 from bees.core.sql.mysql import select
-from bees.core.sql.mysql.forms import exact_text
+from bees.core.sql.mysql.forms import LOST, exact_text
 from bees.core.sql.place import Place
 from nectar.batch import Batch, Cursor, Reject, marked
 from nectar.jsonrows import escape
@@ -31,15 +31,19 @@ def begin(
     questions: Questions, stream: str, reading: select.Reading, cursor: Cursor | None, span: Span | None = None
 ) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
-    return common.begin(
-        stream, reading, cursor, partial(opening, questions, reading), span, partial(_understood, reading)
-    )
+    understood = partial(_understood, reading, bool(cursor and cursor.get("types")))
+    return common.begin(stream, reading, cursor, partial(opening, questions, reading), span, understood)
 
 
-def _understood(reading: select.Reading, place: Place) -> bool:
-    """Whether a place's texts can be values of their columns; where its types are not told, they may be others."""
+def _understood(reading: select.Reading, typed: bool, place: Place) -> bool:
+    """Whether a place's texts can be values of their columns; where its types are not told, they may be others.
+
+    Versions that told none sorted the words of an enum or a set by their numbers.
+    """
     try:
         for column, text in reading.texts(place):
+            if not typed and column.form.name in ("enum", "set"):
+                return False
             column.form.literal(text)
             if column.form.shape == "integer":
                 int(text)
@@ -104,11 +108,12 @@ def table_of(
     rejects = tuple(
         Reject(
             position=f"row {row + 1} of {rows} in its batch",
-            code="encoding",
-            reason=f"the column {name!r} holds bytes that are no text in UTF-8",
+            code="unreadable_value" if column.form.checked else "encoding",
+            reason=f"the column {column.name!r} holds bytes that "
+            + ("stand for nothing in its character set" if column.form.checked else "are no text in UTF-8"),
             raw=_raw(columns, raw, row),
         )
-        for row, name in sorted(broken.items())
+        for row, column in sorted(broken.items())
     )
     return _table(columns, [array.take(pa.array(kept)) for array in raw]), rejects
 
@@ -126,15 +131,15 @@ def _empty(columns: Sequence[SourceColumn]) -> pa.Table:
     return _table(columns, [pa.array([], pa.binary())] * len(columns))
 
 
-def _broken(columns: Sequence[SourceColumn], raw: Sequence[pa.Array]) -> dict[int, str]:
+def _broken(columns: Sequence[SourceColumn], raw: Sequence[pa.Array]) -> dict[int, SourceColumn]:
     """Row -> the first column whose bytes are no UTF-8."""
-    found: dict[int, str] = {}
+    found: dict[int, SourceColumn] = {}
     for column, array in zip(columns, raw, strict=True):
         if column.form.shape == "binary":
             continue
         for row, value in enumerate(array.to_pylist()):
             if value is not None and not _is_text(value):
-                found.setdefault(row, column.name)
+                found.setdefault(row, column)
     return found
 
 
@@ -150,8 +155,10 @@ def _raw(columns: Sequence[SourceColumn], raw: Sequence[pa.Array], row: int) -> 
     """The row as one line of JSON; bytes that are no text are written as hexadecimal escapes."""
     told = {}
     for column, array in zip(columns, raw, strict=True):
-        value = array[row].as_py()
-        told[column.name] = None if value is None else value.decode("utf-8", "backslashreplace")
+        value, codec = array[row].as_py(), "utf-8"
+        if column.form.checked and value and value.startswith(LOST):
+            value, codec = value[len(LOST) :], "ascii"
+        told[column.name] = None if value is None else value.decode(codec, "backslashreplace")
     return json.dumps(told, ensure_ascii=False).encode()
 
 
@@ -161,13 +168,27 @@ def _after(leg: Leg[select.Reading], place: Place, raw: Sequence[pa.Array], last
         return place.moved((last[-1].as_py().decode(),), None)
     values = dict(zip((c.name for c in leg.reading.columns), raw, strict=True))
     order = leg.reading.order(place.phase)
-    after = tuple(_exact(leg, c, values[c.name].slice(len(last) - 1)) for c in order)
+    after = _last(leg, [(c, values[c.name]) for c in order], len(last))
     high = None
     if leg.reading.cursor is not None:
         # Rows come in the cursor's order, so the last one that may move the mark has the greatest value.
         may = values[leg.reading.cursor.name].filter(pa.array([flag == b"1" for flag in last.to_pylist()]))
         high = _exact(leg, leg.reading.cursor, may.slice(len(may) - 1)) if len(may) else None
     return place.moved(after, high)
+
+
+def _last(leg: Leg[select.Reading], order: Sequence[tuple[SourceColumn, pa.Array]], rows: int) -> tuple[str, ...]:
+    """The last row whose order columns are texts: the rows behind it, which are set aside, come once more then.
+
+    Raises GiveUp where no row of the piece is one, because reading would never get past them.
+    """
+    for row in reversed(range(rows)):
+        try:
+            return tuple(_exact(leg, column, array.slice(row, 1)) for column, array in order)
+        except GiveUp:
+            if not row:
+                raise
+    raise AssertionError("a piece holds rows")
 
 
 def _exact(leg: Leg[select.Reading], column: SourceColumn, one: pa.Array) -> str:
