@@ -28,3 +28,9 @@ class TestMySQL(SlicedReading):
 
         assert [row["id"] for part in found for row in part] == list(range(-3000, 0, 7))
         assert [90 < len(part) < 130 for part in found] == [True] * 4
+
+    def test_a_table_is_not_cut_at_a_key_that_is_no_text(self, db: Database) -> None:
+        db.run("CREATE TABLE t (id varchar(9) CHARACTER SET cp1251 PRIMARY KEY)")
+        db.run("INSERT INTO t SELECT CONCAT(_cp1251 X'98', seq) FROM seq_1_to_200")
+        db.run(self.analyze.format("t"))
+        assert len(self.parts(db.bee(**LARGE))) < 2
