@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tests.faults.every import FAULTS
 from tests.faults.fleet import times
 
 PUBLISHED = Path(__file__).parent / "TABLE.md"
+_BASELINE = "Late acks, reject on worker lost, prefetch 1; the records of all seeds, at the same pace as ours."
 Spread = tuple[float | None, float | None, float | None]
 
 
@@ -69,30 +70,44 @@ def show(paths: list[Path], scale: float, baseline: Path) -> int:
                 print(f"{result['fault']} [{result['seed']}]: {result['rule']}")
     if missing:
         print(f"not run: {missing}")
-    _beside(found, baseline)
+    if plain := _read(sorted(baseline.glob("*/*.json"))):
+        print(f"\n{_BASELINE}\n", *_beside(found, plain), sep="\n")
     return int(missing > 0 or any(row.verdict in ("WRONG", "late") for row in rows))
 
 
 def publish(results: Path, scale: float, to: Path = PUBLISHED) -> bool:
-    """Write all that was ever kept in this folder as one table for readers, if every fault is among it."""
+    """Write all that was ever kept in this folder as one table for readers, if every fault is among it.
+
+    Beside it stand what plain Celery chains lost under the same faults (`plain/` in the folder), and what was run at
+    full length (`x1` next to it), as far as those were run.
+    """
     found = _read(sorted(results.glob("*/*.json")))
     if not found.keys() >= FAULTS.keys():
         return False
-    days = sorted({result["day"] for told in found.values() for result in told if "day" in result})
-    heads = ["fault", "seeds", *KINDS, "rule", "first s", "within", "all s", "verdict"]
-    lines = [
-        "# What the faults did\n",
-        f"Written by `make faults`; run {' to '.join(dict.fromkeys((days[0], days[-1])))}. " if days else "",
-        f"{_said(scale)} What each fault does stands in `tests/faults/faults.py` and its neighbours.\n",
-        f"| {' | '.join(heads)} |",
-        f"|{'---|' * len(heads)}",
-    ]
-    for name in FAULTS:
-        row = Row.of(name, found[name])
-        cells = [row.name, row.seeds, *row.counts, row.broken, words(row.first), f"{row.within:g}", words(row.every)]
-        lines.append(f"| {' | '.join(map(str, cells))} | {row.verdict} |")
-    to.write_text("\n".join(line for line in lines if line) + "\n")
+    full = _read(sorted(results.with_name("x1").glob("*/*.json")))
+    plain = _read(sorted((results / "plain").glob("*/*.json")))
+    days = sorted(
+        {result["day"] for told in (found, full) for some in told.values() for result in some if "day" in result}
+    )
+    lines = ["# What the faults did\n"]
+    lines += [f"Written by `make faults`; run {' to '.join(dict.fromkeys((days[0], days[-1])))}."] if days else []
+    lines += [f"{_said(scale)} What each fault does stands in `tests/faults/faults.py` and its neighbours.\n"]
+    lines += _table({name: found[name] for name in FAULTS})
+    if full:
+        lines += ["\n## At full length\n", f"{_said(1.0)}\n", *_table(full)]
+    if plain:
+        lines += ["\n## Beside plain Celery chains\n", f"{_BASELINE}\n", *_beside(found, plain)]
+    to.write_text("\n".join(lines) + "\n")
     return True
+
+
+def _table(found: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
+    heads = ["fault", "seeds", *KINDS, "rule", "first s", "within", "all s", "verdict"]
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in (Row.of(name, results) for name, results in found.items()):
+        cells = [row.name, row.seeds, *row.counts, row.broken, words(row.first), f"{row.within:g}", words(row.every)]
+        yield f"| {' | '.join(map(str, cells))} | {row.verdict} |"
 
 
 def _read(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -112,23 +127,15 @@ def _said(scale: float) -> str:
     )
 
 
-def _beside(found: dict[str, list[dict[str, Any]]], baseline: Path) -> None:
+def _beside(found: Mapping[str, list[dict[str, Any]]], plain: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
     """Records lost and landed twice by plain Celery chains under the same faults, beside ours."""
-    plain: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in sorted(baseline.glob("*/*.json")):
-        result = json.loads(path.read_text())
-        plain[result["fault"]].append(result)
-    if not plain:
-        return
-    widest = max(map(len, plain))
-    print("\nBeside plain Celery chains (late acks, reject on worker lost, prefetch 1), records of all seeds:\n")
-    print(f"{'fault':{widest}} seeds   ours lost   ours dup  seeds  plain lost  plain dup  of records")
+    yield "| fault | our seeds | our lost | our dup | plain seeds | plain lost | plain dup | of records |"
+    yield f"|{'---|' * 8}"
     for name, results in plain.items():
         ours = found.get(name, [])
         own = [sum(result.get(kind, 0) for result in ours) if ours else "-" for kind in ("lost", "dup")]
         theirs = [sum(result[kind] for result in results) for kind in ("lost", "dup", "offered")]
-        ended = f"{len(results):>6} {theirs[0]:>11} {theirs[1]:>10} {theirs[2]:>11}"
-        print(f"{name:{widest}} {len(ours):>5} {own[0]:>11} {own[1]:>10} {ended}")
+        yield f"| {' | '.join(map(str, [name, len(ours), *own, len(results), *theirs]))} |"
 
 
 def percentiles(values: list[float | None]) -> Spread:
