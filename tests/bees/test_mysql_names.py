@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import pytest
@@ -12,8 +14,23 @@ from bees.mysql import MySQLWorkerBee
 from tests.bees.contract import rows
 from tests.bees.mysql_source import Database, fly, ids, source_database  # noqa: F401 - the fixture `db`
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 LOGIN = {"host": "h", "database": "d", "user": "u"}
 EU = {"row_filters": {"orders": "region = 'EU'", "regions": True}}
+
+
+@contextmanager
+def other_database(db: Database) -> Iterator[None]:
+    """One with a dot in its name, and a table with one."""
+    name = f"`{db.name}.x`"
+    db.run(f"CREATE DATABASE {name}", f"CREATE TABLE {name}.`a.B` (id int PRIMARY KEY)")
+    db.run(f"INSERT INTO {name}.`a.B` VALUES (1)", f"GRANT SELECT ON {name}.* TO '{db.user}'@'%'")
+    try:
+        yield
+    finally:
+        db.run(f"DROP DATABASE {name}")
 
 
 @pytest.mark.servers
@@ -28,6 +45,21 @@ class TestNames:
         assert fly(db.bee(), "Order.Items")[0] == expected
         named = {"items": {"table": f"`{db.name}`.`Order.Items`"}}
         assert fly(db.bee(streams=named), "items")[0] == expected
+
+    @pytest.mark.parametrize("name", ["`{0}.x`.`a.B`", "{0}.x.a.B", "`{0}.x`.a.B"])
+    def test_a_name_with_dots_blanks_and_capitals_is_found_however_it_is_quoted(self, db: Database, name: str) -> None:
+        with other_database(db):
+            name = name.format(db.name)
+            assert fly(db.bee(streams={name: {}}), name)[0] == [{"id": 1}]
+
+    @pytest.mark.parametrize("name", ["`{0}.x`.`a.b`", "{0}.x.a.b"])
+    def test_the_name_that_was_probably_meant_is_told_as_it_is_to_be_written(self, db: Database, name: str) -> None:
+        with other_database(db):
+            with db.bee(streams={"t": {"table": name.format(db.name)}}) as bee, pytest.raises(GiveUp) as error:
+                list(bee.collect_nectar("t", None))
+            found = re.search("did you mean '(.*)'", str(error.value))
+            assert found
+            assert fly(db.bee(streams={"t": {"table": found[1]}}), "t")[0] == [{"id": 1}]
 
     @pytest.mark.parametrize("stream", [{"table": "t"}, {"query": "SELECT * FROM t", "key": "_id"}])
     def test_what_a_row_calls_by_a_reserved_name_is_data(self, db: Database, stream: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pydantic
@@ -14,6 +15,12 @@ from tests.bees.contract import rows
 from tests.bees.postgresql_source import Database, fly, ids, source_database  # noqa: F401 - the fixture `db`
 
 LOGIN = {"host": "h", "database": "d", "user": "u"}
+
+
+def odd_schema(db: Database) -> None:
+    made = sql.SQL('GRANT USAGE ON SCHEMA "S p" TO {}').format(sql.Identifier(db.role))
+    db.run('CREATE SCHEMA "S p"', made, 'CREATE TABLE "S p"."a.B" (id int PRIMARY KEY)')
+    db.run('INSERT INTO "S p"."a.B" VALUES (1)')
 
 
 class TestNames:
@@ -29,6 +36,21 @@ class TestNames:
         assert fly(db.bee(schema="Sales Dept"), "Order.Items")[0] == expected
         named = {"items": {"table": '"Sales Dept"."Order.Items"'}}
         assert fly(db.bee(streams=named), "items")[0] == expected
+
+    @pytest.mark.parametrize("name", ['"S p"."a.B"', 'S p."a.B"', "S p.a.B", '"S p".a.B'])
+    def test_a_name_with_dots_blanks_and_capitals_is_found_however_it_is_quoted(self, db: Database, name: str) -> None:
+        odd_schema(db)
+        assert fly(db.bee(streams={name: {}}), name)[0] == [{"id": 1}]
+        assert fly(db.bee(streams={"t": {"table": name}}), "t")[0] == [{"id": 1}]
+
+    @pytest.mark.parametrize("name", ['"S p"."a.b"', "S p.a.b", "S.p.a.B", '"s p"."a.B"'])
+    def test_the_name_that_was_probably_meant_is_told_as_it_is_to_be_written(self, db: Database, name: str) -> None:
+        odd_schema(db)
+        with db.bee(streams={"t": {"table": name}}) as bee, pytest.raises(GiveUp) as error:
+            list(bee.collect_nectar("t", None))
+        found = re.search("did you mean '(.*)'", str(error.value))
+        assert found
+        assert fly(db.bee(streams={"t": {"table": found[1]}}), "t")[0] == [{"id": 1}]
 
     @pytest.mark.parametrize("stream", [{"table": "t"}, {"query": "SELECT * FROM t", "key": "_id"}])
     def test_what_a_row_calls_by_a_reserved_name_is_data(self, db: Database, stream: dict[str, str]) -> None:
