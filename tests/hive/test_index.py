@@ -167,6 +167,24 @@ def test_a_look_takes_small_landings_together_and_leaves_what_comes_meanwhile(ne
     assert found(nest, "late") == ["9"]
 
 
+def test_landings_go_before_words_for_a_while(nest, monkeypatch):
+    folder = nest.register()
+    write(folder / "a.jsonl", rows(1, "melissa"))
+    nest.land()
+    nest.run(
+        "INSERT INTO hive.task (day, flight, bee, kind, queue, priority, state)"
+        " SELECT day, flight, bee, 'process', 'nectar', 0, 'queued' FROM hive.task LIMIT 1"
+    )
+
+    assert look(nest.rt.db, Pace(), threading.Event()) == 0
+    assert found(nest, "melissa") == ["1"]  # who searches does not wait
+
+    write(folder / "b.jsonl", rows(1, "later", first=2))
+    nest.land()
+    monkeypatch.setattr(index, "YIELDS", 0.0)
+    assert look(nest.rt.db, Pace(), threading.Event()) == 1
+
+
 def test_a_look_takes_all_of_a_long_queue(nest):
     folder = nest.register()
     for n in range(3):
