@@ -156,6 +156,20 @@ class Retyped:
             db.run("ALTER TABLE t DROP COLUMN v")
             bee.validate_flight_path()
 
+    @pytest.mark.parametrize(("streams", "where"), [({"t": {}}, "streams.t.table"), ({}, "streams")])
+    def test_a_table_that_was_dropped_is_named_with_the_next_step(
+        self, db: Any, streams: dict[str, Any], where: str
+    ) -> None:
+        self.made(db, 1, 9)
+        db.run("CREATE TABLE quite_another (id int PRIMARY KEY)")
+        with db.bee(streams=streams) as bee:
+            cursor = list(bee.collect_nectar("t", None))[-1].cursor
+            db.run("DROP TABLE t")
+            with pytest.raises(GiveUp) as error:
+                list(bee.collect_nectar("t", cursor))
+        assert error.value.where == where
+        assert all(word in str(error.value) for word in ("'t'", "dropped", f"`{where}`", "`hive schema`"))
+
     def test_what_is_gone_is_named_at_once(self, db: Any) -> None:
         db.run("CREATE TABLE t (id int PRIMARY KEY, n int)")
         with db.bee(streams={"t": {}}) as bee:
