@@ -136,11 +136,14 @@ class Leg:
             "next_queue": PROCESS_QUEUE, "priority": task.priority, "room": limits.hints_per_queue, "last": last,
             "queue": task.queue, "few": limits.hints_per_queue // 2, "source": task.source,
         }  # fmt: skip
+        secret = self.rt.keyring(task.tenant).key("record")[1]
+        told = sections.told(batch.sections, secret, self.stream.key, seq + (not rows))
         crash.point("collect:before-seal-commit")
-        with self.rt.db.transaction() if batch.sections else self.rt.db.single() as tx:
-            row = tx.run("seal", **values).fetchone()
-            if batch.sections and row is not None and row.moved:
-                self._tell(tx, batch, seq)
+        with self.rt.db.transaction() if told.met_all else self.rt.db.single() as tx:
+            row = tx.run("seal", **values, **told.values).fetchone()
+            if told.met_all and row is not None and row.moved:
+                where = {"checkpoint": task.checkpoint, "epoch": self.epoch, "seq": seq}
+                tx.run("end_unmet", **where, first=told.values["first"], own=told.values["own"])
         crash.point("collect:after-seal-commit")
         assert row is not None
         if not row.moved:
@@ -152,12 +155,6 @@ class Leg:
         self.seq, self.followed, self.waiting = seq, self.followed or rows > 0, row.waiting
         self._send()
         self.bee.bee.sealed(batch.cursor)  # only now the source hears that its records are safe
-
-    def _tell(self, tx: Transaction, batch: Batch, seq: int) -> None:
-        """Which sections of the stream begin and end with this batch."""
-        where = {"checkpoint": self.task.checkpoint, "epoch": self.epoch, "seq": seq}
-        secret = self.rt.keyring(self.task.tenant).key("record")[1]
-        sections.tell(tx, batch.sections, secret, self.stream.key, rows=seq != self.seq, **where)
 
     def _end(self) -> None:
         """The source gave nothing, or nothing more."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -52,6 +53,14 @@ _ENDS = ":,/"
 """What may follow a section's name in the place of something within it."""
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a batch tells of sections: values of the statement `seal`, and whether the reading met every section."""
+
+    values: dict[str, Any]
+    met_all: bool = False
+
+
 def hashed(names: Sequence[str], secret: bytes) -> list[str]:
     """What the ledger calls these sections."""
     from nectar.identity import key_hashes  # here, so that a pool forks without polars
@@ -59,31 +68,26 @@ def hashed(names: Sequence[str], secret: bytes) -> list[str]:
     return key_hashes(pa.table({"section": pa.array(names, pa.string())}), ("section",), secret).to_list()
 
 
-def tell(
-    tx: Transaction, sections: Sequence[Section], secret: bytes, key: Sequence[str], *, rows: bool, **where: Any
-) -> None:
-    """With the seal of a batch: which sections begin with it and which end. `where`: checkpoint, epoch, seq.
+def told(sections: Sequence[Section], secret: bytes, key: Sequence[str], first: int) -> Told:
+    """For the statement that seals a batch: which sections begin with it and which end.
 
-    Without rows nothing was sealed: what begins has its first rows in the next batch. Records whose `key` is their file
-    and line are of one section only.
+    `first`: the seq of the batch, or the next one where this has no rows, for then nothing is sealed. Records whose
+    `key` is their file and line are of one section only.
     """
+    if not sections:
+        return Told({"first": first, "own": False, "begun": [], "whole_sections": [], "ended": [], "files": []})
     from bees.core.file_sections import LISTED
     from bees.core.tabular import PLACE
+    from hive.flight.settled import keys_of_files  # here, so that a pool forks without polars
 
     begun = [section.name for section in sections if section.begins and section.name != LISTED]
     ended = dict.fromkeys(section.name for section in sections if section.ends and section.name != LISTED)
-    first, own = where["seq"] + (not rows), tuple(key) == PLACE
-    if begun or ended:
-        from hive.flight.settled import keys_of_files  # here, so that a pool forks without polars
-
-        names = [*begun, *ended.keys() - set(begun)]
-        told = hashed(names, secret)
-        tx.run(
-            "tell_sections", **where, first=first, own=own, begun=told[: len(begun)], ended=told[len(begun) :],
-            whole=[name in ended for name in begun], keys=keys_of_files(list(ended), secret),
-        )  # fmt: skip
-    if any(section.name == LISTED for section in sections):
-        tx.run("end_unmet", **where, first=first, own=own)
+    names = hashed([*begun, *ended.keys() - set(begun)], secret) if begun or ended else []
+    values = {
+        "first": first, "own": tuple(key) == PLACE, "begun": names[: len(begun)], "ended": names[len(begun) :],
+        "whole_sections": [name in ended for name in begun], "files": keys_of_files(list(ended), secret),
+    }  # fmt: skip
+    return Told(values, met_all=any(section.name == LISTED for section in sections))
 
 
 def cut(meta: Meta, first: int, rows: int) -> tuple[tuple[str, int, int], ...]:

@@ -33,12 +33,30 @@ WITH held AS (
            whole_to = CASE WHEN %(whole)s AND coalesce(%(anew)s, c.pass_from, %(since)s) >= 0 THEN %(seq)s
                            ELSE c.whole_to END
       FROM held WHERE c.id = %(checkpoint)s AND c.epoch = %(epoch)s AND c.sealed_seq = %(before)s
-    RETURNING c.id, c.whole_to, c.pass_from
+    RETURNING c.id, c.stream, c.whole_to, c.pass_from
 ), unseen AS (
     -- A read that ended and is not complete says nothing of what it did not meet.
     DELETE FROM hive.seen s USING moved
      WHERE %(last)s AND NOT %(whole)s AND s.checkpoint = moved.id AND moved.whole_to IS NULL
        AND coalesce(moved.pass_from, -1) < 0
+), begun AS (
+    -- Sections of the stream that are read from their beginning with this batch (`first`: or with the next, where this
+    -- one has no rows), some of them to their end (`whole_sections`).
+    INSERT INTO hive.section_read (checkpoint, section, epoch, from_seq, own, to_seq)
+    SELECT moved.id, decode(n.section, 'hex'), %(epoch)s, %(first)s, %(own)s, CASE WHEN n.whole THEN %(seq)s::bigint END
+      FROM moved, unnest(%(begun)s::text[], %(whole_sections)s::bool[]) AS n(section, whole)
+        ON CONFLICT (checkpoint, section) DO UPDATE
+       SET epoch = excluded.epoch, from_seq = excluded.from_seq, own = excluded.own, to_seq = excluded.to_seq
+), ended AS (
+    -- Others that end with it.
+    UPDATE hive.section_read r SET to_seq = %(seq)s
+      FROM moved WHERE r.checkpoint = moved.id AND r.epoch = %(epoch)s
+       AND r.section = ANY (SELECT decode(s, 'hex') FROM unnest(%(ended)s::text[]) s)
+), settled AS (
+    -- What quarantine holds of files as a whole that were read to their end now.
+    UPDATE hive.quarantine q SET state = 'dropped', body = ''
+      FROM moved WHERE q.stream = moved.stream AND q.state = 'open' AND (q.epoch, q.seq) < (%(epoch)s, %(seq)s)
+       AND q.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(files)s::text[]) k)
 ), sealed AS (
     INSERT INTO hive.batch_{day} (day, flight, checkpoint, epoch, seq, rows, bytes)
     SELECT %(day)s, %(flight)s, id, %(epoch)s, %(seq)s, %(rows)s, %(bytes)s FROM moved WHERE %(rows)s > 0
