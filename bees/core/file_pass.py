@@ -26,6 +26,7 @@ from bees.core.file_rows import (
     NO_TEXT,
     holds_others,
     is_document,
+    is_lost_archive,
     is_misnamed,
     judged,
     reading_of,
@@ -36,8 +37,9 @@ from bees.core.file_sections import LISTED, Sections, of_rows_only
 from bees.core.filebee import FileOptions, Plan
 from bees.core.files import digest, document, document_table, shown, tail, trouble
 from bees.core.formats import Place, TableBuffer, read_rows
-from bees.core.formats.members import members
+from bees.core.formats.members import LeftOut, members
 from bees.core.formats.names import BLANK, seen_kind
+from bees.core.formats.packed import beginning
 from bees.core.storage.base import Closed, Entry, NotReadError, Opened, Storage, Unreadable
 from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, SENT, Memory, Record
 from bees.core.storage.ranges import CUT_SHORT
@@ -56,6 +58,11 @@ _NO_TABLE = (
     "the file held rows and is empty or of another kind now: what it gave stays until it is a table again; "
     "if this is meant, fly the bee with --full-refresh, or set `max_deleted: 1`"
 )
+_NO_ARCHIVE = (
+    "the file held documents and is no archive now: what it gave stays until it is one again; "
+    "if this is meant, fly the bee with --full-refresh, or set `max_deleted: 1`"
+)
+_EMPTY = "the file is empty, as no whole one of its kind is"
 _log = structlog.get_logger()
 
 
@@ -247,6 +254,8 @@ class Pass:
     def _document(self, file: Opened, item: Item) -> Iterator[Batch]:
         memory, limit, declared = self._memory, self._options.max_file_bytes, self._options.encoding
         data = file.handle.read(HEAD)
+        if self._is_no_archive(file, item, data):
+            return
         if not is_document(data, declared, file.entry.path):
             self._no_document(file, item, data)
             return
@@ -270,6 +279,22 @@ class Pass:
                 flags = SENT
             flags = self._flags(item) if len(self._buffer.rejects) > told else flags
         self._keep(file, item, content, flags)
+
+    def _is_no_archive(self, file: Opened, item: Item, head: bytes) -> bool:
+        """Whether a file that is called an archive is empty, or gave documents and holds none: what it gave stays.
+
+        That is told once. Where everything is read anew nothing is known of it, and a text is believed to be one.
+        """
+        held = any(member.flags & SENT for member in item.members) and self._options.max_deleted < 1
+        if (head and not held) or not is_lost_archive(head, file.entry.path):
+            return False
+        code, reason = ("no_archive_now", _NO_ARCHIVE) if head else ("empty_file", _EMPTY)
+        content = self._memory.content(code.encode())
+        self._full = False
+        if item.old is None or item.old.content != content:
+            self._reject(Reject(shown(file.entry.path), code, reason))
+        self._keep(file, item, content, item.flags)
+        return True
 
     def _no_document(self, file: Opened, item: Item, head: bytes) -> None:
         """Left out: a picture, a program. A table that nobody takes for one is told, and what is called a text."""
@@ -304,8 +329,9 @@ class Pass:
         apart = self._plan.rows_apart and rows_may_be_in(file.entry.path)
         for one in members(file.handle, file.entry.path, top, rows_apart=apart):
             if isinstance(one, Reject):
-                found.sure = self._full = False
-                self._reject(replace(one, position=shown(one.position)))
+                found.sure = False
+                self._full = self._full and isinstance(one, LeftOut)
+                self._reject(Reject(shown(one.position), one.code, one.reason, one.raw))
             elif again and one.top == top:
                 again -= 1  # of an archive within, and read before reading stopped
             else:
@@ -374,8 +400,8 @@ class Pass:
             self._memory.keep(item.key, Record(item.key, NO_VERSION, NO_VERSION, flags))
 
     def _kind(self, file: Opened) -> int:
-        file.handle.seek(0)
-        return seen_kind(file.handle.read(HEAD), file.entry.size)
+        head, whole = beginning(file.handle, file.entry.path, HEAD)
+        return seen_kind(head, whole=whole)
 
     def _is_no_table(self, file: Opened, item: Item, kind: int, *, read: bool = False) -> bool:
         """Whether a file that gave rows is empty now, or of another kind: the end of a transfer, a server's error.

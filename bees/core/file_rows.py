@@ -107,6 +107,13 @@ def holds_others(data: bytes, name: str) -> bool:
     return media_type(data, name) is None and is_archive(data[:512], name)
 
 
+def is_lost_archive(head: bytes, name: str) -> bool:
+    """Whether a file that begins so is called an archive and is none, nor a document that needs a reader."""
+    if not name.lower().endswith(HOLDERS) or is_archive(head, name):
+        return False
+    return media_type(head, name) is None or looks_textual(head, encoding_of(head[:4]))
+
+
 def judged(name: str, data: bytes, declared: str) -> Judged:
     """A whole document; `name` is its path as shown."""
     said = "" if declared == "auto" else declared  # a page says itself what it is in

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import tarfile
 import zipfile
 from pathlib import Path
@@ -196,3 +199,87 @@ def test_a_table_that_ends_within_a_row_is_still_being_written(
 
     assert [ends for *_, ends in sections(half)] == [False]
     assert [ends for *_, ends in sections(ended)] == [True], "a bad row at its end is a row"
+
+
+def _brotli(data: bytes) -> bytes:
+    import brotli
+
+    return bytes(brotli.compress(data))
+
+
+def _zstd(data: bytes) -> bytes:
+    import zstandard
+
+    return zstandard.ZstdCompressor().compress(data)
+
+
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": _zstd, "br": _brotli}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+@pytest.mark.parametrize("holds", [b"", b"\xef\xbb\xbf\n"], ids=["nothing", "blanks"])
+def test_a_compressed_table_that_holds_nothing_is_what_an_empty_one_is(
+    tmp_path: Path, ending: str, holds: bytes
+) -> None:
+    file = tmp_path / f"a.csv.{ending}"
+    file.write_bytes(PACKERS[ending](TABLE))
+    cursor = read(tmp_path)[-1].cursor
+
+    file.write_bytes(PACKERS[ending](holds))
+    emptied = read(tmp_path, cursor)
+    file.write_bytes(PACKERS[ending](b"id,name\n"))
+    only_names = read(tmp_path, emptied[-1].cursor)
+
+    assert [reject.code for batch in emptied for reject in batch.rejects] == ["no_table_now"]
+    assert [ends for *_, ends in sections(emptied)] == [False]
+    assert [ends for *_, ends in sections(only_names)] == [True], "a table without rows is one"
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_compressed_table_that_is_cut_anywhere_keeps_what_it_gave(tmp_path: Path, ending: str) -> None:
+    file, whole = tmp_path / f"a.csv.{ending}", PACKERS[ending](TABLE)
+
+    for size in (0, 1, 2, 3, 4, 5, 9, 12, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        told = read(tmp_path)
+
+        assert [ends for *_, ends in sections(told)] == [False], f"{size} bytes"
+        assert [b.code for batch in told for b in batch.rejects][-1:] in (["truncated"], ["empty_file"]), (
+            f"{size} bytes"
+        )
+        assert not any(batch.complete for batch in told), f"{size} bytes"
+
+
+@pytest.mark.parametrize("now", [b"", b"PK", b"Service Unavailable\n", b"<html>busy</html>"])
+def test_documents_of_an_archive_stay_while_it_is_none(tmp_path: Path, now: bytes) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("jane.txt", "Dear Jane")
+    (tmp_path / "x.zip").write_bytes(made.getvalue())
+    (tmp_path / "y.txt.gz").write_bytes(gzip.compress(b"Dear John"))
+
+    def documents(cursor: Any = None) -> list[Batch]:
+        return look("local", {"path": str(tmp_path)}, "documents", cursor)
+
+    cursor = documents()[-1].cursor
+    (tmp_path / "x.zip").write_bytes(now)
+    (tmp_path / "y.txt.gz").write_bytes(now)
+    broken = documents(cursor)
+    again = documents(broken[-1].cursor)
+    (tmp_path / "x.zip").write_bytes(zip_of_nothing())
+    (tmp_path / "y.txt.gz").unlink()
+    emptied = documents(broken[-1].cursor)
+
+    assert rows(broken) == []
+    assert [reject.position for batch in broken for reject in batch.rejects] == ["x.zip", "y.txt.gz"]
+    assert not any(batch.complete for batch in broken)
+    assert [reject for batch in again for reject in batch.rejects] == []
+    assert {(row["path"], row["_op"]) for row in rows(emptied)} == {
+        ("x.zip/jane.txt", "delete"), ("y.txt.gz/y.txt", "delete"),
+    }  # fmt: skip
+
+
+def zip_of_nothing() -> bytes:
+    made = io.BytesIO()
+    zipfile.ZipFile(made, "w").close()
+    return made.getvalue()

@@ -101,9 +101,12 @@ BLANK = 31
 _PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html[\s>]|head[\s>]|body[\s>]|\?xml[\s])", re.IGNORECASE)
 
 
-def seen_kind(head: bytes, size: int) -> int:
-    """What kind of table a file is by its first bytes alone, as a number of 5 bits: 0 is not known, or `BLANK`."""
-    if size <= len(head) and not head[encoding_of(head[:4]).bom :].strip(b"\0 \t\r\n"):
+def seen_kind(head: bytes, *, whole: bool) -> int:
+    """What kind of table a file is by its first bytes alone, as a number of 5 bits: 0 is not known, or `BLANK`.
+
+    `whole`: there are no others.
+    """
+    if whole and not head[encoding_of(head[:4]).bom :].strip(b"\0 \t\r\n"):
         return BLANK
     if head.startswith((_ZIP, _OLE)):
         return _KINDS.index("excel") if head.startswith(_OLE) or is_workbook(head) else 0

@@ -25,11 +25,28 @@ _SMALL = 1 << 10
 
 
 def packing(head: bytes, name: str) -> str:
-    """How a file is compressed, by its first bytes; brotli has none, and goes by the name. Empty: it is not."""
+    """How a file is compressed, by its first bytes; brotli has none, and goes by the name. Empty: it is not.
+
+    A file that was cut within these bytes goes by its name too.
+    """
+    named = ENDINGS.get(PurePosixPath(name.lower()).suffix, "")
     for magic, kind in _MAGIC:
-        if head.startswith(magic):
+        if head.startswith(magic) or (head and kind == named and magic.startswith(head)):
             return kind
-    return "br" if name.lower().endswith(".br") else ""
+    return "br" if named == "br" else ""
+
+
+def beginning(file: BinaryIO, name: str, most: int) -> tuple[bytes, bool]:
+    """The first `most` bytes of a file, unpacked where it is compressed, and whether they are all there are."""
+    file.seek(0)
+    head = file.read(most + 1)
+    kind = packing(head, name)
+    if not kind:
+        return head[:most], len(head) <= most
+    source, made = Unpacking(file, kind), bytearray()
+    while len(made) <= most and (data := source.read(most)):
+        made += data
+    return bytes(made[:most]), len(made) <= most and not source.trouble
 
 
 def inner_name(name: str) -> str:
