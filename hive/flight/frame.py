@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -93,14 +94,11 @@ def marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
     """Per record: what was removed from which field (kinds and counts), and which fields could not be held exactly."""
     if removed.num_rows <= FEW:
         return pl.Series(marks_of(removed, inexact, rows), dtype=pl.String)
-    lines = pl.DataFrame(pl.from_arrow(removed.select(["row", "field", "kind", "count"])))
-    kinds = pl.concat_str(_as_json(lines["kind"]), pl.lit(": "), pl.col("count"))
-    fields = lines.select("row", pl.col("field"), kinds=kinds).group_by("row", "field", maintain_order=True)
-    told = fields.agg(pl.col("kinds").str.join(", "))
-    told = told.select("row", line=pl.concat_str(_as_json(told["field"]), pl.lit(": {"), "kinds", pl.lit("}")))
-    whole = pl.concat_str(pl.lit('{"removed": {'), pl.col("line").str.join(", "), pl.lit("}}"))
-    told = told.group_by("row").agg(whole.first().alias("marks"))
-    written = pl.repeat(None, rows, dtype=pl.String, eager=True).scatter(told["row"].to_list(), told["marks"].to_list())
+    owners, sorts, lines = _sorts(removed)
+    one_of_each = marks_of(lines, {}, len(set(sorts.tolist())))
+    which = np.full(rows, len(one_of_each))
+    which[owners] = sorts
+    written = pl.Series([*one_of_each, None], dtype=pl.String).gather(which)
     if inexact:
         odd = list(inexact)
         both = marks_of(removed.filter(pc.is_in(removed["row"], pa.array(odd, removed["row"].type))), inexact, rows)
@@ -108,10 +106,30 @@ def marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
     return written
 
 
-def _as_json(names: pl.Series) -> pl.Series:
-    """Texts of which few are distinct, as JSON."""
-    distinct = names.unique().to_list()
-    return names.replace_strict(distinct, [json.dumps(name, ensure_ascii=False) for name in distinct])
+def _sorts(removed: pa.Table) -> tuple[Any, Any, pa.Table]:
+    """Which rows something was removed from, of which sort each is, and the lines of one row of each sort.
+
+    Rows of which the same was removed are of one sort: there are few, however many rows. In the lines returned the
+    sort's number stands in the place of the row's.
+    """
+    order = np.argsort(removed["row"].to_numpy(), kind="stable")
+    removed = removed.take(pa.array(order))
+    owners, starts, sizes = np.unique(removed["row"].to_numpy(), return_index=True, return_counts=True)
+    codes = removed["count"].to_numpy().astype(np.int64)
+    for column in ("field", "kind"):
+        named = removed[column].combine_chunks().dictionary_encode()
+        codes = np.unique(codes * len(named.dictionary) + named.indices.to_numpy(), return_inverse=True)[1]
+    many = int(codes.max()) + 2
+    sorts = sizes
+    for place in range(int(sizes.max())):
+        more = sizes > place
+        step = sorts * many
+        step[more] += codes[starts[more] + place] + 1
+        sorts = np.unique(step, return_inverse=True)[1]
+    firsts = np.unique(sorts, return_index=True)[1]
+    told = np.concatenate([np.arange(starts[n], starts[n] + sizes[n]) for n in firsts.tolist()])
+    numbers = np.repeat(np.arange(len(firsts)), sizes[firsts])
+    return owners, sorts, removed.take(pa.array(told)).set_column(0, "row", pa.array(numbers))
 
 
 def marks_of(removed: pa.Table, inexact: Marks, rows: int) -> list[str | None]:
