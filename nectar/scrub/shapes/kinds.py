@@ -255,8 +255,13 @@ def _social(values: _Values, lifted: bool) -> Mask:
 
 
 def _issued(values: _Values, _lifted: bool) -> Mask:
-    """Not one of the numbers that were printed in advertisements and examples."""
-    return ~np.isin(values.numbers(), [123456789, 987654320, 78051120])
+    """Not one of the numbers that are never given out: an area 666, a serial number 0, nine digits that are the same.
+
+    Nor one of those that were printed in advertisements and examples.
+    """
+    numbers = values.numbers()
+    real = (numbers // 1_000_000 != 666) & (numbers % 10_000 != 0) & (numbers % 111_111_111 != 0)
+    return real & ~np.isin(numbers, [123456789, 987654320, 78051120])
 
 
 _CARD = r"\A(?:[346][0-9]|5[0-5])(?:[0-9]{14}|[0-9]{2}(?:-[0-9]{4}){3})\z"
@@ -460,7 +465,7 @@ _TESTS: dict[str, _Tests] = {
         (_CARD, lambda values, _lifted: luhn(values.numbers())),
         CHECKSUM,
     ),
-    e.US_SSN: _Tests(_social, (r"\A[1-57-8][0-9]{2}-(?:0[1-9]|[1-9][0-9])-[0-9]{3}[1-9]\z", _issued)),
+    e.US_SSN: _Tests(_social, (r"\A[1-8][0-9]{2}-(?:0[1-9]|[1-9][0-9])-[0-9]{4}\z", _issued)),
     e.US_BANK_NUMBER: _Tests(_weak(e.US_BANK_NUMBER, 8), (r"\A[0-9]{8,17}\z", _always), lifted=True),
     e.ACCOUNT_NUMBER: _Tests(_weak(e.ACCOUNT_NUMBER, 6), (r"\A[0-9]{6,17}\z", _always), lifted=True),
     e.ABA_ROUTING_NUMBER: _Tests(
