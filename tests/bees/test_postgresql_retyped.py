@@ -53,6 +53,14 @@ def test_a_word_of_an_enum_that_was_renamed_begins_anew(db: Database, streams: d
     assert flown(db, cursor, streams=streams)[0] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("streams", [{}, BY_N["streams"]])
+def test_a_domain_over_an_enum_is_an_order(db: Database, streams: dict[str, Any]) -> None:
+    db.run("CREATE TYPE mood AS ENUM ('c', 'b', 'a')", "CREATE DOMAIN shown AS mood")
+    db.run("CREATE TABLE t (n shown PRIMARY KEY, id int)", "INSERT INTO t VALUES ('c', 1), ('b', 2), ('a', 3)")
+    cursor = begun(db, streams=streams, batch_rows=2)
+    assert flown(db, cursor, streams=streams)[0] == [3]
+
+
 def test_an_enum_made_anew_in_another_order_begins_anew(db: Database) -> None:
     db.run("CREATE TYPE mood AS ENUM ('a', 'b', 'c')", "CREATE TABLE t (n mood PRIMARY KEY, id int)")
     db.run("INSERT INTO t VALUES ('a', 1), ('b', 2), ('c', 3)")

@@ -28,7 +28,9 @@ Reading = Ordered[Relation, SourceColumn]
 
 
 def _of(column: SourceColumn) -> sql.Composable:
-    return sql.SQL("t.{}").format(sql.Identifier(column.name))
+    """The column as its plain type: values of a domain over an enum compare with each other alone."""
+    found = sql.SQL("t.{}").format(sql.Identifier(column.name))
+    return sql.SQL("CAST({} AS {})").format(found, column.form.type()) if column.form.domain else found
 
 
 def _literal(column: SourceColumn, text: str) -> sql.Composable:
