@@ -123,3 +123,44 @@ def test_very_many_members_that_are_left_out_are_counted() -> None:
     assert [item.path for item in found if isinstance(item, Member)] == ["z.zip/good.txt"]
     assert (len(told), {reject.code for reject in told}) == (101, {"unsafe_name"})
     assert told[-1].reason.startswith("150 more: ")
+
+
+def odd() -> bytes:
+    """Documents of which each but the first is left out, for a reason of its own."""
+    data = bytearray(
+        zipped({"a.txt": "a", "../up.txt": "up", "t.csv": "id\n1\n", "bad.txt": "x" * 99, "lock.txt": "k"})
+    )
+    at = data.index(b"bad.txt")
+    data[at + 7 : at + 12] = b"\xff" * 5
+    at = data.rindex(b"lock.txt") - 46
+    data[at + 8] |= 1
+    return bytes(data)
+
+
+def read(folder: Path, archive: bytes) -> tuple[list[str], bool, list[str]]:
+    (folder / "z.zip").write_bytes(archive)
+    streams = {"papers": {"patterns": "*", "format": "document"}}
+    with LocalBee.from_options({"path": str(folder), "streams": streams}) as bee:
+        found = list(bee.collect_nectar("papers", None))
+    codes = [reject.code for batch in found for reject in batch.rejects]
+    return [row["path"] for batch in found for row in batch.table.to_pylist()], found[-1].complete, codes
+
+
+def test_an_archive_with_documents_that_cannot_be_read_is_read_completely(tmp_path: Path) -> None:
+    """Each of them is known by its path, or was never one: so what is gone elsewhere may leave the jar."""
+    paths, complete, codes = read(tmp_path, odd())
+
+    assert (paths, complete) == (["z.zip/a.txt"], True)
+    assert sorted(codes) == ["broken_archive", "password_protected", "rows_in_archive", "unsafe_name"]
+
+
+@pytest.mark.parametrize("inner", ["i.zip", "i"])
+def test_an_archive_whose_list_or_inner_archive_is_damaged_is_not(tmp_path: Path, inner: str) -> None:
+    whole = zipped({"a.txt": "a", "b.txt": "b"})
+
+    assert read(tmp_path, whole)[1]
+    assert not read(tmp_path, whole[:-30])[1]
+    assert not read(tmp_path, zipped({"a.txt": "a", inner: whole[:-30]}))[1]
+    locked = bytearray(zipped({"a.txt": "a", "i.zip": whole}))
+    locked[locked.rindex(b"i.zip") - 46 + 8] |= 1
+    assert not read(tmp_path, bytes(locked))[1]

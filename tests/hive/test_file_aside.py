@@ -9,6 +9,7 @@ from hive.flight.verdict import Verdict
 from hive.flight.work import put_back
 from tests.hive.nest import Nest, make_nest, nest
 from tests.hive.test_file_rows import folder, ids, left, table
+from tests.nectar.documents import zipped
 
 __all__ = ["make_nest", "nest"]
 
@@ -151,3 +152,21 @@ def test_a_batch_that_could_not_land_ends_when_its_last_file_is_read_anew(nest: 
 
     assert aside(nest) == [("dead_batch", "dropped")]
     assert (ids(nest), left(nest)) == ([1], (0, 1))
+
+
+def test_a_damaged_document_in_an_archive_keeps_nothing_elsewhere_in_the_jar(nest: Nest) -> None:
+    root = nest.register("papers", streams={"papers": {"patterns": "*", "format": "document"}})
+    (root / "gone.txt").write_text("soon gone")
+    (root / "x.zip").write_bytes(zipped({"a.txt": "a", "bad.txt": "b" * 99}))
+    nest.land("papers")
+    (root / "gone.txt").unlink()
+    data = bytearray((root / "x.zip").read_bytes())
+    at = data.index(b"bad.txt")
+    data[at + 7 : at + 12] = b"\xff" * 5
+    (root / "x.zip").write_bytes(bytes(data))
+
+    result = nest.land("papers", full_refresh=True)
+
+    assert (result.state, result.records_deleted, result.records_quarantined) == ("complete", 1, 1)
+    keys = [key for (key,) in nest.rows("SELECT record_key FROM hive.honey WHERE deleted_at IS NULL ORDER BY 1")]
+    assert keys == ["x.zip/a.txt", "x.zip/bad.txt"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from bees.core.formats.archives import LARGEST, inside, kind_of, told
-from bees.core.formats.names import rows_by_name
-from bees.core.formats.packed import packing
+from bees.core.formats.names import ARCHIVE_ENDINGS, rows_by_name
+from bees.core.formats.packed import ENDINGS, packing
 from nectar.batch import Reject
 
 
@@ -24,6 +24,10 @@ class Member:
     top: int
 
 
+class LeftOut(Reject):
+    """One document that cannot be read, told under its own path, or what never was one: no other is missing."""
+
+
 def is_archive(data: bytes, name: str) -> bool:
     """Whether a file that begins so, and is no document itself, holds others: zip, tar, 7z, or something compressed."""
     return bool(kind_of(data) or packing(data, name))
@@ -37,19 +41,31 @@ def members(file: BinaryIO, name: str, start: int = 0, *, rows_apart: bool = Fal
     for item in inside(file, name, start):
         if isinstance(item, Reject):
             if not (rows_apart and rows_by_name(item.position)):
-                yield item
+                yield _left_out(item) if _is_of_one(item, name) else item
         elif rows_by_name(item.path):
             if not rows_apart:
                 reason = (
                     "the table was left out: read it as rows, by a stream with `format: csv` or another one of rows"
                 )
-                yield Reject(item.path, "rows_in_archive", reason)
+                yield LeftOut(item.path, "rows_in_archive", reason)
         else:
             data = item.stream.whole(LARGEST)
             trouble = item.stream.trouble
             if len(data) > LARGEST:
-                yield Reject(item.path, "too_large", f"the member is larger than {LARGEST} bytes")
+                yield LeftOut(item.path, "too_large", f"the member is larger than {LARGEST} bytes")
             elif not trouble:
                 yield Member(item.path, data, item.top)
             elif trouble != "too_much_inside":  # the archive tells that of all of it
-                yield told(item.path, trouble)
+                reject = told(item.path, trouble)
+                yield reject if is_archive(data[:512], item.path) else _left_out(reject)
+
+
+def _is_of_one(reject: Reject, archive: str) -> bool:
+    """Whether what was left out while members were listed is no archive: of such a one nobody knows what is within."""
+    if reject.code == "password_protected":
+        return reject.position != archive and not reject.position.lower().endswith((*ARCHIVE_ENDINGS, *ENDINGS))
+    return reject.code == "unsafe_name"
+
+
+def _left_out(reject: Reject) -> LeftOut:
+    return LeftOut(reject.position, reject.code, reject.reason, reject.raw)
