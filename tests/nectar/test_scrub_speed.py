@@ -397,6 +397,21 @@ def test_hits_that_are_apart_are_pieces_as_they_are(ends):
         assert pieces(hits, {}) == [Piece(hit.start, hit.end, hit, whole=True) for hit in hits]
 
 
+OVERLAPPING = st.builds(
+    lambda kind, start, long, strength: Hit(kind, start, start + long, 0.5, strength),
+    st.sampled_from("ABC"), st.integers(0, 12), st.integers(1, 9), st.integers(0, 4),
+)  # fmt: skip
+
+
+@given(st.lists(OVERLAPPING, max_size=7).map(lambda hits: sorted(hits, key=lambda hit: hit.start)))
+def test_hits_within_stronger_ones_get_nothing_also_where_they_are_not_left_out(hits):
+    order = {"A": 0, "B": 1, "C": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "_not_within_stronger", lambda given: given)
+        shared = pieces(hits, order)
+    assert pieces(hits, order) == shared
+
+
 HITS = st.builds(Hit, st.sampled_from("AB"), st.integers(0, 9), st.integers(10, 19), st.sampled_from([0.4, 1.0]))
 
 

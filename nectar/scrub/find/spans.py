@@ -30,6 +30,8 @@ def pieces(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Piece]:
     """
     if not isinstance(hits, list):
         hits = list(hits)
+    if not are_apart(hits):
+        hits = _not_within_stronger(hits)
     if are_apart(hits):
         return [Piece(hit.start, hit.end, hit, whole=True) for hit in hits]
     taken: list[Piece] = []
@@ -44,6 +46,33 @@ def pieces(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Piece]:
         new = [Piece(start, end, hit, whole=not beaten_by) for start, end in free]
         taken[first:last] = sorted([*beaten_by, *new], key=lambda piece: piece.start)
     return taken
+
+
+def _not_within_stronger(hits: list[Hit]) -> list[Hit]:
+    """Without those that get nothing: all of them lies in one that is believed for a better reason.
+
+    Of the hits that overlap most are names of hosts in e-mail addresses.
+    """
+    best = max([hit.strength for hit in hits], default=0)
+    strong = [hit for hit in hits if hit.strength == best]
+    if len(strong) > _FEW:
+        return hits
+    kept = []
+    for hit in hits:
+        _, start, end, _, strength = hit
+        if strength < best:
+            for other in strong:
+                if other.start <= start and end <= other.end:
+                    break
+            else:
+                kept.append(hit)
+        else:
+            kept.append(hit)
+    return kept
+
+
+_FEW = 8
+"""Each of the others is compared with so many at most."""
 
 
 def _without(start: int, end: int, piece: Piece) -> list[tuple[int, int]]:
