@@ -19,6 +19,7 @@ from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.gated import GatedFileBee
+from bees.core.storage.rounds import Rounds
 
 T = TypeVar("T")
 _ARCHIVED = "the blob is archived: rehydrate it, or leave it out by `patterns`"
@@ -63,14 +64,14 @@ class AzureBlobStorage(Storage):
         self._client, self._session = _client(options, self)
 
     def check(self) -> None:
-        self._ask(lambda: next(self._client.list_blobs(self._prefix or None, results_per_page=1), None))
+        found = self._listing({"name_starts_with": self._prefix or None, "results_per_page": 1}, recursive=True)
+        self._ask(lambda: next(found, None))
 
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         asked: dict[str, Any] = {"name_starts_with": self._prefix or None, "results_per_page": _PAGE}
         if after:
             asked["start_from"] = self._prefix + os.fsdecode(after)
-        list_ = self._client.list_blobs if recursive else self._client.walk_blobs
-        found = self._ask(lambda: iter(list_(**asked)))
+        found = self._listing(asked, recursive=recursive)
         while (blob := self._ask(lambda: next(found, None))) is not None:
             path = blob.name[len(self._prefix) :]
             if not path or path.endswith("/") or (blob.get("metadata") or {}).get("hdi_isfolder"):
@@ -78,6 +79,13 @@ class AzureBlobStorage(Storage):
             entry = Entry(path, blob.size, f"{blob.etag} {blob.size}", _time(blob), ref=blob.etag)
             if entry.key > after:
                 yield entry
+
+    def _listing(self, asked: dict[str, Any], *, recursive: bool) -> Iterator[Any]:
+        pages = (self._client.list_blobs if recursive else self._client.walk_blobs)(**asked).by_page()
+        rounds = Rounds("container")
+        for page in pages:
+            yield from page
+            rounds.on(pages.continuation_token)
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
         from azure.core import MatchConditions

@@ -19,6 +19,7 @@ from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.gated import GatedFileBee
+from bees.core.storage.rounds import Rounds
 
 T = TypeVar("T")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
@@ -79,7 +80,7 @@ class GcsStorage(Storage):
             self._bucket, prefix=self._prefix or None, start_offset=start or None, fields=_FIELDS, max_results=most,
             delimiter=None if recursive else "/", page_size=_PAGE, timeout=self._timeout, retry=self._retry,
         )  # fmt: skip
-        before = ""
+        rounds = Rounds("bucket")
         for page in found.pages:
             if page.raw_page.get("kind") != "storage#objects":
                 raise GiveUp(
@@ -87,9 +88,7 @@ class GcsStorage(Storage):
                     advice="correct `endpoint`; it may be that a proxy or the network answers in its place",
                 )  # fmt: skip
             yield from page
-            if found.next_page_token and found.next_page_token == before:
-                raise RetryLater("the listing goes round in a circle", code="bad_listing", where="bucket")
-            before = found.next_page_token
+            rounds.on(found.next_page_token)
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
         if not size:

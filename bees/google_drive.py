@@ -28,6 +28,7 @@ from bees.core.http import Answer, Credentials, HttpClient, Limits
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, Storage, joined, rooted, safe_name, walk
 from bees.core.storage.gated import GatedFileBee
+from bees.core.storage.rounds import Rounds
 from bees.core.storage.web import WebStorage
 
 _FOLDER = "application/vnd.google-apps.folder"
@@ -183,6 +184,7 @@ class DriveStorage(WebStorage):
         asked |= {"supportsAllDrives": "true", "includeItemsFromAllDrives": "true"}
         if self._options.drive:
             asked |= {"corpora": "drive", "driveId": self._options.drive}
+        rounds = Rounds("path")
         while True:
             page = _object(self.ask("GET", f"{self._options.endpoint}/drive/v3/files?{urlencode(asked)}").body)
             files = page.get("files")
@@ -200,8 +202,7 @@ class DriveStorage(WebStorage):
             token = page.get("nextPageToken")
             if not token:
                 return
-            if token == asked.get("pageToken"):
-                raise RetryLater("the list of a folder goes round in a circle", code="bad_listing", where="path")
+            rounds.on(token)
             asked["pageToken"] = token
 
 

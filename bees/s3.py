@@ -18,6 +18,7 @@ from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
 from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.gated import GatedFileBee
+from bees.core.storage.rounds import Rounds
 
 _BUSY = {
     "SlowDown",
@@ -76,7 +77,7 @@ class S3Storage(Storage):
         self._ask(lambda: self._page(b"", "/", ""))
 
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
-        start, token, before = after.decode("utf-8", "surrogateescape"), "", None
+        start, token, rounds = after.decode("utf-8", "surrogateescape"), "", Rounds("path")
         while True:
             page = self._ask(lambda at=token, begin=start: self._page(begin.encode(), "" if recursive else "/", at))
             if not page.keys() & _LISTING:
@@ -96,10 +97,11 @@ class S3Storage(Storage):
             token = page.get("NextContinuationToken", "")
             # Some servers that are like S3 tell none: on from the last key.
             on = token or (path if page.get("Contents") and recursive else "")
-            if not on or on == before:
+            if not on:
                 message = "more keys follow, and the server does not say where to go on"
                 raise RetryLater(message, code="bad_listing", where="path")
-            start, before = (start if token else on), on
+            rounds.on(on)
+            start = start if token else on
 
     def _page(self, after: bytes, delimiter: str, token: str) -> Any:
         asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix}

@@ -76,3 +76,18 @@ def test_another_answer_is_no_empty_container(body: bytes) -> None:
             list(bee.collect_nectar("documents", None))
 
     assert error.value.code == "bad_answer"
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+@pytest.mark.parametrize("markers", [("again",), ("one", "two"), ("one", "two", "three")])
+def test_a_listing_that_goes_round_in_circles_ends(markers: tuple[str, ...], recursive: bool) -> None:
+    turns = itertools.cycle(markers)
+    page = "<?xml version='1.0'?><EnumerationResults><Blobs></Blobs><NextMarker>{}</NextMarker></EnumerationResults>"
+    with peer(lambda *_: (200, page.format(next(turns)).encode()), media_type="application/xml") as url:
+        options = {"account": "one", "container": "papers", "endpoint": f"{url}/one", "allow_private": True}
+        options |= {"auth": {"method": "anonymous"}, "timeout": 1, "recursive": recursive}
+        with AzureBlobBee.from_options(options) as bee:
+            for ask in (bee.validate_flight_path, lambda: list(bee.collect_nectar("documents", None))):
+                with pytest.raises(SourceError) as error:
+                    ask()
+                assert error.value.code == "bad_listing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import json
 import os
 import ssl
@@ -33,7 +34,9 @@ Answer = tuple[int, bytes]
 
 
 @contextmanager
-def peer(answer: Callable[[str, dict[str, str]], Answer], tls: Path | None = None) -> Iterator[str]:
+def peer(
+    answer: Callable[[str, dict[str, str]], Answer], tls: Path | None = None, media_type: str = ""
+) -> Iterator[str]:
     """A server of one function: path and parameters in, status and body out."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -46,6 +49,8 @@ def peer(answer: Callable[[str, dict[str, str]], Answer], tls: Path | None = Non
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", '"one"')
+            if media_type:
+                self.send_header("Content-Type", media_type)
             self.end_headers()
             self.wfile.write(body)
 
@@ -181,10 +186,12 @@ def test_a_page_in_the_place_of_a_buckets_listing_is_no_empty_bucket(page: bytes
     assert (rows(got), isinstance(error, SourceError)) == ([], True)
 
 
-@pytest.mark.parametrize("token", ["again", ""])
-def test_a_listing_that_goes_round_in_circles_ends(token: str) -> None:
+@pytest.mark.parametrize("tokens", [("again",), ("",), ("one", "two"), ("one", "two", "three")])
+def test_a_listing_that_goes_round_in_circles_ends(tokens: tuple[str, ...]) -> None:
+    turns = itertools.cycle(tokens)
+    names = ["a.txt"] if len(tokens) == 1 else []
     page = listing(["a.txt"], "again").replace(b"<NextContinuationToken>again</NextContinuationToken>", b"")
-    with peer(lambda _, asked: (200, listing(["a.txt"], token) if token else page)) as url:
+    with peer(lambda *_: (200, listing(names, next(turns)) if tokens[0] else page)) as url:
         options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "keys", **KEYS}}
         with S3Bee.from_options(options) as bee:
             _, error = read(bee)

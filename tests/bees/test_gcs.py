@@ -77,9 +77,10 @@ def test_another_answer_is_no_empty_bucket(body: bytes) -> None:
     assert error.value.code in ("no_gcs", "bad_answer")
 
 
-def test_a_listing_that_goes_round_in_circles_ends() -> None:
-    page = b'{"kind": "storage#objects", "nextPageToken": "again"}'
-    with peer(lambda *_: (200, page)) as url:
+@pytest.mark.parametrize("tokens", [("again",), ("one", "two"), ("one", "two", "three")])
+def test_a_listing_that_goes_round_in_circles_ends(tokens: tuple[str, ...]) -> None:
+    turns = itertools.cycle(tokens)
+    with peer(lambda *_: (200, b'{"kind": "storage#objects", "nextPageToken": "%s"}' % next(turns).encode())) as url:
         options = {"bucket": "papers", "endpoint": url, "allow_private": True, "auth": {"method": "anonymous"}}
         with GcsBee.from_options(options | {"timeout": 1}) as bee, pytest.raises(SourceError) as error:
             list(bee.collect_nectar("documents", None))
