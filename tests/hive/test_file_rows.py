@@ -319,6 +319,24 @@ def test_a_full_refresh_and_a_snapshot_of_the_bucket_meet_what_there_is(nest: Ne
     assert ids(nest) == [1, 2]
 
 
+@pytest.mark.parametrize("key", ["", "id"])
+@pytest.mark.parametrize("mode", ["file_monitor", "bucket_snapshot"])
+@pytest.mark.parametrize("others", [True, False], ids=["beside another", "alone"])
+def test_rows_of_a_table_without_any_leave_the_jar_in_each_mode(nest: Nest, mode: str, key: str, others: bool) -> None:
+    root = folder(nest, mode=mode, key=key)
+    (root / "a.csv").write_text(table(1, 2, 3))
+    if others:
+        (root / "b.csv").write_text(table(4))
+    nest.land("rows")
+    (root / "a.csv").write_text(table())
+    nest.land("rows")
+
+    assert ids(nest) == [4] * others
+    (root / "a.csv").write_text(table(1))
+    nest.land("rows")
+    assert ids(nest) == [1] + [4] * others
+
+
 def test_pattern_match_deletes_nothing(nest: Nest) -> None:
     root = folder(nest, mode="pattern_match")
     (root / "a.csv").write_text(table(1, 2, 3))
