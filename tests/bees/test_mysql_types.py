@@ -201,6 +201,19 @@ def test_bytes_that_their_character_set_does_not_have_are_set_aside_as_they_are(
     assert (sorted(row["id"] for row in rows([batch])), len(batch.rejects)) == ([1, 5], 2)
 
 
+def test_bytes_that_the_server_writes_as_the_replacement_character_are_set_aside(db: Database) -> None:
+    """It is a text of its own where a set has it."""
+    db.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(9) CHARACTER SET tis620, w varchar(9) CHARACTER SET utf16)",
+        "INSERT INTO t VALUES (1, 'ก?', '\ufffd'), (2, _tis620 X'A1A0', '😀'), (3, 'ข', '😀')",
+    )
+    with db.bee(batch_rows=100) as bee:
+        (batch,) = bee.collect_nectar("t", None)
+
+    assert rows([batch]) == [{"id": 1, "v": "ก?", "w": "\ufffd"}, {"id": 3, "v": "ข", "w": "😀"}]
+    assert [json.loads(r.raw) for r in batch.rejects] == [{"id": "2", "v": "\\xa1\\xa0", "w": "😀"}]
+
+
 def test_characters_of_other_sets_arrive_in_utf8(db: Database) -> None:
     db.run("CREATE TABLE t (id int PRIMARY KEY, name varchar(20) CHARACTER SET latin1)")
     db.run("INSERT INTO t VALUES (1, X'636166E9'), (2, X'80'), (3, X'81')")

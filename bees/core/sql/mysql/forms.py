@@ -43,11 +43,9 @@ WORDS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 _WHOLE = ("utf8mb4", "utf8mb3", "utf8", "latin1", "binary")
 """Character sets of which the server writes every byte as UTF-8, or as it is."""
 LOST = b"\xff"
-"""Stands before the bytes of a text that its character set does not have: the server would write question marks."""
-_UTF8 = "CONVERT({0} USING utf8mb4)"
-_MARKS = "CHAR_LENGTH({text}) - CHAR_LENGTH(REPLACE({text}, '?', ''))"
-_LOSSY = f"LOCATE('?', {_UTF8}) AND {_MARKS.format(text=_UTF8)} <> {_MARKS.format(text='{0}')}"
-_OR_LOST = f"IF({_LOSSY}, CONCAT(X'FF', CAST({{0}} AS BINARY)), CAST({_UTF8} AS BINARY))"
+"""Stands before the bytes of a text that its character set does not have: the server would write `?` or U+FFFD."""
+_UNICODE = ("ucs2", "utf16", "utf16le", "utf32")
+"""Sets that have U+FFFD themselves."""
 _UNSORTABLE = ("json", "geometry")
 _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -171,8 +169,18 @@ def form_of(
     if word in _BINARY or binary:
         return Form(word, "binary", "binary")
     if word in WORDS and charset and charset not in _WHOLE:
-        return Form(word, "text", "text", _OR_LOST, checked=True)
+        return Form(word, "text", "text", _whole_or_lost(charset), checked=True)
     return Form(word, "text", "text")
+
+
+def _whole_or_lost(charset: str) -> str:
+    """What carries a text of a set in which some bytes stand for nothing: UTF-8, or `LOST` and the bytes themselves."""
+    utf8 = "CONVERT({0} USING utf8mb4)"
+    marks, there = (f"CHAR_LENGTH({text}) - CHAR_LENGTH(REPLACE({text}, '?', ''))" for text in (utf8, "{0}"))
+    lost = f"LOCATE('?', {utf8}) AND {marks} <> {there}"
+    if charset not in _UNICODE:
+        lost = f"({lost}) OR LOCATE(_utf8mb4 X'EFBFBD', {utf8} COLLATE utf8mb4_bin)"
+    return f"IF({lost}, CONCAT(X'{LOST.hex()}', CAST({{0}} AS BINARY)), CAST({utf8} AS BINARY))"
 
 
 def form_of_result(told: Described) -> Form:
