@@ -12,6 +12,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
 from pydantic import ValidationError
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.mongo.place import Value, pack
 from bees.mongodb import MongoDBWorkerBee
 from nectar.batch import Batch
 from tests.bees.contract import BeeContract, Source, rows
@@ -195,6 +196,17 @@ class TestIncremental:
 
         assert ids(shop.read(cursor=first[-1].cursor, streams=streams))[-1] == 77
         assert len(ids(shop.read(cursor=first[-1].cursor, streams=streams))) == 2
+
+    @pytest.mark.parametrize("older", [False, True])
+    def test_what_is_no_number_is_never_the_mark(self, shop, older):
+        shop.database.items.insert_many([{"_id": 1, "changed": Decimal128("NaN")}])
+        last = dict(shop.read(streams=FOLLOWED)[-1].cursor)
+        if older:
+            last["high"] = pack(Value(Decimal128("NaN")))
+        shop.database.items.insert_many([{"_id": n, "changed": Decimal128(f"{n}.5")} for n in range(2, 9)])
+
+        found = shop.read(cursor=last, streams=FOLLOWED)
+        assert {*map(str, range(2, 9))} <= {str(n) for n in ids(found)}
 
     def test_the_id_itself_can_be_followed(self, shop):
         shop.database.items.insert_many(items(10))

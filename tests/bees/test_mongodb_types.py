@@ -250,6 +250,9 @@ def test_a_look_back_goes_back_in_the_value_s_own_unit(value, back, found):
 
 def test_what_comes_after_a_value():
     assert after("_id", MaxKey()) == {"_id": {"$in": []}}
-    assert after("_id", float("nan"))["$or"][0] == {"_id": {"$gte": float("-inf")}}
+    for nan in (float("nan"), Decimal128("NaN"), Decimal128("-NaN")):
+        assert after("_id", nan)["$or"][0] == {"_id": {"$gte": float("-inf")}}
+        assert kind_of(nan) is None, "whoever followed it would find no other number again"
+    assert after("_id", Decimal128("1.5"))["$or"][0] == {"_id": {"$gt": Decimal128("1.5")}}
     assert "objectId" in after("_id", "x")["$or"][1]["_id"]["$type"]
-    assert kind_of(float("nan")) is None
+    assert kind_of(Decimal128("Infinity")) == "number"

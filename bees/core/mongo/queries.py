@@ -138,7 +138,7 @@ def after(field: str, value: Any) -> Query:
     """Everything that sorts behind a value of the field."""
     later = later_types(value)
     conditions: list[Query] = [{field: {"$type": later}}] if later else []
-    if isinstance(value, float) and math.isnan(value):
+    if _is_nan(value):
         conditions.insert(0, {field: {"$gte": -math.inf}})  # NaN is the least number, and compares with nothing
     elif not isinstance(value, MinKey | MaxKey) and value is not None:
         conditions.insert(0, {field: {"$gt": value}})
@@ -207,10 +207,16 @@ _NAMES: tuple[tuple[type, str], ...] = (
 
 def kind_of(value: Any) -> str | None:
     """Which kind of cursor value this is; None for one that cannot be followed."""
-    if isinstance(value, float) and math.isnan(value):
+    if _is_nan(value):
         return None
     name = type_of(value)
     return next((kind for kind, names in KINDS.items() if name in names), None)
+
+
+def _is_nan(value: Any) -> bool:
+    if isinstance(value, Decimal128):
+        return value.to_decimal().is_nan()
+    return isinstance(value, float) and math.isnan(value)
 
 
 def less(value: Any, back: float) -> Any:

@@ -115,6 +115,8 @@ def begin(reading: Reading, server: Server, place: Place | None) -> Place:
             return Place(reading.by, texts=texts)
         now = server.now()
         high = place.high if place else None
+        if high is not None and queries.kind_of(high.held) is None:
+            high = None  # an older version followed Decimal128's NaN, behind which the server finds no number
         if high is not None and _is_behind(reading, high):
             # The document at the mark is gone: deleted, or the source was restored. What came since may be below it.
             log.warning("source_behind_its_mark", stream=reading.stream, result="reading starts from the beginning")
