@@ -10,6 +10,7 @@ import json
 import lzma
 import random
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
@@ -312,6 +313,57 @@ def test_avro_comes_with_its_logical_types_and_resumes() -> None:
     assert [code for _, code in rejects(found)] == ["broken_block"]
 
 
+def long(number: int) -> bytes:
+    """As Avro writes it."""
+    number, made = number << 1, b""
+    while number > 0x7F:
+        made, number = made + bytes([number & 0x7F | 0x80]), number >> 7
+    return made + bytes([number])
+
+
+def with_snappy(schema: dict[str, Any], written: list[Any]) -> bytes:
+    """An Avro file of one block, as Spark writes it."""
+    held = io.BytesIO()
+    fastavro.writer(held, schema, written, codec="null")
+    plain = held.getvalue().replace(b"avro.codec\x08null", b"avro.codec\x0csnappy")
+    sync = plain[-16:]
+    begins = plain.index(sync) + 16
+    block = io.BytesIO()
+    for record in written:
+        fastavro.schemaless_writer(block, schema, record)
+    data = block.getvalue()
+    packed = pa.compress(data, codec="snappy", asbytes=True) + zlib.crc32(data).to_bytes(4, "big")
+    return plain[:begins] + long(len(written)) + long(len(packed)) + packed + sync
+
+
+def test_avro_packed_as_spark_packs_it_is_read_and_another_packing_is_named() -> None:
+    schema = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}, {"name": "s", "type": "string"}]}
+    whole = with_snappy(schema, [{"a": n, "s": "x" * 50} for n in range(300)])
+    hurt = whole[:-30] + bytes([whole[-30] ^ 1]) + whole[-29:]
+
+    assert [r["a"] for r in rows(parts(whole, "a.avro"))] == list(range(300))
+    assert rejects(parts(hurt, "a.avro")) == [("a.avro, row 1", "broken_block")]
+    other = whole.replace(b"avro.codec\x0csnappy", b"avro.codec\x06lz4")
+    assert rejects(parts(other, "a.avro")) == [("a.avro", "unknown_compression")]
+
+
+def test_avro_keeps_times_that_python_has_no_word_for() -> None:
+    kinds = {"t": ("long", "timestamp-micros"), "l": ("long", "local-timestamp-millis"), "d": ("int", "date")}
+    fields = [{"name": n, "type": {"type": kind, "logicalType": told}} for n, (kind, told) in kinds.items()]
+    later = {"t": 253402300800000000, "l": 253402300800000, "d": 2932897}
+    written = [{"t": 0, "l": 0, "d": 0}, later, {"t": 2**62, "l": 0, "d": 2**30}]
+    held = io.BytesIO()
+    fastavro.writer(held, {"type": "record", "name": "R", "fields": fields}, written)
+
+    found = parts(held.getvalue(), "a.avro")
+
+    assert rejects(found) == []
+    assert [r["t"][:10] for r in encoded(found)[:2]] == ["1970-01-01", "10000-01-0"]
+    assert encoded(found)[1]["l"].startswith("10000-01-01 00:00")
+    assert [str(r["d"]) for r in encoded(found)] == ["1970-01-01", "10000-01-01", str(2**30)]
+    assert str(encoded(found)[2]["t"]) == str(2**62)
+
+
 def test_sheets_give_their_rows_and_stored_values() -> None:
     at = dt.datetime(2024, 1, 31, 10)  # noqa: DTZ001 - a spreadsheet knows no zones
     book = openpyxl.Workbook()
@@ -401,6 +453,39 @@ def test_json_arrays_of_any_size_are_streamed() -> None:
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstandard.compress, "br": brotli.compress,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "bad", ["NaN", '"a\nb"', '"\\x"', "01", "", "{'a': 1}", '{"a": 1 "b": 2}', "[1}{2]", '{"a": [}, {"]: 3}'],
+)  # fmt: skip
+@pytest.mark.parametrize("at", [0, 3, 19_999])
+def test_an_item_that_is_no_json_costs_no_other(bad: str, at: int) -> None:
+    """Unless its brackets do not match: nobody knows then where it ends."""
+    items = [json.dumps({"a": n, "s": '[{,\\" \u00e9'}, ensure_ascii=False) for n in range(20_000)]
+    items[at] = f'{{"a": {bad}}}'
+    found = parts(f"[{','.join(items)}]".encode(), "a.json", format="json")
+
+    told = [(f"a.json, item {at + 1}", "not_json")]
+    alone = bad not in ("[1}{2]", '{"a": [}, {"]: 3}')
+    assert [r["a"] for r in rows(found)] == [n for n in range(20_000) if n != at and (alone or n < at)]
+    assert rejects(found) == told
+    assert rows(parts("\n".join(items[:3]).encode(), "a.json", format="json")) == rows(
+        parts(f"[{','.join(items[:3])}]".encode(), "a.json", format="json")
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig", "iso-8859-1"])
+def test_json_in_another_encoding_is_read_and_broken_bytes_are_told(encoding: str) -> None:
+    said = "" if encoding in ("utf-16", "utf-32", "utf-8-sig") else encoding
+    data = json.dumps([{"a": n, "s": "Gr\u00fc\u00dfe"} for n in range(20_000)], ensure_ascii=False).encode(encoding)
+
+    found = parts(data, "a.json", format="json", encoding=said)
+    cut = parts(data[: len(data) // 2 + 1], "a.json", format="json", encoding=said)
+
+    assert [(r["a"], r["s"]) for r in rows(found)] == [(n, "Gr\u00fc\u00dfe") for n in range(20_000)]
+    assert rows(found)[: len(rows(cut))] == rows(cut)
+    assert len(rows(cut)) > 9_000
+    assert [code for _, code in rejects(cut)] == ["not_json"]
 
 
 def test_a_text_without_end_in_a_json_array_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from bees.core.formats.avro import records
 from bees.core.formats.packed import RATIO, SURE
 from bees.core.formats.part import Part, Place, sliced
 from bees.core.formats.sparse_sheets import Row, sparse_sheets
@@ -147,8 +148,6 @@ def _arrow(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
 
 
 def _avro(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[Part]:
-    import fastavro
-
     broken = (
         ValueError,
         EOFError,
@@ -161,11 +160,13 @@ def _avro(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator[
         ArithmeticError,
     )
     try:
-        reader = fastavro.reader(file)
+        reader, unpacks = records(file)
     except broken:
         raise Unreadable(
             "broken_file", "the head of the Avro file is damaged, or packed in a way that is not known"
         ) from None
+    if not unpacks:
+        raise Unreadable("unknown_compression", "the blocks are packed in a way that is not read here: use deflate")
     start = number = int(place.get("number", 0))
     rows: list[dict[str, Any]] = []
     index = 0
