@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import ijson
 import pyarrow as pa
 
+from bees.core.formats.json_items import CutOffError, Recoded, TooLongError, cut
 from bees.core.formats.part import Part, Place, Reading
-from bees.core.tabular import MAX_ROW, placed
+from bees.core.tabular import MAX_RAW, MAX_ROW, placed
 from nectar.batch import Reject
+from nectar.errors import SkipRecord
 from nectar.extract.text import encoding_of
-from nectar.jsonrows import sift, table
+from nectar.jsonrows import parse, sift, table
 
 _MOST_EVENTS = 2_000_000
 """Values and brackets of one row; more are set aside without being built."""
@@ -43,10 +45,14 @@ class _Bounded:
 
 
 class JsonDocumentParts:
-    """The parts of one JSON file. A file that breaks gives what stood before."""
+    """The parts of one JSON file. An item that is no JSON is set aside; a file that breaks gives what stood before."""
 
     def __init__(self, file: BinaryIO, name: str, reading: Reading) -> None:
-        self._file, self._name, self._reading = file, name, reading
+        self._name, self._reading = name, reading
+        file.seek(0)
+        encoding = encoding_of(file.read(4), reading.encoding)
+        plain = encoding.name in {"utf-8", "ascii"}
+        self._file = file if plain else cast("BinaryIO", Recoded(file, encoding))
         self._whole = -1
 
     def parts(self, place: Place | None) -> Iterator[Part]:
@@ -55,7 +61,7 @@ class JsonDocumentParts:
         rejects: list[Reject] = []
         number = start
         held = size = 0
-        for number, item, took in self._items():
+        for number, item, took in self._all():
             if number <= start:
                 continue
             if isinstance(item, Reject):
@@ -80,6 +86,35 @@ class JsonDocumentParts:
             rejects.append(Reject(f"{self._name}, item {number}", "no_key", "a field of the stream's key is missing"))
         else:
             rows.append(row)
+
+    def _all(self) -> Iterator[tuple[int, Any, int]]:
+        """The items, and behind one that is no JSON those that follow it."""
+        for number, item, size in self._items():
+            if isinstance(item, Reject) and item.code == "not_json":
+                yield from self._behind(number)
+                return
+            yield number, item, size
+
+    def _behind(self, first: int) -> Iterator[tuple[int, Any, int]]:
+        """The items from a doubtful one on, each looked at for itself."""
+        number = 0
+        try:
+            for number, raw in enumerate(cut(self._file, encoding_of(self._start()).bom, _MOST_AHEAD), 1):
+                if number >= first:
+                    yield number, self._parsed(raw, number), len(raw)
+        except CutOffError:
+            number = max(first, number + 1)
+            reason = "the file is no JSON from here on: the rest was left out"
+            yield number, Reject(f"{self._name}, item {number}", "not_json", reason), 0
+        except TooLongError:
+            number = max(first, number + 1)
+            yield number, self._long(number, ": the rest was left out"), 0
+
+    def _parsed(self, raw: bytes, number: int) -> Any:
+        try:
+            return parse(raw)
+        except SkipRecord as error:
+            return Reject(f"{self._name}, item {number}", error.code, str(error), raw.strip()[:MAX_RAW])
 
     def _items(self) -> Iterator[tuple[int, Any, int]]:
         """(number, value or why there is none, bytes about): quick, and with care from where that meets a doubt."""
