@@ -2,7 +2,7 @@
 
 Words cost two thirds of what a landing took of the database, and a load is indexed for half of that in one go. So a
 landing only writes down what it wrote (`hive.unindexed`), in its own transaction. A thread beside each scheduler and
-janitor takes it up, once no landing waits or half a minute has passed, and `hive search` takes up first what its jar
+janitor takes it up, once nothing flies or half a minute has passed, and `hive search` takes up first what its jar
 still waits for: a search finds all that has landed.
 """
 
@@ -48,7 +48,7 @@ _SHORT_STEP = 2.0
 _LOOK = 0.5
 """Seconds between two looks for what waits."""
 YIELDS = 30.0
-"""Seconds for which words wait as long as there is something to be landed."""
+"""Seconds for which words wait as long as something is read or landed."""
 _LOCK = 7_246_000_000_000
 """Advisory locks of indexing: this number and the part's. Two at once would write one record's words twice."""
 
@@ -203,7 +203,7 @@ def _could(tx: Transaction, part: int, taken: Sequence[_Note]) -> bool:
 def _some_part(tx: Transaction, jar: str | None, besides: Sequence[int], *, wait: bool) -> int | None:
     """A part in which something waits, locked for this transaction; None if there is none, or others have them all.
 
-    Who does not `wait` lets landings go before, for a while.
+    Who does not `wait` lets flights go before, for a while.
     Its commit waits for no disk: what a crash takes back still waits, and is indexed again.
     """
     parts = tx.psycopg.execute(
@@ -211,8 +211,9 @@ def _some_part(tx: Transaction, jar: str | None, besides: Sequence[int], *, wait
         "  FROM hive.unindexed u JOIN hive.jar j ON j.id = u.jar"
         " WHERE (%(jar)s::text IS NULL OR j.name = %(jar)s) AND u.part <> ALL (%(besides)s::int[])"
         "   AND (%(wait)s OR u.landed_at < clock_timestamp() - make_interval(secs => %(yields)s)"
-        "        OR NOT EXISTS (SELECT FROM hive.task t WHERE t.queue = 'nectar' AND t.state = 'queued'"
-        "                          AND t.available_at <= clock_timestamp()))"
+        "        OR NOT EXISTS (SELECT FROM hive.task t WHERE t.state = 'running')"
+        "           AND NOT EXISTS (SELECT FROM hive.task t"
+        "                            WHERE t.queue = 'nectar' AND t.state = 'queued' AND t.hinted_at IS NOT NULL))"
         " GROUP BY u.part ORDER BY min(u.id)",
         {"jar": jar, "besides": list(besides), "wait": wait, "yields": YIELDS},
     ).fetchall()

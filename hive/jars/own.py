@@ -245,7 +245,10 @@ def look(db: Database, records: int, *, stop: Callable[[], bool] = lambda: False
         if not mine:
             return 0
         moved = 0
-        for jar in large(db, records) if records else ():
+        jars = large(db, records) if records else []
+        if jars:
+            catch_up(db)  # words that wait keep their jar where it is
+        for jar in jars:
             try:
                 moved += move(db, jar, stop=stop)
                 log.info("jar.moved", jar=jar)

@@ -169,14 +169,16 @@ def test_a_look_takes_small_landings_together_and_leaves_what_comes_meanwhile(ne
     assert found(nest, "late") == ["9"]
 
 
-def test_landings_go_before_words_for_a_while(nest, monkeypatch):
+@pytest.mark.parametrize(("queue", "state"), [("nectar", "queued"), ("bees.file", "running")])
+def test_flights_go_before_words_for_a_while(nest, monkeypatch, queue, state):
     folder = nest.register()
     write(folder / "a.jsonl", rows(1, "melissa"))
     nest.land()
     nest.run(
-        "INSERT INTO hive.task (day, flight, bee, kind, queue, priority, state)"
-        " SELECT day, flight, bee, 'process', 'nectar', 0, 'queued' FROM hive.task LIMIT 1"
-    )
+        "INSERT INTO hive.task (day, flight, bee, kind, queue, priority, state, hinted_at)"
+        " SELECT day, flight, bee, 'process', %s, 0, %s, clock_timestamp() FROM hive.task LIMIT 1",
+        queue, state,
+    )  # fmt: skip
 
     assert look(nest.rt.db, Pace(), threading.Event()) == 0
     assert found(nest, "melissa") == ["1"]  # who searches does not wait
