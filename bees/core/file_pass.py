@@ -24,6 +24,7 @@ from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import (
     HOLDERS,
     NO_TEXT,
+    broken_text,
     holds_others,
     is_document,
     is_lost_archive,
@@ -31,7 +32,6 @@ from bees.core.file_rows import (
     judged,
     reading_of,
     rows_may_be_in,
-    text_by_name,
 )
 from bees.core.file_sections import LISTED, Sections, of_rows_only
 from bees.core.filebee import FileOptions, Plan
@@ -299,7 +299,7 @@ class Pass:
     def _no_document(self, file: Opened, item: Item, head: bytes) -> None:
         """Left out: a picture, a program. A table that nobody takes for one is told, and what is called a text."""
         misnamed = self._plan.rows_apart and is_misnamed(head, file.entry.path)
-        broken = not misnamed and text_by_name(file.entry.path)
+        broken = not misnamed and broken_text(head, file.entry.path)
         content = self._memory.content(b"misnamed table" if misnamed else b"no text" if broken else b"binary")
         if (misnamed or broken) and (item.old is None or item.old.content != content):
             told = ("misnamed_table", _MISNAMED) if misnamed else ("not_text", NO_TEXT)

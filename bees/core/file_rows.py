@@ -14,11 +14,12 @@ from bees.core.bee import BeeOptions, KeyColumns, Words
 from bees.core.files import checked_patterns
 from bees.core.formats import ARCHIVE_ENDINGS, ROW_ENDINGS, Format, Reading, is_table, rows_by_name
 from bees.core.formats.members import is_archive
-from bees.core.formats.names import endings_of
+from bees.core.formats.names import endings_of, is_companion
 from bees.core.formats.packed import ENDINGS
 from bees.core.formats.rows import found_encoding
 from bees.core.tabular import MAX_RAW
 from nectar.batch import Reject
+from nectar.extract.cards import unfolded
 from nectar.extract.kinds import media_type
 from nectar.extract.read import needs_reader
 from nectar.extract.text import decodes, encoding_of, looks_textual
@@ -27,6 +28,8 @@ NO_TEXT = "its name says that the file is text, and what it holds is none: mend 
 HOLDERS = (*ARCHIVE_ENDINGS, *ENDINGS)
 """Endings of files that may hold several documents."""
 _TEXTS = (".txt", ".text", ".md", ".markdown", ".rst", ".log", ".htm", ".html")
+
+_CARDS = {"text/calendar", "text/vcard"}
 
 Patterns = Annotated[Words, Field(min_length=1), AfterValidator(checked_patterns)]
 
@@ -92,9 +95,9 @@ def is_misnamed(head: bytes, name: str) -> bool:
     return is_table(head) and not rows_by_name(name)
 
 
-def text_by_name(path: str) -> bool:
-    """Whether the name alone says that the file is text for people."""
-    return path.lower().endswith(_TEXTS)
+def broken_text(head: bytes, path: str) -> bool:
+    """Of a file that is no text: whether its name says that it is one for people."""
+    return path.lower().endswith(_TEXTS) and not is_companion(head)
 
 
 def rows_may_be_in(path: str) -> bool:
@@ -117,14 +120,15 @@ def is_lost_archive(head: bytes, name: str) -> bool:
 def judged(name: str, data: bytes, declared: str) -> Judged:
     """A whole document; `name` is its path as shown."""
     said = "" if declared == "auto" else declared  # a page says itself what it is in
-    declared = _encoding(declared, data)
-    encoding = encoding_of(data[:4], declared)
     kind = media_type(data, name)
+    declared = _encoding(declared, unfolded(data) if kind in _CARDS else data)
+    encoding = encoding_of(data[:4], declared)
     if kind is None and not looks_textual(data, encoding):
         # Its beginning looked like a document, and the whole of it is none.
-        return Judged(reject=Reject(name, "not_text", NO_TEXT)) if text_by_name(name) else Judged()
+        return Judged(reject=Reject(name, "not_text", NO_TEXT)) if broken_text(data, name) else Judged()
     if kind is not None and needs_reader(kind):
-        return Judged(data, f"{kind}; charset={said}" if said and kind == "text/html" else kind)
+        charset = said if kind == "text/html" else declared if kind in _CARDS and not encoding.bom else ""
+        return Judged(data, f"{kind}; charset={charset}" if charset else kind)
     if not decodes(data, declared):
         reason = f"the text is not {encoding.name}: set `encoding` to what it is in"
         return Judged(reject=Reject(name, "not_utf8", reason, data[:MAX_RAW]))

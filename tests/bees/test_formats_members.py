@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -164,3 +165,47 @@ def test_an_archive_whose_list_or_inner_archive_is_damaged_is_not(tmp_path: Path
     locked = bytearray(zipped({"a.txt": "a", "i.zip": whole}))
     locked[locked.rindex(b"i.zip") - 46 + 8] |= 1
     assert not read(tmp_path, bytes(locked))[1]
+
+
+def double() -> bytes:
+    """What macOS keeps of a file beside it: a header, entries, and the name of a web page it came from."""
+    head = b"\0\5\x16\7\0\2\0\0Mac OS X        \0\2" + b"\0\0\0\x09\0\0\0\x32\0\0\0\xb0"
+    return head + bytes(34) + b"ATTR" + bytes(60) + b"com.apple.metadata:kMDItemWhereFroms" + bytes(100)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["in an archive", "plain"])
+def test_what_macos_writes_beside_a_file_is_left_out_and_no_fault(tmp_path: Path, packed: bool) -> None:
+    held = {"a.txt": "a", "__MACOSX/._a.txt": double(), "b.csv": "id\n1\n", "__MACOSX/._b.csv": double()}
+    if packed:
+        (tmp_path / "z.zip").write_bytes(zipped(held))
+    else:
+        (tmp_path / "__MACOSX").mkdir()
+        for name, data in held.items():
+            (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        found = {name: list(bee.collect_nectar(name, None)) for name in ("documents", "records")}
+
+    assert [reject for batches in found.values() for batch in batches for reject in batch.rejects] == []
+    assert [batches[-1].complete for batches in found.values()] == [True, True]
+    taken = {name: [row for batch in batches for row in batch.table.to_pylist()] for name, batches in found.items()}
+    assert [row["path"].rpartition("/")[2] for row in taken["documents"]] == ["a.txt"]
+    assert [row["id"] for row in taken["records"]] == ["1"]
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+def test_a_tar_file_of_the_oldest_kind_is_one(tmp_path: Path, ending: str) -> None:
+    """As `tar --format=v7` writes it: without the word `ustar`."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("Dear Jane")
+    (tmp_path / "in" / "b.csv").write_text("id\n1\n")
+    name = tmp_path / f"x.{ending}"
+    pack = ["tar", "--format=v7", "-a", "-C", str(tmp_path / "in"), "-cf", str(name), "a.txt", "b.csv"]
+    subprocess.run(pack, check=True)
+    assert b"ustar" not in (name.read_bytes() if ending == "tar" else gzip.decompress(name.read_bytes()))
+
+    with LocalBee.from_options({"path": str(tmp_path), "patterns": ["x.*"]}) as bee:
+        texts = [row for batch in bee.collect_nectar("documents", None) for row in batch.table.to_pylist()]
+        rows = [row for batch in bee.collect_nectar("records", None) for row in batch.table.to_pylist()]
+
+    assert [row["content"] for row in texts] == [b"Dear Jane"]
+    assert [row["id"] for row in rows] == ["1"]

@@ -123,7 +123,15 @@ def kind_of(head: bytes) -> str:
         return "zip"
     if head.startswith(_SEVEN):
         return "7z"
-    return "tar" if head[257:262] == b"ustar" else ""
+    return "tar" if head[257:262] == b"ustar" or _is_old_tar(head) else ""
+
+
+def _is_old_tar(head: bytes) -> bool:
+    """Whether a file begins with a header of Unix V7's tar, which has no word of its own but a sum of its bytes."""
+    told = head[148:156].strip(b" \0")
+    if len(head) < _HEAD or not told.isdigit() or not head[0]:
+        return False
+    return told.lstrip(b"0") == b"%o" % (sum(head[:148]) + 8 * 0x20 + sum(head[156:_HEAD]))
 
 
 def most_of(size: int) -> int:

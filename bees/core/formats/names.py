@@ -66,6 +66,14 @@ def is_workbook(head: bytes) -> bool:
     return head.startswith(_ZIP) and any(part in head for part in _SHEETS)
 
 
+def is_companion(head: bytes) -> bool:
+    """Whether a file is what macOS writes beside another one, `._name`: an AppleDouble file (RFC 1740, appendix B).
+
+    It has the other one's name and ending, and nothing that people wrote.
+    """
+    return head.startswith(b"\0\5\x16\7\0\2\0\0")
+
+
 def is_table(head: bytes) -> bool:
     """Whether a file holds rows by its bytes alone."""
     return _binary(head) is not None or is_workbook(head)

@@ -20,6 +20,7 @@ from bees.core.formats.names import (
     endings_of,
     format_by_name,
     format_of,
+    is_companion,
     is_page,
     is_workbook,
 )
@@ -65,6 +66,8 @@ def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place |
     if not head:
         if not depth and _is_never_empty(path, reading.format):
             yield _rejected(name, "empty_file", "the file is empty, as no whole one of its kind is", place)
+        return
+    if is_companion(head):
         return
     kind = packing(head, path)
     if not depth and inner_name(path).lower().endswith(".tar"):
