@@ -29,7 +29,7 @@ from hive.flight.settled import place_of, rejected, settle
 from hive.flight.task import Left, Task
 from hive.jars import index, land
 from hive.jars.quarantine import REASONS, Bad, quarantine
-from hive.jars.views import kinds_of, learn
+from hive.jars.views import kinds_of, learn, merged_kind
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.runtime import Runtime
 from hive.settings import Settings
@@ -285,7 +285,7 @@ def _learn(work: Work, table: pa.Table, *, transformed: bool) -> None:
         told = {n: k for n, k in told.items() if n in after.names and before.field(n).type == after.field(n).type}
     kinds = kinds_of(table, told)
     known = work.rt.learned.get(work.place.stream, {})
-    if all(known.get(name) in (kind, "text") for name, kind in kinds.items()):
+    if all(name in known and merged_kind(known[name], kind) == known[name] for name, kind in kinds.items()):
         return
     with work.rt.db.transaction() as tx:
         work.rt.learned[work.place.stream] = learn(

@@ -93,7 +93,7 @@ def learn(tx: Transaction, jar: int, bee: int, stream: int, part: int, kinds: Ma
     version, known, seen = (row[0], dict(row[1]), row[2]) if row else (0, {}, None)
     merged = dict(known)
     for name, kind in kinds.items():
-        merged[name] = _merged(merged.get(name, kind), kind)
+        merged[name] = merged_kind(merged.get(name, kind), kind)
     if merged != known or row is None:
         version += 1
         tx.psycopg.execute(
@@ -112,7 +112,8 @@ def learn(tx: Transaction, jar: int, bee: int, stream: int, part: int, kinds: Ma
     return merged
 
 
-def _merged(one: str, other: str) -> str:
+def merged_kind(one: str, other: str) -> str:
+    """The kind that holds values of both."""
     if one == other:
         return one
     return "number" if {one, other} == {"integer", "number"} else "text"
