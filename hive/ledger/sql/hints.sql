@@ -51,7 +51,8 @@ UPDATE hive.task t SET hinted_at = clock_timestamp() FROM pick WHERE t.day = pic
 RETURNING t.day, t.id, t.kind, t.queue, t.flight, t.parent, t.bee;
 
 -- read_turn --
-SELECT turn FROM hive.queue WHERE name = %(queue)s;
+-- What is hinted after it waits for no disk: a hint that a crash takes back is given again, and may come twice.
+SELECT turn, set_config('synchronous_commit', 'off', true) AS commit FROM hive.queue WHERE name = %(queue)s;
 
 -- move_turn --
 -- Best effort: a turn that two move at once is only a little unfair.
