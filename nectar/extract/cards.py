@@ -6,10 +6,11 @@ import quopri
 import re
 
 from nectar.extract.document import Document, NoText, bounded
-from nectar.extract.text import decode, normalised
+from nectar.extract.text import decode, decodes, normalised
 
 _PROPERTY = re.compile(r"(?:[\w-]+\.)?([\w-]+)((?:;[^:\";]*(?:\"[^\"]*\"[^:\";]*)*)*):(.*)", re.DOTALL)
-_ESCAPED = re.compile(r"\\([nN,;\\:])")
+_ESCAPED = re.compile(r"\\([nN,;\\:])|;")
+_FOLD = re.compile(rb"\r?\n[ \t]")
 _SILENT = {"BEGIN", "END", "VERSION", "PRODID", "UID", "REV", "PHOTO", "LOGO", "SOUND", "KEY", "SEQUENCE", "DTSTAMP",
            "CALSCALE", "METHOD", "TZID", "TZOFFSETFROM", "TZOFFSETTO", "TZNAME", "TRIGGER", "TRANSP",
            "CLASS"}  # fmt: skip
@@ -20,7 +21,7 @@ _TITLES = {"SUMMARY", "FN"}
 def card(content: bytes, charset: str = "") -> Document:
     """Events, tasks or people, an empty line between two."""
     try:
-        text = normalised(decode(content, charset))
+        text = normalised(decode(content if decodes(content, charset) else unfolded(content), charset))
     except UnicodeError:
         raise NoText("not_utf8") from None
     text = re.sub(r"=\n(?!BEGIN|END)", "", text)  # a soft break of quoted-printable
@@ -45,10 +46,15 @@ def card(content: bytes, charset: str = "") -> Document:
     return Document(bounded([block for block in blocks if block], "\n\n"), title)
 
 
+def unfolded(content: bytes) -> bytes:
+    """Whole lines, before they are decoded: some programs fold one within a character."""
+    return _FOLD.sub(b"", content)
+
+
 def _value(parameters: str, value: str) -> str:
     if "QUOTED-PRINTABLE" in parameters:
         value = quopri.decodestring(value.encode("utf-8", "replace")).decode("utf-8", "replace")
     if "ENCODING=B" in parameters:
         return ""
-    plain = _ESCAPED.sub(lambda found: "\n" if found[1] in "nN" else found[1], value.replace(";", " "))
+    plain = _ESCAPED.sub(lambda found: " " if found[0] in (";", r"\n", r"\N") else found[1], value)
     return " ".join(plain.split())

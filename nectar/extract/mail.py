@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import quopri
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC
@@ -12,14 +15,17 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from nectar.extract.document import MAX_DEPTH, PAGE, Document, NoText, bounded
+from nectar.extract.guess import likely_encoding
 from nectar.extract.markup import html
-from nectar.extract.text import normalised
+from nectar.extract.text import decodes, normalised
 
 MAX_PARTS = 1000
 MAX_MESSAGES = 20_000
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _BROKEN = (MessageError, LookupError, UnicodeError, ValueError, AttributeError, TypeError, KeyError, IndexError)
 _FROM = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\n")
+_DATED = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\d:\d\d[^\n]*\d{4}[^\n]*\n")
+"""With a time and a year (RFC 4155): not every program writes them, and letters may hold a line that begins so."""
 
 Attached = Callable[[bytes, str, int], str]
 """The text of an attachment by its bytes, name and depth; empty where it has none."""
@@ -47,9 +53,17 @@ def message(content: bytes, attached: Attached, depth: int = 0) -> Document:
 
 def _header(read: Any, name: str) -> str:
     try:
-        return " ".join(str(read.get(name) or "").split())
+        value = str(read.get(name) or "")
+        if "\ufffd" in value:  # bytes that nobody declared
+            raw = next((v for k, v in read.raw_items() if k.lower() == name.lower()), "")
+            value = _guessed(raw.encode("ascii", "surrogateescape"))
+        return " ".join(value.split())
     except _BROKEN:
         return ""
+
+
+def _guessed(data: bytes) -> str:
+    return data.decode(likely_encoding(data) or "utf-8", "replace")
 
 
 def _instant(written: str) -> str:
@@ -61,7 +75,7 @@ def _instant(written: str) -> str:
 
 
 def _parts(read: Any) -> Iterator[EmailMessage]:
-    """Parts with content. Of a text in two forms the plain one; a message within is one part."""
+    """Parts with content; a message within is one part."""
     waiting, count = [read], 0
     while waiting:
         part = waiting.pop(0)
@@ -70,13 +84,35 @@ def _parts(read: Any) -> Iterator[EmailMessage]:
             raise NoText("too_much_inside")
         kind = part.get_content_type()
         if kind == "multipart/alternative" and part.is_multipart():
-            choices = list(part.iter_parts())
-            plain = [c for c in choices if c.get_content_type() == "text/plain"]
-            waiting[:0] = plain[:1] or choices[-1:]
+            waiting[:0] = _chosen(list(part.iter_parts()))
         elif part.is_multipart() and kind != "message/rfc822":
             waiting[:0] = list(part.iter_parts())
         else:
             yield part
+
+
+def _chosen(choices: list[Any]) -> list[Any]:
+    """Of a text in several forms the plain one unless nothing stands in it, and what is attached to the others."""
+    plain = [c for c in choices if c.get_content_type() == "text/plain" and _is_written(c)]
+    rich = [c for c in choices if c.get_content_type() == "text/html" or c.is_multipart()]
+    chosen = plain[:1] or rich[-1:] or choices[-1:]
+    others = [choice for choice in choices if choice not in chosen and choice.is_multipart()]
+    return [*chosen, *(leaf for choice in others for leaf in choice.walk() if _is_attached(leaf))]
+
+
+def _is_written(part: Any) -> bool:
+    try:
+        return bool((part.get_payload(decode=True) or b"").strip())
+    except _BROKEN:
+        return True
+
+
+def _is_attached(part: Any) -> bool:
+    """Whether a part is a file of its own, and no picture of the page around it."""
+    try:
+        return not part.is_multipart() and bool(part.get_filename()) and part.get_content_maintype() != "image"
+    except _BROKEN:
+        return False
 
 
 def _part(part: EmailMessage, attached: Attached, depth: int) -> tuple[str, str]:
@@ -85,32 +121,51 @@ def _part(part: EmailMessage, attached: Attached, depth: int) -> tuple[str, str]
     try:
         name = " ".join((part.get_filename() or "").split())
         if kind == "message/rfc822":
-            inner = part.get_content().as_bytes() if depth < MAX_DEPTH else b""
+            inner = _within(part) if depth < MAX_DEPTH else b""
             return name or "message.eml", attached(inner, "message.eml", depth + 1) if inner else ""
         data = part.get_payload(decode=True) or b""
         if not isinstance(data, bytes):
             return name, ""
         if kind.startswith("text/") and not (name and part.get_content_disposition() == "attachment"):
-            return "", _body(data, kind, part.get_content_charset() or "utf-8")
+            return "", _body(data, kind, part.get_content_charset() or "")
     except _BROKEN:
         return "attachment", ""
     return name or "attachment", attached(data, name, depth + 1) if depth < MAX_DEPTH else ""
 
 
-def _body(data: bytes, kind: str, charset: str) -> str:
+def _within(part: EmailMessage) -> bytes:
+    """A message within, also one that was encoded, which the rules forbid and some servers do."""
+    inner = part.get_content()
+    data: bytes = inner.as_bytes()
+    how = str(part.get("Content-Transfer-Encoding") or "").strip().lower()
+    if how == "quoted-printable":
+        return quopri.decodestring(data)
+    if how != "base64" or inner.keys():
+        return data
     try:
-        text = data.decode(charset)
+        return base64.b64decode(data)
+    except (binascii.Error, ValueError):
+        return data
+
+
+def _body(data: bytes, kind: str, charset: str) -> str:
+    if kind == "text/html" and not charset and not decodes(data):
+        return html(data).text  # the page may say it itself
+    try:
+        text = data.decode(charset or "utf-8")
     except (LookupError, UnicodeError):
-        text = data.decode("utf-8", "replace")
+        text = _guessed(data)
     return html(text.encode(), "utf-8").text if kind == "text/html" else normalised(text).strip()
 
 
 def mailbox(content: bytes, attached: Attached) -> Document:
     """The messages of an mbox file, each a page. A message that cannot be read leaves an empty page."""
-    starts = [found.end() for found in _FROM.finditer(content)]
-    if len(starts) > MAX_MESSAGES:
+    separator = _DATED if _DATED.match(content) else _FROM
+    found = [(match.start(), match.end()) for match in separator.finditer(content)]
+    if len(found) > MAX_MESSAGES:
         raise NoText("too_much_inside")
-    ends = [*[found.start() for found in _FROM.finditer(content)][1:], len(content)]
+    starts = [end for _, end in found]
+    ends = [*[start for start, _ in found][1:], len(content)]
     pages: list[str] = []
     for start, end in zip(starts, ends, strict=True):
         raw = re.sub(rb"(?m)^>(>*From )", rb"\1", content[start:end])

@@ -856,3 +856,14 @@ def test_the_encoding_of_a_large_table_is_found_where_it_begins_in_plain_letters
 
         assert {r["name"] for r in rows(found)} == {"plain", "José Muñoz", "Zoë"}, codec
         assert rejects(found) == [], codec
+
+
+def test_a_card_in_another_encoding_is_read_as_texts_are(tmp_path: Path) -> None:
+    people = "".join(f"BEGIN:VCARD\r\nFN:{name}\r\nEND:VCARD\r\n" for name in ("Jürgen Groß", "Käthe Müller"))
+    (tmp_path / "old.vcf").write_bytes(people.encode("cp1252"))
+    (tmp_path / "new.vcf").write_bytes(people.encode())
+
+    table, failures = extract(read(tmp_path)[0].table)
+
+    assert failures == {}
+    assert table["text"].to_pylist() == ["fn: Jürgen Groß\n\nfn: Käthe Müller"] * 2

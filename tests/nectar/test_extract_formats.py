@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import quopri
 import zipfile
 
 import pyarrow as pa
@@ -108,6 +110,118 @@ def test_a_message_gives_headers_the_plain_body_and_attachments() -> None:
     assert (made.title, made.author, made.created) == ("Grüße", "Ann <ann@example.com>", "2024-01-01T08:00:00+00:00")
 
 
+def parted(kind: str, *parts: str) -> str:
+    """A part of several parts; each gives its headers, an empty line and its body."""
+    mark = f"mark-{kind}"
+    inside = "".join(f"--{mark}\r\n{part}\r\n" for part in parts)
+    return f'Content-Type: multipart/{kind}; boundary="{mark}"\r\n\r\n{inside}--{mark}--\r\n'
+
+
+_PLAIN, _PAGE = "Content-Type: text/plain\r\n\r\nplain", "Content-Type: text/html\r\n\r\n<p>page</p>"
+_CALL = "Content-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR"
+_NOTE = 'Content-Type: text/plain; name="n.txt"\r\nContent-Disposition: attachment; filename="n.txt"\r\n\r\nnote'
+_LOGO = 'Content-Type: image/png; name="logo.png"\r\nContent-ID: <1>\r\n\r\n\x89PNG'
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (parted("alternative", _PLAIN, _PAGE), "plain"),
+        (parted("alternative", "Content-Type: text/plain\r\n\r\n \r\n", _PAGE, _CALL), "page"),
+        (parted("alternative", _PLAIN, parted("related", _PAGE, _LOGO)), "plain"),
+        (parted("alternative", _PLAIN, parted("mixed", _PAGE, _NOTE, _PAGE)), "plain\n\n## n.txt\n\nnote"),
+    ],
+    ids=["plain", "empty", "pictures", "attached"],
+)
+def test_of_a_text_in_two_forms_nothing_is_lost(body: str, text: str) -> None:
+    """Some programs leave the plain form empty, Apple's puts what is attached into the other one."""
+    raw = f"Subject: Hi\r\nMIME-Version: 1.0\r\n{body}".encode("latin-1")
+
+    assert text_of(raw, "x.eml").text == f"Subject: Hi\n\n{text}"
+
+
+@pytest.mark.parametrize("how", ["base64", "quoted-printable", "7bit"])
+def test_a_message_within_is_read_however_it_was_encoded(how: str) -> None:
+    inner = "Subject: Grüße\r\n\r\ninner body".encode()
+    packed = {"base64": base64.encodebytes, "quoted-printable": quopri.encodestring}.get(how, bytes)(inner).decode()
+    part = f"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: {how}\r\n\r\n{packed}"
+    raw = f"Subject: Hi\r\nMIME-Version: 1.0\r\n{parted('mixed', _PLAIN, part)}".encode()
+
+    assert text_of(raw, "x.eml").text.endswith("## message.eml\n\nSubject: Grüße\n\ninner body")
+
+
+def test_letters_that_nobody_declared_are_found_out() -> None:
+    said = "Größe und Maß für Jürgen, schöne Grüße"
+
+    for head in ("", "Content-Type: text/plain; charset=x-unknown\r\n", "Content-Type: text/html\r\n"):
+        raw = f"Subject: {said}\r\n{head}\r\n{said}".encode("cp1252")
+        assert text_of(raw, "x.eml").text == f"Subject: {said}\n\n{said}", head
+
+
+def test_a_line_of_a_letter_that_begins_as_messages_do_parts_nothing() -> None:
+    begins = "From {}@x.org Mon Jan  1 10:00:00 2024\nSubject: {}\n\n"
+    box = begins.format("a", "one") + "Dear Jane\n\nFrom the desk of John\n\n" + begins.format("b", "two") + "other\n"
+
+    assert text_of(box.encode(), "a.mbox").text.split("\n\f\n") == [
+        "Subject: one\n\nDear Jane\n\nFrom the desk of John", "Subject: two\n\nother",
+    ]  # fmt: skip
+
+
+_WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+def word(body: str, *, main: str = "word/document.xml", space: str = _WORD) -> bytes:
+    """A Word file of a body in XML, with prefixes as Word writes them."""
+    mc = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    document = f'<w:document xmlns:w="{space}" {mc}><w:body>{body}</w:body></w:document>'
+    relation = f'<Relationship Id="r1" Type="{_RELATION}/officeDocument" Target="{main}"/>'
+    relations = f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{relation}'
+    return documents.zipped(
+        {"[Content_Types].xml": "<Types/>", "_rels/.rels": f"{relations}</Relationships>", main: document}
+    )
+
+
+def para(*runs: str) -> str:
+    return "<w:p>" + "".join(f"<w:r>{r if r.startswith('<') else f'<w:t>{r}</w:t>'}</w:r>" for r in runs) + "</w:p>"
+
+
+def test_what_word_writes_twice_is_read_once() -> None:
+    """A box stands within a paragraph in two forms, a table in a cell; moved text is still where it was."""
+    box = f"<w:txbxContent>{para('in the box')}</w:txbxContent>"
+    twice = f"<mc:AlternateContent><mc:Choice>{box}</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent>"
+    inner = f"<w:tbl><w:tr><w:tc>{para('inner')}</w:tc></w:tr></w:tbl>"
+    table = f"<w:tbl><w:tr><w:tc>{para('a')}{inner}</w:tc><w:tc>{para('b')}</w:tc></w:tr></w:tbl>"
+    moved = "<w:p><w:moveFrom><w:r><w:t>moved</w:t></w:r></w:moveFrom><w:r><w:t>stays</w:t></w:r></w:p>"
+    there = "<w:p><w:moveTo><w:r><w:t>moved</w:t></w:r></w:moveTo></w:p>"
+
+    made = text_of(word(para("before", twice, "after") + table + moved + there), "x.docx")
+
+    assert made.text.split("\n\n") == ["beforeafter", "in the box", "a inner | b", "stays", "moved"]
+
+
+@pytest.mark.parametrize("space", [_WORD, "http://purl.oclc.org/ooxml/wordprocessingml/main"], ids=["usual", "strict"])
+@pytest.mark.parametrize("main", ["word/document.xml", "word/document2.xml"])
+def test_a_word_file_of_a_server_or_in_the_strict_form_is_read(main: str, space: str) -> None:
+    data = word(para("Dear Jane"), main=main, space=space)
+
+    assert media_type(data, "x.docx") == DOCX
+    assert text_of(data, "x.docx").text == "Dear Jane"
+
+
+def test_a_box_a_comment_and_a_table_within_a_table_are_read_once_in_opendocument() -> None:
+    box = "<draw:frame><draw:text-box><text:p>box</text:p></draw:text-box></draw:frame>"
+    comment = "<office:annotation><dc:creator>Ann</dc:creator><text:p>comment</text:p></office:annotation>"
+    cell = "<table:table-cell>{}</table:table-cell>"
+    inner = f"<table:table><table:table-row>{cell.format('<text:p>inner</text:p>')}</table:table-row></table:table>"
+    row = f"<table:table-row>{cell.format('<text:p>a</text:p>' + inner)}{cell.format('<text:p>b</text:p>')}"
+    body = f"<text:p>one{box} two{comment}</text:p><table:table>{row}</table:table-row></table:table>"
+
+    made = text_of(documents.odt(f"<office:text>{body}</office:text>"), "x.odt")
+
+    assert made.text.split("\n\n") == ["one two", "box", "comment", "a inner | b"]
+
+
 def test_messages_of_a_mailbox_are_pages() -> None:
     box = b"From a@x Mon\nSubject: one\n\nbody\n>From here\n\nFrom b@x Tue\nSubject: two\n\nother\n"
 
@@ -127,6 +241,14 @@ def test_calendars_and_cards_give_their_properties() -> None:
         == "summary: Team meeting\nattendee: mailto:jane@example.com\ndescription: a b, c"
     )
     assert text_of(card.encode(), "a.vcf").text == "n: Müller Jo\nfn: Jo"
+
+
+def test_cards_are_read_where_lines_are_folded_within_a_letter_and_marks_are_escaped() -> None:
+    whole = "BEGIN:VCARD\r\nFN:Jürgen\r\nNOTE:a\\;b\\\\nc\\nd;e\r\nEND:VCARD\r\n".encode()
+    at = whole.index("ü".encode()) + 1
+
+    assert text_of(whole, "a.vcf").text == "fn: Jürgen\nnote: a;b\\nc d e"
+    assert text_of(whole[:at] + b"\r\n " + whole[at:], "a.vcf").text == "fn: Jürgen\nnote: a;b\\nc d e"
 
 
 def test_rtf_and_xml_give_their_text() -> None:
