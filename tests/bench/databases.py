@@ -56,6 +56,7 @@ def measure(*, quick: bool) -> list[Figure]:
                 for kind, options in sources.items():
                     alone.setdefault(kind, []).append(_alone(kind, options, rows))
                     flights.setdefault(kind, []).append(_load(hive, f"{kind}-{n}", kind, options, rows))
+                    nests.indexed(ledger)
     return [*_figures("first load", "records/s", flights, rows, 0.5), *_figures("reading alone", "rows/s", alone, rows)]
 
 

@@ -36,6 +36,7 @@ def measure(*, quick: bool) -> list[Figure]:
             grow(source, rows)
             with watched() as memory:
                 rates[rows] = rows / load(hive, source, f"rows-{rows}", expect=rows, limit=3000)
+                nests.indexed(ledger)
             peaks[rows] = memory()
     return [
         Figure(f"{large:,} rows beside {middle:,}", "of its rows/s", [rates[large] / rates[middle]], at_least=0.9),

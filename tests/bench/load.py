@@ -73,9 +73,10 @@ def measure(*, quick: bool) -> list[Figure]:
 def _figures(seen: dict[str, list[float]], rows: int, hand: float, pair: float | None) -> list[Figure]:
     first = seen["first"]
     ratios = {name: [s / f for s, f in zip(seconds, first, strict=True)] for name, seconds in seen.items()}
-    floor = [f / c for f, c in zip(first, seen["copy"], strict=True)]
+    floor, words = ([s / c for s, c in zip(seen[what], seen["copy"], strict=True)] for what in ("first", "words"))
     figures = [
         Figure("first load beside COPY of the ready rows", "x the time", floor, at_most=2.0),
+        Figure("first load and all its words, beside COPY", "x the time", words),
         Figure("first load beside presidio by hand", "x the time", [f / (rows * hand) for f in first], at_most=1 / 200),
         Figure("second full read, nothing changed, beside the first", "x the time", ratios["again"], at_most=0.6),
         Figure("records that it wrote", "records", seen["written"], "max", at_most=0),
@@ -104,12 +105,14 @@ def _round(
     jar = f"load-{n}"
     with watched() as memory:
         seen["first"] = load(hive, source, jar, expect=rows)
+        seen["words"] = seen["first"] + nests.indexed(ledger)
     seen["memory"] = memory()
     seen["copy"] = _copy_ready(ledger, jar, home)
     again = hive.fly(jar)
     result = nests.landed(again, 300)
     seen["again"], seen["written"] = seconds(result), float(result.records_landed + result.records_deleted)
     load(hive, source, f"follow-{n}", cursor="updated_at")
+    nests.indexed(ledger)
     with psycopg.connect(source.url, autocommit=True) as owner:
         owner.execute(
             "UPDATE customers SET notes = notes || '.', updated_at = clock_timestamp() WHERE id %% %s = %s",
@@ -119,7 +122,9 @@ def _round(
     if not 0 < changed.records_landed < rows / 50:
         raise RuntimeError(f"{changed.records_landed} records landed where 1 % of {rows} changed")
     seen["changed"] = seconds(changed)
+    nests.indexed(ledger)
     seen["snapshot"] = seconds(nests.landed(hive.fly(jar, mode="snapshot"), 300))
+    nests.indexed(ledger)
     if importlib.util.find_spec("dlt") is not None:
         for backend in BACKENDS[: 1 if n else None]:
             seen[f"dlt {backend}"] = _dlt(source, ledger.info.dsn, ledger.info.password, home, n, backend)

@@ -68,6 +68,15 @@ def wait(what: str, ask: Callable[[], Any], limit: float = START_LIMIT, pause: f
     return found
 
 
+def indexed(ledger: psycopg.Connection[Any]) -> float:
+    """Waits until the words of all that landed are in the index, so that nothing else is timed beside it. Seconds."""
+    began = time.monotonic()
+    wait(
+        "the words", lambda: ledger.execute("SELECT NOT EXISTS (SELECT FROM hive.unindexed)").fetchone() == (True,), 600
+    )
+    return time.monotonic() - began
+
+
 @dataclass
 class Nest:
     """A running hive: its addresses, and the processes that work there."""
