@@ -50,7 +50,9 @@ def measure(*, quick: bool) -> list[Figure]:
         pairs = []
         for n in range(rounds + 1):
             _write(home, n)
-            pairs.append((_fly(hive, ledger), chains()))
+            flown = _fly(hive, ledger)
+            nests.indexed(ledger)
+            pairs.append((flown, chains()))
     flights, plain = zip(*pairs[1:], strict=True)
     return [
         Figure("flights beside chains", "ratio", [f / c for f, c in zip(flights, plain, strict=True)], at_least=0.4),
