@@ -27,6 +27,7 @@ _TEXTS = {
 """Of texts, by the name. Not `mimetypes`, whose answers depend on the machine."""
 _OFFICE_ENDINGS = {".docx": DOCX, ".docm": DOCX, ".pptx": PPTX, ".pptm": PPTX, ".odt": ODT, ".odp": ODP, ".epub": EPUB}
 _MAIN_PART = {"word/document.xml": DOCX, "ppt/presentation.xml": PPTX}
+_FOLDERS = {"word/document": DOCX, "ppt/presentation": PPTX}
 _NAMED = {kind.encode(): kind for kind in (ODT, ODP, EPUB)}
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STARTS = (
@@ -78,4 +79,6 @@ def _of_zip(data: bytes, ending: str) -> str | None:
             return kind
     if "META-INF/container.xml" in names:
         return EPUB
+    if "[Content_Types].xml" in names:  # the main part has another name, as servers give it
+        return next((kind for folder, kind in _FOLDERS.items() if any(n.startswith(folder) for n in names)), None)
     return _OFFICE_ENDINGS.get(ending) if "content.xml" in names else None

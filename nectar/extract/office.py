@@ -9,7 +9,7 @@ from typing import Any
 
 from nectar.extract.document import PAGE, Document, NoText, bounded
 from nectar.extract.markup import html
-from nectar.extract.zipped import Zipped
+from nectar.extract.zipped import Zipped, xml
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -20,6 +20,15 @@ _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 _META = "{urn:oasis:names:tc:opendocument:xmlns:meta:1.0}"
+_OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
+_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+_SCHEMAS = b"http://schemas.openxmlformats.org/"
+_STRICT = {
+    b"http://purl.oclc.org/ooxml/wordprocessingml/main": _SCHEMAS + b"wordprocessingml/2006/main",
+    b"http://purl.oclc.org/ooxml/drawingml/main": _SCHEMAS + b"drawingml/2006/main",
+    b"http://purl.oclc.org/ooxml/officeDocument/relationships": _SCHEMAS + b"officeDocument/2006/relationships",
+}
+"""Names of ISO 29500's strict form -> those of the usual one, with the same elements (part 1, annex A)."""
 _BESIDE = re.compile(r"word/(?:header|footer|footnotes|endnotes|comments)\d*\.xml")
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _MOST_SPACES = 1000
@@ -32,11 +41,31 @@ def locked(content: bytes, _charset: str = "") -> Document:
 
 def docx(content: bytes, _charset: str = "") -> Document:
     parts = Zipped(content)
-    blocks = list(_word_blocks(parts.xml("word/document.xml")))
+    blocks = list(_word_blocks(_part(parts, _main(parts, "word/document.xml"))))
     for name in sorted(parts.names):
         if _BESIDE.fullmatch(name):
-            blocks.extend(_word_blocks(parts.xml(name)))
+            blocks.extend(_word_blocks(_part(parts, name)))
     return _described(parts, bounded(blocks, "\n\n"))
+
+
+def _main(parts: Zipped, usual: str) -> str:
+    """The part that holds the document: some servers call it otherwise, and say so."""
+    if usual in parts:
+        return usual
+    return next((name for kind, name in _relations(parts, "").values() if kind == "officeDocument"), usual)
+
+
+def _part(parts: Zipped, name: str) -> Any:
+    """The root of a part, in the usual namespaces, without what stands there twice: other forms and moved text."""
+    data = parts.bytes(name)
+    for strict, usual in _STRICT.items():
+        data = data.replace(strict, usual)
+    root = xml(data)
+    for element in [*root.iter(f"{_MC}Fallback", f"{_W}moveFrom")]:
+        parent = element.getparent()
+        if parent is not None and (element.tag != f"{_MC}Fallback" or parent.find(f"{_MC}Choice") is not None):
+            parent.remove(element)
+    return root
 
 
 def _word_blocks(root: Any) -> Iterator[str]:
@@ -45,9 +74,8 @@ def _word_blocks(root: Any) -> Iterator[str]:
         if element.tag == f"{_W}tr":
             if _within(element, f"{_W}tr"):
                 continue
-            cells = [
-                " ".join(" ".join(map(_word_text, cell.iter(f"{_W}p"))).split()) for cell in element.iter(f"{_W}tc")
-            ]
+            own = [cell for cell in element.iter(f"{_W}tc") if next(cell.iterancestors(f"{_W}tr")) is element]
+            cells = [" ".join(" ".join(map(_word_text, cell.iter(f"{_W}p"))).split()) for cell in own]
             if any(cells):
                 yield " | ".join(cells)
         elif not _within(element, f"{_W}tr") and (text := _word_text(element).strip()):
@@ -59,8 +87,12 @@ def _within(element: Any, tag: str) -> bool:
 
 
 def _word_text(paragraph: Any) -> str:
+    """The text of a paragraph without that of a box within it, whose paragraphs follow."""
     made: list[str] = []
+    boxed = next(paragraph.iterdescendants(f"{_W}p"), None) is not None
     for element in paragraph.iter(f"{_W}t", f"{_W}tab", f"{_W}br", f"{_W}cr", f"{_W}noBreakHyphen"):
+        if boxed and next(element.iterancestors(f"{_W}p")) is not paragraph:
+            continue
         if element.tag == f"{_W}t":
             made.append(element.text or "")
         else:
@@ -88,8 +120,8 @@ def pptx(content: bytes, _charset: str = "") -> Document:
 
 
 def _slides(parts: Zipped) -> list[str]:
-    root = parts.xml("ppt/presentation.xml")
-    targets = _relations(parts, "ppt/presentation.xml")
+    main = _main(parts, "ppt/presentation.xml")
+    root, targets = _part(parts, main), _relations(parts, main)
     ids = [slide.get(f"{_R}id") or "" for slide in root.iter() if str(slide.tag).endswith("}sldId")]
     return [targets[i][1] for i in ids if i in targets and targets[i][1] in parts]
 
@@ -97,7 +129,7 @@ def _slides(parts: Zipped) -> list[str]:
 def _relations(parts: Zipped, name: str) -> dict[str, tuple[str, str]]:
     """Id -> kind and part, of the parts that a part refers to; nothing outside the file."""
     folder, file = posixpath.split(name)
-    listed = f"{folder}/_rels/{file}.rels"
+    listed = f"{folder}/_rels/{file}.rels".lstrip("/")
     if listed not in parts:
         return {}
     found = {}
@@ -109,10 +141,13 @@ def _relations(parts: Zipped, name: str) -> dict[str, tuple[str, str]]:
 
 
 def _slide(parts: Zipped, name: str) -> str:
-    blocks = _drawn(parts.xml(name))
-    for kind, target in _relations(parts, name).values():
-        if kind == "notesSlide" and target in parts:
-            blocks += _drawn(parts.xml(target))
+    blocks = _drawn(_part(parts, name))
+    beside = [relation for relation in _relations(parts, name).values() if relation[1] in parts]
+    for target in (target for kind, target in beside if kind == "diagramData"):
+        lines = [line for p in _part(parts, target).iter(f"{_A}p") if (line := _run_text(p).strip())]
+        blocks += ["\n".join(lines)] if lines else []
+    for target in (target for kind, target in beside if kind == "notesSlide"):
+        blocks += _drawn(_part(parts, target))
     return "\n\n".join(blocks)
 
 
@@ -172,7 +207,10 @@ def _open_blocks(root: Any) -> Iterator[str]:
     row, cell = f"{_TABLE}table-row", f"{_TABLE}table-cell"
     for element in root.iter(f"{_TEXT}h", f"{_TEXT}p", row):
         if element.tag == row:
-            cells = [" ".join(" ".join(_open_text(p) for p in c.iter(f"{_TEXT}p")).split()) for c in element.iter(cell)]
+            if _within(element, row):
+                continue  # of a table within a cell
+            own = [found for found in element.iter(cell) if next(found.iterancestors(row)) is element]
+            cells = [" ".join(" ".join(_open_text(p) for p in c.iter(f"{_TEXT}p")).split()) for c in own]
             if any(cells):
                 yield " | ".join(cells)
             continue
@@ -187,8 +225,11 @@ def _open_blocks(root: Any) -> Iterator[str]:
             yield ("- " if _within(element, f"{_TEXT}list-item") else "") + text
 
 
+_APART = {f"{_TEXT}{name}" for name in ("note", "p", "h", "list")} | {f"{_TABLE}table", f"{_OFFICE}annotation"}
+
+
 def _open_text(paragraph: Any) -> str:
-    """The text of a paragraph. A note within it is none of its words: its paragraphs follow."""
+    """The text of a paragraph. A note or a box within it is none of its words: its paragraphs follow."""
     made = [paragraph.text or ""]
     for element in paragraph:
         if element.tag == f"{_TEXT}s":
@@ -196,7 +237,7 @@ def _open_text(paragraph: Any) -> str:
             made.append(" " * (min(int(count), _MOST_SPACES) if count.isdigit() else 1))
         elif element.tag in {f"{_TEXT}tab", f"{_TEXT}line-break"}:
             made.append("\t" if element.tag == f"{_TEXT}tab" else "\n")
-        elif element.tag != f"{_TEXT}note":
+        elif element.tag not in _APART:
             made.append(_open_text(element))
         made.append(element.tail or "")
     return "".join(made)

@@ -209,6 +209,21 @@ def test_a_word_file_of_a_server_or_in_the_strict_form_is_read(main: str, space:
     assert text_of(data, "x.docx").text == "Dear Jane"
 
 
+def test_words_of_a_diagram_on_a_slide_are_text_of_the_slide() -> None:
+    """SmartArt keeps them in a part beside the slide."""
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006/"
+    points = "".join(f"<d:pt><d:t><a:p><a:r><a:t>{w}</a:t></a:r></a:p></d:t></d:pt>" for w in ("Plan", "Do"))
+    data = f'<d:dataModel xmlns:d="{drawing}diagram" xmlns:a="{drawing}main"><d:ptLst>{points}</d:ptLst></d:dataModel>'
+    relation = f'<Relationship Id="d1" Type="{_RELATION}/diagramData" Target="../diagrams/data1.xml"/></Relationships>'
+    with zipfile.ZipFile(io.BytesIO(documents.pptx(("Title", "body", "notes")))) as deck:
+        parts: dict[str, bytes | str] = {name: deck.read(name) for name in deck.namelist()}
+    relations = "ppt/slides/_rels/slide1.xml.rels"
+    parts[relations] = bytes(parts[relations]).replace(b"</Relationships>", relation.encode())
+    parts["ppt/diagrams/data1.xml"] = data
+
+    assert text_of(documents.zipped(parts), "x.pptx").text.split("\n\n") == ["# Title", "body", "Plan\nDo", "notes"]
+
+
 def test_a_box_a_comment_and_a_table_within_a_table_are_read_once_in_opendocument() -> None:
     box = "<draw:frame><draw:text-box><text:p>box</text:p></draw:text-box></draw:frame>"
     comment = "<office:annotation><dc:creator>Ann</dc:creator><text:p>comment</text:p></office:annotation>"
