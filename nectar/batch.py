@@ -68,6 +68,7 @@ class Batch:
     ends     nothing of this pass comes after it: to hand over behind it would begin another pass
     sections whose rows they are, where sections of the stream are read anew or deleted by themselves; one that is gone
              begins and ends without rows
+    pauses   this flight reads no further, and the pass is not over: the next flight goes on with it
     """
 
     stream: str
@@ -79,6 +80,7 @@ class Batch:
     begins: bool = False
     sections: tuple[Section, ...] = ()
     ends: bool = False
+    pauses: bool = False
 
 
 def marked(name: str, kind: pa.DataType, mark: str) -> pa.Field:

@@ -59,6 +59,8 @@ class Leg:
     """Other tasks came out of this one."""
     whole: bool = False
     """The last sealed batch ended a complete read."""
+    paused: bool = False
+    """The next flight goes on behind the last sealed batch, with the same read."""
     enabled: bool = False
     """The bee was, at this leg's last seal."""
     grounded: bool = False
@@ -129,7 +131,7 @@ class Leg:
         values = {
             **self._mine(), "flight": task.flight, "epoch": self.epoch,
             "before": self.seq, "seq": seq, "cursor": self._seal_cursor(batch.cursor),
-            "whole": self._is_whole(batch), "over": last and not self.stream.versions,
+            "whole": self._is_whole(batch), "over": last and not (batch.pauses or self.stream.versions),
             "anew": self.seq + 1 if batch.begins and self.seq else None,
             "since": -1 if self.stream.versions else self.seq + 1,
             "bee": task.bee, "rows": rows, "bytes": batch.table.nbytes, "body": self._pack(batch, seq) if rows else b"",
@@ -152,6 +154,7 @@ class Leg:
             self.hints.append(Hint(task.day, row.next, "process", PROCESS_QUEUE, task.flight, task.id))
         self.grounded = row.enabled is False and (self.enabled or task.priority == SCHEDULED)
         self.enabled = bool(row.enabled)
+        self.paused = batch.pauses
         self.seq, self.followed, self.waiting = seq, self.followed or rows > 0, row.waiting
         self._send()
         self.bee.bee.sealed(batch.cursor)  # only now the source hears that its records are safe
@@ -159,7 +162,7 @@ class Leg:
     def _end(self) -> None:
         """The source gave nothing, or nothing more."""
         with self._holding() as tx:
-            if self.stream.cursor is None and not self.stream.versions and not self.whole:
+            if self.stream.cursor is None and not (self.stream.versions or self.whole or self.paused):
                 tx.run("end_pass", checkpoint=self.task.checkpoint)
             if self.part is not None:
                 tx.run("end_part", checkpoint=self.task.checkpoint)

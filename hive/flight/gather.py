@@ -79,7 +79,7 @@ def _join(held: list[Batch]) -> Batch:
     rejects = tuple(r for b in held for r in b.rejects)
     return Batch(
         last.stream, pa.concat_tables(tables), last.cursor, last.slice, last.complete, rejects, held[0].begins,
-        tuple(_moved(held)), last.ends,
+        tuple(_moved(held)), last.ends, last.pauses,
     )  # fmt: skip
 
 

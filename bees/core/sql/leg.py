@@ -126,12 +126,14 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
         place = following
     source.close()
     full = left == 0 and leg.limit is None
-    if full and held:
+    if full:
         log.warning(
             "max_rows_reached", stream=leg.stream, rows=leg.max_rows, result="the next flight goes on from here"
         )
-        held = replace(held, cursor=replace(place, read=0).cursor(), ends=True)
-    if full or leg.limit is not None:
+        last = held or Batch(leg.stream, source.empty(), {})
+        yield replace(last, cursor=replace(place, read=0).cursor(), ends=True, pauses=True)
+        return
+    if leg.limit is not None:
         if held:
             yield held
         return

@@ -135,6 +135,8 @@ class ServerOptions(BeeOptions):
     def _moment_or_changes(self) -> Self:
         if self.consistent and getattr(self, "cdc", None):
             raise ValueError("changes go on: `cdc` goes without `consistent`")
+        if self.consistent and self.max_rows:
+            raise ValueError("one moment does not last until the next flight: `max_rows` goes without `consistent`")
         return self
 
     @field_validator("streams", mode="before")

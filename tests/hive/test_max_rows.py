@@ -1,0 +1,95 @@
+"""A table that is read some rows a flight: its end, flights later, ends one complete reading, and only that deletes."""
+
+from __future__ import annotations
+
+import pytest
+
+from bees.core.pool import shared
+from tests.bees.mysql_source import Database
+from tests.hive.nest import make_nest, nest
+from tests.hive.shop import ShopTable
+from tests.servers.mariadb import mariadb
+
+__all__ = ["make_nest", "mariadb", "nest"]
+
+
+class PostgresTable:
+    def __init__(self, nest, url):
+        self.shop = ShopTable(nest, url)
+        self.connector, self.options, self.stream = "postgresql", self.shop.options, {"table": "shop.people"}
+
+    def run(self, statement):
+        self.shop.source.execute(statement.replace("people", "shop.people"))
+
+    def close(self):
+        self.shop.source.close()
+
+
+class MariaTable:
+    def __init__(self, server):
+        self.database = Database(server)
+        self.connector, self.stream = "mysql", {"table": "people"}
+        self.options = {k: v for k, v in self.database.options().items() if k != "batch_rows"}
+        self.run = self.database.run
+        self.run("CREATE TABLE people (id int PRIMARY KEY, name text)")
+
+    def close(self):
+        self.database.close()
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def table(request, nest):
+    if request.param == "postgresql":
+        made = PostgresTable(nest, request.getfixturevalue("database_url"))
+    else:
+        made = MariaTable(request.getfixturevalue("mariadb"))
+    yield made
+    shared().close()
+    made.close()
+
+
+def fill(table, rows):
+    for n in range(1, rows + 1):
+        table.run(f"INSERT INTO people VALUES ({n}, 'Ada')")
+
+
+def register(nest, table, max_rows, **source):
+    nest.hive.register_worker(
+        table.connector,
+        {
+            "name": "people", "source": {**table.options, "max_rows": max_rows, **source},
+            "streams": {"people": table.stream}, "limits": {"max_deleted": 1.0},
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "max_rows", "batch_rows"), [(6, 3, 20_000), (30, 7, 20_000), (12, 4, 2), (10, 4, 4)])
+def test_what_earlier_flights_of_the_same_reading_met_stays(nest, table, rows, max_rows, batch_rows):
+    fill(table, rows)
+    register(nest, table, max_rows, batch_rows=batch_rows)
+    seen = []
+    for _ in range(2 * (rows // max_rows + 1) + 1):
+        result = nest.land()
+        assert (result.state, result.records_deleted) == ("complete", 0)
+        seen.append(len(nest.jar()))
+
+    assert seen == [min(rows, max_rows * n) for n in range(1, len(seen) + 1)]
+
+
+def test_what_is_gone_leaves_the_jar_with_the_end_of_the_reading_that_did_not_meet_it(nest, table):
+    fill(table, 20)
+    register(nest, table, 8)
+    for _ in range(3):
+        nest.land()
+    assert len(nest.jar()) == 20
+    table.run("DELETE FROM people WHERE id IN (3, 18)")
+
+    deleted = [nest.land().records_deleted for _ in range(3)]
+
+    assert deleted == [0, 0, 2]
+    assert sorted(map(int, nest.jar())) == [n for n in range(1, 21) if n not in (3, 18)]
+
+
+def test_one_moment_and_a_part_of_the_rows_exclude_each_other(nest, table):
+    with pytest.raises(Exception, match="`max_rows` goes without `consistent`"):
+        register(nest, table, 8, consistent=True)
