@@ -215,7 +215,7 @@ class PostgreSQLWorkerBee(WorkerBee):
             ),
             key=tuple(escape(c.name) for c in reading.key),
             replaces=reading.by_content,
-            versions=self._follows(name),
+            versions=self._follows(name) or chosen.cursor is not None,
             cursors=tuple(map(escape, reading.relation.cursors())),
             cursor=chosen.cursor and escape(chosen.cursor),
             comment=reading.relation.comment,

@@ -112,13 +112,15 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
     """Batches from `place` on. One is held back until it is known to be the last, or not."""
     held: Batch | None = None
     left = leg.most(place)
+    begins = _begins(leg, place)
     while True:
         for piece in source.pieces(place, left):
             read = place.read + piece.rows if leg.max_rows is not None else piece.place.read
             place = replace(piece.place, read=read)
             if held:
                 yield held
-            held = Batch(leg.stream, piece.table, place.cursor(), rejects=piece.rejects)
+            held = Batch(leg.stream, piece.table, place.cursor(), rejects=piece.rejects, begins=begins)
+            begins = False
             left = None if left is None else left - piece.rows
         following = leg.reading.after_phase(place)
         if following is None or left == 0:
@@ -130,13 +132,24 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
         log.warning(
             "max_rows_reached", stream=leg.stream, rows=leg.max_rows, result="the next flight goes on from here"
         )
-        last = held or Batch(leg.stream, source.empty(), {})
+        last = held or Batch(leg.stream, source.empty(), {}, begins=begins)
         yield replace(last, cursor=replace(place, read=0).cursor(), ends=True, pauses=True)
         return
     if leg.limit is not None:
         if held:
             yield held
         return
-    whole = leg.reading.cursor is None and not (leg.span and leg.span.then)
-    last = held or Batch(leg.stream, source.empty(), {})
+    followed = leg.reading.cursor is not None
+    whole = leg.span is None and place.start is None if followed else not (leg.span and leg.span.then)
+    last = held or Batch(leg.stream, source.empty(), {}, begins=begins)
     yield replace(last, cursor=place.finished().cursor(), complete=whole, ends=True)
+
+
+def _begins(leg: Leg[Any], place: Place) -> bool:
+    """Whether a reading of everything begins here of a stream that follows a cursor: at its end it met all there is.
+
+    Whoever changes meanwhile moves ahead of the reading, as rows do whose cursor grows with each change.
+    """
+    first = leg.reading.first_place()
+    at_first = place.start is None and not place.after and place.phase == first.phase
+    return leg.reading.cursor is not None and leg.span is None and at_first

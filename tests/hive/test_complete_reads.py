@@ -1,6 +1,8 @@
-"""A table that is read some rows a flight: its end, flights later, ends one complete reading, and only that deletes."""
+"""When a table was read completely, some rows a flight or from its first row on with a cursor: only that deletes."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 
@@ -53,12 +55,12 @@ def fill(table, rows):
         table.run(f"INSERT INTO people VALUES ({n}, 'Ada')")
 
 
-def register(nest, table, max_rows, **source):
+def register(nest, table, max_rows=None, *, stream=None, **source):
     nest.hive.register_worker(
         table.connector,
         {
             "name": "people", "source": {**table.options, "max_rows": max_rows, **source},
-            "streams": {"people": table.stream}, "limits": {"max_deleted": 1.0},
+            "streams": {"people": {**table.stream, **(stream or {})}}, "limits": {"max_deleted": 1.0},
         },
     )  # fmt: skip
 
@@ -93,3 +95,57 @@ def test_what_is_gone_leaves_the_jar_with_the_end_of_the_reading_that_did_not_me
 def test_one_moment_and_a_part_of_the_rows_exclude_each_other(nest, table):
     with pytest.raises(Exception, match="`max_rows` goes without `consistent`"):
         register(nest, table, 8, consistent=True)
+
+
+def ids(nest):
+    return sorted(map(int, nest.jar()))
+
+
+def test_a_full_refresh_of_a_stream_with_a_cursor_deletes_what_is_gone(nest, table):
+    fill(table, 10)
+    register(nest, table, stream={"cursor": "id"})
+    nest.land()
+    table.run("DELETE FROM people WHERE id IN (2, 10)")
+    table.run("INSERT INTO people VALUES (11, 'Eve')")
+
+    result = nest.land()
+    assert (result.records_landed, result.records_deleted) == (1, 0)  # what is followed tells of no deletes
+    assert ids(nest) == [*range(1, 12)]
+
+    result = nest.land(full_refresh=True)
+    assert (result.state, result.records_deleted) == ("complete", 2)
+    assert ids(nest) == [1, *range(3, 10), 11]
+
+    table.run("INSERT INTO people VALUES (12, 'Ada')")
+    assert nest.land().records_deleted == 0
+    assert ids(nest) == [1, *range(3, 10), 11, 12]
+
+
+def test_a_table_with_a_cursor_that_was_made_anew_leaves_none_of_the_old_one(nest, table):
+    fill(table, 12)
+    register(nest, table, stream={"cursor": "id"})
+    nest.land()
+    time.sleep(1.1)  # MariaDB tells when a table was made to the second
+    table.run("DROP TABLE people")
+    table.run("CREATE TABLE people (id int PRIMARY KEY, name text)")
+    for n in range(9, 20):
+        table.run(f"INSERT INTO people VALUES ({n}, 'Eve')")
+
+    nest.land()
+
+    assert ids(nest) == [*range(9, 20)]
+
+
+def test_a_reading_of_everything_with_a_cursor_may_take_many_legs_and_flights(nest, table, monkeypatch):
+    fill(table, 20)
+    register(nest, table, 6, stream={"cursor": "id"}, batch_rows=2)
+    monkeypatch.setattr("hive.flight.collect.Leg._is_over", lambda *_: True)
+    for _ in range(4):
+        nest.land()
+    assert ids(nest) == [*range(1, 21)]
+    table.run("DELETE FROM people WHERE id IN (1, 19)")
+
+    deleted = [nest.land(full_refresh=not n).records_deleted for n in range(4)]
+
+    assert sum(deleted) == 2
+    assert ids(nest) == [*range(2, 19), 20]
