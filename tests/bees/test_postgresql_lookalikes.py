@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from bees.core.errors import GiveUp
 from bees.core.sql.options import StreamOptions
 from bees.core.sql.postgres import catalog
 from bees.core.sql.postgres.settle import settle
@@ -87,3 +88,17 @@ def test_the_bytes_are_compared_where_they_may_differ_and_no_index_rules_it_out(
     db.run(f"CREATE TABLE t ({made})")
     reading = settle("t", StreamOptions(key=key), catalog.table(db.owner, "t", "public", "t"))
     assert [column.name for column in reading.ties] == ties
+
+
+def test_a_key_whose_operators_are_not_searched_is_refused_and_read_once_they_are(db: Any) -> None:
+    """Rows would be sorted as citext has them, and compared as text: 'a' before 'B', and 'B' before 'a'."""
+    db.run("CREATE SCHEMA ext", "CREATE EXTENSION citext SCHEMA ext", "CREATE TABLE t (k ext.citext PRIMARY KEY)")
+    db.fill("INSERT INTO t VALUES (%s)", [(letter,) for letter in "aBcDeFgH"])
+    how = {"streams": {"t": {}}, "batch_rows": 1}
+
+    with db.bee(**how) as bee, pytest.raises(GiveUp) as caught:
+        list(bee.collect_nectar("t", None))
+    assert caught.value.code == "not_sortable"
+    assert "'ext'" in str(caught.value)
+
+    assert [row["k"] for row in legs(db, "t", None, schemas=["ext"], **how)] == list("aBcDeFgH")

@@ -77,7 +77,7 @@ WITH RECURSIVE chain (asked, oid) AS (
     SELECT chain.asked, t.typbasetype FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.oid AND t.typtype = 'd'
 )
 SELECT chain.asked, t.typname::text, n.nspname::text, t.typtype::text, t.typcategory::text,
-       pg_catalog.format_type(t.oid, -1), chain.asked <> t.oid
+       pg_catalog.format_type(t.oid, -1), chain.asked <> t.oid, pg_catalog.pg_type_is_visible(t.oid)
   FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.oid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
  WHERE t.typtype <> 'd'
 """
@@ -217,6 +217,8 @@ def query(connection: psycopg.Connection, text: str, where: str) -> Relation:
 def _forms(connection: psycopg.Connection, oids: list[int]) -> dict[int, Form]:
     rows = connection.execute(_TYPES, (sorted(set(oids)),))
     return {
-        asked: form_of(name=name, schema=schema, letter=letter, category=category, cast=written, domain=domain)
-        for asked, name, schema, letter, category, written, domain in rows
+        asked: form_of(
+            name=name, schema=schema, letter=letter, category=category, cast=written, domain=domain, visible=visible
+        )
+        for asked, name, schema, letter, category, written, domain, visible in rows
     }

@@ -56,6 +56,9 @@ class Form:
     domain: bool = False
     exact: bool = False
     """Values that compare equal are the same; texts are, too, where their collation says so."""
+    elsewhere: str = ""
+    """The schema of its operators where a session does not look there: rows are sorted by them, and compared by others
+    that fit (a citext as a text)."""
 
     @property
     def mark(self) -> str | None:
@@ -91,7 +94,9 @@ class Form:
         return sql.SQL("CAST({} AS pg_catalog.text)").format(column)
 
 
-def form_of(*, name: str, schema: str, letter: str, category: str, cast: str, domain: bool) -> Form:
+def form_of(
+    *, name: str, schema: str, letter: str, category: str, cast: str, domain: bool, visible: bool = True
+) -> Form:
     """The form of a type from its row in pg_type: `letter` is typtype, `category` is typcategory."""
     if letter in ("c", "p") or (category == "A" and name not in _NOT_REALLY_ARRAYS):
         return Form(name, cast, "json", "document", domain)
@@ -103,4 +108,5 @@ def form_of(*, name: str, schema: str, letter: str, category: str, cast: str, do
         return Form(name, cast, _MOMENTS[name], "moment", domain, exact)
     if own and name in _NAMED:
         return Form(name, cast, _NAMED[name], "text", domain, exact)
-    return Form(name, cast, "text", "text", domain, exact)
+    elsewhere = schema if letter == "b" and not (own or visible) else ""
+    return Form(name, cast, "text", "text", domain, exact, elsewhere)

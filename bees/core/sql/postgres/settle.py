@@ -47,6 +47,14 @@ def settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyl
                 where=where,
                 advice="choose a `key` and a `cursor` of plain types",
             )
+        if column.form.elsewhere:
+            raise GiveUp(
+                f"the column {column.name!r} is of the type {column.type_name}, and the schema of its operators, "
+                f"{column.form.elsewhere!r}, is not searched: rows could not be resumed in their order",
+                code="not_sortable",
+                where=where,
+                advice=f"add {column.form.elsewhere!r} to `schemas` of the bee's source",
+            )
         columns = columns | {column.name: column}
     if by_content:
         content.refuse_taken(relation.columns, where)
