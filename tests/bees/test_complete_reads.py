@@ -10,9 +10,8 @@ from bees.core.pool import shared
 from tests.bees.mysql_source import Database
 from tests.hive.nest import make_nest, nest
 from tests.hive.shop import ShopTable
-from tests.servers.mariadb import mariadb
 
-__all__ = ["make_nest", "mariadb", "nest"]
+__all__ = ["make_nest", "nest"]
 
 
 class PostgresTable:
