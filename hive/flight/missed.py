@@ -18,7 +18,7 @@ import structlog
 from psycopg import sql
 
 from hive.jars import index
-from hive.jars.jar import partition
+from hive.jars.jar import STREAM, partition
 from hive.ledger.db import Database, Transaction
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ _MISSED = sql.SQL(
 _RETIRE = sql.SQL(
     "UPDATE {honey} h SET deleted_at = clock_timestamp(), data = NULL, marks = NULL, epoch = %(epoch)s, seq = %(high)s,"
     ' "row" = 2147483647, written_seq = %(high)s, flight = %(flight)s'
-    " FROM unnest(%(keys)s::text[]) AS k WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"
-    " AND h.stream = %(stream)s AND h.key_hash = decode(k, 'hex')"
+    " FROM unnest(%(keys)s::text[]) AS k CROSS JOIN LATERAL ("
+    "   SELECT ctid AS at FROM {honey} WHERE {here} AND key_hash = decode(k, 'hex') OFFSET 0) AS found"
+    " WHERE h.ctid = found.at"
 )
 _EMPTY = sql.SQL(
     "UPDATE {honey} h SET deleted_at = clock_timestamp(), data = NULL, marks = NULL, epoch = %(epoch)s, seq = %(seq)s,"
@@ -134,7 +135,9 @@ def looked_up(
         yield lambda: iter([rows] if rows else ())
         return
     with tx.psycopg.cursor("found", scrollable=True) as found:
+        tx.psycopg.execute("SET LOCAL enable_nestloop = off")  # the planner takes lists of keys for short ones
         found.execute(query, where)
+        tx.psycopg.execute("RESET enable_nestloop")
         yield lambda: _from_the_first(found)
 
 
@@ -149,7 +152,7 @@ def retire(tx: Transaction, where: dict[str, Any], keys: Iterable[Sequence[str]]
 
     `where`: whose, and `high`, the seq that they get.
     """
-    query = _RETIRE.format(honey=partition("honey", where["part"]))
+    query = _RETIRE.format(honey=partition("honey", where["part"]), here=STREAM)
     count, named = 0, list[str]()
     for part in keys:
         if part:

@@ -22,7 +22,7 @@ from psycopg import sql
 
 from hive.flight.missed import FEW as AT_LEAST
 from hive.flight.missed import LIMIT, MOST, Found, living_of, looked_up, retire
-from hive.jars.jar import partition
+from hive.jars.jar import STREAM, partition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -43,12 +43,11 @@ _MISSED = sql.SQL(
     "  GROUP BY k HAVING NOT bool_or(t.section IS NULL OR (s.epoch, s.seq) >= (%(epoch)s, t.from_seq))"
 )
 _LIVING = sql.SQL(
-    "SELECT encode(h.key_hash, 'hex') FROM {honey} h WHERE h.key_hash = ANY (%(keys)s::bytea[])"
-    " AND h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
-    " AND h.deleted_at IS NULL"
+    "SELECT k FROM unnest(%(keys)s::text[]) AS k CROSS JOIN LATERAL ("
+    "  SELECT FROM {honey} WHERE {here} AND key_hash = decode(k, 'hex') AND deleted_at IS NULL OFFSET 0) AS living"
 )
 # Keys are grouped and never joined with keys: the planner cannot know how many an array holds, and a wrong guess would
-# make the work grow with their square. For the same reason the jar is asked with an array, which it counts.
+# make the work grow with their square.
 _ENDS = ":,/"
 """What may follow a section's name in the place of something within it."""
 
@@ -204,6 +203,6 @@ def _compare(tx: Transaction, read: Any, flight: uuid.UUID, day: dt.date) -> boo
 
 def _living(tx: Transaction, found: Found, where: dict[str, Any]) -> Iterator[list[str]]:
     """Those of the keys that the jar has records of, some at a time."""
-    query = _LIVING.format(honey=partition("honey", where["part"]))
+    query = _LIVING.format(honey=partition("honey", where["part"]), here=STREAM)
     for rows in found():
-        yield [key for (key,) in tx.psycopg.execute(query, {**where, "keys": [bytes.fromhex(key) for (key,) in rows]})]
+        yield [key for (key,) in tx.psycopg.execute(query, {**where, "keys": [key for (key,) in rows]})]

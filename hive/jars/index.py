@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.rows import namedtuple_row
 
 from hive.errors import trail
-from hive.jars.jar import partition
+from hive.jars.jar import STREAM, partition
 from hive.ledger.db import UNREACHABLE, Database, Transaction, is_away
 from nectar.chunk import chunks
 
@@ -286,28 +286,29 @@ def _some(text: str) -> Iterator[list[tuple[int, str]]]:
 
 
 def _run(tx: Transaction, part: int, statement: sql.SQL, values: Mapping[str, Any], **more: sql.Composable) -> None:
-    names = {"chunk": partition("chunk", part), "honey": partition("honey", part)}
+    names = {"chunk": partition("chunk", part), "honey": partition("honey", part), "here": STREAM}
     tx.psycopg.execute(statement.format(**names, **more), values)
 
 
 _FORGET_FEW = sql.SQL(
-    "DELETE FROM {chunk} c USING hive.unindexed u, unnest(u.keys) AS k"
-    " WHERE u.id = ANY(%(ids)s) AND NOT u.fresh AND c.part = %(part)s AND c.jar = u.jar AND c.bee = u.bee"
-    " AND c.stream = u.stream AND c.key_hash = k"
+    "DELETE FROM {chunk} c USING hive.unindexed u CROSS JOIN unnest(u.keys) AS k CROSS JOIN LATERAL ("
+    "  SELECT ctid AS at FROM {chunk} WHERE part = %(part)s AND jar = u.jar AND bee = u.bee AND stream = u.stream"
+    "     AND key_hash = k OFFSET 0) AS old"
+    " WHERE u.id = ANY(%(ids)s) AND NOT u.fresh AND c.ctid = old.at"
 )
-# An array, which is looked up key by key: of tables that were empty a minute ago the server would guess the join wrong,
-# and compare all with all.
 _FORGET_MANY = sql.SQL(
-    "DELETE FROM {chunk} c WHERE c.part = %(part)s AND c.jar = %(jar)s AND c.bee = %(bee)s AND c.stream = %(stream)s"
-    " AND c.key_hash = ANY (ARRAY(SELECT h.key_hash FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s"
-    " AND h.bee = %(bee)s AND h.stream = %(stream)s AND h.written_seq = ANY(%(seqs)s)))"
+    "DELETE FROM {chunk} c USING ("
+    "  SELECT key_hash FROM {honey} WHERE {here} AND written_seq = ANY(%(seqs)s) ORDER BY key_hash) AS h"
+    " CROSS JOIN LATERAL (SELECT ctid AS at FROM {chunk} WHERE {here} AND key_hash = h.key_hash OFFSET 0) AS old"
+    " WHERE c.ctid = old.at"
 )
 _FEW = sql.SQL(
     "SELECT DISTINCT ON (h.jar, h.bee, h.stream, h.key_hash) h.jar, h.bee, h.stream, h.key_hash, h.written_seq,"
     " u.document, (SELECT string_agg(h.data ->> f, E'\\n' ORDER BY n) FROM unnest(u.fields) WITH ORDINALITY AS t(f, n))"
-    " AS text FROM hive.unindexed u CROSS JOIN unnest(u.keys) AS k JOIN {honey} h"
-    " ON h.part = %(part)s AND h.jar = u.jar AND h.bee = u.bee AND h.stream = u.stream AND h.key_hash = k"
-    " WHERE u.id = ANY(%(ids)s) AND h.deleted_at IS NULL ORDER BY h.jar, h.bee, h.stream, h.key_hash, u.id DESC"
+    " AS text FROM hive.unindexed u CROSS JOIN unnest(u.keys) AS k CROSS JOIN LATERAL ("
+    "  SELECT jar, bee, stream, key_hash, written_seq, data FROM {honey} WHERE part = %(part)s AND jar = u.jar"
+    "     AND bee = u.bee AND stream = u.stream AND key_hash = k AND deleted_at IS NULL OFFSET 0) AS h"
+    " WHERE u.id = ANY(%(ids)s) ORDER BY h.jar, h.bee, h.stream, h.key_hash, u.id DESC"
 )
 _MANY = sql.SQL(
     "SELECT h.jar, h.bee, h.stream, h.key_hash, h.written_seq, %(document)s::bool AS document,"

@@ -13,6 +13,13 @@ from hive.ledger.tables import SHARED_PARTS
 
 TABLES = ("honey", "chunk")
 """What a jar's records and their words stand in, by `part`."""
+STREAM = sql.SQL("part = %(part)s AND jar = %(jar)s AND bee = %(bee)s AND stream = %(stream)s")
+"""The records of one stream, for who goes to them key by key.
+
+Such statements write this and the key into `LATERAL (SELECT ... OFFSET 0)`, which leaves the server no other way than
+the whole index, and change what they found by `ctid`. Of a stream that grew since the server last counted it expects
+one record: left to itself, it reads all of the stream for each batch, or compares all keys with all.
+"""
 
 
 def jar_of(tx: Transaction, name: str, tenant: str) -> int:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from hive.errors import HiveError
-from hive.jars.jar import partition
+from hive.jars.jar import STREAM, partition
 from hive.ledger.db import Transaction
 
 MANY = 1_000
@@ -89,20 +89,38 @@ _ARRAYS = sql.SQL(
 )
 
 
+_KNOWN = sql.SQL("""
+SELECT encode(h.key_hash, 'hex'), encode(h.content_hash, 'hex'), h.scrub_version, h.deleted_at IS NOT NULL,
+       EXISTS (SELECT FROM hive.quarantine q
+                WHERE q.stream = %(stream)s AND q.key_hash = h.key_hash AND q.state = 'open')
+       OR (SELECT EXISTS (SELECT FROM hive.quarantine q WHERE q.stream = %(stream)s AND q.key_hash IS NULL
+                             AND q.state = 'open' AND q.code IN ('killed_worker', 'dead_batch')))
+  FROM unnest(%(keys)s::text[]) AS k
+ CROSS JOIN LATERAL (SELECT * FROM {honey} WHERE {here} AND key_hash = decode(k, 'hex') OFFSET 0) h
+""")
+_RAISE = sql.SQL("""
+WITH aimed AS (
+    SELECT h.at, n."row", n.content_hash
+      FROM unnest(%(keys)s::text[], %(rows)s::int[], %(contents)s::text[]) AS n(key_hash, "row", content_hash)
+     CROSS JOIN LATERAL (SELECT ctid AS at FROM {honey} WHERE {here} AND key_hash = decode(n.key_hash, 'hex')
+                         OFFSET 0) h
+)
+UPDATE {honey} h SET epoch = %(epoch)s, seq = %(seq)s, "row" = aimed."row" FROM aimed
+ WHERE h.ctid = aimed.at AND h.content_hash = decode(aimed.content_hash, 'hex') AND h.deleted_at IS NULL
+   AND (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, aimed."row")
+RETURNING encode(h.key_hash, 'hex')
+""")
+_OLDER = sql.SQL("""
+SELECT n.key_hash FROM unnest(%(keys)s::text[], %(rows)s::int[]) AS n(key_hash, "row")
+  LEFT JOIN LATERAL (SELECT epoch, seq, "row" FROM {honey} WHERE {here} AND key_hash = decode(n.key_hash, 'hex')
+                     OFFSET 0) h ON true
+ WHERE h.epoch IS NULL OR (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, n."row")
+""")
+
+
 def known(tx: Transaction, place: Place, keys: Sequence[str]) -> dict[str, Known]:
     """What the jar holds of these keys (hex)."""
-    found = tx.psycopg.execute(
-        sql.SQL(
-            "SELECT encode(h.key_hash, 'hex'), encode(h.content_hash, 'hex'), h.scrub_version,"
-            " h.deleted_at IS NOT NULL, EXISTS (SELECT FROM hive.quarantine q"
-            "          WHERE q.stream = h.stream AND q.key_hash = h.key_hash AND q.state = 'open')"
-            " OR (SELECT EXISTS (SELECT FROM hive.quarantine q WHERE q.stream = %(stream)s AND q.key_hash IS NULL"
-            "        AND q.state = 'open' AND q.code IN ('killed_worker', 'dead_batch')))"
-            " FROM {honey} h WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
-            " AND h.key_hash = ANY (SELECT decode(k, 'hex') FROM unnest(%(keys)s::text[]) k)"
-        ).format(honey=partition("honey", place.part)),
-        {**_where(place), "keys": list(keys)},
-    )
+    found = tx.psycopg.execute(_KNOWN.format(**_jar(place)), {**_where(place), "keys": list(keys)})
     return {row[0]: Known(*row[1:]) for row in found}
 
 
@@ -116,34 +134,16 @@ def raise_pos(
     """
     if not keys:
         return set()
-    found = tx.psycopg.execute(
-        sql.SQL(
-            'UPDATE {honey} h SET epoch = %(epoch)s, seq = %(seq)s, "row" = n."row"'
-            ' FROM unnest(%(keys)s::text[], %(rows)s::int[], %(contents)s::text[]) AS n(key_hash, "row", content_hash)'
-            " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
-            " AND h.key_hash = decode(n.key_hash, 'hex') AND h.content_hash = decode(n.content_hash, 'hex')"
-            ' AND h.deleted_at IS NULL AND (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, n."row")'
-            " RETURNING encode(h.key_hash, 'hex')"
-        ).format(honey=partition("honey", place.part)),
-        {**_values(place), "keys": list(keys), "rows": list(rows), "contents": list(contents)},
-    )
-    return {row[0] for row in found}
+    values = {"keys": list(keys), "rows": list(rows), "contents": list(contents)}
+    return {row[0] for row in tx.psycopg.execute(_RAISE.format(**_jar(place)), {**_values(place), **values})}
 
 
 def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
     """Which of these keys (with the row they have in this batch) the jar holds in an older version."""
     if not keys:
         return set()
-    found = tx.psycopg.execute(
-        sql.SQL(
-            'SELECT n.key_hash FROM unnest(%(keys)s::text[], %(rows)s::int[]) AS n(key_hash, "row") LEFT JOIN {honey} h'
-            " ON h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s AND h.stream = %(stream)s"
-            " AND h.key_hash = decode(n.key_hash, 'hex')"
-            ' WHERE h.key_hash IS NULL OR (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, n."row")'
-        ).format(honey=partition("honey", place.part)),
-        {**_values(place), "keys": list(keys), "rows": list(keys.values())},
-    )
-    return {row[0] for row in found}
+    values = {"keys": list(keys), "rows": list(keys.values())}
+    return {row[0] for row in tx.psycopg.execute(_OLDER.format(**_jar(place)), {**_values(place), **values})}
 
 
 def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = False) -> Written:
@@ -230,6 +230,10 @@ def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:
         for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
             column = column.str.replace_all(plain, escaped, literal=True)
     return column.cast(pl.String).fill_null("\\N")
+
+
+def _jar(place: Place) -> dict[str, sql.Composable]:
+    return {"honey": partition("honey", place.part), "here": STREAM}
 
 
 def _where(place: Place) -> dict[str, Any]:

@@ -6,14 +6,12 @@ import threading
 import time
 
 import pytest
-from psycopg.sql import SQL
 from structlog.testing import capture_logs
 
 from hive.doctor.work import unindexed
 from hive.flight import process
 from hive.jars import index, land
 from hive.jars.index import Indexer, Pace, catch_up, look
-from hive.jars.jar import partition
 from hive.jars.search import search
 from tests.hive.nest import make_nest, nest, write
 
@@ -212,38 +210,6 @@ def test_many_at_once_write_each_record_once(nest):
 
     assert nest.rows("SELECT count(*), count(DISTINCT key_hash) FROM hive.chunk") == [(50, 50)]
     assert len(found(nest, "turn")) == 50
-
-
-def test_words_of_many_changed_records_are_looked_up_by_key_whatever_the_server_knows(make_nest, monkeypatch):
-    """Two jars of one part that were empty a minute ago: a join would compare all of one with all of the other."""
-    monkeypatch.setattr(index, "MANY", 1)
-    nest = make_nest()
-    same = "SELECT 'jar' || n FROM generate_series(1, 999) n WHERE abs(hashtext('jar' || n)) % 16 = 3 LIMIT 2"
-    (one,), (two,) = nest.rows(same.replace("%", "%%"))
-    for name in (one, two):
-        write(nest.register(name) / "a.jsonl", rows(2_000, f"first {name}"))
-        nest.land(name)
-        catch_up(nest.rt.db)
-    plans, plain = [], index._run
-
-    def explained(tx, part, statement, values, **more):
-        if statement is index._FORGET_MANY:
-            names = {"chunk": partition("chunk", part), "honey": partition("honey", part)}
-            asked = SQL("EXPLAIN (FORMAT JSON) ") + statement.format(**names, **more)
-            plans.append(str(tx.psycopg.execute(asked, values).fetchone()[0]))
-        plain(tx, part, statement, values, **more)
-
-    monkeypatch.setattr(index, "_run", explained)
-    write(nest.folder / two / "a.jsonl", rows(2_000, "second"))
-    nest.land(two)
-    catch_up(nest.rt.db)
-
-    assert len(plans) == 1
-    assert "Join" not in plans[0]
-    assert "Nested Loop" not in plans[0]
-    assert len(found(nest, "second", two)) == 100
-    assert found(nest, "first", two) == []
-    assert nest.one("SELECT count(DISTINCT part) FROM hive.chunk") == 1
 
 
 def test_without_search_nothing_is_noted(make_nest):
