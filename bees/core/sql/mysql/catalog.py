@@ -32,7 +32,7 @@ SELECT TABLE_SCHEMA, TABLE_NAME
  ORDER BY 1, 2 LIMIT 10000
 """
 _COLUMNS = """
-SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLUMN_COMMENT, CHARACTER_SET_NAME
+SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLUMN_COMMENT, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH
   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION
 """
 _LOGGED = """
@@ -141,13 +141,17 @@ def _described(questions: Questions, place: tuple[str, str], *, comment: str, ro
         str(name): SourceColumn(
             str(name),
             form_of(
-                str(word).lower(), str(written).lower(), checked_json=str(name) in documents, charset=str(charset or "")
+                str(word).lower(),
+                str(written).lower(),
+                checked_json=str(name) in documents,
+                charset=str(charset or ""),
+                length=int(length or 0),
             ),
             str(written),
             nullable=nullable == "YES",
             comment=str(note or ""),
         )
-        for name, word, written, nullable, note, charset in questions.rows(_COLUMNS, place)
+        for name, word, written, nullable, note, charset, length in questions.rows(_COLUMNS, place)
     }
     if not columns:
         # MariaDB tells no columns of a view whose table is gone; asked for its rows it says so.

@@ -47,6 +47,11 @@ LOST = b"\xff"
 _UNICODE = ("ucs2", "utf16", "utf16le", "utf32")
 """Sets that have U+FFFD themselves."""
 _UNSORTABLE = ("json", "geometry")
+_SORTED = 3072
+"""Bytes of the longest value that an index holds whole. A sort without one compares only the beginnings of values
+(`max_sort_length`)."""
+_HEAD = 64
+"""Characters whose weights, as collations have them, are all within what a sort compares."""
 _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 # The protocol's numbers of types, for columns of queries.
@@ -72,6 +77,8 @@ class Form:
     """Texts that UTF-8 cannot say come with `LOST`."""
     wide: bool = False
     """Its whole numbers go beyond those of 64 bits with a sign."""
+    long: bool = False
+    """Values may be longer than what a sort compares: they are sorted by their beginning, and a hash of all of them."""
 
     @property
     def told(self) -> Kind:
@@ -92,8 +99,8 @@ class Form:
 
     @property
     def exact(self) -> bool:
-        """Whether values that compare equal are the same. Nearly all collations take blanks at the end for nothing."""
-        return self.shape != "text" or self.name not in WORDS
+        """Whether values that sort as one are the same. Nearly all collations take blanks at the end for nothing."""
+        return self.long or self.shape != "text" or self.name not in WORDS
 
     def tie(self, value: str) -> str:
         """What tells two texts apart that compare equal: their bytes, as they travel."""
@@ -109,7 +116,22 @@ class Form:
 
         By their code points: the session's collation may hold words equal that are two keys of the table.
         """
-        return f"CAST({column} AS CHAR) COLLATE utf8mb4_bin" if self.name in ("enum", "set") else column
+        if self.name in ("enum", "set"):
+            return f"CAST({column} AS CHAR) COLLATE utf8mb4_bin"
+        return self._head(column)
+
+    def bound(self, text: str) -> str:
+        """A value as SQL that what `order` gives is compared with."""
+        return self._head(self.literal(text))
+
+    def behind(self, value: str) -> list[str]:
+        """What long values are sorted by behind `order`."""
+        if not self.long:
+            return []
+        return [f"SHA2({value if self.shape == 'binary' else self.tie(value)}, 256)"]
+
+    def _head(self, value: str) -> str:
+        return f"LEFT({value}, {_HEAD})" if self.long else value
 
     def literal(self, text: str) -> str:
         """A value as SQL, from the text that `exact_text` gave. A moment may be written as the server or as we do."""
@@ -141,9 +163,15 @@ class Form:
 
 
 def form_of(
-    word: str, column_type: str = "", *, binary: bool = False, checked_json: bool = False, charset: str = ""
+    word: str,
+    column_type: str = "",
+    *,
+    binary: bool = False,
+    checked_json: bool = False,
+    charset: str = "",
+    length: int = 0,
 ) -> Form:
-    """The form of a type: `word` is DATA_TYPE of the catalog, `column_type` its COLUMN_TYPE."""
+    """The form of a type: `word` is DATA_TYPE of the catalog, `column_type` its COLUMN_TYPE, `length` in bytes."""
     unsigned, zerofill = " unsigned" in column_type, " zerofill" in column_type
     if word in _INTEGERS:
         return Form(word, "integer", "integer", unsigned=unsigned, wide=unsigned and word == "bigint")
@@ -167,10 +195,10 @@ def form_of(
     if word == "uuid":
         return Form(word, "uuid", "text")
     if word in _BINARY or binary:
-        return Form(word, "binary", "binary")
+        return Form(word, "binary", "binary", long=length > _SORTED)
     if word in WORDS and charset and charset not in _WHOLE:
-        return Form(word, "text", "text", _whole_or_lost(charset), checked=True)
-    return Form(word, "text", "text")
+        return Form(word, "text", "text", _whole_or_lost(charset), checked=True, long=length > _SORTED)
+    return Form(word, "text", "text", long=word in WORDS and length > _SORTED)
 
 
 def _whole_or_lost(charset: str) -> str:
@@ -189,7 +217,7 @@ def form_of_result(told: Described) -> Form:
     if told.flags & (_ENUM | _SET):
         word = "enum" if told.flags & _ENUM else "set"
     plain = word == "varchar" and told.charset == _BINARY_CHARSET and told.code != 6  # 6: NULL, of no type
-    return form_of(word, " unsigned" if told.flags & _UNSIGNED else "", binary=plain)
+    return form_of(word, " unsigned" if told.flags & _UNSIGNED else "", binary=plain, length=told.length)
 
 
 def quoted(text: str) -> str:

@@ -43,5 +43,8 @@ def _sort(form: Form, collation: str) -> str:
         return "integer"
     if form.name in WORDS:
         # Later servers call the old utf8 by its full name.
-        return f"text {collation.replace('utf8_', 'utf8mb3_', 1) if collation.startswith('utf8_') else collation}"
-    return "binary" if form.name in _BYTES else form.name
+        kind = "long text" if form.long else "text"
+        return f"{kind} {collation.replace('utf8_', 'utf8mb3_', 1) if collation.startswith('utf8_') else collation}"
+    if form.name in _BYTES:
+        return "long binary" if form.long else "binary"
+    return form.name

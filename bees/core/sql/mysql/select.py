@@ -55,13 +55,19 @@ def after(reading: Reading, order: Sequence[SourceColumn], texts: Sequence[str])
 
 def sorted_by(reading: Reading, order: Sequence[SourceColumn]) -> list[str]:
     """What rows are sorted by: the order columns, and what tells two rows apart that are equal to them."""
-    return [*(_sorted(c) for c in order), *(c.form.tie(_of(c)) for c in reading.ties)]
+    found = [by for c in order for by in (_sorted(c), *c.form.behind(_of(c)))]
+    return [*found, *(c.form.tie(_of(c)) for c in reading.ties)]
 
 
 def _against(reading: Reading, order: Sequence[SourceColumn], texts: Sequence[str], sign: str, last: str) -> str:
     """Rows on one side of a row; `last` is the sign for what they are sorted by last."""
     found = {c.name: c.form.literal(text) for c, text in zip(order, texts, strict=True)}
-    values = [*found.values(), *(c.form.tie(found[c.name]) for c in reading.ties)]
+    values = [
+        value
+        for c, text in zip(order, texts, strict=True)
+        for value in (c.form.bound(text), *c.form.behind(found[c.name]))
+    ]
+    values += [c.form.tie(found[c.name]) for c in reading.ties]
     pairs = list(zip(sorted_by(reading, order), values, strict=True))
     ways = []
     for place, (column, value) in enumerate(pairs):
@@ -111,7 +117,7 @@ def _start(cursor: SourceColumn, text: str) -> str:
     # A date less some seconds is a time of the day before.
     if cursor.form.name == "date":
         return f"CAST({quoted(text.replace('T', ' '))} AS DATETIME(6))"
-    return cursor.form.literal(text)
+    return cursor.form.bound(text)
 
 
 def _is_mark(reading: Reading, place: Place) -> str:
@@ -121,9 +127,9 @@ def _is_mark(reading: Reading, place: Place) -> str:
         return "0"
     conditions = []
     if place.high is not None:
-        conditions.append(f"{_sorted(cursor)} > {cursor.form.literal(place.high)}")
+        conditions.append(f"{_sorted(cursor)} > {cursor.form.bound(place.high)}")
     if place.cap is not None:
-        conditions.append(f"{_sorted(cursor)} <= {cursor.form.literal(place.cap)}")
+        conditions.append(f"{_sorted(cursor)} <= {cursor.form.bound(place.cap)}")
     return f"({_all(conditions)})"
 
 
@@ -155,11 +161,11 @@ def opening(reading: Reading, high: str | None) -> str | None:
     cap = f"CAST({now[cursor.form.name]} AS CHAR)" if cursor.form.moment else "NULL"
     if high is None:
         return f"SELECT NULL, {cap}, 0" if cursor.form.moment else None
-    mark = low = cursor.form.literal(high)
+    mark, low = cursor.form.bound(high), cursor.form.literal(high)
     if cursor.form.moment and reading.lookback:
-        low = f"CAST({mark} AS DATETIME(6)) - INTERVAL {reading.lookback!r} SECOND"
+        low = f"CAST({low} AS DATETIME(6)) - INTERVAL {reading.lookback!r} SECOND"
     if cursor.form.kind == "number" and reading.lookback:
-        low = f"{mark} - {reading.lookback!r}"
+        low = f"{low} - {reading.lookback!r}"
     start = f"LOWER(HEX({low}))" if cursor.form.shape == "binary" else f"CAST({low} AS CHAR)"
     column = _of(cursor)
     # A moment before the year 1 is no moment to MySQL: the flight then begins at the first row.

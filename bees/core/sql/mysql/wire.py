@@ -40,6 +40,8 @@ class Described:
     charset: int
     flags: int
     scale: int
+    length: int
+    """Bytes of its longest value."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def ask(connection: Connection[Any], statement: str) -> list[Described]:
     found = []
     for _ in range(count):
         told: Any = connection._read_packet(FieldDescriptorPacket)  # noqa: SLF001
-        found.append(Described(told.name, told.type_code, told.charsetnr, told.flags, told.scale))
+        found.append(Described(told.name, told.type_code, told.charsetnr, told.flags, told.scale, told.length))
     connection._read_packet()  # noqa: SLF001
     return found
 
