@@ -44,7 +44,7 @@ from bees.core.sql.postgres.reading import begin, opening, read
 from bees.core.sql.postgres.relation import Held, relation_of
 from bees.core.sql.postgres.rights import Rights, rights, too_much
 from bees.core.sql.postgres.session import Server, Stream
-from bees.core.sql.postgres.settle import settle
+from bees.core.sql.postgres.settle import refuse_unordered, settle
 from bees.core.sql.postgres.verdict import judged
 from bees.core.sql.progress import await_progress
 from bees.core.sql.rows.keys import chosen_filters
@@ -205,7 +205,7 @@ class PostgreSQLWorkerBee(WorkerBee):
     def _offered(self, connection: psycopg.Connection, name: str) -> pollen.Stream:
         chosen = self._chosen(name)
         with judged(f"streams.{name}"):
-            reading = settle(name, chosen, self._relation(connection, name, chosen), keyless=True)
+            reading = self._asked(connection, name, chosen, keyless=True)
         if reading.key:
             self._readings[name] = time.monotonic(), reading
         return pollen.Stream(
@@ -402,10 +402,17 @@ class PostgreSQLWorkerBee(WorkerBee):
         reading = self._settled_lately(name)
         if reading is None:
             chosen = self._chosen(name)
-            reading = settle(name, chosen, self._relation(connection, name, chosen))
+            reading = self._asked(connection, name, chosen)
             if reading.cursor and reading.relation.key and reading.cursor.name not in reading.relation.indexed:
                 log.warning("cursor_without_index", stream=name, cursor=reading.cursor.name, result="slow flights")
             self._readings[name] = time.monotonic(), reading
+        return reading
+
+    def _asked(
+        self, connection: psycopg.Connection, name: str, chosen: StreamOptions, *, keyless: bool = False
+    ) -> select.Reading:
+        reading = settle(name, chosen, self._relation(connection, name, chosen), keyless=keyless)
+        refuse_unordered(connection, name, reading)
         return reading
 
     def _settled_lately(self, name: str) -> select.Reading | None:

@@ -102,3 +102,41 @@ def test_a_key_whose_operators_are_not_searched_is_refused_and_read_once_they_ar
     assert "'ext'" in str(caught.value)
 
     assert [row["k"] for row in legs(db, "t", None, schemas=["ext"], **how)] == list("aBcDeFgH")
+
+
+@pytest.mark.parametrize(
+    ("extension", "word", "values"),
+    [
+        ("isn", "isbn13", ["978-0-393-04002-9", "978-0-306-40615-7", "978-3-16-148410-0"]),
+        ("seg", "seg", ["1.0 .. 2", "1 .. 2", "1.00 .. 2", "0.5"]),
+        ("ltree", "ltree", ["a.b", "a", "A.b"]),
+        ("cube", "cube", ["(1, 2)", "(1)", "(0, 5)"]),
+    ],
+)
+@pytest.mark.parametrize("stream", [{"key": "k"}, {"key": ("n", "k"), "cursor": "n"}])
+def test_types_of_extensions_that_have_an_order_are_keys(
+    db: Any, extension: str, word: str, values: list[str], stream: dict[str, Any]
+) -> None:
+    db.run(f"CREATE EXTENSION {extension}", f"CREATE TABLE t (k {word} NOT NULL, n int)")
+    db.fill("INSERT INTO t VALUES (%s, 7)", [(value,) for value in values])
+    found = [row["k"] for row in legs(db, "t", None, streams={"t": stream}, batch_rows=1)]
+    assert sorted(found) == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("word", "stream"),
+    [
+        ("hstore", {"key": "k"}),
+        ("hstore", {"query": "SELECT k, n FROM t", "key": ("n", "k")}),
+        ("point", {"key": "n", "cursor": "k"}),
+        ("xid", {"key": "k"}),
+        ("integer[]", {"key": "k"}),
+    ],
+)
+def test_a_type_without_an_order_is_refused_by_its_name(db: Any, word: str, stream: dict[str, Any]) -> None:
+    db.run("CREATE EXTENSION hstore", f"CREATE TABLE t (k {word} NOT NULL, n int NOT NULL)")
+    for ask in ("validate_flight_path", "get_pollen_schema"):
+        with db.bee(streams={"t": stream}) as bee, pytest.raises(GiveUp) as caught:
+            getattr(bee, ask)()
+        assert caught.value.code == "not_sortable"
+        assert f"the column 'k' is of the type {word}, by which" in str(caught.value)

@@ -206,12 +206,21 @@ def query(connection: psycopg.Connection, text: str, where: str) -> Relation:
     asked = connection.execute(sql.SQL("SELECT * FROM {} AS t LIMIT 0").format(origin))
     described: list[Any] = list(asked.description or ())
     forms = _forms(connection, [d.type_code for d in described])
-    columns = {d.name: SourceColumn(d.name, forms[d.type_code], d.type_display, oid=d.type_code) for d in described}
+    columns = {
+        d.name: SourceColumn(d.name, forms[d.type_code], _type_name(d, forms[d.type_code]), oid=d.type_code)
+        for d in described
+    }
     if len(columns) < len(described):
         raise GiveUp(
             "two columns of the query have one name", code="ambiguous", where=where, advice="name each one with AS"
         )
     return Relation(origin=origin, columns=columns)
+
+
+def _type_name(described: Any, form: Form) -> str:
+    """The driver knows the server's own types with their modifiers, and of others their numbers alone."""
+    shown = str(described.type_display)
+    return form.cast if shown.isdigit() else shown
 
 
 def _forms(connection: psycopg.Connection, oids: list[int]) -> dict[int, Form]:

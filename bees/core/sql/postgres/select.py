@@ -41,8 +41,11 @@ def _literal(column: SourceColumn, text: str) -> sql.Composable:
 
 
 def values(reading: Reading, place: Place) -> sql.Composed | None:
-    """Asks for the texts of a place as values of their columns' types; None where there is none."""
-    found = [_literal(column, text) for column, text in reading.texts(place)]
+    """Asks whether the texts of a place are values of their columns' types; None where there is none.
+
+    Nothing of them is asked back: not every type has a form in which the server sends it.
+    """
+    found = [sql.SQL("{} IS NULL").format(_literal(column, text)) for column, text in reading.texts(place)]
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(found)) if found else None
 
 

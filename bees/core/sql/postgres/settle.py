@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
+from psycopg import sql
+
 from bees.core.errors import GiveUp
 from bees.core.sql import content
 from bees.core.sql.options import lookback
@@ -41,12 +44,7 @@ def settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyl
     columns = {c: relation.column(c, f"{where}.columns") for c in chosen.columns} or relation.columns
     for column in (*key, *([cursor] if cursor else [])):
         if column.form.shape == "document" or column.form.kind == "json":
-            raise GiveUp(
-                f"the column {column.name!r} is of the type {column.type_name}, by which rows cannot be resumed",
-                code="not_sortable",
-                where=where,
-                advice="choose a `key` and a `cursor` of plain types",
-            )
+            raise _no_order(column, where)
         if column.form.elsewhere:
             raise GiveUp(
                 f"the column {column.name!r} is of the type {column.type_name}, and the schema of its operators, "
@@ -65,3 +63,25 @@ def settle(name: str, chosen: StreamOptions, relation: catalog.Relation, *, keyl
     # A view that is made anew mostly shows the same rows.
     table = relation.oid if relation.sampled is not None else None
     return select.Reading(relation, tuple(columns.values()), key, cursor, back, by_content, sorts, table)
+
+
+def refuse_unordered(connection: psycopg.Connection, name: str, reading: select.Reading) -> None:
+    """Raises GiveUp for a column that rows are read by whose type has no order, or one that `>` does not tell."""
+    for column in reading.order("rows"):
+        if column.form.exact or column.form.shape == "as_is" or column.form.name == "numeric":
+            continue
+        asked = sql.SQL("SELECT FROM (SELECT CAST(NULL AS {}) AS k) AS t WHERE (k, k) > (k, k) ORDER BY k")
+        try:
+            with connection.transaction():
+                connection.execute(asked.format(column.form.type()))
+        except (psycopg.errors.UndefinedFunction, psycopg.errors.FeatureNotSupported):
+            raise _no_order(column, f"streams.{name}") from None
+
+
+def _no_order(column: SourceColumn, where: str) -> GiveUp:
+    return GiveUp(
+        f"the column {column.name!r} is of the type {column.type_name}, by which rows cannot be resumed",
+        code="not_sortable",
+        where=where,
+        advice="choose a `key` and a `cursor` of plain types",
+    )
