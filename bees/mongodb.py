@@ -3,8 +3,8 @@
 A stream without `cursor` is read whole in each flight, by `_id`. One with a cursor is read whole once, and from then on
 from the greatest cursor value that was there before the last flight, less the look-back: documents are written late,
 and the repeat costs nothing, because the hive recognises them by their hash. Documents whose cursor field is missing or
-of another type come in each flight, so they are not lost either. With `mode: cdc` the change stream of a replica set is
-followed, deletions too.
+of another type come in each flight, so they are not lost either; what was deleted is found where everything is read
+anew, as with --full-refresh. With `mode: cdc` the change stream of a replica set is followed, deletions too.
 
 `_id` is called `underscore_id`, since columns that begin with `_` are reserved. A filter is data: whatever would run a
 script on the server or write is refused.
@@ -183,7 +183,7 @@ class MongoDBWorkerBee(WorkerBee):
                     name=name,
                     columns=columns(documents),
                     key=tuple(map(escape, chosen.key or (_ID,))),
-                    versions=chosen.mode == "cdc",
+                    versions=chosen.mode == "cdc" or chosen.cursor is not None,
                     cursors=cursors(documents),
                     cursor=chosen.cursor,
                     comment=f"as {len(documents)} documents from both ends of the collection show",

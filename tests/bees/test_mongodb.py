@@ -270,7 +270,15 @@ class TestWhatIsAsked:
         shop.database.items.insert_many(items(7))
 
         assert [batch.complete for batch in shop.read(batch_rows=3)] == [False, False, True]
-        assert not any(batch.complete for batch in shop.read(streams=FOLLOWED))
+
+    def test_with_a_cursor_only_the_reading_of_everything_does(self, shop):
+        shop.database.items.insert_many(items(7))
+        first = shop.read(streams=FOLLOWED, batch_rows=3)
+        later = shop.read(streams=FOLLOWED, cursor=first[-1].cursor)
+
+        assert [(batch.begins, batch.complete) for batch in first] == [(True, False), (False, False), (False, True)]
+        assert later
+        assert not any(batch.begins or batch.complete for batch in later)
 
     def test_an_empty_collection_is_complete_too(self, shop):
         shop.database.create_collection("items")

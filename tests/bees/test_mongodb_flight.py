@@ -78,3 +78,27 @@ def test_what_was_deleted_while_nobody_followed_goes_with_a_full_refresh(
     assert (again.state, again.records_deleted) == ("complete", 2)
     assert (after.state, after.records_landed, after.records_deleted) == ("complete", 1, 0)
     assert {key: row["v"] for key, row in nest.jar("shop").items()} == {"0": 1, "3": 33, "9": 9}
+
+
+@pytest.mark.parametrize("pieces", [{}, {"leg": 0, "batch_rows": 2}])
+@pytest.mark.parametrize("cursor", ["at", "_id"])
+def test_a_full_refresh_of_a_collection_with_a_cursor_deletes_what_is_gone(
+    make_nest: Callable[..., Nest], shop: Shop, pieces: dict[str, int], cursor: str
+) -> None:
+    nest = make_nest(**pieces)
+    items = shop.database.items
+    items.insert_many([{"_id": n, "at": NOON + dt.timedelta(minutes=n)} for n in range(9)])
+    items.insert_one({"_id": 9, "at": None})
+    register(nest, shop.options(batch_rows=2), {"cursor": cursor, "lookback": 60}, limits={"max_deleted": 1.0})
+    nest.land("shop")
+    items.delete_many({"_id": {"$in": [2, 9]}})
+    items.insert_one({"_id": 10, "at": NOON + dt.timedelta(minutes=10)})
+
+    usual = nest.land("shop")
+    assert (usual.records_landed, usual.records_deleted) == (1, 0)  # what is followed tells of no deletes
+    anew = nest.land("shop", full_refresh=True)
+    assert (anew.state, anew.records_deleted) == ("complete", 2)
+    assert sorted(map(int, nest.jar("shop"))) == [0, 1, *range(3, 9), 10]
+    items.insert_one({"_id": 11, "at": NOON + dt.timedelta(minutes=11)})
+    assert nest.land("shop").records_deleted == 0
+    assert sorted(map(int, nest.jar("shop"))) == [0, 1, *range(3, 9), 10, 11]

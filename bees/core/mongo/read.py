@@ -130,15 +130,20 @@ def begin(reading: Reading, server: Server, place: Place | None) -> Place:
 
 
 def read(reading: Reading, server: Server, place: Place, limit: int | None = None) -> Iterator[Batch]:
-    """Batches from `place` on. One is held back until it is known to be the last, or not."""
+    """Batches from `place` on. One is held back until it is known to be the last, or not.
+
+    Of a stream with a cursor a reading of everything says where it begins, too: at its end it met all there is. What
+    changes meanwhile has a cursor value behind the mark, and comes in the next flight.
+    """
     now = server.now() if reading.cursor else None
     held: Batch | None = None
     left, at = limit, place
+    begins = reading.cursor is not None and place.phase == "all" and place.id is None
     while True:
         for moved, batch in _phase(reading, server, at, now):
             if held:
                 yield held
-            held, at = batch, moved
+            held, at, begins = replace(batch, begins=begins), moved, False
             if left is not None:
                 left -= batch.table.num_rows
                 if left <= 0:
@@ -151,8 +156,8 @@ def read(reading: Reading, server: Server, place: Place, limit: int | None = Non
         if held:
             yield held
         return
-    last = held or Batch(reading.stream, _no_rows(), {})
-    yield replace(last, cursor=at.finished().cursor(), complete=reading.cursor is None, ends=True)
+    last = held or Batch(reading.stream, _no_rows(), {}, begins=begins)
+    yield replace(last, cursor=at.finished().cursor(), complete=place.phase == "all", ends=True)
 
 
 def _phase(reading: Reading, server: Server, place: Place, now: dt.datetime | None) -> Iterator[tuple[Place, Batch]]:
