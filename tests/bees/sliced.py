@@ -15,8 +15,8 @@ from bees.core.errors import GiveUp
 LARGE = {"slices": 4, "slice_rows": 50, "batch_rows": 25}
 
 
-def legs(db: Any, stream: str, part: str, *, complete: bool = True, **options: Any) -> list[dict[str, Any]]:
-    """A part in legs of one batch, each by a new bee; the last one says whether the part is complete."""
+def legs(db: Any, stream: str, part: str, **options: Any) -> list[dict[str, Any]]:
+    """A part in legs of one batch, each by a new bee; the last one says that the part is complete."""
     seen: list[dict[str, Any]] = []
     cursor = None
     while not (cursor and cursor["done"]):
@@ -24,7 +24,7 @@ def legs(db: Any, stream: str, part: str, *, complete: bool = True, **options: A
             batch = next(batches)
         seen += batch.table.to_pylist()
         cursor = json.loads(json.dumps(batch.cursor))
-    assert batch.complete is complete
+    assert batch.complete
     return seen
 
 
@@ -98,9 +98,9 @@ class SlicedReading:
             parts = list(bee.slices("t", None))
             cursor = json.loads(json.dumps(bee.after_slices("t", parts)))
             assert bee.slices("t", cursor) == ()
-        first = [legs(db, "t", part, complete=False, **how) for part in parts[:2]]
+        first = [legs(db, "t", part, **how) for part in parts[:2]]
         db.run("UPDATE t SET at = '2026-01-01 00:01:00.000001' WHERE id IN (3, 299)")
-        first += [legs(db, "t", part, complete=False, **how) for part in parts[2:]]
+        first += [legs(db, "t", part, **how) for part in parts[2:]]
         with db.bee(**how) as bee:
             then = [row for batch in bee.collect_nectar("t", cursor) for row in batch.table.to_pylist()]
 

@@ -148,3 +148,50 @@ def test_a_reading_of_everything_with_a_cursor_may_take_many_legs_and_flights(ne
 
     assert sum(deleted) == 2
     assert ids(nest) == [*range(2, 19), 20]
+
+
+@pytest.mark.parametrize("legs", [False, True])
+def test_a_full_refresh_in_parts_of_a_stream_with_a_cursor_deletes_what_is_gone(nest, table, monkeypatch, legs):
+    if legs:
+        monkeypatch.setattr("hive.flight.collect.Leg._is_over", lambda *_: True)
+    fill(table, 60)
+    table.run("ANALYZE people" if table.connector == "postgresql" else "ANALYZE TABLE people PERSISTENT FOR ALL")
+    register(nest, table, stream={"cursor": "id"}, slices=3, slice_rows=10, batch_rows=7)
+    for _ in range(2):
+        assert nest.land().records_deleted == 0
+    assert ids(nest) == [*range(1, 61)]
+    table.run("DELETE FROM people WHERE id IN (1, 30, 60)")
+    table.run("INSERT INTO people VALUES (61, 'Eve')")
+
+    result = nest.land(full_refresh=True)
+
+    assert parts_of(nest) == 3
+    assert (result.state, result.records_deleted) == ("complete", 3)
+    table.run("INSERT INTO people VALUES (62, 'Ada')")
+    assert nest.land().records_deleted == 0
+    assert ids(nest) == [*range(2, 30), *range(31, 60), 61, 62]
+
+
+def test_a_key_whose_letters_change_case_is_another_record_and_the_next_complete_reading_deletes_the_old_one(
+    nest, table
+):
+    """The server holds both equal; a record is known by the key as it is written."""
+    table.run("DROP TABLE people")
+    if table.connector == "postgresql":
+        table.shop.source.execute("CREATE EXTENSION citext SCHEMA public")
+        table.run("CREATE TABLE people (id citext PRIMARY KEY, name text)")
+    else:
+        table.run("CREATE TABLE people (id varchar(9) COLLATE utf8mb4_general_ci PRIMARY KEY, name text)")
+    table.run("INSERT INTO people VALUES ('ada', 'Ada'), ('eve', 'Eve')")
+    register(nest, table)
+    nest.land()
+    table.run("UPDATE people SET id = 'ADA' WHERE id = 'Ada'")
+
+    assert nest.land().records_deleted == 1
+    assert sorted(nest.jar()) == ["ADA", "eve"]
+
+
+def parts_of(nest):
+    """How many parts the last flight in parts read."""
+    with nest.rt.db.single() as tx:
+        return tx.psycopg.execute("SELECT count(*) FROM hive.checkpoint WHERE slice <> '' AND ended").fetchone()[0]

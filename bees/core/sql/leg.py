@@ -139,17 +139,16 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
         if held:
             yield held
         return
-    followed = leg.reading.cursor is not None
-    whole = leg.span is None and place.start is None if followed else not (leg.span and leg.span.then)
     last = held or Batch(leg.stream, source.empty(), {}, begins=begins)
-    yield replace(last, cursor=place.finished().cursor(), complete=whole, ends=True)
+    yield replace(last, cursor=place.finished().cursor(), complete=place.start is None, ends=True)
 
 
 def _begins(leg: Leg[Any], place: Place) -> bool:
     """Whether a reading of everything begins here of a stream that follows a cursor: at its end it met all there is.
 
-    Whoever changes meanwhile moves ahead of the reading, as rows do whose cursor grows with each change.
+    Whoever changes meanwhile moves ahead of the reading, as rows do whose cursor grows with each change. Where it is
+    read in parts, each of them begins, and all of them together are everything.
     """
-    first = leg.reading.first_place()
-    at_first = place.start is None and not place.after and place.phase == first.phase
-    return leg.reading.cursor is not None and leg.span is None and at_first
+    followed = leg.reading.cursor is not None or (leg.span is not None and leg.span.then is not None)
+    first = "rows" if leg.span and leg.span.after else leg.reading.first_place().phase
+    return followed and place.start is None and not place.after and place.phase == first
