@@ -5,7 +5,7 @@ What Arrow holds exactly stays typed; everything else becomes text that the serv
     bool, int2/4/8, float4/8, text, varchar, bpchar, bytea    as they are
     numeric                                                   text, marked `number` (NaN and infinities stay text)
     date, timestamp, timestamptz                              ISO 8601 text in UTC; infinity, BC and year 294276 survive
-    json, jsonb, arrays, composites                           text, marked `json`
+    json, jsonb, arrays, composites                           text, marked `json` (of arrays without their lower bounds)
     all others (uuid, inet, ranges, interval, enum, ...)      the type's own text
 
 Domains travel as the type below them. Dates stay text because Arrow wraps `infinity` into a number; typed timestamps
