@@ -126,6 +126,14 @@ class WorkerBee(ABC):
         return cursor
 
     @classmethod
+    def begin_anew(cls, cursor: Cursor) -> Cursor:  # noqa: ARG003
+        """Where a flight begins that reads everything again, if `cursor` is the place reached; empty: with nothing.
+
+        A connector that knows what it gave may keep its names, so that it can tell what is gone.
+        """
+        return {}
+
+    @classmethod
     def migrate_cursor(cls, cursor: Cursor, from_version: int | str) -> Cursor:  # noqa: ARG003
         """A cursor that `from_version` gave, as `collect_nectar` takes it now. Raises GiveUp."""
         raise GiveUp(

@@ -110,7 +110,8 @@ class Pass:
             self._doubtful.add(self._at_key)
         self._full = not cursor or "full" in cursor or (snapshot and "pos" not in cursor)
         self._listed = (not cursor or "listed" in cursor) and options.mode == "file_monitor"
-        self._begins = not cursor
+        self._begins = not cursor or "begins" in cursor
+        self._anew = "anew" in cursor
         self._closed: list[bytes] = []
         self._half: _Half | None = None
         self._broken: _At | None = None
@@ -285,7 +286,7 @@ class Pass:
 
         That is told once. Where everything is read anew nothing is known of it, and a text is believed to be one.
         """
-        held = any(member.flags & SENT for member in item.members) and self._options.max_deleted < 1
+        held = any(m.flags & SENT and not self._is_name(m) for m in item.members) and self._options.max_deleted < 1
         if (head and not held) or not is_lost_archive(head, file.entry.path):
             return False
         code, reason = ("no_archive_now", _NO_ARCHIVE) if head else ("empty_file", _EMPTY)
@@ -409,11 +410,16 @@ class Pass:
         `read`: it gave none this time. Where everything is read anew nothing is known of it, and it is believed.
         """
         flags = item.old.flags if item.old else 0
-        if not flags & SENT or flags & EMPTY or self._options.max_deleted >= 1 or self._options.mode != "file_monitor":
+        monitored = self._options.mode == "file_monitor" and self._options.max_deleted < 1
+        if not monitored or not flags & SENT or flags & EMPTY or self._is_name(item.old):
             return False
         was = flags >> KIND
         told = self._trusted(file.entry) and item.old is not None and item.old.content == self._no_table_mark(file)
         return told or kind == BLANK or bool(was and kind != was and (kind or read))
+
+    def _is_name(self, old: Record | None) -> bool:
+        """Whether nothing but its name is known of a file, since everything is read anew."""
+        return self._anew and old is not None and old.version == old.content == NO_VERSION
 
     def _no_table(self, file: Opened, item: Item) -> None:
         """Nothing of what it gave is deleted, and that is told once."""
@@ -489,6 +495,8 @@ class Pass:
 
     def _here(self) -> Cursor:
         here = self._memory.stored()
+        if self._anew:
+            here["anew"] = True
         if self._full:
             here["full"] = True
         if self._listed:
@@ -522,13 +530,17 @@ class Pass:
         gone: list[str] = []
         held = 0
         lost = self._lost()
-        if self._options.mode == "file_monitor" and (self._memory.missing or lost):
+        # What a complete reading of everything did not meet the hive finds out itself.
+        told = self._options.mode == "file_monitor" and not (self._anew and self._full)
+        if told and (self._memory.missing or lost):
             files, missing = self._memory.counted()
             if missing > _FEW and missing > files * self._options.max_deleted:
                 held = missing
             else:
-                keys = {*self._memory.gone(), *lost}
-                gone = [shown(os.fsdecode(plain(key))) for key in sorted(keys)]
+                keys = {plain(key) for key in (*self._memory.gone(), *lost)}
+                # An archive may have become a folder of its name, with the same files in it, or the other way round.
+                keys -= {path for key in self._memory.there() if (path := plain(key)) in keys}
+                gone = [shown(os.fsdecode(path)) for path in sorted(keys)]
         if held and held != self._cursor.get("held"):
             what = "documents are gone" if self._plan.document else "files are gone"
             reason = f"{held} of {files} {what}, more than `max_deleted`: none of them was deleted"

@@ -34,7 +34,7 @@ from bees.core.file_rows import FileStream, Patterns, reading
 from bees.core.files import DOCUMENT_COLUMNS, matcher
 from bees.core.formats import ROW_ENDINGS
 from bees.core.storage.base import Storage, missing_driver
-from bees.core.storage.memory import begun_anew
+from bees.core.storage.memory import begun_anew, names_only
 from bees.core.tabular import PLACE
 from nectar import jsonrows
 from nectar.batch import Batch, Cursor
@@ -143,6 +143,11 @@ class FileBee(WorkerBee):
         What it read is not read again.
         """
         return begun_anew(cursor)
+
+    @classmethod
+    def begin_anew(cls, cursor: Cursor) -> Cursor:
+        """What is gone is told by its name, also where an archive or a folder cannot be read."""
+        return names_only(cursor)
 
     def get_pollen_schema(self) -> Sequence[Stream]:
         return [self._offer(self._plan(name)) for name in self._streams()]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, SourceError
 from hive.config.shape import version_of
 from hive.errors import LeaseHeld, StaleFence, Superseded
 from hive.flight import parts
 from hive.flight.bees import OpenBee
-from hive.flight.point import Point, point_of, seal_cursor
+from hive.flight.point import Point, open_cursor, point_of, seal_cursor
 from hive.flight.task import Task
 from hive.ledger.db import Transaction
 from hive.ledger.hints import Hint
 from hive.runtime import Runtime
+from hive.vault.envelope import Unsealable
 from nectar.pollen import Stream
 
 
@@ -38,7 +39,7 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
         # Only now: who reads the stream just now must not find itself in an epoch that is not its own.
         found: list[Point] = []
         for stream, point in zip(streams, points, strict=True):
-            now = begun(tx, task, bee, stream, point)
+            now = begun(tx, rt, task, bee, stream, point)
             if point.slices or stream.name in cuts:
                 found += parted(tx, rt, task, bee, stream, now, cuts.get(stream.name, ()), anew=now != point)
             else:
@@ -133,7 +134,7 @@ def register(tx: Transaction, task: Task, stream: Stream) -> Point:
     )
 
 
-def begun(tx: Transaction, task: Task, bee: OpenBee, stream: Stream, point: Point) -> Point:
+def begun(tx: Transaction, rt: Runtime, task: Task, bee: OpenBee, stream: Stream, point: Point) -> Point:
     """The same point, or a new epoch if what it belongs to has changed or everything is to be read again."""
     fingerprint = bee.fingerprint(stream)
     if point.fingerprint == fingerprint and not task.full_refresh:
@@ -145,7 +146,21 @@ def begun(tx: Transaction, task: Task, bee: OpenBee, stream: Stream, point: Poin
         "new_epoch", checkpoint=point.checkpoint, fingerprint=fingerprint, step=step, replaces=stream.replaces
     ).fetchone()
     assert made is not None
-    return replace(point, epoch=made.epoch, cursor=None, fingerprint=fingerprint)
+    kept = _kept(rt, task.adopted(point.checkpoint), bee, point) if point.fingerprint == fingerprint else None
+    if kept is not None:
+        tx.run("begin_part", checkpoint=point.checkpoint, cursor=kept)
+    return replace(point, epoch=made.epoch, cursor=kept, fingerprint=fingerprint)
+
+
+def _kept(rt: Runtime, task: Task, bee: OpenBee, point: Point) -> bytes | None:
+    """What of the cursor stays where everything is read again; nothing of one that cannot be read any more."""
+    kind = type(bee.bee)
+    try:
+        cursor, part = open_cursor(rt, task, point.cursor, kind)
+    except (SourceError, Unsealable, ValueError):
+        return None
+    kept = kind.begin_anew(cursor) if cursor and part is None else {}
+    return seal_cursor(rt, task, kept, version_of(kind)) if kept else None
 
 
 def refuse_older(task: Task, stream: str) -> None:

@@ -75,7 +75,7 @@ def _next(task: Task, bee: OpenBee, rt: Runtime, stream: Stream) -> tuple[Task, 
             tx.run("free_lease", checkpoint=task.checkpoint, id=task.id)
         found = register(tx, task, stream)
         adopt(tx, task, found)
-        point = begun(tx, task, bee, stream, found)
+        point = begun(tx, rt, task, bee, stream, found)
         if point.slices:
             [point] = parted(tx, rt, task, bee, stream, point, (), anew=True)
         if stream.cursor is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from bees.core.files import Folder
 from hive.flight.retry import NotRetriable, retry
 from hive.flight.verdict import Verdict
 from hive.flight.work import put_back
@@ -170,3 +173,54 @@ def test_a_damaged_document_in_an_archive_keeps_nothing_elsewhere_in_the_jar(nes
     assert (result.state, result.records_deleted, result.records_quarantined) == ("complete", 1, 1)
     keys = [key for (key,) in nest.rows("SELECT record_key FROM hive.honey WHERE deleted_at IS NULL ORDER BY 1")]
     assert keys == ["x.zip/a.txt", "x.zip/bad.txt"]
+
+
+@pytest.mark.parametrize("stream", ["papers", "rows"])
+@pytest.mark.parametrize("fault", ["archive", "folder"])
+def test_a_full_refresh_keeps_what_it_could_not_look_into_and_nothing_else(
+    nest: Nest, monkeypatch: pytest.MonkeyPatch, stream: str, fault: str
+) -> None:
+    ending, text = (".txt", "text") if stream == "papers" else (".csv", "id\n1\n")
+    shape = {"patterns": "*", "format": "document"} if stream == "papers" else {"patterns": "*", "format": "csv"}
+    root = nest.register("papers", streams={stream: shape}, source={"path": str(nest.folder / "papers")})
+    (root / "in").mkdir()
+    for name in ("gone", "stays", "in/a", "in/b"):
+        (root / f"{name}{ending}").write_text(text)
+    (root / "x.zip").write_bytes(zipped({f"p{ending}": text, f"q{ending}": text}))
+    nest.land("papers")
+    before = keys(nest)
+    (root / f"gone{ending}").unlink()
+    if fault == "archive":
+        (root / "x.zip").write_bytes((root / "x.zip").read_bytes()[:-30])
+    else:
+        real = Folder.names
+
+        def refusing(self: Folder, folder: str) -> Any:
+            if folder:
+                raise PermissionError(13, "denied")
+            return real(self, folder)
+
+        monkeypatch.setattr(Folder, "names", refusing)
+
+    nest.land("papers", full_refresh=True)
+
+    assert before - keys(nest) == {key for key in before if "gone" in key}
+    assert len(before - keys(nest)) == 1
+    assert nest.land("papers").state == "complete"
+    assert len(before - keys(nest)) == 1
+
+
+def test_a_full_refresh_needs_no_cursor_that_can_be_read(nest: Nest) -> None:
+    root = folder(nest)
+    (root / "a.csv").write_text(table(1, 2))
+    nest.land("rows")
+    with nest.rt.db.transaction() as tx:
+        tx.psycopg.execute("UPDATE hive.checkpoint SET sealed_cursor = decode(repeat('00', 60), 'hex')")
+    (root / "a.csv").write_text(table(2, 3))
+
+    assert nest.land("rows", full_refresh=True).state == "complete"
+    assert ids(nest) == [2, 3]
+
+
+def keys(nest: Nest) -> set[str]:
+    return {key for (key,) in nest.rows("SELECT record_key FROM hive.honey WHERE deleted_at IS NULL")}

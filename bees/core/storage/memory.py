@@ -153,6 +153,10 @@ class Memory:
     def gone(self) -> Iterator[bytes]:
         yield from (record.key for record in self._records() if record.flags & MISSING)
 
+    def there(self) -> Iterator[bytes]:
+        """Of what is in the jar, that which is not gone."""
+        yield from (record.key for record in self._records() if record.flags & (SENT | MISSING) == SENT)
+
     def _records(self) -> Iterator[Record]:
         for text in self._done:
             yield from unpack(text)
@@ -176,7 +180,7 @@ class Memory:
         return self._index.paths(content)
 
 
-_GOES_ON = ("at", "doubtful", "held", "full", "listed")
+_GOES_ON = ("at", "doubtful", "held", "full", "listed", "anew")
 
 
 def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,6 +199,21 @@ def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
     known = done + left
     blocks = [pack(known[start : start + _MOST]) for start in range(0, len(known), _MOST)]
     return {"files": blocks, **{name: cursor[name] for name in _GOES_ON if name in cursor}}
+
+
+def names_only(cursor: Mapping[str, Any]) -> dict[str, Any]:
+    """The memory of a pass that reads everything again: the files of which something is in the jar, and no versions.
+
+    So it tells those that are gone, also where it cannot read everything. Empty where nothing is remembered.
+    """
+    known = begun_anew(cursor)
+    try:
+        records = [record for text in known.get("files", ()) for record in unpack(text) if record.flags & SENT]
+    except (ValueError, TypeError, binascii.Error, struct.error, zlib.error):
+        return {}
+    named = [Record(record.key, NO_VERSION, NO_VERSION, SENT) for record in records]
+    blocks = [pack(named[start : start + _MOST]) for start in range(0, len(named), _MOST)]
+    return {"files": blocks, "anew": True, "begins": True, "full": True, "listed": True} if blocks else {}
 
 
 class _Contents:
