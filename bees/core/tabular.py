@@ -32,6 +32,8 @@ PLACE = ("source_file", "source_row")
 
 _DELIMITERS = ",;\t|"
 _SEPARATOR = "sep="
+BLANKS = " \t\u00a0"
+"""A value of nothing but these is blank."""
 _WRONG_ENCODING = "the bytes are not in the file's encoding: set `encoding`"
 
 
@@ -44,7 +46,10 @@ class Place:
 
 
 class Lines:
-    """Lines of a binary file in any encoding whose newline is 0x0A in its own width. Numbers begin at 1."""
+    """Lines of a binary file in any encoding whose newline is 0x0A in its own width. Numbers begin at 1.
+
+    The characters 0x1A with which programs of DOS end a text belong to no line.
+    """
 
     def __init__(self, file: BinaryIO, declared: str = "", limit: int = MAX_ROW) -> None:
         file.seek(0)
@@ -53,7 +58,7 @@ class Lines:
         self.start = Place(encoding.bom, 1)
         self._file = file
         self._limit = limit
-        self._newline = "\n".encode(encoding.name)
+        self._newline, self._end = "\n".encode(encoding.name), "\x1a".encode(encoding.name)
         self.go_to(self.start)
 
     def go_to(self, place: Place) -> None:
@@ -73,6 +78,8 @@ class Lines:
             if not rest:
                 break
         self.place = Place(self.place.offset + read, self.place.line + 1)
+        while not ended and whole and raw.endswith(self._end):
+            raw = raw[: -len(self._end)]
         return (raw, True) if whole else (raw[:MAX_RAW], False)
 
     def _piece(self, limit: int) -> tuple[bytes, bool]:
@@ -143,7 +150,8 @@ class JsonRows:
 class CsvRows:
     """Rows of a CSV file, all values text. The first row names the columns, unless `header` is false.
 
-    Without a `key` each row ends with the columns of `PLACE`.
+    Without a `key` each row ends with the columns of `PLACE`. With one, a row in which all of its columns are blank is
+    set aside, for all of them would be one record; a row of nothing but delimiters is none then.
 
     Quotes are read strictly: a row with text after a closing quote is set aside. After a quote that is never closed,
     nobody can tell rows from text, so the rest of the file is set aside with it, as `unclosed_quote`.
@@ -165,6 +173,8 @@ class CsvRows:
         self.go_to(lines.start)
         self._width = 0
         self._placed = not key
+        self.key_at: tuple[int, ...] = ()
+        self.keyless = f"the row has no key: {' and '.join(key)} {'are' if key[1:] else 'is'} blank"
         self._begin_file(header, key)
 
     def _begin_file(self, header: bool, key: tuple[str, ...]) -> None:
@@ -179,6 +189,8 @@ class CsvRows:
             self.columns = (*unique(names, own), *own)
             if {escape(field) for field in key} - set(self.columns):
                 self.refusal = Reject(self._name, "no_key", "the file has no column for a field of the stream's key")
+            else:
+                self.key_at = tuple(self.columns.index(escape(field)) for field in key)
         self.go_to(self.place if header else self._lines.start)
 
     def go_to(self, place: Place) -> None:
@@ -193,6 +205,9 @@ class CsvRows:
             elif len(item[1]) != self._width:
                 reason = f"the row has {len(item[1])} fields, the first one {self._width}"
                 yield self._reject(item[0], "ragged_row", reason)
+            elif self.key_at and not any(item[1][at].strip(BLANKS) for at in self.key_at):
+                if any(value.strip(BLANKS) for value in item[1]):
+                    yield self._reject(item[0], "no_key", self.keyless)
             else:
                 yield [*item[1], self._name, item[0]] if self._placed else item[1]
 

@@ -78,12 +78,13 @@ def _csv_file(rng: random.Random) -> bytes:
         pieces = ["a", '"', '""', ",", "\n", "\r\n", '"x"', '"p,q"', '"l\nm"', "é", "\0", " ", '5" p', "\r"]
         body = "".join(rng.choice(pieces) for _ in range(rng.randrange(50)))
     else:
-        values = ["a", '"x"', '"p,q"', '"l\nm"', "é", "", '"a""b"', '""']
+        values = ["a", '"x"', '"p,q"', '"l\nm"', "é", "", '"a""b"', '""', " ", "\xa0" if rng.random() < 0.1 else ""]
         lines = [
             ",".join(rng.choice(values) for _ in range(rng.choice([3, 3, 3, 2, 4]))) for _ in range(rng.randrange(12))
         ]
         body = "".join(line + rng.choice(["\n", "\r\n", "\n\n"]) for line in lines)
     raw = f"h1,h2,h3\n{body}".encode()
+    raw += rng.choice([b"", b"", b"\x1a"])
     return raw.replace("é".encode(), b"\xe9") if rng.random() < 0.1 and b"\0" not in raw else raw
 
 
@@ -91,13 +92,45 @@ def test_blocks_of_csv_give_what_the_strict_reader_gives(small_blocks: None) -> 
     rng = random.Random(11)
     for _ in range(600):
         raw = _csv_file(rng)
-        key = rng.choice([(), ("h1",)])
+        key = rng.choice([(), ("h1",), ("h3", "h2")])
         strict = CsvRows(Lines(io.BytesIO(raw)), "f.csv", key)
         expected = [strict.refusal] if strict.refusal else list(strict.rows())
         found = parts(raw, "f.csv", key=key, batch_rows=rng.choice([1, 2, 5000]))
 
         assert [tuple(r.values()) for r in rows(found)] == [tuple(r) for r in expected if isinstance(r, list)], raw
         assert sorted(rejects(found)) == sorted((r.position, r.code) for r in expected if isinstance(r, Reject)), raw
+
+
+@pytest.mark.parametrize("blocks", ["small", "large"])
+def test_a_row_of_csv_whose_key_is_blank_is_no_record(blocks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if blocks == "small":
+        monkeypatch.setattr(csv_blocks, "_FEW", 0)
+    data = b"id,part,name\n1,,one\n,,none\n, \t,none too\n,2,half\n,,\n \xc2\xa0,, \n3,4,end\n"
+
+    found = parts(data, "f.csv", key=("id", "part"))
+
+    assert [row["name"] for row in rows(found)] == ["one", "half", "end"]
+    assert rejects(found) == [("f.csv:3", "no_key"), ("f.csv:4", "no_key")]
+    assert {r.reason for part in found for r in part.rejects} == {"the row has no key: id and part are blank"}
+    assert [r.raw for part in found for r in part.rejects] == [b",,none\n", b", \t,none too\n"]
+    assert len(rows(parts(data, "f.csv"))) == 7
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp850"])
+@pytest.mark.parametrize("last", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("name", ["f.csv", "f.csv.gz", "f.jsonl"])
+def test_the_mark_with_which_dos_ends_a_text_is_no_row(name: str, last: str, encoding: str) -> None:
+    text = '{"a":1}\n{"a":2}' if name == "f.jsonl" else "a,b\n1,x\n2,y"
+    data = f"{text}{last}\x1a\x1a".encode(encoding)
+    packed = gzip.compress(data) if name.endswith("gz") else data
+
+    found = parts(packed, name, encoding="" if encoding == "utf-16" else encoding)
+
+    assert [str(row["a"]) for row in rows(found)] == ["1", "2"]
+    assert {row.get("b", "y") for row in rows(found)} <= {"x", "y"}
+    assert rejects(found) == []
+    for part in found:
+        assert rows(parts(packed, name, part.place, encoding="" if encoding == "utf-16" else encoding)) == []
 
 
 def test_reading_goes_on_after_any_part(small_blocks: None) -> None:

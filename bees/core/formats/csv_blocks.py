@@ -8,16 +8,17 @@ wrong is thus told row by row, and what is right is read a hundred times quicker
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pv
 
 from bees.core.formats.part import Part, Place, Reading
-from bees.core.tabular import MAX_RAW, PLACE, CsvRows, Lines, text_table
+from bees.core.tabular import BLANKS, MAX_RAW, PLACE, CsvRows, Lines, text_table
 from bees.core.tabular import Place as At
 from nectar.batch import Reject
 
@@ -136,7 +137,25 @@ class CsvParts:
             for row, (_, width) in zip(bad, ragged, strict=True)
         ]
         good = np.setdiff1d(held, bad, assume_unique=True) if ragged else held
+        if (blank := self._blank(read, self._rows.key_at)).any():
+            told = good[blank & ~self._blank(read, range(read.num_columns))]
+            rejects += [
+                (int(row), self._keyless(block[starts[row] : cut.ends[row]], int(cut.lines[row]))) for row in told
+            ]
+            rejects.sort(key=lambda item: item[0])
+            read, good = read.filter(~blank), good[~blank]
         return self._pieces(read, cut, good, rejects, at)
+
+    @staticmethod
+    def _blank(read: pa.Table, columns: Sequence[int]) -> np.ndarray:
+        """In which rows all of these columns are blank; in none where there are no such columns."""
+        found = np.full(read.num_rows, bool(columns))
+        for column in columns:
+            found &= pc.equal(pc.utf8_trim(read.column(column), BLANKS), "").to_numpy()
+        return found
+
+    def _keyless(self, raw: bytes, line: int) -> Reject:
+        return Reject(f"{self._name}:{line}", "no_key", self._rows.keyless, raw[:MAX_RAW])
 
     def _read(self, data: memoryview | bytes, cut: _Cut, ragged: list[tuple[int, int]]) -> pa.Table:
         """The rows as text. Into `ragged` go those of another width: their number among the rows, and their width."""
