@@ -18,6 +18,7 @@ import pytest
 
 from bees.core.formats import Reading, read_rows
 from bees.core.formats import archives as core
+from bees.core.formats.archives import numbered
 from bees.core.formats.members import Member, members
 from bees.local import LocalBee
 from nectar.batch import Reject
@@ -232,40 +233,34 @@ def test_a_zip_file_with_a_huge_list_of_members_is_not_opened() -> None:
     assert told.code == "too_much_inside"
 
 
+def overlapping(count: int) -> bytes:
+    """A bomb without recursion (David Fifield): each member's bytes are the next one's header and bytes."""
+    body = zlib.compressobj(9, zlib.DEFLATED, -15)
+    plain = bytes(1 << 20)
+    packed = body.compress(plain) + body.flush()
+    tail, sizes = b"", []
+    for number in reversed(range(count)):
+        what = (zlib.crc32(plain), len(packed), len(plain), 6, 0)
+        local = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 8, 0, 0, *what) + b"%02d.txt" % number
+        sizes.append((number, what[:4], len(packed)))
+        tail, plain = local + packed, local + plain
+        packed = struct.pack("<BHH", 0, len(local), len(local) ^ 0xFFFF) + tail
+    directory = b""
+    for number, what4, size in sizes:
+        at = len(tail) - size - 36
+        entry = (b"PK\x01\x02", 20, 20, 0, 8, 0, 0, *what4, 0, 0, 0, 0, 0, at)
+        directory += struct.pack("<4s6H3I5H2I", *entry) + b"%02d.txt" % number
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(tail), 0)
+    return tail + directory + end
+
+
 def test_members_that_overlap_are_counted_as_often_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bomb without recursion (David Fifield): many members of the list are the same bytes."""
     monkeypatch.setattr(core, "TOTAL", 4 << 20)
     monkeypatch.setattr(core, "RATIO", 1)
-    body = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = body.compress(bytes(1 << 20)) + body.flush()
-    head = struct.pack(
-        "<4s5H3I2H", b"PK\x03\x04", 20, 0, 8, 0, 0, zlib.crc32(bytes(1 << 20)), len(packed), 1 << 20, 5, 0
-    )
-    local = head + b"a.txt" + packed
-    entry = struct.pack(
-        "<4s6H3I5H2I",
-        b"PK\x01\x02",
-        20,
-        20,
-        0,
-        8,
-        0,
-        0,
-        zlib.crc32(bytes(1 << 20)),
-        len(packed),
-        1 << 20,
-        5,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-    )
-    directory = (entry + b"a.txt") * 100
-    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 100, 100, len(directory), len(local), 0)
-    data = local + directory + end
-    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 100
+    data = overlapping(50)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert len(archive.infolist()) == 50
+        assert archive.testzip() is None
 
     found = list(members(io.BytesIO(data), "z.zip"))
 
@@ -297,3 +292,74 @@ def test_what_is_wrong_with_an_archive_is_told_once(tmp_path: Path) -> None:
         ],
         "records": [("z.zip/a.csv", "password_protected")],
     }  # fmt: skip
+
+
+def test_an_archive_and_a_folder_of_its_name_may_take_each_others_place(tmp_path: Path) -> None:
+    jar: set[str] = set()
+    path = tmp_path / "x.zip"
+    path.write_bytes(zipped({"a.txt": "a", "b.txt": "b"}))
+    cursor = land(tmp_path, jar, None)
+
+    path.unlink()
+    path.mkdir()
+    (path / "a.txt").write_text("a")
+    cursor = land(tmp_path, jar, cursor)
+    assert jar == {"x.zip/a.txt"}
+
+    (path / "a.txt").unlink()
+    path.rmdir()
+    path.write_bytes(zipped({"a.txt": "a", "b.txt": "b"}))
+    cursor = land(tmp_path, jar, cursor)
+    assert jar == {"x.zip/a.txt", "x.zip/b.txt"}
+
+    path.unlink()
+    land(tmp_path, jar, cursor)
+    assert jar == set()
+
+
+def with_twins(name: str, entries: list[tuple[str, bytes]]) -> bytes:
+    """An archive of these members, in this order; names may come again."""
+    held = io.BytesIO()
+    if name.endswith("zip"):
+        with zipfile.ZipFile(held, "w") as zipped_file:
+            for path, data in entries:
+                zipped_file.writestr(path, data)
+    elif name.endswith("7z"):
+        with py7zr.SevenZipFile(held, "w") as seven:
+            for path, data in entries:
+                seven.writestr(data, path)
+    else:
+        data = b"".join(tarred({path: data})[: 512 + -(-len(data) // 512) * 512] for path, data in entries)
+        held.write(gzip.compress(data + bytes(1024)) if name.endswith("tgz") else data + bytes(1024))
+    return held.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz", "a.7z"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name_are_never_mixed(name: str) -> None:
+    first, second = [("d/a.csv", b"x\n1\n2\n3\n"), ("t", b"old text")], [("d/a.csv", b"x\n9\n"), ("t", b"new text")]
+    data, inner = with_twins(name, first + second), "a.tgz/a.tar" if name == "a.tgz" else name
+    twins = ("d/a (2).csv", "t (2)")
+
+    rows = [row for part in read_rows(io.BytesIO(data), name, Reading()) for row in part.table.to_pylist()]
+    table = {(row["source_file"], row["source_row"]): row["x"] for row in rows}
+    texts = {m.path: m.data for m in members(io.BytesIO(data), name, rows_apart=True) if isinstance(m, Member)}
+
+    if name == "a.zip":
+        assert table == {("a.zip/d/a.csv", 2): "9"}
+        assert texts == {"a.zip/t": b"new text"}
+    else:
+        assert [value for (file, _), value in table.items() if file == f"{inner}/d/a.csv"] == ["1", "2", "3"]
+        assert [value for (file, _), value in table.items() if file == f"{inner}/{twins[0]}"] == ["9"]
+        assert texts == {f"{inner}/t": b"old text", f"{inner}/{twins[1]}": b"new text"}
+
+
+def test_very_many_members_of_one_name_take_no_longer_than_others() -> None:
+    taken: dict[str, int] = {}
+    names = [numbered("d.x/a.csv.gz" if n % 2 else "d.x/a (7).csv.gz", taken) for n in range(100_000)]
+
+    assert len(set(names)) == 100_000
+    assert all(name.startswith("d.x/a") and name.endswith(".csv.gz") for name in names)
+    assert numbered("d.x/b", taken) == "d.x/b"
+    assert numbered("d.x/b", taken) == "d.x/b (2)"
+    assert numbered(".profile", {".profile": 1}) == ".profile (2)"

@@ -4,6 +4,8 @@
         item.path, item.top, item.stream        # read before the next one is asked for
 
 Nothing is ever written to a path. What comes out is counted as it comes: what a header says of a size is a claim.
+Where a zip file has a name twice, the last one counts, as for whoever unpacks it. Tar and 7z are read once and in their
+order: there the later one comes as `name (2).csv`.
 """
 
 from __future__ import annotations
@@ -276,7 +278,7 @@ def _of_zip(file: BinaryIO, name: str) -> Iterator[Found]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             path = f"{name}/{info.filename}"
-            if info.is_dir():
+            if info.is_dir() or archive.NameToInfo.get(info.filename) is not info:
                 continue
             if unsafe(info.filename):
                 yield told(name, "unsafe_name")
@@ -302,13 +304,27 @@ def _directory(file: BinaryIO) -> int:
 
 
 def _of_tar(archive: tarfile.TarFile, name: str) -> Iterator[Found]:
+    taken: dict[str, int] = {}
     for info in archive:
         if not info.isfile():
             continue  # links and devices lead elsewhere
         if unsafe(info.name):
             yield told(name, "unsafe_name")
         else:
-            yield f"{name}/{info.name}", lambda info=info: archive.extractfile(info)  # type: ignore[misc]
+            yield f"{name}/{numbered(info.name, taken)}", lambda info=info: archive.extractfile(info)  # type: ignore[misc]
+
+
+def numbered(path: str, taken: dict[str, int]) -> str:
+    """The path, with a number where another member has it; from now on it is taken, too."""
+    folder, slash, base = path.rpartition("/")
+    dot = base.find(".", 1) if "." in base[1:] else len(base)
+    made, count = path, taken.get(path, 1)
+    while made in taken:
+        count += 1
+        made = f"{folder}{slash}{base[:dot]} ({count}){base[dot:]}"
+    taken[path] = count
+    taken[made] = 1
+    return made
 
 
 def unsafe(path: str) -> bool:

@@ -10,10 +10,11 @@ import io
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from bees.core.formats.archives import Found, TooMuchError, most_of, told, unsafe
+from bees.core.formats.archives import Found, TooMuchError, most_of, numbered, told, unsafe
 from bees.core.sandbox import Limits, Sandbox, SandboxError
 from nectar.batch import Reject
 
@@ -115,7 +116,7 @@ def _unpack(handle: int, made: queue.Queue[bytes | Exception | None]) -> None:
                 made.put(b"xunsafe_name")
             wanted = [info.filename for info in files if not unsafe(info.filename)]
             if wanted:
-                archive.extract(targets=wanted, factory=_writers(made))
+                archive.extract(targets=wanted, factory=_writers(made, _own_names(wanted)))
         made.put(None)
     except PasswordRequired:
         made.put(_LeftError("password_protected"))
@@ -123,13 +124,25 @@ def _unpack(handle: int, made: queue.Queue[bytes | Exception | None]) -> None:
         made.put(error)
 
 
-def _writers(made: queue.Queue[bytes | Exception | None]) -> Any:
+def _own_names(paths: Sequence[str]) -> dict[str, str]:
+    """What the library calls members whose name an earlier one has, `a.csv_0`, and what they are called here."""
+    again: Counter[str] = Counter()
+    names, taken = dict[str, str](), dict[str, int]()
+    for path in paths:
+        own = numbered(path, taken)
+        if again[path]:
+            names[f"{path}_{again[path] - 1}"] = own
+        again[path] += 1
+    return names
+
+
+def _writers(made: queue.Queue[bytes | Exception | None], names: Mapping[str, str]) -> Any:
     from py7zr.io import Py7zIO, WriterFactory
 
     class Writer(Py7zIO):
         def __init__(self, name: str) -> None:
             self._size = 0
-            made.put(b"f" + name.encode("utf-8", "replace"))
+            made.put(b"f" + names.get(name, name).encode("utf-8", "replace"))
 
         def write(self, data: bytes | bytearray) -> int:
             for at in range(0, len(data), _STEP):
