@@ -14,7 +14,7 @@ from bees.core.errors import GiveUp
 from bees.ftp import FtpBee
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
-from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
+from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read, sections
 from tests.servers.ftp import PASSWORD, FTPHandler, ftp_folder, ftps_server, serving
 
 pytestmark = pytest.mark.servers
@@ -127,3 +127,47 @@ def test_two_files_that_the_server_calls_the_same_are_told(disk: FolderDisk) -> 
 
     assert [r["path"] for r in rows(batches)] == []
     assert [(r.position, r.code) for b in batches for r in b.rejects] == [("caf?.txt", "same_name")]
+
+
+@pytest.mark.parametrize("looks", [True, False])
+@pytest.mark.parametrize("how", ["chdir", "listdir"])
+def test_a_folder_that_may_not_be_listed_is_not_empty(ftp_folder: Path, how: str, looks: bool) -> None:
+    """What may not be seen and what is not there are one answer: 550."""
+
+    class Fenced(FTPHandler.abstracted_fs):  # type: ignore[misc]
+        fenced = False
+
+        def chdir(self, path: str) -> None:
+            self._pass(path, "chdir")
+            super().chdir(path)
+
+        def listdir(self, path: str) -> list[str]:
+            self._pass(path, "listdir")
+            return list(super().listdir(path))
+
+        def lstat(self, path: str) -> os.stat_result:
+            if not looks:
+                self._pass(path, how)
+            return os.lstat(path)
+
+        def _pass(self, path: str, asked: str) -> None:
+            if type(self).fenced and asked == how and Path(path).name == "in":
+                raise PermissionError(13, "denied")
+
+    with serving(ftp_folder, type("Handler", (FTPHandler,), {"abstracted_fs": Fenced})) as port:
+        disk = made(ftp_folder, port)
+        disk.put("a.txt", b"one")
+        disk.put("in/b.txt", b"two")
+        disk.put("in/c.csv", b"id\n1\n")
+        cursors = {stream: read("ftp", disk.options, stream)[-1].cursor for stream in ("documents", "records")}
+        Fenced.fenced = True
+        found = {stream: read("ftp", disk.options, stream, cursor) for stream, cursor in cursors.items()}
+        shutil.rmtree(ftp_folder / "in")
+        gone = {stream: read("ftp", disk.options, stream, found[stream][-1].cursor) for stream in cursors}
+
+    for stream, batches in found.items():
+        assert [(r.position, r.code) for b in batches for r in b.rejects] == [("in", "unreadable")], stream
+    assert rows(found["documents"]) == []
+    assert sections(found["records"]) == []
+    assert rows(gone["documents"]) == [{"path": "in/b.txt", "_op": "delete"}]
+    assert sections(gone["records"]) == [("in/c.csv", 0, True, True)]
