@@ -85,6 +85,14 @@ class Child:
             forked = self._forks and self._forks.fork(self.command.arguments, self._environment, log)
             self._process = forked or Executed(self._argv, self._environment, log)
 
+    def try_to_start(self, now: float) -> None:
+        """As `start`; where the machine has no process, file or room on a disk to give, that counts as a death."""
+        try:
+            self.start(now)
+        except OSError as error:
+            wait = self._wait_on(now)
+            _log.error("process does not start", process=self.command.name, reason=error.strerror, again_in=wait)
+
     def tend(self, now: float, *, room: bool = True) -> None:
         """Start the process again if it died and its wait is over: 0.2 s at first, doubled up to 5 s.
 
@@ -94,7 +102,7 @@ class Child:
             self._mourn(now, self._process.code)
         room = room and not (self._forks and self._forks.is_loading())
         if room and self._again_at is not None and now >= self._again_at:
-            self.start(now)
+            self.try_to_start(now)
 
     def is_starting(self, now: float) -> bool:
         """Whether it was started a moment ago and does not work yet."""
@@ -133,8 +141,13 @@ class Child:
             self._process.kill()
 
     def _mourn(self, now: float, code: int) -> None:
+        wait = self._wait_on(now)
+        _log.warning("process ended", process=self.command.name, code=code, again_in=wait, log=str(self.log_path))
+
+    def _wait_on(self, now: float) -> float:
+        """Seconds until it is tried again."""
         self._process = None
         self.deaths = 1 if now - self._since > _STEADY else self.deaths + 1
         wait = min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** (self.deaths - 1))
         self._again_at = now + wait
-        _log.warning("process ended", process=self.command.name, code=code, again_in=wait, log=str(self.log_path))
+        return wait

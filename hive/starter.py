@@ -132,13 +132,16 @@ class ForkServer:
         self._since = time.monotonic()
         self._loaded = self._stale = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, process.open_log(self._log_path) as log, process.undisturbed():
-            # No arguments: the part's are written over them, and seen whole if they are longer.
-            self._process = process.spawn(
-                [sys.executable, "-m", "hive"],
-                log=log, env={**self._environment, "HIVE_FORK_SOCKET": str(theirs.fileno())},
-                death_signal=signal.SIGKILL, pass_fds=[theirs.fileno()],
-            )  # fmt: skip
+        with contextlib.ExitStack() as unless_started:
+            unless_started.enter_context(ours)
+            with theirs, process.open_log(self._log_path) as log, process.undisturbed():
+                # No arguments: the part's are written over them, and seen whole if they are longer.
+                self._process = process.spawn(
+                    [sys.executable, "-m", "hive"],
+                    log=log, env={**self._environment, "HIVE_FORK_SOCKET": str(theirs.fileno())},
+                    death_signal=signal.SIGKILL, pass_fds=[theirs.fileno()],
+                )  # fmt: skip
+            unless_started.pop_all()
         self._channel = ours
 
     def tend(self) -> None:
@@ -148,7 +151,10 @@ class ForkServer:
             _log.warning("process ended", process="forkserver", code=self._process.returncode, log=str(self._log_path))
             self._drop()
         if self._process is None and time.monotonic() - self._since > _WAIT:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:  # no process, file or room on a disk: parts are executed meanwhile
+                _log.error("process does not start", process="forkserver", reason=error.strerror)
 
     def is_loading(self) -> bool:
         """Whether it is worth waiting for."""

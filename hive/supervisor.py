@@ -46,9 +46,9 @@ QUEUES = ("bees.database", "bees.file", "bees.api", "bees.stream", "bees.directo
 _log = structlog.get_logger("hive.supervisor")
 _TICK = 0.05
 _STAGGER = 0.4
+"""Seconds between two starts of processes that nobody waits for: a small machine starts a few at a time."""
 _AT_ONCE = 3
 """Processes that start again at a time."""
-"""Seconds between two starts of processes that nobody waits for: a small machine starts a few at a time."""
 _START_LIMIT = 60.0
 _START_DEATHS = 3
 _WORK_GRACE = 8.0
@@ -310,8 +310,8 @@ class Supervisor:
                 next_look = now + _LOOK
             self._tend_children(now)
             if self._waiting and now >= next_start:
-                self._waiting[0].start(now)
                 self._children.append(self._waiting.pop(0))
+                self._children[-1].try_to_start(now)
                 next_start = now + _STAGGER
             time.sleep(_TICK)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from hive.child import Child, Command, Ends
 from hive.embedded import process
@@ -162,3 +163,22 @@ def test_a_part_that_hangs_is_killed_after_its_hive():
         assert told[1] == "up"
         parent.kill()
     until(lambda: not part.is_running() or part.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_fork_server_that_the_machine_refuses_is_tried_again(tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    with serving(folder) as server:
+        killed = server._process
+        shutil.rmtree(folder)
+        folder.write_text("in its place")
+        killed.kill()
+        with capture_logs() as said:
+            until(lambda: server.tend() or "process does not start" in [line["event"] for line in said])
+        assert not server.is_loading()
+
+        folder.unlink()
+        folder.mkdir()
+        until(lambda: server.tend() or server.is_loading())
+        until(lambda: not server.is_loading())
+        assert server._loaded

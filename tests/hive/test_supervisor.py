@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from hive.child import Child, Command, Ends
 from hive.embedded import places
@@ -400,3 +402,28 @@ def test_the_wait_before_a_restart_doubles_up_to_five_seconds(hive):
     wait_until(child.ended)
 
     assert waits == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0], abs=0.15)
+
+
+def test_a_restart_that_the_machine_refuses_is_tried_again(hive):
+    """No process, no descriptor and no room on the disk are passing troubles: here its log's folder is gone."""
+    folder = hive.folder / "logs"
+    folder.mkdir()
+    child = Child(Command("beat", (), Ends.FIRST), [sys.executable, "-c", ""], os.environ, folder / "beat.log")
+    child.start(0.0)
+    wait_until(child.ended)
+    shutil.rmtree(folder)
+    folder.write_text("in its place")
+    child.tend(0.0)
+    with capture_logs() as said:
+        child.tend(1.0)
+
+    assert [(line["event"], line["process"]) for line in said] == [("process does not start", "beat")]
+    assert (child.pid, child.deaths) == (None, 2)
+
+    folder.unlink()
+    folder.mkdir()
+    child.tend(1.1)
+    assert child.pid is None
+    child.tend(1.5)
+    assert child.pid is not None
+    wait_until(child.ended)
