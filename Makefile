@@ -44,8 +44,9 @@ bench: $(READY) ## measurements, held against their bounds; ONLY=name asks one q
 profile: $(READY) ## flame graphs of a flight, by py-spy; ROWS=n
 	@$(BIN)/python tests/bench/flame.py $(if $(ROWS),--rows $(ROWS))
 
-faults: $(READY) ## kill, freeze and cut everything there is, and count what got lost; ONLY=name SEEDS=n FRESH=1 FULL=1
+faults: $(READY) ## kill, freeze and cut everything there is, and count what got lost; ONLY=name SEEDS=n SEED=n FRESH=1 FULL=1
 	@$(BIN)/python -m tests.faults.run $(if $(ONLY),--only "$(ONLY)") $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SCALE),--scale $(SCALE)) $(if $(FRESH),--fresh) $(if $(PLAIN),--plain) $(if $(FULL),--full)
 
 fuzz: $(READY) ## the SQL guard and the row filters against statements by chance; ONLY=guard|filters|mysql SEED=n SECONDS=n

@@ -148,6 +148,6 @@ class Child:
         """Seconds until it is tried again."""
         self._process = None
         self.deaths = 1 if now - self._since > _STEADY else self.deaths + 1
-        wait = min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** (self.deaths - 1))
+        wait: float = min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** (self.deaths - 1))
         self._again_at = now + wait
         return wait

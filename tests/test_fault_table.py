@@ -57,3 +57,14 @@ def test_what_plain_celery_lost_and_what_was_run_at_full_length_stand_beside(tmp
     assert "At full length" in (tmp_path / "TABLE.md").read_text()
     assert row_of(tmp_path / "TABLE.md", FIRST, 1)[-2] == "90.0/90.0/90.0"
     assert row_of(tmp_path / "TABLE.md", FIRST, 2) == [FIRST, "1", "0", "0", "1", "7", "2", "300"]
+
+
+def test_a_fault_that_plain_celery_could_not_be_given_is_named_and_the_code_is_told(tmp_path: Path) -> None:
+    for name in FAULTS:
+        keep(tmp_path / "x0.1", name, 1, code="abc1234")
+    keep(tmp_path / "x0.1", FIRST, 2, code="def5678-dirty")
+    keep(tmp_path / "x0.1" / "plain", FIRST, 1, good=False, rule="could not be run")
+
+    assert publish(tmp_path / "x0.1", 0.1, tmp_path / "TABLE.md")
+    assert row_of(tmp_path / "TABLE.md", FIRST, 1)[4] == "could not be run"
+    assert "Code: abc1234, def5678-dirty." in (tmp_path / "TABLE.md").read_text()

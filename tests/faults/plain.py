@@ -19,7 +19,11 @@ FAULTS_FOR_BOTH = tuple(name for name, one in FAULTS.items() if one.group in ("k
 WORKERS = {"reader": "reading", "lander": "landing"}
 DRAIN = 25.0
 """Five times the time after which the broker gives a message again."""
-_NO_SUCH_PART = ("beat killed", "janitor killed", "gateway killed", "everything killed at once", "rolling restart")
+_NOT_FOR_PLAIN = (
+    "beat killed", "janitor killed", "gateway killed", "everything killed at once", "fork server killed",
+    "rolling restart", "postgres tables locked",
+)  # fmt: skip
+"""Parts and tables that it does not have."""
 
 
 class Plain(Fleet):
@@ -97,6 +101,8 @@ def run(name: str, seed: int, scale: float, home: Path) -> dict[str, Any]:
             time.sleep(0.25)
         time.sleep(2.0)  # what came once may come twice
         lost, dup = alive.wrong()
+        if alive.broken_load:
+            raise RuntimeError(alive.broken_load[0])
     finally:
         alive.close()
     return {"fault": name, "seed": seed, "lost": lost, "dup": dup, "offered": len(alive.offered)}
@@ -104,7 +110,7 @@ def run(name: str, seed: int, scale: float, home: Path) -> dict[str, Any]:
 
 def names() -> list[str]:
     """The faults that a plain worker can be asked to bear."""
-    return [name for name in FAULTS_FOR_BOTH if name not in _NO_SUCH_PART]
+    return [name for name in FAULTS_FOR_BOTH if name not in _NOT_FOR_PLAIN]
 
 
 __all__ = ["names", "run"]

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,16 @@ def place(name: str, seed: int, results: Path) -> Path:
 def keep(result: dict[str, Any], results: Path) -> None:
     path = place(result["fault"], result["seed"], results)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**result, "day": time.strftime("%Y-%m-%d")}, indent=1))
+    path.write_text(json.dumps({**result, "day": time.strftime("%Y-%m-%d"), "code": _code()}, indent=1))
+
+
+@cache
+def _code() -> str:
+    """The commit that is run, and whether anything was changed since; nothing where that is not known."""
+    argv = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    with contextlib.suppress(OSError):
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+    return ""
 
 
 def main() -> int:
@@ -176,8 +186,12 @@ def main() -> int:
     if not names:
         print(f"no fault is named {asked.only!r}; there are: {', '.join(FAULTS)}", file=sys.stderr)
         return 2
-    seeds = {name: 1 if asked.exactly else asked.seeds or GROUPS.get(FAULTS[name].group, 1) for name in names}
+    seeds = {
+        name: asked.seed or 1 if asked.exactly or asked.seed else asked.seeds or GROUPS.get(FAULTS[name].group, 1)
+        for name in names
+    }
     wanted = [(name, seed) for seed in range(1, max(seeds.values()) + 1) for name in names if seed <= seeds[name]]
+    wanted = [pair for pair in wanted if asked.seed in (0, pair[1])]
     try:
         _go_through(wanted, asked, results)
     except KeyboardInterrupt:
@@ -258,6 +272,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.run", description=__doc__)
     parser.add_argument("--only", default="", help="names, parts of names or groups, with commas between")
     parser.add_argument("--seeds", type=int, default=0, help="seeds of each fault")
+    parser.add_argument("--seed", type=int, default=0, help="this one only")
     parser.add_argument("--scale", type=float, default=SCALE, help="1 is full length")
     parser.add_argument("--full", action="store_true", help=f"at full length, and only: {', '.join(FULL_LENGTH)}")
     parser.add_argument("--limit", type=float, default=0, help="begin no new fleet after so many seconds")

@@ -91,6 +91,8 @@ def publish(results: Path, scale: float, to: Path = PUBLISHED) -> bool:
     )
     lines = ["# What the faults did\n"]
     lines += [f"Written by `make faults`; run {' to '.join(dict.fromkeys((days[0], days[-1])))}."] if days else []
+    codes = sorted({one["code"] for told in (found, full) for some in told.values() for one in some if one.get("code")})
+    lines += [f"Code: {', '.join(codes)}."] if codes else []
     lines += [f"{_said(scale)} What each fault does stands in `tests/faults/faults.py` and its neighbours.\n"]
     lines += _table({name: found[name] for name in FAULTS})
     if full:
@@ -119,10 +121,12 @@ def _read(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _said(scale: float) -> str:
-    lease = times(scale)["HIVE_LEASE"]
+    scaled, whole = times(scale), times(1.0)
+    settings = ", ".join(f"{name} {scaled[name]} s ({whole[name]})" for name in scaled)
     return (
-        f"Durations x {scale:g}, leases of {lease} s. Counts are summed over the seeds and must be 0.\n"
+        f"Durations x {scale:g}; {settings}. Counts are summed over the seeds and must be 0.\n"
         "first: from the fault's end to the first landing. all: from the load's end until nothing is owed.\n"
+        "within: the bound of p95, longer where nothing but a limit on answers tells of the fault.\n"
         "Seconds are p50/p95/max."
     )
 
@@ -134,6 +138,9 @@ def _beside(found: Mapping[str, list[dict[str, Any]]], plain: Mapping[str, list[
     for name, results in plain.items():
         ours = found.get(name, [])
         own = [sum(result.get(kind, 0) for result in ours) if ours else "-" for kind in ("lost", "dup")]
+        if not all("offered" in result for result in results):
+            yield f"| {name} | {len(ours)} | {own[0]} | {own[1]} | could not be run |  |  |  |"
+            continue
         theirs = [sum(result[kind] for result in results) for kind in ("lost", "dup", "offered")]
         yield f"| {' | '.join(map(str, [name, len(ours), *own, len(results), *theirs]))} |"
 
