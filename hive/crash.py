@@ -24,6 +24,7 @@ POINTS = (
     "process:after-commit",
     "process:before-ack",
     "create:after-commit",
+    "schedule:after-commit",
 )
 
 

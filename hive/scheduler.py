@@ -22,6 +22,7 @@ import orjson
 import structlog
 from psycopg.types.json import Jsonb
 
+from hive import crash
 from hive.config.schedule import Schedule, blacked_out, due, jitter_of, next_slot
 from hive.errors import trail
 from hive.flight.create import Bee, Made, Wanted, create_flight, create_flights
@@ -62,6 +63,8 @@ def tick(rt: Runtime, now: dt.datetime | None = None) -> int:
     past: Place | None = None
     while True:
         count, past, hints = _batch(rt, now, past)
+        if hints:
+            crash.point("schedule:after-commit")
         rt.send(hints)
         total += count
         if count < _BATCH:

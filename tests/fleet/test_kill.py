@@ -34,6 +34,7 @@ PATIENCE = 40.0
 COLLECT = [point for point in POINTS if point.startswith("collect:")]
 PROCESS = [point for point in POINTS if point.startswith("process:")]
 CREATE = [point for point in POINTS if point.startswith("create:")]
+SCHEDULE = "schedule:after-commit"
 PAIRS = list(zip_longest(COLLECT, PROCESS, fillvalue=CREATE[0]))
 FLY = "import sys; from hive.manager import HiveManager; HiveManager().fly(sys.argv[1])"
 
@@ -44,7 +45,7 @@ TASK = "SELECT day, id, kind, queue, flight, parent FROM hive.task ORDER BY id"
 class Fleet:
     """Workers and a beat on servers of their own, and the manager that the test flies with."""
 
-    def __init__(self, database: str, broker: str, folder: Path, batch_rows: int = 500) -> None:
+    def __init__(self, database: str, broker: str, folder: Path, batch_rows: int = 500, **block: Any) -> None:
         self.database, self.folder = database, folder
         self.source = folder / "people"
         self.source.mkdir()
@@ -63,7 +64,8 @@ class Fleet:
         self.hive = HiveManager(rt=open_runtime(settings, send=hive.celery.send))
         source = {"path": str(self.source), "batch_rows": batch_rows}
         stream = {"patterns": "*.jsonl", "key": "id"}
-        self.hive.register_worker("local", {"name": "people", "source": source, "streams": {"rows": stream}})
+        bee = {"name": "people", "source": source, "streams": {"rows": stream}, **block}
+        self.hive.register_worker("local", bee)
         self._started: list[subprocess.Popen[bytes]] = []
 
     def worker(self, name: str, queues: str = "bees.file,nectar", crash_at: str = "") -> None:
@@ -72,8 +74,9 @@ class Fleet:
         options = ["--pool", "prefork", "-c", "1", "-Q", queues, "-n", f"{name}@%h"]
         self._start(name, ["worker", *options], more)
 
-    def beat(self) -> None:
-        self._start("beat", ["beat"], {})
+    def beat(self, crash_at: str = "") -> None:
+        more = {"HIVE_CRASH_AT": crash_at, "HIVE_CRASH_ONCE": str(self.crashed(crash_at))} if crash_at else {}
+        self._start("beat", ["beat"], more)
 
     def crashed(self, point: str) -> Path:
         """A file that is there once a process died at this point."""
@@ -163,7 +166,7 @@ def make_fleet(database_url: str, redis_url: str, tmp_path: Path, monkeypatch) -
 
 
 def test_every_point_is_tried():
-    assert {*COLLECT, *PROCESS, *CREATE} == set(POINTS)
+    assert {*COLLECT, *PROCESS, *CREATE, SCHEDULE} == set(POINTS)
 
 
 @pytest.mark.parametrize(("reading", "landing"), PAIRS)
@@ -193,6 +196,22 @@ def test_a_process_that_is_killed_costs_nothing(make_fleet, reading, landing):
     assert fleet.crashed(landing).exists()
     fleet.wait("a quiet hive", lambda: not fleet.rows("SELECT 1 FROM hive.task WHERE state <> 'done'"))
     fleet.check(*results)
+
+
+def test_a_scheduler_that_dies_before_it_tells_anybody_costs_nothing(make_fleet):
+    fleet = make_fleet(every="3s")
+    fleet.write(1)
+    fleet.worker("sound")
+    fleet.wait("the worker's start", lambda: fleet.living() == 1)
+    fleet.beat(SCHEDULE)
+    fleet.wait("its crash", fleet.crashed(SCHEDULE).exists)
+    (flight,) = fleet.hive.flights()
+    assert flight.state == "queued"
+
+    fleet.rows("UPDATE hive.schedule SET enabled = false RETURNING id")
+    fleet.beat()
+    fleet.check(fleet.landed(flight.flight))
+    assert fleet.rows("SELECT count(*), count(flight) FROM hive.slot WHERE slot_key NOT LIKE 'adhoc:%%'") == [(1, 1)]
 
 
 def test_a_broker_that_forgets_everything_and_says_all_else_twice_costs_nothing(make_fleet, redis_url):
