@@ -244,6 +244,36 @@ class TestQueriesOfPeople:
 
         assert (error.value.code, error.value.where) == ("function", "streams.q.query, line 2, column 3")
 
+    def test_functions_of_well_known_extensions_are_called(self, db: Database) -> None:
+        db.run("CREATE EXTENSION pg_trgm", "CREATE SCHEMA ext", "CREATE EXTENSION unaccent SCHEMA ext")
+        query = "SELECT 1 AS id, similarity('bee', 'bees') > 0.4 AS near, ext.unaccent('é') AS plain, lower('A') AS low"
+        with db.bee(streams={"q": {"query": query, "key": "id"}}) as bee:
+            bee.validate_flight_path()
+            assert rows(list(bee.collect_nectar("q", None))) == [{"id": 1, "near": True, "plain": "e", "low": "a"}]
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "set_limit(0.5)",  # it changes the session
+            "crosstab('SELECT 1, 2, 3')",  # it runs a text
+            "similarity(1, 2)",  # somebody else's, of the same name
+            "similarity('a', 'b')",
+            "public.similarity('a', 'b')",
+            "unaccent('a')",  # somebody else's, and no schema says which one is meant
+        ],
+    )
+    def test_others_are_not_whoever_has_their_name(self, db: Database, call: str) -> None:
+        db.run(
+            "CREATE EXTENSION pg_trgm", "CREATE EXTENSION tablefunc", "CREATE SCHEMA ext",
+            "CREATE EXTENSION unaccent SCHEMA ext",
+            "CREATE FUNCTION similarity(int, int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1'",
+            "CREATE FUNCTION unaccent(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1'",
+        )  # fmt: skip
+        with db.bee(streams={"q": {"query": f"SELECT 1 AS id, {call} AS n", "key": "id"}}) as bee:
+            with pytest.raises(SecurityViolation) as error:
+                bee.validate_flight_path()
+            assert error.value.code == "function"
+
     def test_functions_of_the_source_are_called_where_they_are_listed(self, db: Database) -> None:
         db.run("CREATE FUNCTION doubled(n int) RETURNS int LANGUAGE sql STABLE AS 'SELECT 2 * n'")
         stream = {"query": "SELECT 1 AS id, doubled(21) AS n", "key": "id"}
