@@ -27,6 +27,7 @@ from bson import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bees.core.mongo import mixed, quick
 from bees.core.mongo.place import Place, Value, place_of
 from bees.core.mongo.queries import after, kind_of, less
 from bees.core.mongo.values import CODEC, decode, iso, json_text, pieces, slices, tables
@@ -109,13 +110,29 @@ def test_a_field_of_mixed_types_is_json_text():
     assert table["v"].to_pylist() == [
         "1",
         '"1"',
-        '{"$oid":"65f000000000000000000001"}',
-        '{"$date":"2026-03-01T12:30:15.250+00:00"}',
+        '"65f000000000000000000001"',
+        '"2026-03-01T12:30:15.250+00:00"',
         None,
         "true",
         '{"a":1}',
         '{"$minKey":1}',
     ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a", "1", "", 1, Int64(2**60), 1.5, -0.0, Decimal128("1.50"), True, OID, WHEN, DatetimeMS(2**53), {"a": OID},
+        Binary.from_uuid(UNIQUE), [WHEN], {}, Timestamp(5, 6), MinKey(), Regex("^a"), Binary(b"a", 128),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("beside", [7, 1.5, "x", True, OID, {"x": 1}, Decimal128("9.10")])
+def test_a_value_is_the_same_whatever_stands_beside_it(value, beside):
+    """Whoever is read with others the next time is no changed record, and no other key."""
+    alone, together = table_of([value]), table_of([value, beside])
+
+    assert canonical.keys(together, ("v",))[0] == canonical.keys(alone, ("v",))[0]
+    assert canonical.records(together)[0] == canonical.records(alone)[0]
 
 
 def test_every_form_becomes_json_that_a_jar_takes():
@@ -132,7 +149,7 @@ class TestIds:
         OID, str(OID), str(OID).upper(), "a", '"a"', '{"$oid":"65f000000000000000000001"}', 1, 1.5, "1",
         Decimal128("7.25"),
         Int64(2**50), True, WHEN, "2026-03-01T12:30:15.250+00:00", b"a", Binary(b"a", 128), Timestamp(1, 1),
-        {"$oid": str(OID)[:-1]}, {"a": 1}, Binary.from_uuid(UNIQUE), str(UNIQUE), MinKey(),
+        {"$oid": str(OID)[:-1]}, {"a": 1}, Binary.from_uuid(UNIQUE), str(UNIQUE), MinKey(), None,
     )  # fmt: skip
 
     @pytest.mark.parametrize("plain", [True, False])
@@ -145,6 +162,18 @@ class TestIds:
         together = keys(self.ALL)
         assert together == [keys((value,))[0] for value in self.ALL]
         assert len(set(together)) == len(self.ALL)
+        assert None not in together
+
+    @pytest.mark.parametrize("others", [[OID], [1], ["a"], [1, "a", 1.5]])
+    @pytest.mark.parametrize("number", [1, 99])
+    def test_null_is_an_id_and_none_is_no_id(self, others, number):
+        """As of `$group: {_id: null}`, whose one document holds what all of them come to."""
+        documents = [{"_id": one} for _ in range(number) for one in others]
+        for odd, key in (({"_id": None, "n": 1}, '{"$null":1}'), ({"n": 1}, None)):
+            raw = b"".join(map(bson.encode, [*documents, odd]))
+            found = quick.table(raw) or mixed.table(raw, plain_text_ids=False)
+            table = found[0] if found else next(tables(decode(raw, "items")[0]))[1]
+            assert table["underscore_id"].to_pylist()[-1] == key
 
     def test_either_kind_of_id_is_plain_where_it_is_the_only_one(self):
         ((_, objects),) = tables([{"_id": OID}])

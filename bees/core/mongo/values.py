@@ -1,13 +1,15 @@
 """BSON documents as Arrow tables, without changing one value.
 
-How a field travels depends on its values alone, never on those of other documents beside it where it is a key:
+How a value travels depends on it alone, never on other documents beside it, so that none is taken for changed, or for
+another key, because it was read with others (but NaN, infinities and plain binary, which JSON text cannot hold):
 
     text, booleans, integers, doubles, plain binary   typed columns
     numbers of several types, Decimal128              text, marked `number` (NaN and infinities stay text)
     dates                                             ISO 8601 text in UTC, also far outside of Python's years
     ObjectId, UUID (subtype 4)                        their usual text
-    documents, arrays, fields of mixed types          JSON text, marked `json`; what JSON does not have is written as
-                                                      MongoDB's Extended JSON: {"$oid": ...}, {"$timestamp": ...}
+    documents, arrays, fields of mixed types          JSON text, marked `json`; what neither JSON nor this list has, and
+                                                      what lies deeper, is written as MongoDB's Extended JSON:
+                                                      {"$timestamp": ...}, {"at": {"$date": ...}}
 
 Extended JSON: https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md
 Two types that only old drivers wrote come as the driver reads them: symbols as text, `undefined` as null.
@@ -54,6 +56,9 @@ CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
 
 ID = "_id"
 ID_COLUMN = escape(ID)
+
+NO_ID = object()
+"""Stands where a document has no `_id`."""
 
 _MOST_CELLS = 4_000_000
 _NUMBERS = {int, Int64, float, Decimal128}
@@ -115,8 +120,10 @@ def tables(documents: Sequence[dict[str, Any]], *, plain_text_ids: bool = False)
         return
     fields, arrays = [], []
     for name in names:
-        values = [document.get(name) for document in documents]
-        field, array = id_column(values, plain_text_ids) if name == ID else column(escape(name), values)
+        if name == ID:
+            field, array = id_column([document.get(ID, NO_ID) for document in documents], plain_text_ids)
+        else:
+            field, array = column(escape(name), [document.get(name) for document in documents])
         fields.append(field)
         arrays.append(array)
     yield len(documents), pa.Table.from_arrays(arrays, schema=pa.schema(fields))
@@ -131,8 +138,17 @@ def column(name: str, values: list[Any]) -> tuple[pa.Field, pa.Array]:
     if kinds <= _NUMBERS:
         digits = [None if v is None else _digits(v) for v in values]
         return marked(name, pa.string(), "number"), pa.array(digits, pa.string())
-    texts = [None if v is None else json_text(v) for v in values]
+    texts = [None if v is None else json_text(_as_alone(v)) for v in values]
     return marked(name, pa.string(), "json"), pa.array(texts, pa.string())
+
+
+def _as_alone(value: Any) -> Any:
+    """What a field of this type alone would hold, where that is a text."""
+    if isinstance(value, ObjectId):
+        return str(value)
+    if isinstance(value, dt.datetime | DatetimeMS):
+        return iso(value)
+    return str(value.as_uuid()) if isinstance(value, Binary) and _is_uuid(value) else value
 
 
 def _typed(kinds: set[type], values: list[Any]) -> pa.Array | None:
@@ -158,6 +174,8 @@ def _typed(kinds: set[type], values: list[Any]) -> pa.Array | None:
 def id_column(values: list[Any], plain_text_ids: bool) -> tuple[pa.Field, pa.Array]:
     """The `_id`s: two that differ at the source differ here, and each has the same form in every batch.
 
+    None is the `_id` null, as `$group` gives it: {"$null": 1}. `NO_ID`: the document has none.
+
     ObjectIds are their 24 digits, and a text that looks like one is {"$string": ...}; with `plain_text_ids`, for
     collections that began without ObjectIds, such a text is itself, and an ObjectId is {"$oid": ...}.
     """
@@ -165,13 +183,19 @@ def id_column(values: list[Any], plain_text_ids: bool) -> tuple[pa.Field, pa.Arr
     if kinds == {ObjectId} and not plain_text_ids:
         return column(ID_COLUMN, values)
     own_form = kinds == {str} and (plain_text_ids or not any(map(_LOOKS_LIKE_ID.fullmatch, values)))
-    if own_form or kinds <= {int, Int64, NoneType}:
+    if own_form or kinds <= {int, Int64}:
         return column(ID_COLUMN, values)
-    texts = [None if v is None else orjson.dumps(_id_form(v, plain_text_ids)).decode() for v in values]
+    return _json_ids(values, plain_text_ids)
+
+
+def _json_ids(values: list[Any], plain_text_ids: bool) -> tuple[pa.Field, pa.Array]:
+    texts = [None if v is NO_ID else orjson.dumps(_id_form(v, plain_text_ids)).decode() for v in values]
     return marked(ID_COLUMN, pa.string(), "json"), pa.array(texts, pa.string())
 
 
 def _id_form(value: Any, plain_text_ids: bool) -> Any:
+    if value is None:
+        return {"$null": 1}
     if isinstance(value, ObjectId):
         return {"$oid": str(value)} if plain_text_ids else str(value)
     if type(value) is str:
