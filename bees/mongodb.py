@@ -77,9 +77,11 @@ class StreamOptions(BeeOptions):
             raise ValueError("a `pipeline` filters and projects by itself: use $match and $project in it")
         if self.mode == "cdc" and (self.filter or self.pipeline or self.cursor or (self.key and self.key != (_ID,))):
             raise ValueError("mode: cdc takes no filter, pipeline, cursor or key: deletions tell nothing but `_id`")
+        if deep := [name for name in self.key if "." in name]:
+            raise ValueError(f"a key is a field of the document itself, and {deep[0]!r} lies deeper: lift it by a $set")
         hidden = {name for name in (*self.key, self.cursor) if name is not None} | {_ID}
-        if hidden & set(self.exclude):
-            raise ValueError("`_id`, key and cursor cannot be left out")
+        if any(f"{name}.".startswith(f"{left}.") for name in hidden for left in self.exclude):
+            raise ValueError("`_id`, key and cursor cannot be left out, nor what they lie in")
         return self
 
 
@@ -314,12 +316,12 @@ class MongoDBWorkerBee(WorkerBee):
         pipeline = data(list(chosen.pipeline), f"{where}.pipeline")
         refuse_stages(pipeline, f"{where}.pipeline")
         always = (*chosen.key, *([chosen.cursor] if chosen.cursor else []))
-        wanted = dict.fromkeys((*chosen.fields, *always), 1) if chosen.fields else dict.fromkeys(chosen.exclude, 0)
+        projection = dict.fromkeys(_outermost((*chosen.fields, *always)), 1) if chosen.fields else {}
         return Reading(
             stream=name,
             collection=self._opened()[collection],
             filter=data(chosen.filter, f"{where}.filter"),
-            projection=wanted,
+            projection=projection or dict.fromkeys(_outermost(chosen.exclude), 0),
             pipeline=pipeline,
             cursor=chosen.cursor,
             lookback=chosen.lookback,
@@ -338,6 +340,12 @@ class MongoDBWorkerBee(WorkerBee):
         if not any(next(iter(index["key"]), None) == reading.cursor for index in indexes):
             advice = f"create one on {{{reading.cursor}: 1, _id: 1}}: without it each flight looks at every document"
             log.warning("cursor_without_index", stream=reading.stream, field=reading.cursor, advice=advice)
+
+
+def _outermost(names: Sequence[str]) -> list[str]:
+    """Each once, without those that lie in another one: a server refuses to be told both."""
+    found = dict.fromkeys(names)
+    return [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
 
 
 def _place(text: str, port: int) -> tuple[str, int]:

@@ -250,6 +250,34 @@ class TestWhatIsAsked:
             {"underscore_id": 0, "group": 0}
         ]
 
+    @pytest.mark.parametrize(
+        ("stream", "wanted"),
+        [
+            ({"cursor": "meta.at", "fields": ["meta"]}, {"_id", "meta"}),
+            ({"cursor": "meta.at", "fields": ["meta.a", "meta.a.b", "x"]}, {"_id", "meta", "x"}),
+            ({"exclude": ["meta.a", "meta"]}, {"_id", "x"}),
+        ],
+    )
+    def test_a_field_and_what_it_lies_in_are_asked_for_once(self, shop, stream, wanted):
+        """A server refuses to be told both."""
+        shop.database.items.insert_one({"_id": 1, "x": 1, "meta": {"at": NOON, "a": {"b": 2}}})
+
+        (row,) = rows(shop.read(streams={"items": stream}))
+        assert set(row) == {"underscore_id"} | wanted - {"_id"}
+
+    @pytest.mark.parametrize(
+        "stream",
+        [
+            {"cursor": "meta.at", "exclude": ["meta"]},
+            {"cursor": "meta.at.day", "exclude": ["meta.at"]},
+            {"key": "code", "exclude": ["code"]},
+            {"key": "meta.code"},
+        ],
+    )
+    def test_what_rows_are_known_or_followed_by_must_come(self, shop, stream):
+        with pytest.raises(ValidationError, match=r"cannot be left out|lies deeper"):
+            shop.bee(streams={"items": stream})
+
     def test_one_collection_as_two_streams(self, shop):
         shop.database.items.insert_many(items(6))
         streams = {"a": {"collection": "items", "filter": {"group": 0}}, "b": {"collection": "items", "key": "name"}}
@@ -279,6 +307,28 @@ class TestWhatIsAsked:
         assert [(batch.begins, batch.complete) for batch in first] == [(True, False), (False, False), (False, True)]
         assert later
         assert not any(batch.begins or batch.complete for batch in later)
+
+    @pytest.mark.parametrize("stream", [{}, {"cursor": "changed"}])
+    @pytest.mark.parametrize("anew", [False, True])
+    def test_a_collection_that_is_dropped_meanwhile_was_not_read_completely(self, shop, stream, anew):
+        shop.database.items.insert_many(items(9))
+        options = {"streams": {"items": stream}, "batch_rows": 2}
+        with shop.bee(**options) as bee:
+            batches = bee.collect_nectar("items", None)
+            first = next(batches)
+            shop.database.drop_collection("items")
+            if anew:
+                shop.database.items.insert_many(items(3))
+            with pytest.raises(RetryLater, match="dropped"):
+                list(batches)
+
+        if anew:
+            again = shop.read(cursor=first.cursor, **options)
+            assert ids(again) == [0, 1, 2]
+            assert again[-1].complete
+        else:
+            with pytest.raises(GiveUp, match="no collection is named 'items'"):
+                shop.read(cursor=first.cursor, **options)
 
     def test_an_empty_collection_is_complete_too(self, shop):
         shop.database.create_collection("items")
