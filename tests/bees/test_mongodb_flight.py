@@ -102,3 +102,30 @@ def test_a_full_refresh_of_a_collection_with_a_cursor_deletes_what_is_gone(
     items.insert_one({"_id": 11, "at": NOON + dt.timedelta(minutes=11)})
     assert nest.land("shop").records_deleted == 0
     assert sorted(map(int, nest.jar("shop"))) == [0, 1, *range(3, 9), 10, 11]
+
+
+def test_what_all_documents_come_to_has_the_id_null_and_lands(nest: Nest, shop: Shop) -> None:
+    shop.database.items.insert_many([{"_id": n, "group": None if n < 2 else n % 2} for n in range(9)])
+    register(nest, shop.options(), {"pipeline": [{"$group": {"_id": "$group", "n": {"$sum": 1}}}]})
+
+    result = nest.land("shop")
+
+    assert (result.state, result.records_landed, result.records_quarantined) == ("complete", 3, 0)
+    assert {str(row["underscore_id"]): row["n"] for row in nest.jar("shop").values()} == {
+        "{'$null': 1}": 2, "0": 4, "1": 3
+    }  # fmt: skip
+
+
+def test_a_collection_with_a_cursor_that_was_made_anew_leaves_none_of_the_old_one(nest: Nest, shop: Shop) -> None:
+    def fill(*numbers: int) -> None:
+        shop.database.items.insert_many([{"_id": n, "at": NOON + dt.timedelta(hours=n)} for n in numbers])
+
+    fill(*range(9))
+    register(nest, shop.options(), {"cursor": "at"}, limits={"max_deleted": 1.0})
+    nest.land("shop")
+    shop.database.drop_collection("items")
+    fill(2, 20, 8, 30)
+
+    nest.land("shop")
+
+    assert sorted(map(int, nest.jar("shop"))) == [2, 8, 20, 30]

@@ -52,7 +52,12 @@ def table(raw: bytes, *, plain_text_ids: bool = False) -> tuple[pa.Table, bytes]
         at = at + 1 + len(header)
         found = _column(data, kinds, at, len(raw))
         plain = name.decode("utf-8", "replace")
-        if found is None or plain in columns or "\ufffd" in plain or (name == b"_id" and kinds[0] not in ids):
+        if (
+            found is None
+            or plain in columns
+            or "\ufffd" in plain
+            or (name == b"_id" and not np.isin(kinds, list(ids)).all())
+        ):
             return None
         columns[plain], at = found
     if not columns or not np.array_equal(at, ends) or data[at].any():

@@ -64,7 +64,7 @@ def cursors(documents: list[dict[str, Any]]) -> tuple[str, ...]:
 def _column(name: str, types: Counter[str], documents: int) -> pollen.Column:
     real = frozenset(types) - {"null"}
     kind = _SIMPLE.get(real) or ("number" if real <= set(KINDS["number"]) else "json")
-    if name == ID and kind not in ("integer", "text"):
+    if name == ID and (kind not in ("integer", "text") or "null" in types):
         kind = "json"
     shown = ", ".join(kind for kind, _ in types.most_common())
     nullable = name != ID and (sum(types.values()) < documents or "null" in types)
