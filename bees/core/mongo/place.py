@@ -10,6 +10,8 @@
     token    the resume token of the change stream
     seen     what the members had come to when `mark` or `token` was taken: one that is behind waits before it answers.
              As a session tells it (operation time, cluster time); none where one member is asked alone
+    made     which collection it is, whatever its name: its UUID. Another one of that name has other documents before
+             this place. None: not told
     texts    whether texts that look like ObjectIds are plain in this epoch: see `values`
     done     the flight read everything
 
@@ -54,19 +56,21 @@ class Place:
     seen: Value | None = None
     texts: bool = False
     done: bool = False
+    made: str | None = None
 
     def cursor(self) -> Cursor:
         boxes = {"id": self.id, "value": self.value, "start": self.start, "high": self.high, "mark": self.mark}
         boxes["seen"] = self.seen if self.phase == "all" else None
         boxes["token"] = None if self.token is None else Value(self.token)
         told = {name: pack(box) for name, box in boxes.items() if box is not None}
+        told |= {} if self.made is None else {"made": self.made}
         return {"by": list(self.by), "phase": self.phase, "done": self.done, "texts": self.texts, **told}
 
     def at(self, phase: Phase) -> Place:
         return replace(self, phase=phase, id=None, value=None)
 
     def finished(self) -> Place:
-        return Place(by=self.by, high=self.mark or self.high, texts=self.texts, done=True)
+        return Place(by=self.by, high=self.mark or self.high, texts=self.texts, done=True, made=self.made)
 
 
 def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
@@ -82,7 +86,8 @@ def place_of(cursor: Cursor | None, by: tuple[str, ...]) -> Place | None:
     except (KeyError, ValueError, bson.errors.InvalidBSON):
         message = "the stored cursor is not one of this connector"
         raise GiveUp(message, code="bad_cursor", advice="read the stream anew with --full-refresh") from None
-    return Place(by, phase, **boxes, token=token, texts=bool(cursor.get("texts")), done=bool(cursor.get("done")))
+    texts, done = bool(cursor.get("texts")), bool(cursor.get("done"))
+    return Place(by, phase, **boxes, token=token, texts=texts, done=done, made=cursor.get("made"))
 
 
 def pack(value: Value) -> str:

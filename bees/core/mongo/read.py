@@ -12,7 +12,7 @@ import pyarrow as pa
 import structlog
 from pymongo import errors
 
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, RetryLater
 from bees.core.mongo import mixed, queries, quick
 from bees.core.mongo.place import Place, Value
 from bees.core.mongo.values import CODEC, ID, decode, slices, tables
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 """Cursors in a row that give nothing before their error is told."""
+_GONE = "gone"
 log = structlog.get_logger()
 
 
@@ -107,12 +108,16 @@ class Reading:
 
 def begin(reading: Reading, server: Server, place: Place | None) -> Place:
     """Where this leg begins: in the middle of a flight, or at the start of a new one."""
+    made = _made(reading, server)
+    if place is not None and None not in (place.made, made) and place.made != made:
+        log.warning("collection_made_anew", stream=reading.stream, result="reading starts from the beginning")
+        place = None
     if place is not None and not place.done:
         return place
     with server.judged(reading.where):
         texts = place.texts if place else not _holds_object_ids(reading)
         if reading.cursor is None:
-            return Place(reading.by, texts=texts)
+            return Place(reading.by, texts=texts, made=made)
         now = server.now()
         high = place.high if place else None
         if high is not None and queries.kind_of(high.held) is None:
@@ -123,10 +128,10 @@ def begin(reading: Reading, server: Server, place: Place | None) -> Place:
             high = None
         if high is not None:
             start = Value(queries.less(high.held, _lookback(reading, high.held)))
-            return Place(reading.by, "odd", start=start, high=high, mark=high, texts=texts)
+            return Place(reading.by, "odd", start=start, high=high, mark=high, texts=texts, made=made)
         # Everything by `_id`, which always has an index: whatever changes meanwhile stands behind the mark.
         mark = _greatest(reading, now)
-        return Place(reading.by, mark=mark, texts=texts, seen=reading.seen)
+        return Place(reading.by, mark=mark, texts=texts, seen=reading.seen, made=made)
 
 
 def read(reading: Reading, server: Server, place: Place, limit: int | None = None) -> Iterator[Batch]:
@@ -156,6 +161,13 @@ def read(reading: Reading, server: Server, place: Place, limit: int | None = Non
         if held:
             yield held
         return
+    made = _made(reading, server)
+    if made == _GONE or (None not in (made, place.made) and made != place.made):
+        raise RetryLater(
+            "the collection was dropped, and perhaps made anew, while it was read",
+            code="collection_gone",
+            where=reading.where,
+        )
     last = held or Batch(reading.stream, _no_rows(), {}, begins=begins)
     yield replace(last, cursor=at.finished().cursor(), complete=place.phase == "all", ends=True)
 
@@ -263,6 +275,22 @@ def _greatest(reading: Reading, now: dt.datetime) -> Value | None:
         if queries.kind_of(value) == kind:
             return Value(value)
     return None
+
+
+def _made(reading: Reading, server: Server) -> str | None:
+    """The UUID of the collection, or `_GONE`; None where the server does not tell this login, as of a view."""
+    database, name = reading.collection.database, reading.collection.name
+    asked = {"listCollections": 1, "filter": {"name": name}}
+    try:
+        found = list(database.cursor_command(asked, read_preference=database.read_preference))
+    except errors.OperationFailure:
+        return None
+    except errors.PyMongoError as error:
+        raise server.verdict(error, reading.where) from None
+    if not found:
+        return _GONE
+    told = found[0].get("info", {}).get("uuid")
+    return told.hex() if isinstance(told, bytes) else None
 
 
 def _is_behind(reading: Reading, high: Value) -> bool:
