@@ -2,7 +2,8 @@
 
 Where a piece ends is decided by what stands there, not by what was counted up to there. Between any two blocks (a
 heading, a paragraph, a row of a table, an item of a list) is a border with a weight: its kind first (a page or a large
-heading parts more than a paragraph), then a hash of the two blocks. A text that is too large is parted at its heaviest
+heading parts more than a paragraph), then a hash of the two blocks, and where these are like others, such as the foot
+and head of each page, one of what stands around them. A text that is too large is parted at its heaviest
 border, and its parts again, until each fits. So a changed paragraph changes the pieces it stands in, and hardly ever
 another one, wherever in the text it is: what was embedded before stays what it was.
 """
@@ -30,6 +31,8 @@ _SPACE = re.compile(r"\s+")
 _PAGE, _PARAGRAPH, _ROW, _SENTENCES, _WORDS, _ANYWHERE, _BELOW_HEADING = 70, 40, 30, 20, 10, 5, 0
 _SMALL = 8
 """A piece below this part of the budget joins a neighbour."""
+_WIDE = 500
+"""Characters on each side of a border that tell it from one between like blocks."""
 _GROUP = 32
 """Words are joined to this part of the budget at most, in characters."""
 
@@ -54,7 +57,7 @@ class _Block:
     start: int
     end: int
     size: int
-    weight: tuple[int, int]
+    weight: tuple[int, int, int]
     """Of the border before it."""
 
 
@@ -98,7 +101,7 @@ def _blocks(text: str, budget: int) -> Iterator[_Block]:
         elif _HEADING.match(before):
             level = _BELOW_HEADING
         size = _bytes(block)
-        weight = (level, _hash(before, block))
+        weight = (level, _hash(before, block), _around(text, start))
         if size <= budget:
             yield _Block(start, end, size, weight)
         else:
@@ -108,21 +111,30 @@ def _blocks(text: str, budget: int) -> Iterator[_Block]:
 
 def _hash(before: str, after: str) -> int:
     """The same on every machine, and unlike for like borders."""
-    seen = f"{before[-200:]}\0{after.strip()[:200]}"
-    return zlib.crc32(seen.encode("utf-8", "surrogatepass"))
+    return _print(f"{before[-200:]}\0{after.strip()[:200]}")
+
+
+def _around(text: str, place: int) -> int:
+    return _print(text[max(0, place - _WIDE) : place + _WIDE])
+
+
+def _print(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def _ends(text: str) -> Iterator[tuple[int, int]]:
     """Where blocks end, with the kind of the border there."""
+    last = 0
     for found in _BORDERS.finditer(text):
-        if found.end() in (0, len(text)):
+        if found.end() in (last, len(text)):  # a heading is found again where a paragraph ended before it
             continue
+        last = found.end()
         kind = _PAGE if "\f" in found[0] else _PARAGRAPH if found[0].count("\n") > 1 or not found[0] else _ROW
         yield found.end(), kind
     yield len(text), _PARAGRAPH
 
 
-def _fitting(text: str, start: int, end: int, budget: int, weight: tuple[int, int]) -> Iterator[_Block]:
+def _fitting(text: str, start: int, end: int, budget: int, weight: tuple[int, int, int]) -> Iterator[_Block]:
     """A block that is too large, as sentences; a sentence that is, as words; a word that is, wherever it fits."""
     for first, last, kind in _cut(text, start, end, budget, _SENTENCES):
         piece = text[first:last]
@@ -130,7 +142,7 @@ def _fitting(text: str, start: int, end: int, budget: int, weight: tuple[int, in
             first,
             last,
             _bytes(piece),
-            weight if first == start else (kind, zlib.crc32(piece[:200].encode("utf-8", "surrogatepass"))),
+            weight if first == start else (kind, _print(piece[:200]), _around(text, first)),
         )
 
 
@@ -170,7 +182,7 @@ def _grouped(text: str, words: Iterable[tuple[int, int, int]], budget: int) -> I
         if start < 0:
             start, kind = first, its
         end = last
-        if its != _WORDS or zlib.crc32(text[first:last].encode("utf-8", "surrogatepass")) % 16 == 0:
+        if its != _WORDS or _print(text[first:last]) % 16 == 0:
             yield start, end, kind
             start = -1
     if start >= 0:

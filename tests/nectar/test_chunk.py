@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -93,6 +94,41 @@ def test_an_edit_in_one_paragraph_changes_its_pieces_only() -> None:
         else:
             edited[at] = _paragraph(rng) if n % 3 == 1 else edited[at] + " One more sentence."
         changed.append(len({c.text for c in chunks("\n\n".join(edited))} - before))
+
+    assert len(before) > 60
+    assert max(changed) <= 6
+    assert sum(changed) / len(changed) < 2.5
+
+
+def _pages(rng: random.Random) -> list[str]:
+    """Each with the same head and foot."""
+    body = ["\n\n".join(_paragraph(rng) for _ in range(2)) for _ in range(200)]
+    return [f"Company confidential\n\n{text}\n\nAcme Inc., draft\n\f\n" for text in body]
+
+
+def _notes(rng: random.Random) -> list[str]:
+    """Each under the same heading."""
+    return ["## Notes\n\n" + "".join(f"{_paragraph(rng)}\n\n" for _ in range(2)) for _ in range(200)]
+
+
+@pytest.mark.parametrize("made", [_pages, _notes])
+def test_an_edit_in_one_of_many_parts_that_begin_alike_changes_its_pieces_only(
+    made: Callable[[random.Random], list[str]],
+) -> None:
+    rng = random.Random(7)
+    parts = made(rng)
+    before = {c.text for c in chunks("".join(parts))}
+    changed = []
+    for n in range(60):
+        edited = list(parts)
+        at = rng.randrange(len(edited))
+        if n % 3 == 0:
+            del edited[at]
+        elif n % 3 == 1:
+            edited.insert(at, made(rng)[0])
+        else:
+            edited[at] = edited[at].replace(".", ". Changed.", 1)
+        changed.append(len({c.text for c in chunks("".join(edited))} - before))
 
     assert len(before) > 60
     assert max(changed) <= 6
