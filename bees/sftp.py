@@ -148,7 +148,10 @@ class SftpStorage(Storage):
                 continue
             inner = f"{path}/{name}" if path else name
             if item.attrs.type == _UNTOLD:
-                item.attrs = await sftp.lstat(self._at(inner))
+                try:
+                    item.attrs = await sftp.lstat(self._at(inner))
+                except _gone():
+                    continue  # it vanished, and the folder did not
             kind = _kind(item)
             if kind == _FOLDER:
                 folders.append(inner)
@@ -258,7 +261,7 @@ class SftpStorage(Storage):
             problem = dial.denied()
         except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost, asyncssh.DisconnectError, OSError):
             problem = RetryLater("the connection broke", code="connection_lost", where="host")
-        except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+        except _gone():
             problem = Gone()
         except asyncssh.SFTPPermissionDenied:
             problem = Unreadable()
@@ -304,6 +307,13 @@ async def _ended(tasks: set[asyncio.Task[Any]], connection: Any) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _gone() -> tuple[type[Exception], ...]:
+    """With what the server says that there is nothing of a name."""
+    import asyncssh
+
+    return asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath
 
 
 def _kind(item: Any) -> int | None:

@@ -156,6 +156,27 @@ def test_a_server_that_tells_no_types_sizes_and_times_is_read(
     assert {row["path"]: row["content"] for row in rows(anew)} == {"a.txt": b"one", "in/b.txt": b"two"}
 
 
+def test_a_name_that_vanishes_while_it_is_looked_at_takes_no_other_with_it(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("in/a.txt", "in/b.txt", "in/c.txt"):
+        disk.put(name, name.encode())
+    first = read("sftp", disk.options)
+    real = asyncssh.SFTPClient.scandir
+
+    async def scandir(self: Any, path: Any) -> Any:
+        async for item in real(self, path):
+            if item.filename == b"b.txt":
+                (disk.folder / "in/b.txt").unlink()
+            item.attrs = asyncssh.SFTPAttrs()
+            yield item
+
+    monkeypatch.setattr(asyncssh.SFTPClient, "scandir", scandir)
+    second = read("sftp", disk.options, cursor=first[-1].cursor)
+
+    assert [row["path"] for row in rows(second) if row.get("_op")] == ["in/b.txt"]
+
+
 def test_a_file_that_the_server_fails_on_keeps_the_connection(
     disk: FolderDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
