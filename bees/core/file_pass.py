@@ -1,6 +1,7 @@
 """One look at all files of a stream, perhaps the rest of one that was begun before.
 
-Cursor: what `Memory` holds, `at` the place in a file half read, `doubtful` others that were left half read, `full`
+Cursor: what `Memory` holds, `at` the place in a file half read, `doubtful` others that were left half read, `inside`
+what was read of an archive that changed or went since and stands in no record yet, `full`
 where the pass began from nothing and left out nothing but what is set aside by its key, so that its end is the end of a
 complete read, `listed` where it began from nothing and saw all folders, `held` how many deletions wait for a person.
 """
@@ -19,7 +20,7 @@ import pyarrow as pa
 import structlog
 
 from bees.core.errors import RetryLater, SourceError
-from bees.core.file_inside import Found, member_key, merged, plain
+from bees.core.file_inside import Found, by_archive, inside_of, member_key, merged, packed_keys, plain
 from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import (
     HOLDERS,
@@ -41,7 +42,7 @@ from bees.core.formats.members import LeftOut, members
 from bees.core.formats.names import BLANK, seen_kind
 from bees.core.formats.packed import beginning
 from bees.core.storage.base import Closed, Entry, NotReadError, Opened, Storage, Unreadable
-from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, SENT, Memory, Record
+from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, ONLY_NAMED, SENT, Memory, Record
 from bees.core.storage.ranges import CUT_SHORT
 from bees.core.tabular import RowBuffer
 from nectar.batch import Batch, Cursor, Reject
@@ -108,6 +109,8 @@ class Pass:
         self._doubtful = {base64.b64decode(key) for key in cursor.get("doubtful", ())}
         if self._at:
             self._doubtful.add(self._at_key)
+        monitored = plan.document and options.mode == "file_monitor"
+        self._inside = by_archive(inside_of(cursor) if monitored else ())
         self._full = not cursor or "full" in cursor or (snapshot and "pos" not in cursor)
         self._listed = (not cursor or "listed" in cursor) and options.mode == "file_monitor"
         self._begins = not cursor or "begins" in cursor
@@ -150,6 +153,8 @@ class Pass:
     def _take(self, item: Item) -> Iterator[Batch]:
         if self._at and item.key > self._at_key:
             self._at = None
+        if item.now is not None and (mine := self._inside.get(item.key)):
+            item.members = list(merged(item.members, mine, sure=False))
         if item.key in self._doubtful and (item.now is not None or self._plan.document):
             self._doubtful.remove(item.key)
             known = None if self._plan.document else item.old
@@ -166,6 +171,8 @@ class Pass:
             yield from self._read(item, item.now)
         for member in item.members:
             self._memory.keep(member.key, member)
+        if item.now is not None:
+            self._inside.pop(item.key, None)
 
     def _same_version(self, item: Item, entry: Entry) -> bool:
         half = self._at is not None and item.key == self._at_key
@@ -286,7 +293,8 @@ class Pass:
 
         That is told once. Where everything is read anew nothing is known of it, and a text is believed to be one.
         """
-        held = any(m.flags & SENT and not self._is_name(m) for m in item.members) and self._options.max_deleted < 1
+        known = any(m.flags & SENT and m.content != ONLY_NAMED for m in item.members)
+        held = known and self._options.max_deleted < 1
         if (head and not held) or not is_lost_archive(head, file.entry.path):
             return False
         code, reason = ("no_archive_now", _NO_ARCHIVE) if head else ("empty_file", _EMPTY)
@@ -411,15 +419,11 @@ class Pass:
         """
         flags = item.old.flags if item.old else 0
         monitored = self._options.mode == "file_monitor" and self._options.max_deleted < 1
-        if not monitored or not flags & SENT or flags & EMPTY or self._is_name(item.old):
+        if not monitored or not flags & SENT or flags & EMPTY or not item.old or item.old.content == ONLY_NAMED:
             return False
         was = flags >> KIND
         told = self._trusted(file.entry) and item.old is not None and item.old.content == self._no_table_mark(file)
         return told or kind == BLANK or bool(was and kind != was and (kind or read))
-
-    def _is_name(self, old: Record | None) -> bool:
-        """Whether nothing but its name is known of a file, since everything is read anew."""
-        return self._anew and old is not None and old.version == old.content == NO_VERSION
 
     def _no_table(self, file: Opened, item: Item) -> None:
         """Nothing of what it gave is deleted, and that is told once."""
@@ -507,6 +511,8 @@ class Pass:
         left = sorted(self._doubtful - ({base64.b64decode(at["file"])} if at else set()))
         if left:
             here["doubtful"] = [base64.b64encode(key).decode() for key in left]
+        if self._inside and (inside := set().union(*self._inside.values()) - inside_of({"at": at})):
+            here["inside"] = packed_keys(inside)
         return here | ({"at": at} if at else {})
 
     def _place(self, half: _Half) -> _At:
@@ -530,14 +536,13 @@ class Pass:
         gone: list[str] = []
         held = 0
         lost = self._lost()
-        # What a complete reading of everything did not meet the hive finds out itself.
-        told = self._options.mode == "file_monitor" and not (self._anew and self._full)
-        if told and (self._memory.missing or lost):
-            files, missing = self._memory.counted()
+        met = self._anew and self._full  # what a complete reading of everything did not meet the hive finds out itself
+        if self._options.mode == "file_monitor" and (self._memory.missing or lost):
+            files, missing = self._memory.counted(met=met)
             if missing > _FEW and missing > files * self._options.max_deleted:
                 held = missing
             else:
-                keys = {plain(key) for key in (*self._memory.gone(), *lost)}
+                keys = {plain(key) for key in (*self._memory.gone(met=met), *lost)}
                 # An archive may have become a folder of its name, with the same files in it, or the other way round.
                 keys -= {path for key in self._memory.there() if (path := plain(key)) in keys}
                 gone = [shown(os.fsdecode(path)) for path in sorted(keys)]
@@ -556,13 +561,14 @@ class Pass:
             yield self._flush(end, complete=self._full)
 
     def _lost(self) -> set[bytes]:
-        """Files of rows that were half read by an earlier leg, and never listed since."""
-        if self._plan.document:
-            return set()
-        return {key for key in self._doubtful if not any(key.startswith(prefix) for prefix in self._closed)}
+        """Files of rows, or files in archives, that were read by an earlier leg, and never listed since."""
+        lost = set().union(*self._inside.values()) if self._plan.document else self._doubtful
+        return {key for key in lost if not any(key.startswith(prefix) for prefix in self._closed)}
 
     def _ended(self, held: int) -> Cursor:
-        return self._memory.ended(forget=not held) | ({"held": held} if held else {})
+        ended = self._memory.ended(forget=not held) | ({"held": held} if held else {})
+        left = set().union(*self._inside.values()) - (set() if held else self._lost())
+        return ended | ({"inside": packed_keys(left)} if left else {})
 
     def _delete(self, gone: list[str], held: int) -> Iterator[Batch]:
         if self._buffer.rows or self._buffer.rejects:

@@ -564,6 +564,23 @@ def test_a_complete_read_in_two_legs_says_so_at_its_end_only(tmp_path: Path) -> 
     assert [b.complete for b in rest] == [True]
 
 
+@pytest.mark.parametrize("gone", ["a.txt", "z.txt"])
+def test_what_goes_while_a_full_refresh_is_broken_off_leaves_the_jar(tmp_path: Path, gone: str) -> None:
+    """Of what it met already the pass tells; the rest a complete reading did not meet, as the hive finds out."""
+    write(tmp_path, a_txt="a", b_txt="b", z_txt="z")
+    before = read(tmp_path, batch_rows=1)[-1].cursor
+    begun = read(tmp_path, cursor=LocalBee.begin_anew(before), batch_rows=1)[0]
+    assert (paths([begun]), begun.begins) == (["a.txt"], True)
+    (tmp_path / gone).unlink()
+
+    rest = read(tmp_path, cursor=LocalBee.begin_flight(begun.cursor), batch_rows=1)
+
+    met = sorted({"a.txt", "b.txt", "z.txt"} - {gone})
+    assert rest[-1].complete
+    assert [r["path"] for r in rows(rest) if "_op" in r] == (["a.txt"] if gone == "a.txt" else [])
+    assert sorted({"a.txt", *(r["path"] for r in rows(rest) if "_op" not in r)} - {gone}) == met
+
+
 DEEDS = st.sampled_from(["write", "touch", "old times", "delete", "grow", "rename"])
 CHANGES = st.tuples(DEEDS, st.integers(0, 3), st.integers(0, 3))
 

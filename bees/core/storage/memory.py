@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ SENT, MISSING, EMPTY = 1, 2, 4
 KIND = 3
 """Bits below the kind of a table."""
 NO_VERSION = bytes(6)
+ONLY_NAMED = b"\xff" * 6
+"""The content of a file of which nothing but the name is known, since everything is read anew."""
 _LEAST, _MOST = 1024, 8192
 """Records of a block: above the least it ends where a print of the path says so, and most blocks stay the same."""
 _HEAD = struct.Struct("<II")
@@ -145,13 +147,19 @@ class Memory:
         kept |= {"old": self._old[passed:]} if self._old[passed:] else {}
         return left | kept | ({"missing": self.missing} if self.missing else {})
 
-    def counted(self) -> tuple[int, int]:
-        """Documents in the jar before this pass's deletions, and those of them that the pass did not find."""
-        flags = [record.flags for record in self._records()]
+    def counted(self, *, met: bool) -> tuple[int, int]:
+        """Documents in the jar before this pass's deletions, and those of them that the pass did not find.
+
+        `met`: without those that no reading met since everything is read anew.
+        """
+        flags = [r.flags for r in self._records() if not (met and r.content == ONLY_NAMED)]
         return sum(f & SENT for f in flags), sum(bool(f & MISSING) for f in flags)
 
-    def gone(self) -> Iterator[bytes]:
-        yield from (record.key for record in self._records() if record.flags & MISSING)
+    def gone(self, *, met: bool) -> Iterator[bytes]:
+        """`met` as in `counted`."""
+        for record in self._records():
+            if record.flags & MISSING and not (met and record.content == ONLY_NAMED):
+                yield record.key
 
     def there(self) -> Iterator[bytes]:
         """Of what is in the jar, that which is not gone."""
@@ -180,7 +188,7 @@ class Memory:
         return self._index.paths(content)
 
 
-_GOES_ON = ("at", "doubtful", "held", "full", "listed", "anew")
+_GOES_ON = ("at", "doubtful", "inside", "held", "full", "listed", "anew")
 
 
 def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +200,7 @@ def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
         return dict(cursor)
     try:
         pos = base64.b64decode(cursor["pos"], validate=True)
-        done = [record._replace(flags=record.flags & ~MISSING) for text in cursor["files"] for record in unpack(text)]
+        done = list(_looked_for_again(record for text in cursor["files"] for record in unpack(text)))
         left = [record for text in cursor.get("old", ()) for record in unpack(text) if record.key > pos]
     except (ValueError, TypeError, binascii.Error, struct.error, zlib.error):
         return dict(cursor)
@@ -201,17 +209,28 @@ def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
     return {"files": blocks, **{name: cursor[name] for name in _GOES_ON if name in cursor}}
 
 
-def names_only(cursor: Mapping[str, Any]) -> dict[str, Any]:
+def _looked_for_again(records: Iterable[Record]) -> Iterator[Record]:
+    """What is not there is looked for again. Not so what an archive held before: that is read only if it changes."""
+    archive = b""
+    for record in records:
+        path, within, _ = record.key.partition(b"\0")
+        if not within:
+            archive = b"" if record.flags & MISSING else path
+        yield record if within and path == archive else record._replace(flags=record.flags & ~MISSING)
+
+
+def names_only(cursor: Mapping[str, Any], more: Collection[bytes] = ()) -> dict[str, Any]:
     """The memory of a pass that reads everything again: the files of which something is in the jar, and no versions.
 
-    So it tells those that are gone, also where it cannot read everything. Empty where nothing is remembered.
+    `more`: keys of others. So it tells those that are gone, also where it cannot read everything. Empty where nothing
+    is remembered.
     """
     known = begun_anew(cursor)
     try:
-        records = [record for text in known.get("files", ()) for record in unpack(text) if record.flags & SENT]
+        keys = {record.key for text in known.get("files", ()) for record in unpack(text) if record.flags & SENT}
     except (ValueError, TypeError, binascii.Error, struct.error, zlib.error):
         return {}
-    named = [Record(record.key, NO_VERSION, NO_VERSION, SENT) for record in records]
+    named = [Record(key, NO_VERSION, ONLY_NAMED, SENT) for key in sorted(keys.union(more))]
     blocks = [pack(named[start : start + _MOST]) for start in range(0, len(named), _MOST)]
     return {"files": blocks, "anew": True, "begins": True, "full": True, "listed": True} if blocks else {}
 
