@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from bees.core.storage.memory import MISSING, NO_VERSION, SENT, Record, pack, unpack
@@ -38,6 +39,29 @@ def is_member_of(key: bytes, archive: bytes) -> bool:
     return key.startswith(archive + b"\0")
 
 
+def packed_keys(keys: Iterable[bytes]) -> str:
+    """Keys of members for a cursor."""
+    return pack([Record(key, NO_VERSION, NO_VERSION) for key in sorted(keys)])
+
+
+def inside_of(cursor: Mapping[str, Any]) -> set[bytes]:
+    """Members that were read and stand in no record yet: those of the archive that is half read among them."""
+    half = (cursor.get("at") or {}).get("place") or {}
+    keys: set[bytes] = set()
+    for text in (str(cursor.get("inside", "")), str(half.get("found", ""))):
+        with suppress(ValueError, TypeError, binascii.Error, struct.error, zlib.error):
+            keys.update(record.key for record in unpack(text))
+    return keys
+
+
+def by_archive(keys: Iterable[bytes]) -> dict[bytes, set[bytes]]:
+    """Keys of members by that of their archive."""
+    made: dict[bytes, set[bytes]] = {}
+    for key in keys:
+        made.setdefault(key.partition(b"\0")[0], set()).add(key)
+    return made
+
+
 class Found:
     """Members that were read of one archive, perhaps in several legs; `sure` while nothing within was left out."""
 
@@ -51,7 +75,7 @@ class Found:
 
     def stored(self) -> dict[str, Any]:
         """For the place of a cursor."""
-        return {"found": pack([Record(key, NO_VERSION, NO_VERSION) for key in sorted(self.keys)]), "sure": self.sure}
+        return {"found": packed_keys(self.keys), "sure": self.sure}
 
 
 def merged(old: Iterable[Record], found: Collection[bytes], *, sure: bool) -> Iterator[Record]:

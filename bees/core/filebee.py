@@ -30,6 +30,7 @@ from pydantic import AliasChoices, Field, field_validator
 
 from bees.core.bee import BeeOptions, BeeType, Name, StreamName, WorkerBee
 from bees.core.errors import GiveUp
+from bees.core.file_inside import inside_of
 from bees.core.file_rows import FileStream, Patterns, reading
 from bees.core.files import DOCUMENT_COLUMNS, matcher
 from bees.core.formats import ROW_ENDINGS
@@ -147,7 +148,7 @@ class FileBee(WorkerBee):
     @classmethod
     def begin_anew(cls, cursor: Cursor) -> Cursor:
         """What is gone is told by its name, also where an archive or a folder cannot be read."""
-        return names_only(cursor)
+        return names_only(cursor, inside_of(cursor))
 
     def get_pollen_schema(self) -> Sequence[Stream]:
         return [self._offer(self._plan(name)) for name in self._streams()]

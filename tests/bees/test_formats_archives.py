@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import struct
 import zipfile
@@ -20,7 +21,7 @@ from bees.core.formats import Reading, read_rows
 from bees.core.formats import archives as core
 from bees.core.formats.archives import numbered
 from bees.core.formats.members import Member, members
-from bees.local import LocalBee
+from bees.local import LocalBee, LocalStorage
 from nectar.batch import Reject
 from tests.bees.test_formats_members import tarred
 from tests.nectar.documents import docx, zipped
@@ -292,6 +293,61 @@ def test_what_is_wrong_with_an_archive_is_told_once(tmp_path: Path) -> None:
         ],
         "records": [("z.zip/a.csv", "password_protected")],
     }  # fmt: skip
+
+
+def taken(folder: Path, jar: set[str], cursor: Any, most: int = 10**6) -> Any:
+    """A new flight, which is over after so many batches; gives the last cursor."""
+    with LocalBee.from_options({"path": str(folder), "batch_rows": 1}) as bee:
+        cursor = LocalBee.begin_flight(cursor) if cursor else None
+        for batch in itertools.islice(bee.collect_nectar("documents", cursor), most):
+            for row in batch.table.to_pylist():
+                (jar.discard if row.get("_op") else jar.add)(row["path"])
+            cursor = json.loads(json.dumps(batch.cursor))
+    return cursor
+
+
+@pytest.mark.parametrize("then", ["changed", "gone"])
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_read_of_an_archive_that_changes_then_leaves_the_jar(
+    tmp_path: Path, then: str, batches: int, again: bool
+) -> None:
+    jar: set[str] = set()
+    (tmp_path / "a.txt").write_text("first")
+    cursor = taken(tmp_path, jar, None)
+    path = tmp_path / "x.zip"
+    path.write_bytes(zipped({"p.txt": "p", "q.txt": "q", "r.txt": "r"}))
+    cursor = taken(tmp_path, jar, cursor, batches)
+    assert len(jar) == 1 + batches
+
+    if again:  # and once more before it is read to its end
+        path.write_bytes(zipped({"s.txt": "s", "t.txt": "t", "u.txt": "u"}))
+        cursor = taken(tmp_path, jar, cursor, 1)
+    path.unlink()
+    if then == "changed":
+        path.write_bytes(zipped({"r.txt": "r"}))
+    for _ in range(2):
+        cursor = taken(tmp_path, jar, cursor)
+
+    assert jar == ({"a.txt", "x.zip/r.txt"} if then == "changed" else {"a.txt"})
+
+
+def test_what_left_an_archive_goes_though_the_pass_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalStorage, "grain", 0)  # nothing is too young to be known again
+    jar: set[str] = set()
+    (tmp_path / "x.zip").write_bytes(zipped({"p.txt": "p", "q.txt": "q"}))
+    (tmp_path / "z.txt").write_text("last")
+    cursor = taken(tmp_path, jar, None)
+    (tmp_path / "x.zip").write_bytes(zipped({"p.txt": "p, changed"}))
+    (tmp_path / "z.txt").write_text("last, changed")
+    cursor = taken(tmp_path, jar, cursor, 2)
+    assert len(jar) == 3
+
+    taken(tmp_path, jar, cursor)
+
+    assert jar == {"x.zip/p.txt", "z.txt"}
 
 
 def test_an_archive_and_a_folder_of_its_name_may_take_each_others_place(tmp_path: Path) -> None:
