@@ -53,9 +53,13 @@ class Lines:
 
     def __init__(self, file: BinaryIO, declared: str = "", limit: int = MAX_ROW) -> None:
         file.seek(0)
-        encoding = encoding_of(file.read(4), declared)
+        head = file.read(16)
+        encoding = encoding_of(head[:4], declared)
         self.encoding = encoding.name
-        self.start = Place(encoding.bom, 1)
+        mark, size = head[: encoding.bom], encoding.bom
+        while mark and head[size:].startswith(mark):  # of a program that marks what is marked already
+            size += len(mark)
+        self.start = Place(size, 1)
         self._file = file
         self._limit = limit
         self._newline, self._end = "\n".encode(encoding.name), "\x1a".encode(encoding.name)

@@ -133,6 +133,19 @@ def test_the_mark_with_which_dos_ends_a_text_is_no_row(name: str, last: str, enc
         assert rows(parts(packed, name, part.place, encoding="" if encoding == "utf-16" else encoding)) == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("marks", [1, 2, 3])
+@pytest.mark.parametrize("name", ["f.csv", "f.jsonl", "f.csv.gz"])
+def test_a_byte_order_mark_that_comes_again_is_part_of_no_name(name: str, marks: int, encoding: str) -> None:
+    data = ("\ufeff" * marks + ('{"a":"x"}\n' if name == "f.jsonl" else '"a","b"\nx,y\n')).encode(encoding)
+
+    found = parts(gzip.compress(data) if name.endswith("gz") else data, name, encoding="")
+
+    assert [row["a"] for row in rows(found)] == ["x"]
+    assert rejects(found) == []
+    assert list(read_rows(io.BytesIO(b"\xef\xbb\xbf" * marks), "f.csv", Reading()))[1:] == []
+
+
 def test_reading_goes_on_after_any_part(small_blocks: None) -> None:
     raw = b"a,b\n" + b"".join(b'%d,"x\n%d"\n' % (n, n) for n in range(60)) + b"bad\n7,y\n"
     lines = b"".join(b'{"a":%d,"b":"x%d"}\n' % (n, n) for n in range(60)) + b'[]\n{"a":1}\n'
