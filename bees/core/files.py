@@ -41,7 +41,7 @@ _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | 
 _LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO}
-_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}  # ELOOP: a link by now, no file any more
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # ELOOP: a link by now, ENXIO: no regular file any more
 
 
 def entry_of(path: str, status: os.stat_result) -> Entry:
@@ -149,7 +149,7 @@ class Folder:
         opened = self._open(path, _FILE)
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             os.close(opened)
-            raise OSError(errno.ENODEV, "no regular file")
+            raise OSError(errno.ENXIO, "no regular file")
         return os.fdopen(opened, "rb", buffering=1 << 16)
 
     def _open(self, path: str, flags: int) -> int:

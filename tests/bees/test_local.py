@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import socket
@@ -20,8 +21,8 @@ from hypothesis import strategies as st
 
 from bees.core import files as core_files
 from bees.core import tabular
-from bees.core.errors import GiveUp
-from bees.core.files import matcher, shown
+from bees.core.errors import GiveUp, RetryLater
+from bees.core.files import Folder, matcher, shown
 from bees.core.storage.base import Entry
 from bees.core.storage.memory import Memory
 from bees.core.tabular import PLACE
@@ -346,6 +347,22 @@ def test_a_file_that_becomes_something_else_after_the_listing_is_not_read(
     batches = read(root)
 
     assert (paths(batches), rejects(batches)) == (["z.txt"], [])
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.ESTALE, errno.ENOTCONN])
+def test_a_mount_that_broke_takes_nothing_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.txt").write_text("is there")
+    [first] = read(tmp_path)
+
+    def broken(*_: Any) -> int:
+        raise OSError(number, "broken")
+
+    monkeypatch.setattr(Folder, "_open", broken)
+    with pytest.raises(RetryLater, match=errno.errorcode[number]):
+        read(tmp_path, cursor=first.cursor)
 
 
 def test_names_that_are_no_text_are_shown_and_stay_apart(tmp_path: Path) -> None:
