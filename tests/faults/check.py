@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import datetime as dt
 import json
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, LiteralString, cast
-from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
+from tests.faults.dresses import Search
 from tests.faults.fleet import EVERY, Fleet
 from tests.faults.source import CARDS, PERSON
 
@@ -34,6 +35,7 @@ class Checker:
         self._fleet = fleet
         self._sql = statements()
         self._known = 0
+        self._searched: dict[Path, tuple[int, bytes, bool]] = {}
         with self._connect() as connection:
             connection.execute(self._sql["prepare"])
 
@@ -67,17 +69,14 @@ class Checker:
 
     def leaks(self) -> list[str]:
         """Places where a value or a password of a source was found, plain or in another dress."""
-        words = [PERSON, CARDS, *self._fleet.secrets()]
-        pattern = "|".join(sorted({re.escape(dress) for word in words for dress in dresses(word)}))
-        wanted = re.compile(pattern.encode())
-        found = [place for place, text in self._texts() if wanted.search(text)]
-        return found + self._tables(pattern)
+        search = Search([PERSON, CARDS, *self._fleet.secrets()])
+        return [*search.places(self._told()), *self._files(search), *search.places(self._tables())]
 
     def _values(self, kind: str, since: float, before: float) -> dict[str, Any]:
         given: dict[str, dict[str, Any]] = {
             "slots": {"since": since, "until": before, "every": EVERY, "undue": json.dumps(self._fleet.undue)},
-            "stuck": {"before": dt.datetime.fromtimestamp(before, dt.UTC)},
-            "dup": {"repeated": self._fleet.sources.api.repeated},
+            "stuck": {"before": dt.datetime.fromtimestamp(before, dt.UTC), "flown": list(self._fleet.flown)},
+            "lost": {"flown": list(self._fleet.flown)},
         }
         return given.get(kind, {})
 
@@ -94,35 +93,43 @@ class Checker:
                 copy.write_row((offer.stream, offer.id, offer.v, offer.mark, offer.at))
         self._known = upto
 
-    def _texts(self) -> Iterator[tuple[str, bytes]]:
-        """Logs, what the gateway tells, all that the broker holds, and all that it ever wrote down."""
-        for path in self._fleet.log_files():
-            yield path.name, path.read_bytes()
+    def _told(self) -> Iterator[tuple[str, bytes]]:
+        """What the gateway tells anybody and who has logged in, what views told, and all that the broker holds."""
         for path in ("healthz", "status", "metrics"):
             yield f"gateway /{path}", self._fleet.ask_gateway(path)[1]
+        for path, text in self._fleet.pages().items():
+            yield f"page /{path}", text
         yield from self._fleet.told.items()
-        for path in self._fleet.valkey.data_path.rglob("*.aof"):
-            yield f"redis {path.name}", path.read_bytes()
         with self._fleet.redis() as client:
             for key in client.scan_iter(count=1000):
-                yield f"redis {key!r}", key + repr(_value(client, key)).encode()
+                yield f"redis {key!r}", b"\n".join([key, *_pieces(_value(client, key))])
 
-    def _tables(self, pattern: str) -> list[str]:
-        """Tables of the ledger with a row that matches, jars included; what is binary shows there as hexadecimal."""
+    def _files(self, search: Search) -> Iterator[str]:
+        """Logs, all that the broker ever wrote down, and the hive's own folder. Of one that grew, what is new."""
+        kept = [path for path in (self._fleet.home / "data").rglob("*") if path.is_file()]
+        for path in [*self._fleet.log_files(), *self._fleet.valkey.data_path.rglob("*.aof"), *kept]:
+            upto, end, leaked = self._searched.get(path, (0, b"", False))
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # the broker writes its own anew
+                file.seek(upto - len(end))
+                if file.read(len(end)) != end:  # another one of this name
+                    upto, end, leaked = file.seek(0), b"", False
+                text = end + file.read()
+                leaked = leaked or text in search
+                self._searched[path] = (upto - len(end) + len(text), text[-search.longest :], leaked)
+            if leaked:
+                yield str(path.relative_to(self._fleet.home))
+
+    def _tables(self) -> Iterator[tuple[str, bytes]]:
+        """All tables of the ledger, jars included: bytes as they are, and as text what else they would not show."""
         with self._connect() as connection:
             tables = connection.execute(
                 "SELECT relname FROM pg_class WHERE relnamespace = 'hive'::regnamespace AND relkind IN ('r', 'p')"
                 " AND NOT relispartition ORDER BY 1"
             ).fetchall()
-            return [
-                f"table {name}"
-                for (name,) in tables
-                if connection.execute(
-                    sql.SQL("SELECT EXISTS (SELECT FROM hive.{0} WHERE {0}::text ~ %s)").format(sql.Identifier(name)),
-                    [pattern],
-                ).fetchone()
-                != (False,)
-            ]
+            for (name,), form in product(tables, ("binary", "text")):
+                copying = sql.SQL("COPY (SELECT * FROM hive.{}) TO STDOUT (FORMAT {})")
+                with connection.cursor().copy(copying.format(sql.Identifier(name), sql.SQL(form))) as copy:
+                    yield f"table {name}", b"".join(copy)
 
 
 def _value(client: Any, key: bytes) -> Any:
@@ -134,17 +141,9 @@ def _value(client: Any, key: bytes) -> Any:
     return readers[kind](key) if kind in readers else b""
 
 
-def dresses(word: str) -> set[str]:
-    """A text as it is and in capitals, digits in groups; in base64 wherever it may begin in it (for URLs, too), URL
-    encoded and hexadecimal."""
-    raw = word.encode()
-    found = {word, word.upper(), quote(word, safe=""), raw.hex(), raw.hex().upper()}
-    found |= {"".join(f"%{byte:{case}}" for byte in raw) for case in ("02x", "02X")}
-    if word.isdigit():
-        groups = [word[at : at + 4] for at in range(0, len(word), 4)]
-        found |= {" ".join(groups), "-".join(groups), quote(" ".join(groups)), "+".join(groups)}
-    for before in range(3):
-        text = base64.b64encode(b"\0" * before + raw).decode()
-        part = text[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
-        found |= {part, part.replace("+", "-").replace("/", "_")}
-    return found
+def _pieces(value: Any) -> list[bytes]:
+    """The bytes of what a client gives, one after the other."""
+    if isinstance(value, bytes):
+        return [value]
+    inside = (*value, *value.values()) if isinstance(value, dict) else value
+    return [piece for one in inside for piece in _pieces(one)] if isinstance(inside, list | tuple | set) else []

@@ -11,22 +11,46 @@ SELECT b.name AS stream, (h.data ->> 'id')::bigint AS id, (h.data ->> 'v')::int 
 CREATE OR REPLACE VIEW faults.mark AS
 SELECT c.id, c.sealed_seq, c.landed_seq, b.name AS stream
   FROM hive.checkpoint c JOIN hive.bee b ON b.id = c.bee WHERE b.name IN ('api', 'files', 'table');
+-- Each time that a landing writes a record, in the landing's own transaction. A position that rises writes no data.
+CREATE TABLE IF NOT EXISTS faults.written (bee int, stream bigint, seq bigint, id text, v text, how text);
+CREATE OR REPLACE FUNCTION faults.note_written() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO faults.written
+    VALUES (NEW.bee, NEW.stream, NEW.seq, NEW.data ->> 'id', NEW.data ->> 'v',
+            CASE WHEN TG_OP = 'INSERT' THEN 'new' WHEN NEW.scrub_version <> OLD.scrub_version THEN 'scrubbed'
+                 WHEN NEW.content_hash = OLD.content_hash AND OLD.deleted_at IS NULL THEN 'same' ELSE 'changed' END);
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER written AFTER INSERT OR UPDATE OF data ON hive.honey FOR EACH ROW
+    WHEN (NEW.deleted_at IS NULL) EXECUTE FUNCTION faults.note_written();
 
 -- lost --
--- The newest version that a source offered is not in the jar.
-SELECT count(*) FROM (SELECT stream, id, max(v) AS v FROM faults.offered GROUP BY stream, id) o
-  LEFT JOIN faults.held h ON h.stream = o.stream AND h.id = o.id AND h.v >= o.v
- WHERE h.id IS NULL;
+-- The newest version that a source offered is not in the jar; a flight by hand that was promised (%(flown)s) is unknown.
+SELECT (SELECT count(*) FROM (SELECT stream, id, max(v) AS v FROM faults.offered GROUP BY stream, id) o
+          LEFT JOIN faults.held h ON h.stream = o.stream AND h.id = o.id AND h.v >= o.v
+         WHERE h.id IS NULL)
+     + (SELECT count(*) FROM unnest(%(flown)s::uuid[]) AS p(flight)
+         WHERE NOT EXISTS (SELECT FROM hive.flight f WHERE f.id = p.flight));
 
 -- dup --
--- A record that is there twice; a part of a batch with two receipts; more landings of the API's records than it gave
--- versions (the other sources are read with an overlap, and what is known by the time it lands is not counted).
+-- A record that is there twice; a part of a batch with two receipts; a version that one batch wrote twice, or that
+-- came back after another one; a batch of which more or less was written than its receipts say. To write the same over
+-- the same is no harm where it came in two batches, which landed at once: sources are read with an overlap, and a page
+-- once more after an interruption.
 SELECT (SELECT count(*) - count(DISTINCT (stream, id)) FROM faults.held)
      + (SELECT count(*) FROM hive.receipt a JOIN hive.receipt b
             ON a.checkpoint = b.checkpoint AND a.seq = b.seq AND a.row_from < b.row_from AND b.row_from < a.row_to)
-     + greatest(0, (SELECT coalesce(sum(r.landed), 0) FROM hive.receipt r JOIN faults.mark m ON m.id = r.checkpoint
-                     WHERE m.stream = 'api')
-                   - (SELECT count(DISTINCT (id, v)) FROM faults.offered WHERE stream = 'api') - %(repeated)s);
+     + (SELECT count(*) - count(DISTINCT (w.stream, w.seq, w.id, w.v)) FROM faults.written w JOIN hive.bee b ON b.id = w.bee
+         WHERE b.name IN ('api', 'files', 'table'))
+     + (SELECT count(*) - count(DISTINCT (w.stream, w.id, w.v)) FROM faults.written w JOIN hive.bee b ON b.id = w.bee
+         WHERE b.name IN ('api', 'files', 'table') AND w.how IN ('new', 'changed'))
+     + (SELECT count(*)
+          FROM (SELECT c.stream, r.seq, sum(r.landed) AS records
+                  FROM hive.receipt r JOIN faults.mark m ON m.id = r.checkpoint JOIN hive.checkpoint c ON c.id = m.id
+                 GROUP BY 1, 2) r
+          FULL JOIN (SELECT w.stream, w.seq, count(*) AS records FROM faults.written w JOIN hive.bee b ON b.id = w.bee
+                      WHERE b.name IN ('api', 'files', 'table') GROUP BY 1, 2) w USING (stream, seq)
+         WHERE coalesce(r.records, 0) <> coalesce(w.records, 0));
 
 -- ghost --
 SELECT count(*) FROM faults.held h
@@ -51,9 +75,10 @@ SELECT (SELECT count(*) FROM hive.batch b JOIN faults.mark m ON m.id = b.checkpo
           FROM faults.mark m);
 
 -- stuck --
--- What was there before %(before)s and is still open, or holds something for nobody.
+-- What was there before %(before)s, or was promised (%(flown)s), and is still open, or holds something for nobody.
 SELECT (SELECT count(*) FROM hive.task WHERE state IN ('queued', 'running') AND created_at < %(before)s)
-     + (SELECT count(*) FROM hive.flight WHERE state IN ('queued', 'running') AND created_at < %(before)s)
+     + (SELECT count(*) FROM hive.flight
+         WHERE state IN ('queued', 'running') AND (created_at < %(before)s OR id = ANY (%(flown)s::uuid[])))
      + (SELECT count(*) FROM hive.batch WHERE state = 'sealed' AND created_at < %(before)s)
      + (SELECT count(*) FROM hive.payload p JOIN hive.batch b ON b.day = p.day AND b.id = p.batch
          WHERE b.created_at < %(before)s)
@@ -91,4 +116,12 @@ SELECT b.name, s.slot_key, s.outcome, s.created_at::text FROM hive.slot s JOIN h
 UNION ALL
 SELECT b.name, f.state, f.slot_key, f.error::text FROM hive.flight f JOIN hive.bee b ON b.id = f.bee WHERE f.state = 'failed'
 UNION ALL
-SELECT b.name, 'quarantine', q.code, q.reason FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee;
+SELECT b.name, 'quarantine', q.code, q.reason FROM hive.quarantine q JOIN hive.bee b ON b.id = q.bee
+UNION ALL
+SELECT b.name, 'written', w.id || ' v' || w.v, string_agg(w.how || ' at ' || w.seq, ', ') FROM faults.written w JOIN hive.bee b ON b.id = w.bee
+ WHERE b.name IN ('api', 'files', 'table') GROUP BY b.name, w.id, w.v HAVING count(*) > 1
+UNION ALL
+(SELECT b.name, 'batch ' || coalesce(r.seq, w.seq), 'landed ' || coalesce(r.n, 0), 'written ' || coalesce(w.n, 0)
+  FROM (SELECT c.bee, c.stream, r.seq, sum(r.landed) AS n FROM hive.receipt r JOIN hive.checkpoint c ON c.id = r.checkpoint GROUP BY 1, 2, 3) r
+  FULL JOIN (SELECT bee, stream, seq, count(*) AS n FROM faults.written GROUP BY 1, 2, 3) w USING (bee, stream, seq)
+  JOIN hive.bee b ON b.id = bee WHERE b.name IN ('api', 'files', 'table') AND coalesce(r.n, 0) <> coalesce(w.n, 0));

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+from tests.faults.root import Skipped
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -50,13 +54,19 @@ def compiler() -> str | None:
 
 
 def library(folder: Path) -> Path:
-    """What LD_PRELOAD shall name. Raises FileNotFoundError where there is no compiler."""
+    """What LD_PRELOAD shall name. Raises Skipped where there is no compiler."""
     made = folder / "clock.so"
     if not made.exists():
         program = compiler()
         if program is None:
-            raise FileNotFoundError("no C compiler (cc) on this machine")
+            raise Skipped("it takes a C compiler (cc), which this machine has not")
         source = folder / "clock.c"
         source.write_text(SOURCE)
         subprocess.run([program, "-shared", "-fPIC", "-O1", "-o", str(made), str(source)], check=True)
     return made
+
+
+def told(environment: Mapping[str, str]) -> float:
+    """Seconds since 1970 by the clock of a process with this environment."""
+    argv = [sys.executable, "-c", "import time; print(time.time())"]
+    return float(subprocess.run(argv, env=dict(environment), capture_output=True, text=True, check=True).stdout)

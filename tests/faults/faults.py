@@ -6,23 +6,48 @@ A fault that has a rule of its own, beside those that hold for all, raises Broke
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
 
+import psutil
+import redis
 import yaml
 
 from tests.faults import clock
 from tests.faults.fleet import EVERY, Fleet, wait
-from tests.faults.registry import FAULTS, Broken, Fault, Inject, fault, for_a_while, soon
+from tests.faults.poison import SERVED, TRICKLED
+from tests.faults.registry import (
+    FAULTS,
+    LONGEST,
+    Broken,
+    Fault,
+    Inject,
+    fault,
+    for_a_while,
+    goes_on,
+    misbehave,
+    since,
+    soon,
+)
 from tests.faults.source import MOODS
 
 FLY = "import sys; from hive.manager import HiveManager; HiveManager().fly(sys.argv[1])"
 STOP_LIMIT = 10.0
 """Seconds that a graceful stop may take."""
+TRIES = 5
+"""Of a fault that is a matter of chance, until it had its effect."""
+SLOTS = 3
+"""Slots of each bee, at least, that pass while a scheduler is paused."""
+TIMES = 10
+"""Each message comes so often at least."""
 
 
 # Processes that die
@@ -41,11 +66,9 @@ def kill_lander(fleet: Fleet, chance: random.Random) -> None:
 def _kill_children(fleet: Fleet, chance: random.Random, worker: str) -> None:
     for _ in range(3):
         soon(chance)
-        pool = fleet.pool(worker)
-        if pool:
-            victim = chance.choice(pool)
-            fleet.say(f"kill {victim}, a child of the {worker}")
-            fleet.kill(victim)
+        victim = chance.choice(wait(f"children of the {worker}", lambda: fleet.pool(worker), limit=LONGEST))
+        fleet.say(f"kill {victim}, a child of the {worker}")
+        fleet.kill(victim)
 
 
 @fault("whole worker killed", "kill", 15)
@@ -112,6 +135,7 @@ def _crash_at(point: str) -> Inject:
             if not mark.exists():
                 raise Broken(f"no process died at {point}")
             return
+        arguments = ["beat"] if point.startswith("schedule:") else arguments
         with fleet.extra("doomed", *arguments, **more):
             wait(f"a crash at {point}", mark.exists, limit=60)
             fleet.say(f"a process died at {point}")
@@ -134,56 +158,174 @@ _crash_points()
 
 @fault("worker asleep longer than its lease", "zombie", 15)
 def asleep(fleet: Fleet, chance: random.Random) -> None:
-    """What it then writes is refused, or it would show as a record that landed twice."""
+    """What it has in hand is taken back meanwhile, and what it then writes of it is refused."""
     soon(chance)
     for name in ("reader", "lander"):
-        pid = fleet.pid(name)
-        fleet.kill_group(pid, signal.SIGSTOP)
-        fleet.say(f"the {name} sleeps")
+        pid, held = _stopped_at_work(fleet, chance, name)
+        fleet.say(f"the {name} sleeps, with {len(held)} tasks in hand")
         try:
             time.sleep(fleet.lease * 2 + 1)
+            back = _taken_back(fleet, held) if fleet.has_ledger else {}
+            woken = fleet.rows("SELECT clock_timestamp()")[0][0]
         finally:
             fleet.kill_group(pid, signal.SIGCONT)
+        if not fleet.has_ledger:
+            continue
+        with contextlib.suppress(TimeoutError):  # what is never done is counted as stuck
+            wait("new owners", partial(_are_claimed, fleet, back), limit=LONGEST)
+        if late := [task for task, finished in _at_fence(fleet, back, "done") if finished > woken]:
+            raise Broken(f"the {name} ended tasks that were taken back from it: {late}")
+
+
+Held = dict[int, tuple[int, int]]
+"""Fence and crashes of tasks, by id."""
+
+
+def _in_hand(fleet: Fleet, name: str) -> Held:
+    """What a worker's children work on, but for reading tasks that they hold in the middle of a transaction: the
+    database keeps these for who sleeps until it ends the transaction, after a minute. Landings are ended before.
+    """
+    mine = "SELECT id, fence, crashes FROM hive.task WHERE split_part(owner, ':', 2)::int = ANY (%s)"
+    landing = fleet.rows(f"{mine} AND state = 'running' AND kind = 'process'", fleet.pool(name))
+    reading = fleet.rows(f"{mine} AND state = 'running' AND kind <> 'process' FOR UPDATE SKIP LOCKED", fleet.pool(name))
+    return {task: (fence, crashes) for task, fence, crashes in [*landing, *reading]}
+
+
+def _stopped_at_work(fleet: Fleet, chance: random.Random, name: str) -> tuple[int, Held]:
+    """A worker that sleeps, and what it has in hand: where that is nothing, it is woken and stopped again."""
+    end = time.monotonic() + LONGEST
+    while goes_on(end, done=True):
+        pid, held = fleet.pid(name), Held()
+        fleet.kill_group(pid, signal.SIGSTOP)
+        try:
+            time.sleep(0.1)  # what it sent before is done by then
+            held = _in_hand(fleet, name) if fleet.has_ledger else {}
+        finally:
+            if fleet.has_ledger and not held:
+                fleet.kill_group(pid, signal.SIGCONT)
+        if held or not fleet.has_ledger:
+            return pid, held
+        time.sleep(chance.uniform(0.01, 0.3))
+    raise Broken(f"the {name} had nothing in hand whenever it was stopped, for {LONGEST:.0f} s")
+
+
+def _taken_back(fleet: Fleet, held: Held) -> Held:
+    """Those that do not belong to who sleeps any more, which must be all that it did not end before."""
+    found = fleet.rows("SELECT id, state, fence, crashes FROM hive.task WHERE id = ANY (%s)", list(held))
+    kept = [task for task, state, fence, _ in found if (state, fence) == ("running", held[task][0])]
+    uncounted = [task for task, state, *now in found if state == "queued" and tuple(now) == held[task]]
+    if kept or uncounted:
+        raise Broken(f"after its lease it still has {kept}; not counted as crashes: {uncounted}")
+    back = {task: held[task] for task, state, fence, _ in found if fence != held[task][0] or state == "queued"}
+    if not back:
+        raise Broken("nothing was taken back from it")
+    return back
+
+
+def _are_claimed(fleet: Fleet, held: Held) -> bool:
+    return not _at_fence(fleet, held, "queued", "running")
+
+
+def _at_fence(fleet: Fleet, held: Held, *states: str) -> list[tuple[int, dt.datetime]]:
+    """Those that nobody claimed since and that are in such a state, with the end of each."""
+    found = fleet.rows(
+        "SELECT t.id, t.finished_at FROM hive.task t JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, fence)"
+        " ON h.id = t.id AND h.fence = t.fence WHERE t.state = ANY (%s)",
+        list(held), [fence for fence, _ in held.values()], list(states),
+    )  # fmt: skip
+    return [(task, finished) for task, finished in found]
 
 
 @fault("rolling restart", "stop", 15)
 def rolling(fleet: Fleet, chance: random.Random) -> None:
-    """Each part ends in seconds when it is asked to, and none of them repeats anything."""
+    """Each part ends in seconds when it is asked to, the reader in the middle of a leg, and nothing is done again."""
     soon(chance)
-    slow = []
-    for name in ("lander", "reader", "beat", "janitor"):
-        pid = fleet.pid(name)
-        began = time.monotonic()
-        fleet.kill(pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            wait("its end", lambda name=name, pid=pid: fleet.pid(name) != pid, limit=30)
-        took = time.monotonic() - began
-        fleet.say(f"the {name} took {took:.1f} s to end and begin again")
-        if took > STOP_LIMIT:
-            slow.append(f"the {name} took {took:.1f} s to end")
-        fleet.wait_ready()
-    if slow:
-        raise Broken("; ".join(slow))
+    began = fleet.rows("SELECT clock_timestamp()")[0][0]
+    place, flight = _begin_trickle(fleet, chance)
+    wrong = [late for name in ("reader", "lander", "beat", "janitor") if (late := _restart(fleet, name))]
+    with contextlib.suppress(TimeoutError):
+        wait("its end", lambda: fleet.hive.flight(flight).state not in ("queued", "running"), limit=60)
+    result, read = fleet.hive.flight(flight), Counter(path.name.partition("-")[0] for path in place.iterdir())
+    legs = fleet.rows("SELECT id FROM hive.task WHERE flight = %s AND kind = 'collect'", flight)
+    if (result.state, result.records_landed) != ("complete", TRICKLED * SERVED):
+        wrong.append(f"the slow flight is {result.state}, with {result.records_landed} records")
+    if again := [number for number, times in read.items() if times > 1]:
+        wrong.append(f"batches were read again: {again}")
+    if crashed := fleet.rows("SELECT id FROM hive.task WHERE crashes > 0 AND created_at > %s", began):
+        wrong.append(f"{len(crashed)} tasks count as crashed")
+    if not wrong and len(legs) < 2:
+        raise Broken("the reader handed no leg over when it was asked to end in the middle of one")
+    if wrong:
+        raise Broken("; ".join(wrong))
+
+
+def _begin_trickle(fleet: Fleet, chance: random.Random) -> tuple[Path, str]:
+    """A slow flight that the reader is in the middle of: the folder in which each batch leaves a file, and its id."""
+    name = f"trickle-{chance.getrandbits(24):06x}"
+    place = fleet.home / name
+    place.mkdir()
+    fleet.hive.register_worker("poison", {"name": name, "source": {"how": "trickle", "place": str(place)}})
+    flight = fleet.hive.fly(name).id
+    wait("its third batch", lambda: len(list(place.iterdir())) >= 3, limit=60)
+    return place, flight
+
+
+def _restart(fleet: Fleet, name: str) -> str:
+    """Ask a part to end, and wait for the next one. What is wrong with how long it took, or nothing."""
+    pid, began = fleet.pid(name), time.monotonic()
+    fleet.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(TimeoutError):
+        wait("its end", lambda: fleet.pid(name) != pid, limit=30)
+    took = time.monotonic() - began
+    fleet.say(f"the {name} took {took:.1f} s to end and begin again")
+    fleet.wait_ready()
+    return f"the {name} took {took:.1f} s to end" if took > STOP_LIMIT else ""
 
 
 @fault("TERM, then KILL after 1 s", "stop", 15)
 def impatient(fleet: Fleet, chance: random.Random) -> None:
+    """One that ended within that second is asked once more."""
     soon(chance)
     for name in ("reader", "lander"):
-        pid = fleet.pid(name)
-        fleet.kill(pid, signal.SIGTERM)
-        time.sleep(1.0)
-        fleet.kill_group(pid)
+        for _ in range(TRIES):
+            pid = fleet.pid(name)
+            fleet.kill(pid, signal.SIGTERM)
+            time.sleep(1.0)
+            lived = _lives(pid)
+            fleet.kill_group(pid)
+            if lived:
+                fleet.say(f"the {name} still lived after a second, and is killed")
+                break
+            fleet.wait_ready()
+        else:
+            raise Broken(f"the {name} ended within a second {TRIES} times: none was left to kill")
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 # The broker
+
+
+def _away(fleet: Fleet, seconds: float, *, ready: int = 200) -> None:
+    """A server is away: the gateway lives, and says that it is not `ready` where that is the ledger's."""
+    end = time.monotonic() + seconds
+    told = fleet.tells()
+    while goes_on(end, done=told in (None, (200, ready))):
+        time.sleep(0.1)
+        told = told if told == (200, ready) else fleet.tells()
+    if told not in (None, (200, ready)):
+        raise Broken(f"while a server is away, /healthz says {told[0]} and /readyz {told[1]} instead of {ready}")
 
 
 @fault("redis killed, with its data", "redis", 10)
 def redis_killed(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
     fleet.valkey.kill()
-    time.sleep(for_a_while(chance, fleet, 20))
+    _away(fleet, for_a_while(chance, fleet, 20))
     fleet.start_redis()
 
 
@@ -191,7 +333,7 @@ def redis_killed(fleet: Fleet, chance: random.Random) -> None:
 def redis_wiped(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
     fleet.valkey.wipe()
-    time.sleep(for_a_while(chance, fleet, 20))
+    _away(fleet, for_a_while(chance, fleet, 20))
     fleet.start_redis()
 
 
@@ -200,6 +342,7 @@ def redis_emptied(fleet: Fleet, chance: random.Random) -> None:
     for _ in range(2):
         soon(chance)
         with fleet.redis() as client:
+            fleet.say(f"{wait('something in redis', client.dbsize, limit=LONGEST)} keys are thrown away")
             client.flushall()
 
 
@@ -219,52 +362,60 @@ def redis_asleep(fleet: Fleet, chance: random.Random) -> None:
 def redis_full(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
     with fleet.redis() as client:
+        before = _refused(client)
         client.config_set("maxmemory", "1")
+        end = time.monotonic() + for_a_while(chance, fleet, 60)
         try:
-            time.sleep(for_a_while(chance, fleet, 60))
+            while goes_on(end, done=_refused(client) > before):
+                time.sleep(0.1)
         finally:
             client.config_set("maxmemory", "0")
+        if not (refused := _refused(client) - before):
+            raise Broken("redis had no memory left, and refused nobody")
+        fleet.say(f"redis refused {refused} times")
+
+
+def _refused(client: redis.Redis) -> int:
+    """How often it said that it has no memory left."""
+    return int(client.info("errorstats").get("errorstat_OOM", {}).get("count", 0))
 
 
 @fault("broker down at due time", "redis", 10)
 def redis_away(fleet: Fleet, chance: random.Random) -> None:
     """Several slots come and go without a broker."""
     soon(chance)
-    fleet.to_redis.tell("refuse")
-    time.sleep(max(2.5 * EVERY, for_a_while(chance, fleet, 60)))
-    fleet.to_redis.tell()
+    misbehave(fleet, fleet.to_redis, "refuse", max(2.5 * EVERY, for_a_while(chance, fleet, 60)))
 
 
 @fault("redis connections reset", "redis", 10)
 def redis_reset(fleet: Fleet, chance: random.Random) -> None:
-    fleet.to_redis.tell("reset", seconds=1.0, seed=chance.getrandbits(32))
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_redis.tell()
+    seed = chance.getrandbits(32)
+    misbehave(fleet, fleet.to_redis, "reset", for_a_while(chance, fleet, 60), seconds=1.0, seed=seed)
 
 
 @fault("redis half-open", "redis", 20)
 def redis_vanished(fleet: Fleet, chance: random.Random) -> None:
     """What was sent is lost, and the connections stay dead after the network is well again."""
     soon(chance)
-    fleet.to_redis.tell("vanish")
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_redis.tell()
+    misbehave(fleet, fleet.to_redis, "vanish", for_a_while(chance, fleet, 60))
 
 
 @fault("redis slow by 500 ms", "redis", 10)
 def redis_slow(fleet: Fleet, chance: random.Random) -> None:
-    fleet.to_redis.tell("delay", seconds=0.5)
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_redis.tell()
+    misbehave(fleet, fleet.to_redis, "delay", for_a_while(chance, fleet, 60), seconds=0.5)
+
+
+@fault("redis hangs", "redis", 10)
+def redis_hangs(fleet: Fleet, chance: random.Random) -> None:
+    """All that was sent meanwhile is delivered afterwards."""
+    soon(chance)
+    misbehave(fleet, fleet.to_redis, "hang", for_a_while(chance, fleet, 60))
 
 
 @fault("redis half-closed, answers cut", "redis", 10)
 def redis_cut(fleet: Fleet, chance: random.Random) -> None:
-    fleet.to_redis.tell("half")
-    time.sleep(for_a_while(chance, fleet, 20))
-    fleet.to_redis.tell("cut", bytes=chance.randrange(20, 400))
-    time.sleep(for_a_while(chance, fleet, 20))
-    fleet.to_redis.tell()
+    misbehave(fleet, fleet.to_redis, "half", for_a_while(chance, fleet, 20))
+    misbehave(fleet, fleet.to_redis, "cut", for_a_while(chance, fleet, 20), bytes=chance.randrange(20, 400))
 
 
 # The ledger's database
@@ -273,20 +424,20 @@ def redis_cut(fleet: Fleet, chance: random.Random) -> None:
 @fault("postgres restarted, fast", "postgres", 10)
 def postgres_fast(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
-    fleet.restart_postgres(signal.SIGINT, for_a_while(chance, fleet, 20))
+    fleet.restart_postgres(signal.SIGINT, lambda: _away(fleet, for_a_while(chance, fleet, 20), ready=503))
 
 
 @fault("postgres restarted, immediate", "postgres", 10)
 def postgres_immediate(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
-    fleet.restart_postgres(signal.SIGQUIT, for_a_while(chance, fleet, 20))
+    fleet.restart_postgres(signal.SIGQUIT, lambda: _away(fleet, for_a_while(chance, fleet, 20), ready=503))
 
 
 @fault("postgres killed", "postgres", 10)
 def postgres_killed(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
     fleet.postgres.kill()
-    time.sleep(for_a_while(chance, fleet, 20))
+    _away(fleet, for_a_while(chance, fleet, 20), ready=503)
     fleet.postgres.start()
     fleet.to_postgres.lead_to(fleet.postgres.port)
 
@@ -294,14 +445,63 @@ def postgres_killed(fleet: Fleet, chance: random.Random) -> None:
 @fault("postgres backends terminated", "postgres", 10)
 def backends_terminated(fleet: Fleet, chance: random.Random) -> None:
     """Of clients inside of a transaction first, then of all."""
+    ended = 0
     end = time.monotonic() + for_a_while(chance, fleet, 30)
-    while time.monotonic() < end:
+    while goes_on(end, done=ended > 0):
         busy = "" if chance.random() < 0.2 else "AND state <> 'idle' "
-        fleet.rows(
+        found = fleet.rows(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'hive' {busy}"
             "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
+        ended += sum(done for (done,) in found)
         time.sleep(chance.uniform(0.01, 0.2))
+    if not ended:
+        raise Broken("no backend was terminated")
+    fleet.say(f"{ended} backends were terminated")
+
+
+NAP = """
+CREATE OR REPLACE FUNCTION faults.nap() RETURNS trigger LANGUAGE plpgsql
+    AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER nap AFTER INSERT ON hive.receipt DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION faults.nap()
+"""
+
+
+@fault("postgres backend terminated inside COMMIT", "postgres", 10)
+def commit_terminated(fleet: Fleet, chance: random.Random) -> None:
+    """Of landings, which a trigger holds there: nothing of them stands, and who sent the COMMIT hears of nothing."""
+    import psycopg
+
+    soon(chance)
+    ended: list[str] = []
+    with psycopg.connect(fleet.database, autocommit=True) as connection:
+        connection.execute(NAP)
+        end = time.monotonic() + max(3.0, for_a_while(chance, fleet, 30))
+        try:
+            while goes_on(end, done=bool(ended)):
+                began = time.monotonic()
+                found = fleet.rows(
+                    "SELECT pid, application_name FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
+                    " AND wait_event = 'PgSleep' AND query_start > clock_timestamp() - interval '0.3 s'"
+                )
+                for pid, name in found if chance.random() < 0.7 else []:
+                    done = fleet.rows("SELECT pg_terminate_backend(%s, 1000)", pid)[0][0]
+                    if done and time.monotonic() < began + 0.6:  # it slept until then
+                        ended.append(name)
+                time.sleep(0.05)
+        finally:
+            connection.execute("DROP TRIGGER nap ON hive.receipt")
+    fleet.say(f"{len(ended)} backends were terminated inside COMMIT")
+    if not ended:
+        raise Broken("no backend was terminated inside COMMIT")
+    done = fleet.rows(
+        "SELECT id FROM hive.task WHERE state = 'done'"
+        " AND 'hive:' || to_char(day, 'YYYYMMDD') || '.' || id || ':' || fence = ANY (%s)",
+        ended,
+    )
+    if done:
+        raise Broken(f"these COMMITs were never done, and the tasks are: {done}")
 
 
 @fault("postgres tables locked", "postgres", 10)
@@ -313,7 +513,14 @@ def tables_locked(fleet: Fleet, chance: random.Random) -> None:
     fleet.say(f"{table} is locked")
     with psycopg.connect(fleet.database) as connection:
         connection.execute(f"LOCK TABLE hive.{table} IN ACCESS EXCLUSIVE MODE".encode())
-        time.sleep(for_a_while(chance, fleet, 30))
+        end = time.monotonic() + for_a_while(chance, fleet, 30)
+        waited = 0
+        while goes_on(end, done=waited > 0):
+            waited = max(waited, fleet.rows("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0])
+            time.sleep(0.1)
+    if not waited:
+        raise Broken(f"{table} was locked, and nobody waited for it")
+    fleet.say(f"{waited} waited for it")
 
 
 @fault("postgres takes no more connections", "postgres", 10)
@@ -321,66 +528,70 @@ def pool_exhausted(fleet: Fleet, chance: random.Random) -> None:
     """Every place is taken, and those who have one lose it to us."""
     import psycopg
 
+    full = 0
     end = time.monotonic() + max(3.0, for_a_while(chance, fleet, 30))
     with contextlib.ExitStack() as held:
         first = held.enter_context(psycopg.connect(fleet.database, autocommit=True, application_name="faults"))
-        while time.monotonic() < end:
+        while goes_on(end, done=full > 0):
             first.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'hive'"
                 " AND application_name <> 'faults' AND backend_type = 'client backend'"
             )
-            with contextlib.suppress(psycopg.OperationalError):
-                while time.monotonic() < end:
+            try:
+                while goes_on(end, done=full > 0):
                     held.enter_context(psycopg.connect(fleet.database, autocommit=True, application_name="faults"))
+            except psycopg.OperationalError:
+                full += 1
             time.sleep(0.1)
+    if not full:
+        raise Broken("there was always one more place")
+    fleet.say(f"{full} times every place was taken")
 
 
 @fault("postgres slow by 500 ms", "postgres", 10)
 def postgres_slow(fleet: Fleet, chance: random.Random) -> None:
-    fleet.to_postgres.tell("delay", seconds=0.5)
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_postgres.tell()
+    misbehave(fleet, fleet.to_postgres, "delay", for_a_while(chance, fleet, 60), seconds=0.5)
+
+
+@fault("postgres hangs", "postgres", 10)
+def postgres_hangs(fleet: Fleet, chance: random.Random) -> None:
+    """All that was sent meanwhile is delivered afterwards."""
+    soon(chance)
+    misbehave(fleet, fleet.to_postgres, "hang", for_a_while(chance, fleet, 60))
 
 
 @fault("postgres connections reset", "postgres", 10)
 def postgres_reset(fleet: Fleet, chance: random.Random) -> None:
-    fleet.to_postgres.tell("reset", seconds=1.0, seed=chance.getrandbits(32))
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_postgres.tell()
+    seed = chance.getrandbits(32)
+    misbehave(fleet, fleet.to_postgres, "reset", for_a_while(chance, fleet, 60), seconds=1.0, seed=seed)
 
 
 @fault("postgres half-open", "postgres", 45)
 def postgres_vanished(fleet: Fleet, chance: random.Random) -> None:
     """Both kernels give a silent connection up after 25 s, as `hive/ledger/db.py` asks them to."""
     soon(chance)
-    fleet.to_postgres.tell("vanish", seconds=25.0)
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_postgres.tell()
+    misbehave(fleet, fleet.to_postgres, "vanish", for_a_while(chance, fleet, 60), seconds=25.0)
 
 
 @fault("postgres says nothing any more", "postgres", 20)
 def postgres_silent(fleet: Fleet, chance: random.Random) -> None:
     """The network answers and the database does not, on any connection that was open: HIVE_ANSWER_LIMIT ends them."""
     soon(chance)
-    fleet.to_postgres.tell("vanish")
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_postgres.tell()
+    misbehave(fleet, fleet.to_postgres, "vanish", for_a_while(chance, fleet, 60))
 
 
 @fault("connection cut after COMMIT was sent", "postgres", 10)
 def commit_unknown(fleet: Fleet, chance: random.Random) -> None:
     """The server does it and nobody hears of it: every other COMMIT ends like this."""
-    fleet.to_postgres.tell("lose", word="COMMIT", chance=0.5, seed=chance.getrandbits(32))
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_postgres.tell()
+    how = {"word": "COMMIT", "chance": 0.5, "seed": chance.getrandbits(32)}
+    misbehave(fleet, fleet.to_postgres, "lose", for_a_while(chance, fleet, 60), **how)
 
 
 @fault("connection cut after a statement was sent", "postgres", 10)
 def statement_unknown(fleet: Fleet, chance: random.Random) -> None:
     """The same for claims, seals and landings, which are one statement each: prepared ones are sent as `Bind`."""
-    fleet.to_postgres.tell("lose", word="", chance=0.05, seed=chance.getrandbits(32))
-    time.sleep(for_a_while(chance, fleet, 60))
-    fleet.to_postgres.tell()
+    how = {"word": "", "chance": 0.05, "seed": chance.getrandbits(32)}
+    misbehave(fleet, fleet.to_postgres, "lose", for_a_while(chance, fleet, 60), **how)
 
 
 # Messages
@@ -392,20 +603,31 @@ def ten_times(fleet: Fleet, chance: random.Random) -> None:
     from hive.celery import send
     from hive.ledger.hints import Hint
 
-    told: dict[int, int] = {}
-    end = time.monotonic() + max(5.0, for_a_while(chance, fleet, 60))
-    while time.monotonic() < end:
-        tasks = fleet.rows(
-            "SELECT day, id, kind, queue, flight, parent FROM hive.task"
-            " WHERE created_at > clock_timestamp() - interval '3 seconds'"
-        )
-        hints = [Hint(*row) for row in tasks if told.get(row[1], 0) < 10]
-        chance.shuffle(hints)
-        for hint in hints:
-            told[hint.id] = told.get(hint.id, 0) + 2
-        send([*hints, *reversed(hints)])
-        time.sleep(0.05)
+    told: dict[Hint, int] = {}
+    with fleet.redis() as client:
+        end = time.monotonic() + max(5.0, for_a_while(chance, fleet, 60))
+        while goes_on(end, done=bool(told) and min(told.values()) >= TIMES):
+            tasks = fleet.rows(
+                "SELECT day, id, kind, queue, flight, parent FROM hive.task"
+                " WHERE created_at > clock_timestamp() - interval '3 seconds'"
+            )
+            if time.monotonic() < end or not told:
+                told = dict.fromkeys((Hint(*row) for row in tasks), 0) | told
+            hints = [hint for hint, times in told.items() if times < TIMES]
+            chance.shuffle(hints)
+            before = _pushed(client)
+            send([*hints, *reversed(hints)])
+            if _pushed(client) >= before + 2 * len(hints):  # they arrived, all of them
+                told |= {hint: told[hint] + 2 for hint in hints}
+            time.sleep(0.05)
+    if not told or min(told.values()) < TIMES:
+        raise Broken(f"{sum(told.values())} messages more for {len(told)} tasks: not {TIMES} for each")
     fleet.say(f"{sum(told.values())} messages more for {len(told)} tasks")
+
+
+def _pushed(client: redis.Redis) -> int:
+    """How many messages the broker was given, ever."""
+    return int(client.info("commandstats").get("cmdstat_lpush", {}).get("calls", 0))
 
 
 @fault("messages stolen", "messages", 15)
@@ -416,10 +638,12 @@ def stolen(fleet: Fleet, chance: random.Random) -> None:
     lost = 0
     end = time.monotonic() + max(5.0, for_a_while(chance, fleet, 60))
     with fleet.redis() as client:
-        while time.monotonic() < end:
+        while goes_on(end, done=lost > 0):
             for queue in QUEUES:
                 lost += client.rpop(queue) is not None
             time.sleep(0.002)
+    if not lost:
+        raise Broken("no message was stolen")
     fleet.say(f"{lost} messages were stolen")
 
 
@@ -428,9 +652,60 @@ def stolen(fleet: Fleet, chance: random.Random) -> None:
 
 @fault("two schedulers", "schedulers", 15)
 def two_beats(fleet: Fleet, chance: random.Random) -> None:
-    with fleet.extra("beat-2", "beat", "--loglevel", "WARNING"), fleet.extra("beat-3", "beat", "--loglevel", "WARNING"):
-        wait("three schedulers", lambda: len(fleet.living()) >= 8, limit=60)
+    quiet = ("beat", "--loglevel", "WARNING")
+    with fleet.extra("beat-2", *quiet) as second, fleet.extra("beat-3", *quiet) as third:
+        wait("three schedulers", lambda: len(_names(fleet, [second.pid, third.pid])) == 2, limit=60)
         time.sleep(max(3.0 * EVERY, for_a_while(chance, fleet, 60)))
+
+
+@fault("scheduler paused", "schedulers", 15)
+def beat_paused(fleet: Fleet, chance: random.Random) -> None:
+    """The only one, for longer than its lease and for several slots, which are flown or left out when it wakes up."""
+    soon(chance)
+    if made := _pause_beat(fleet, chance):
+        raise Broken(f"the scheduler was paused, and {made} slots were made")
+
+
+@fault("one scheduler of two paused", "schedulers", 15)
+def one_paused(fleet: Fleet, chance: random.Random) -> None:
+    """The other one goes on alone; the first finds all done when it wakes up."""
+    soon(chance)
+    with fleet.extra("beat-2", "beat", "--loglevel", "WARNING") as other:
+        wait("the other scheduler", lambda: _names(fleet, [other.pid]), limit=60)
+        made, wanted = _pause_beat(fleet, chance), SLOTS * len(fleet.bees())
+        if made < wanted:
+            raise Broken(f"one of two schedulers was paused, and the other made {made} slots instead of {wanted}")
+
+
+def _pause_beat(fleet: Fleet, chance: random.Random) -> int:
+    """Slots that were made meanwhile. Raises Broken where one is flown twice."""
+    pid = fleet.pid("beat")
+    fleet.kill_group(pid, signal.SIGSTOP)
+    try:
+        time.sleep(0.5)  # what it had sent is done by then
+        before = _slots(fleet)
+        time.sleep(max(2 * fleet.lease + 1, (SLOTS + 1.0) * EVERY, for_a_while(chance, fleet, 60)))
+        made = _slots(fleet) - before
+    finally:
+        fleet.kill_group(pid, signal.SIGCONT)
+    fleet.say(f"the scheduler {pid} was paused; {made} slots were made meanwhile")
+    time.sleep(2.0 * EVERY)
+    twice = fleet.rows(
+        "SELECT bee, slot_key FROM hive.flight WHERE slot_key IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
+    )
+    if twice:
+        raise Broken(f"slots that were flown twice: {twice[:5]}")
+    return made
+
+
+def _slots(fleet: Fleet) -> int:
+    """Of the bees' schedules, flown or left out."""
+    return int(fleet.rows("SELECT count(*) FROM hive.slot WHERE slot_key LIKE 'default@%'")[0][0])
+
+
+def _names(fleet: Fleet, pids: list[int]) -> list[str]:
+    """By which those of these processes that beat are known in the ledger."""
+    return [name for name in fleet.living() if any(f":{pid}:" in name for pid in pids)]
 
 
 @fault("no scheduler and no janitor", "schedulers", 15)
@@ -438,7 +713,12 @@ def no_beat(fleet: Fleet, chance: random.Random) -> None:
     """Ten minutes at full length. Afterwards every slot of the time was flown, or left out since a flight was open."""
     soon(chance)
     with fleet.held_down("beat", "janitor"):
-        time.sleep(max(3.0 * EVERY, for_a_while(chance, fleet, 120)))
+        time.sleep(0.5)  # what they had sent is done by then
+        before = _slots(fleet)
+        time.sleep(max(3.0 * EVERY, for_a_while(chance, fleet, 600)))
+        made = _slots(fleet) - before
+    if made:
+        raise Broken(f"there was no scheduler, and {made} slots were made")
 
 
 # Configurations and credentials
@@ -483,12 +763,27 @@ def removed(fleet: Fleet, chance: random.Random) -> None:
 
 @fault("credential revoked in flight", "config", 15)
 def revoked(fleet: Fleet, chance: random.Random) -> None:
+    """Sessions that are open end, too; it goes on until both the table and the API refused somebody."""
     soon(chance)
-    fleet.sources.api.mood = "revoked"
-    fleet.sources.change_password("somebody else's")
-    time.sleep(max(2.0 * EVERY, for_a_while(chance, fleet, 60)))
-    fleet.sources.change_password(fleet.sources.secrets["table"])
-    fleet.sources.api.mood = "well"
+    api, log = fleet.sources.api, fleet.postgres.log_path
+    before = log.stat().st_size
+
+    def refused() -> int:
+        return since(log, before).count('password authentication failed for user "meadow"')
+
+    api.misbehave("revoked", random.Random(chance.getrandbits(32)))
+    end = time.monotonic() + max(2.0 * EVERY, for_a_while(chance, fleet, 60))
+    try:
+        ended = fleet.sources.change_password("somebody else's")
+        while goes_on(end, done=refused() > 0 and api.answered["revoked"] > 0):
+            time.sleep(0.1)
+    finally:
+        fleet.sources.change_password(fleet.sources.secrets["table"])
+        api.mood = "well"
+    said = f"{ended} sessions ended, {refused()} logins and {api.answered['revoked']} requests refused"
+    if not refused() or not api.answered["revoked"]:
+        raise Broken(f"the credentials were revoked and hardly used: {said}")
+    fleet.say(said)
 
 
 # Sources
@@ -496,9 +791,15 @@ def revoked(fleet: Fleet, chance: random.Random) -> None:
 
 def _mood(mood: str) -> Inject:
     def inject(fleet: Fleet, chance: random.Random) -> None:
-        fleet.sources.api.mood = mood
-        time.sleep(max(3.0 * EVERY, for_a_while(chance, fleet, 60)))
-        fleet.sources.api.mood = "well"
+        api = fleet.sources.api
+        api.misbehave(mood, random.Random(chance.getrandbits(32)))
+        end = time.monotonic() + max(3.0 * EVERY, for_a_while(chance, fleet, 60))
+        while goes_on(end, done=api.answered[mood] > 0):
+            time.sleep(0.1)
+        api.mood = "well"
+        if not api.answered[mood]:
+            raise Broken(f"nobody asked while the source was {mood!r}")
+        fleet.say(f"{api.answered[mood]} requests were answered so")
 
     return inject
 
@@ -512,12 +813,27 @@ for _name in MOODS:
 
 @fault("worker's clock an hour ahead or behind", "clock", 15)
 def wrong_clock(fleet: Fleet, chance: random.Random) -> None:
-    """Workers and a scheduler more, in whose processes the C library tells another time."""
-    shift = chance.choice([3600, -3600])
-    fleet.say(f"clock shifted by {shift} s")
+    """Workers and a scheduler more, in whose processes the C library tells another time: one way, then the other."""
     library = clock.library(fleet.home)
-    more = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(shift)}
-    every = ["worker", "-Q", "bees.database,bees.file,bees.api,nectar", "-c", "2", "-n", "shifted@%h"]
-    with fleet.extra("shifted", *every, **more), fleet.extra("shifted-beat", "beat", **more):
-        wait("the shifted ones", lambda: len(fleet.living()) >= 9, limit=60)
-        time.sleep(max(4.0 * EVERY, for_a_while(chance, fleet, 60)))
+    for shift in chance.sample([3600, -3600], k=2):
+        more = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(shift)}
+        off = clock.told(fleet.environment | more) - time.time()
+        if abs(off - shift) > 60:
+            raise Broken(f"a clock that was shifted by {shift} s is off by {off:.0f} s")
+        _shifted(fleet, max(4.0 * EVERY, for_a_while(chance, fleet, 60)), more)
+
+
+def _shifted(fleet: Fleet, lasts: float, more: dict[str, str]) -> None:
+    """Such processes for a while. Raises Broken where they did nothing."""
+    arguments = ["worker", "-Q", "bees.database,bees.file,bees.api,nectar", "-c", "2", "-n", "shifted@%h"]
+    with fleet.extra("shifted", *arguments, **more) as worker, fleet.extra("shifted-beat", "beat", **more) as beat:
+        wait("the shifted scheduler", lambda: _names(fleet, [beat.pid]), limit=60)
+        wait("the shifted worker", lambda: len(_names(fleet, fleet.children(worker.pid))) >= 2, limit=60)
+        names, worked = _names(fleet, fleet.children(worker.pid)), 0
+        end = time.monotonic() + lasts
+        while goes_on(end, done=worked > 0):
+            time.sleep(0.2)
+            worked = fleet.rows("SELECT count(*) FROM hive.task WHERE owner = ANY (%s)", names)[0][0]
+    if not worked:
+        raise Broken("a worker with another time had nothing to do")
+    fleet.say(f"a clock shifted by {more['CLOCK_SHIFT']} s: the worker had {worked} tasks")

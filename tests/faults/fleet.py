@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
 import psycopg
 import redis
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 HIVE = (sys.executable, "-m", "hive")
+LOGIN = "keeper:faults-and-smoke"
+"""Of Flower and of the gateway's pages."""
+SHOWN = ("", "bees", "quarantine", "jars", "audit", "status", "metrics/connectors", "health/connectors")
+"""What the gateway shows to who has logged in, beside each bee, its jar, and flights."""
 EVERY = 2
 """Seconds between two slots of each bee."""
 ROWS = 6
@@ -90,20 +95,30 @@ class Proxy:
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 
-    def tell(self, mode: str = "pass", **how: Any) -> None:
-        """The next mood, see `proxy.py`; without arguments the good one."""
-        self._say({"mode": mode, **how})
+    def tell(self, mode: str = "pass", **how: Any) -> int:
+        """The next mood, see `proxy.py`; without arguments the good one. Gives what the last one harmed."""
+        return self._say({"mode": mode, **how})["hurt"]
+
+    def links(self) -> int:
+        """Connections that there are."""
+        return self._say({})["links"]
+
+    def hurt(self) -> int:
+        """Connections or pieces that its mood has harmed until now."""
+        return self._say({})["hurt"]
 
     def lead_to(self, port: int) -> None:
         self._say({"to": port})
 
-    def _say(self, told: Mapping[str, Any]) -> None:
+    def _say(self, told: Mapping[str, Any]) -> dict[str, int]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
-        if not self._process.stdout.readline():
+        if not (answer := self._process.stdout.readline()):
             raise RuntimeError(f"a proxy ended: {self._log.name}")
+        told_back: dict[str, int] = json.loads(answer)
+        return told_back
 
     def close(self) -> None:
         self._process.communicate()
@@ -120,6 +135,9 @@ def through(url: str, port: int) -> str:
 class Fleet:
     """Everything that runs, and the handles by which it is hurt. Make it with `fleet()`."""
 
+    has_ledger = True
+    """It says there what its workers do."""
+
     def __init__(self, home: Path, seed: int, scale: float) -> None:
         self.home, self.scale = home, scale
         self.lease = float(times(scale)["HIVE_LEASE"])
@@ -130,6 +148,7 @@ class Fleet:
         self._disks: dict[str, Disk] = {}
         self.logs_to: Path | None = None
         self.history: list[tuple[float, str]] = []
+        self._forks: ForkServer | None = None
         self._parts: dict[str, Child] = {}
         self._held: set[str] = set()
         self._extras: list[subprocess.Popen[bytes]] = []
@@ -172,6 +191,7 @@ class Fleet:
             "HIVE_GATEWAY_PORT": str(self.gateway),
             "HIVE_BATCH_ROWS": "40",
             "HIVE_CHILD_MEMORY": str(CHILD_MEMORY),
+            "HIVE_FLOWER_LOGIN": LOGIN,
             "PYTHONPATH": f"{ROOT}:{self._add_ons()}",
             **times(self.scale),
         }
@@ -184,9 +204,9 @@ class Fleet:
 
         self.hive: HiveManager = HiveManager()
         self.hive.reload(self.write_config())
-        self._forks = ForkServer(self.environment, self.log_folder / "forkserver.log")
-        self._forks.start()
-        wait("the fork server", lambda: not self._forks.is_loading())
+        forks = self._forks = ForkServer(self.environment, self.log_folder / "forkserver.log")
+        forks.start()
+        wait("the fork server", lambda: not forks.is_loading())
         for name in PARTS:
             self._parts[name] = self._child(name)
             self._parts[name].start(time.monotonic())
@@ -265,11 +285,18 @@ class Fleet:
     def _keep(self) -> None:
         """What `hive up` does: whatever ended is started again."""
         while not self._stop.wait(0.05):
-            with self._lock:
+            try:
+                self._tend()
+            except Exception as error:  # noqa: BLE001 - shown with the run, which then fails
+                self.broken_load.append(repr(error))
+
+    def _tend(self) -> None:
+        with self._lock:
+            if self._forks is not None:
                 self._forks.tend()
-                for name, child in self._parts.items():
-                    if name not in self._held:
-                        child.tend(time.monotonic())
+            for name, child in self._parts.items():
+                if name not in self._held:
+                    child.tend(time.monotonic())
 
     def _load(self) -> None:
         while not self._stop.wait(STEP):
@@ -309,8 +336,15 @@ class Fleet:
         return int(wait(name, lambda: self._parts[name].pid, limit=30))
 
     def fork_server(self) -> int:
-        """The process whose forks the parts are."""
-        return psutil.Process(self.pid("lander")).ppid()
+        """The process whose forks the parts are, waited for: one that was just killed is no longer it."""
+        return int(wait("the fork server", self._loaded_fork_server, limit=60))
+
+    def _loaded_fork_server(self) -> int:
+        with self._lock, contextlib.suppress(psutil.NoSuchProcess):
+            running = self._forks._process
+            if running is not None and self._forks.listens() and not self._forks.is_loading():
+                return running.pid if psutil.Process(running.pid).status() != psutil.STATUS_ZOMBIE else 0
+        return 0
 
     def pool(self, name: str) -> list[int]:
         """The children of a worker, which do the work."""
@@ -326,7 +360,9 @@ class Fleet:
             os.kill(pid, number)
 
     def kill_group(self, pid: int, number: int = signal.SIGKILL) -> None:
-        """A part with all its children."""
+        """A part with all its children. Raises ValueError for the group 1, which the kernel takes for every process."""
+        if pid <= 1:
+            raise ValueError(f"{pid} is no part of the fleet")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, number)
 
@@ -365,12 +401,12 @@ class Fleet:
                 process.signal_group(started, signal.SIGKILL)
                 started.wait()
 
-    def restart_postgres(self, number: int, pause: float) -> None:
-        """End the database with a signal, and start it after `pause` seconds."""
+    def restart_postgres(self, number: int, meanwhile: Callable[[], None]) -> None:
+        """End the database with a signal, and start it after `meanwhile`."""
         if self.postgres.pid is not None:
             self.kill(self.postgres.pid, number)
         wait("the database's end", lambda: self.postgres.pid is None, limit=30)
-        time.sleep(pause)
+        meanwhile()
         self.postgres.start()
         self.to_postgres.lead_to(self.postgres.port)
 
@@ -398,14 +434,47 @@ class Fleet:
         except OSError:
             return 0, b""
 
-    def secrets(self) -> list[str]:
-        """What may be found nowhere: the sources' passwords, the hive key, and those of our own servers."""
+    def tells(self) -> tuple[int, int] | None:
+        """The statuses of /healthz and /readyz; None where there is no gateway."""
+        return (self.ask_gateway("healthz")[0], self.ask_gateway("readyz")[0]) if "gateway" in self._parts else None
+
+    def pages(self) -> dict[str, bytes]:
+        """What people see who have logged in, headers included, by path. Raises TimeoutError where it is not shown."""
+        shown: dict[str, bytes] = wait("the gateway's pages", self._pages, limit=30, pause=1.0)
+        return shown
+
+    def _pages(self) -> dict[str, bytes]:
+        """Nothing where one of them is not shown: the gateway may just be starting."""
+        name, _, password = LOGIN.partition(":")
+        flights = self.rows("SELECT id FROM hive.flight ORDER BY state = 'failed' DESC, created_at DESC LIMIT 3")
+        bees = list(self.bees())
+        paths = [*SHOWN, *(f"bees/{bee}" for bee in bees), *(f"jars/{bee}?q=amber" for bee in bees)]
+        paths += [f"flights/{flight}" for (flight,) in flights]
+        found = {}
+        try:
+            with httpx.Client(base_url=f"http://{places.LOOPBACK}:{self.gateway}/", timeout=30) as person:
+                person.post("login", data={"name": name, "password": password})
+                for path in paths:
+                    answer = person.get(path)
+                    if answer.status_code != 200:
+                        self.say(f"/{path} is not shown to who has logged in: {answer.status_code}")
+                        return {}
+                    found[path] = repr(answer.headers).encode() + answer.content
+        except httpx.HTTPError as error:
+            self.say(f"the gateway does not answer: {error!r}")
+            return {}
+        return found
+
+    def secrets(self) -> list[str | bytes]:
+        """What may be found nowhere: the sources' passwords, the hive key, a login, and those of our own servers."""
         own = [urlsplit(url).password or "" for url in (self.database, self.broker)]
-        return [*self.sources.secrets.values(), self.environment["HIVE_KEY"], *filter(None, own)]
+        key = self.environment["HIVE_KEY"]
+        return [*self.sources.secrets.values(), key, bytes.fromhex(key), LOGIN.partition(":")[2], *filter(None, own)]
 
     def log_files(self) -> list[Path]:
-        """Of the hive's processes, and of the servers."""
-        return sorted([*self.home.glob("*.log"), *self.log_folder.glob("*.log")])
+        """Of the hive's processes, also those that were put aside, and of the servers."""
+        logs = [path for folder in (self.home, self.log_folder) for path in folder.glob("*.log*")]
+        return sorted(path for path in logs if path.is_file())
 
     def close(self) -> None:
         """End everything that was started here, each by its own pid."""
@@ -416,7 +485,7 @@ class Fleet:
         with self._lock:
             for child in self._parts.values():
                 child.kill()
-            if hasattr(self, "_forks"):
+            if self._forks is not None:
                 self._forks.stop()
         for started in self._extras:
             if started.poll() is None:

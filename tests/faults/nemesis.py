@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tests.faults.fleet import Fleet
 from tests.faults.registry import FAULTS, fault
 
-GROUPS = ("kill", "redis", "postgres", "messages", "schedulers", "zombie")
+GROUPS = ("kill", "crash", "redis", "postgres", "messages", "schedulers", "zombie", "stop", "config", "source")
 ACTIONS = "FAULTS_ACTIONS"
 """A run's environment may name the actions, as JSON; else the seed does."""
 MOST = 100
@@ -28,9 +28,9 @@ def plan(chance: random.Random, scale: float) -> list[Action]:
     return [(chance.choice(names), chance.getrandbits(32)) for _ in range(count)]
 
 
-@fault("nemesis", "nemesis", 20)
+@fault("nemesis", "nemesis", 20, spoils=True)
 def nemesis(fleet: Fleet, chance: random.Random) -> None:
-    """One after the other; each is written down."""
+    """One after the other; each is written down. On a fleet of its own, whose data are its seed's, too."""
     planned = plan(chance, fleet.scale)
     given = os.environ.get(ACTIONS)
     fleet.actions = [(name, seed) for name, seed in json.loads(given)] if given else planned

@@ -21,13 +21,16 @@ DRAIN = 25.0
 """Five times the time after which the broker gives a message again."""
 _NOT_FOR_PLAIN = (
     "beat killed", "janitor killed", "gateway killed", "everything killed at once", "fork server killed",
-    "rolling restart", "postgres tables locked",
+    "rolling restart", "postgres tables locked", "postgres backend terminated inside COMMIT",
+    "fork server killed",
 )  # fmt: skip
 """Parts and tables that it does not have."""
 
 
 class Plain(Fleet):
     """Two workers of two processes each, which the fleet's own handles hurt."""
+
+    has_ledger = False
 
     def start(self) -> None:
         self.postgres.start()

@@ -1,7 +1,7 @@
 """A connector that hurts the process which reads with it, for `tests/faults`: `source: {how: ..., place: FOLDER}`.
 
 Each reading leaves a file in `place`, so that the runs can be counted. With `how: serve` it is harmless, and gives the
-records that the step `touchy` stumbles over.
+records that the step `touchy` stumbles over; with `how: trickle` it is harmless and slow.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +28,8 @@ SPACE = 1 << 30
 PIECE = 32 << 20
 SERVED = 40
 TOUCHY = 27
+TRICKLED, TRICKLE = 24, 0.25
+"""Batches of a bee that reads slowly, and the seconds that each takes."""
 
 
 class PoisonOptions(BeeOptions):
@@ -147,7 +150,18 @@ class PoisonBee(WorkerBee):
         return [Stream("rows", key=("id",))]
 
     def collect_nectar(self, stream: str, cursor: Any, slice: Any = None, query: Any = None) -> Any:  # noqa: A002
+        if self.options.how == "trickle":
+            yield from self._trickle(stream, cursor)
+            return
         (Path(self.options.place) / f"{time.time_ns()}").touch()
         if self.options.how != "serve":
             HURTS[self.options.how]()
         yield Batch(stream, pa.table({"id": list(range(SERVED))}), cursor={})
+
+    def _trickle(self, stream: str, cursor: Any) -> Iterator[Batch]:
+        """Batch after batch; each time that one is read, it leaves a file with its number."""
+        for number in range((cursor or {}).get("number", -1) + 1, TRICKLED):
+            time.sleep(TRICKLE)
+            (Path(self.options.place) / f"{number}-{time.time_ns()}").touch()
+            ids = list(range(number * SERVED, (number + 1) * SERVED))
+            yield Batch(stream, pa.table({"id": ids}), cursor={"number": number})

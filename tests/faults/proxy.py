@@ -1,6 +1,7 @@
 """A TCP proxy that misbehaves on request, as a process of its own: `python -m tests.faults.proxy HOST PORT`.
 
-It prints its port, then takes one JSON object a line on stdin and answers each with a line. `{"mode": ...}`:
+It prints its port, then takes one JSON object a line on stdin and answers each with one: how many connections there
+are (`links`), and how many connections or pieces the mood harmed until then (`hurt`). `{"mode": ...}`:
 
   pass       as if it were not there
   refuse     new connections are refused, those there are reset
@@ -13,7 +14,7 @@ It prints its port, then takes one JSON object a line on stdin and answers each 
   cut        a connection is reset after `bytes` of answer
   lose       what contains `word` is passed on and the connection reset before its answer comes, with `chance` (0 to 1)
 
-`{"to": PORT}` points it at another port of the same host.
+`{"to": PORT}` points it at another port of the same host; `{}` only asks.
 """
 
 from __future__ import annotations
@@ -71,17 +72,23 @@ class Proxy:
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     listener: asyncio.Server | None = None
     own_port: int = 0
+    hurt: int = 0
 
     async def listen(self) -> None:
         self.listener = await asyncio.start_server(self._serve, "127.0.0.1", self.own_port, backlog=256)
         self.own_port = self.listener.sockets[0].getsockname()[1]
 
-    async def obey(self, told: dict[str, Any]) -> None:
-        if "to" in told:
-            self.port = int(told["to"])
-            return
-        self.chance = random.Random(told.pop("seed", 0))
-        before, self.mood = self.mood, Mood(**told)
+    async def obey(self, told: dict[str, Any]) -> dict[str, int]:
+        answer = {"links": len(self.links), "hurt": self.hurt}
+        self.port = int(told.get("to", self.port))
+        if "mode" in told:
+            self.hurt = 0
+            self.chance = random.Random(told.pop("seed", 0))
+            await self._change(Mood(**told))
+        return answer
+
+    async def _change(self, mood: Mood) -> None:
+        before, self.mood = self.mood, mood
         if self.mood.mode == "refuse" and self.listener is not None:
             self.listener.close()
             self.listener = None
@@ -89,21 +96,29 @@ class Proxy:
             await self.listen()
         for link in list(self.links):
             if self.mood.mode == "refuse":
-                link.reset()
+                self._reset(link)
             elif self.mood.mode == "vanish" or before.mode == "vanish":
+                self.hurt += not link.dead
                 link.dead = True
                 if self.mood.mode == "vanish" and self.mood.seconds:
                     asyncio.get_running_loop().call_later(self.mood.seconds, link.reset)
             elif self.mood.mode == "half":
                 with contextlib.suppress(OSError, RuntimeError):
                     link.client.write_eof()
+                    self.hurt += 1
             elif self.mood.mode == "reset":
                 self._doom(link)
 
     def _doom(self, link: Link) -> None:
-        asyncio.get_running_loop().call_later(self.chance.random() * self.mood.seconds, link.reset)
+        asyncio.get_running_loop().call_later(self.chance.random() * self.mood.seconds, self._reset, link)
+
+    def _reset(self, link: Link) -> None:
+        """It is counted if it still lives."""
+        self.hurt += link in self.links
+        link.reset()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.hurt += self.mood.mode == "hang"
         await self._while("hang", "vanish")
         try:
             back, forth = await asyncio.open_connection(self.host, self.port)
@@ -129,6 +144,7 @@ class Proxy:
         """One direction, until either side ends. `asked`: from the client."""
         try:
             while piece := await source.read(PIECE):
+                self.hurt += self.mood.mode in ("hang", "delay")
                 await self._while("hang")
                 if self.mood.mode == "delay":
                     await asyncio.sleep(self.mood.seconds)
@@ -140,12 +156,12 @@ class Proxy:
                     target.write(piece)
                     await target.drain()
                     await asyncio.sleep(0.05)  # the server has it, and does it
-                    link.reset()
+                    self._reset(link)
                     return
                 if not asked:
                     link.answered += len(piece)
                     if self.mood.mode == "cut" and link.answered > self.mood.bytes:
-                        link.reset()
+                        self._reset(link)
                         return
                 target.write(piece)
                 await target.drain()
@@ -172,8 +188,7 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     print(proxy.own_port, flush=True)
     while line := await lines.readline():
-        await proxy.obey(json.loads(line))
-        print("done", flush=True)
+        print(json.dumps(await proxy.obey(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import psycopg
 
 from tests.faults.fleet import EVERY, Fleet, wait
 from tests.faults.poison import SERVED
-from tests.faults.registry import Broken, Inject, fault, for_a_while, soon
+from tests.faults.registry import Broken, Inject, fault, for_a_while, since, soon
 from tests.faults.root import memory_group
 
 PACE = 0.95
@@ -181,14 +181,15 @@ def _oom_kills(group: Path) -> int:
 def postgres_disk_full(fleet: Fleet, chance: random.Random) -> None:
     """First no table grows, the sealed batches' among them; then there is no room for the log either, and it dies."""
     soon(chance)
-    disk = fleet.disk("postgres")
+    disk, log = fleet.disk("postgres"), fleet.postgres.log_path
+    before = log.stat().st_size
     with disk.full():
         time.sleep(max(2.0, for_a_while(chance, fleet, 30)))
         for _ in range(SEGMENTS):
             with contextlib.suppress(psycopg.Error):
                 fleet.rows("SELECT pg_logical_emit_message(false, 'faults', 'word'), pg_switch_wal()")
         time.sleep(max(2.0, for_a_while(chance, fleet, 30)))
-        refused = fleet.postgres.log_path.read_text(errors="replace").count("No space left on device")
+        refused = since(log, before).count("No space left on device")
         fleet.say(f"it had no room {refused} times, and {'lives' if fleet.postgres.pid else 'died'}")
     if not refused:
         raise Broken("the disk was never full")

@@ -13,6 +13,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -98,9 +99,12 @@ class Sources:
             time.sleep(0.1)
         return not self._unsure
 
-    def change_password(self, word: str) -> None:
+    def change_password(self, word: str) -> int:
+        """And end the sessions that were opened with the old one; gives how many there were."""
         with psycopg.connect(self._database, autocommit=True) as connection:
             connection.execute(sql.SQL("ALTER ROLE meadow PASSWORD {}").format(sql.Literal(word)))
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'meadow'"
+            return len(connection.execute(query).fetchall())
 
     def _row(self, stream: str, number: int | None = None) -> Row:
         if number is None:
@@ -181,8 +185,9 @@ class Api:
         """`noted` is told of what was given."""
         self.token = token
         self.mood = "well"
-        self.repeated = 0
-        """Records that a bad mood showed more often than it had to."""
+        self.chance = random.Random(0)
+        self.answered: Counter[str] = Counter()
+        """Mood -> requests in it since the last `misbehave`, where there were records; `revoked`: of all."""
         self._noted = noted
         self._lock = threading.Lock()
         self._turn = 0
@@ -228,19 +233,31 @@ class Api:
         rows = [{**row, "turn": turn} for turn, row in found[:PAGE]]
         return rows, found[PAGE - 1][0] if len(found) > PAGE else None
 
+    def misbehave(self, mood: str, chance: random.Random) -> None:
+        """From now on, by these chances; `answered` counts anew."""
+        with self._lock:
+            self.chance, self.mood = chance, mood
+            self.answered.clear()
+
+    def _count(self, mood: str) -> None:
+        with self._lock:
+            self.answered[mood] += 1
+
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        if request.headers.get("Authorization") != f"Bearer {self.token}" or self.mood == "revoked":
+        mood = self.mood
+        if request.headers.get("Authorization") != f"Bearer {self.token}" or mood == "revoked":
+            self._count("revoked")
             send(request, {"error": f"who is {request.headers.get('Authorization')}?"}, 401)
             return
         query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
         since, after = int(query.get("since", 0)), int(query.get("after", "0").partition(".")[0])
         rows, following = self.page(since, after)
         body = {"rows": rows, "next": following}
-        if self.mood == "well":
+        if mood == "well":
             send(request, body)
         else:
-            self.repeated += len(rows) if self.mood in REPEATING else 0
-            MOODS[self.mood](request, body, after)
+            self._count(mood if rows else "")
+            MOODS[mood](request, body, after, self.chance)
 
 
 def send(
@@ -255,20 +272,20 @@ def send(
     request.wfile.write(raw)
 
 
-def busy(request: BaseHTTPRequestHandler, _body: Any, _after: int) -> None:
+def busy(request: BaseHTTPRequestHandler, _body: Any, _after: int, _chance: random.Random) -> None:
     send(request, {"error": "busy"}, 429, headers={"Retry-After": "1"})
 
 
-def busy_until(request: BaseHTTPRequestHandler, _body: Any, _after: int) -> None:
+def busy_until(request: BaseHTTPRequestHandler, _body: Any, _after: int, _chance: random.Random) -> None:
     send(request, {"error": "busy"}, 429, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)})
 
 
-def broken(request: BaseHTTPRequestHandler, body: Any, _after: int) -> None:
-    status = random.choice([500, 502, 503, 504, 200])
+def broken(request: BaseHTTPRequestHandler, body: Any, _after: int, chance: random.Random) -> None:
+    status = chance.choice([500, 502, 503, 504, 200])
     send(request, body if status == 200 else {"error": "sorry"}, status)
 
 
-def dripping(request: BaseHTTPRequestHandler, body: Any, _after: int) -> None:
+def dripping(request: BaseHTTPRequestHandler, body: Any, _after: int, _chance: random.Random) -> None:
     raw = json.dumps(body).encode()
     request.send_response(200)
     request.send_header("Content-Length", str(len(raw)))
@@ -278,7 +295,7 @@ def dripping(request: BaseHTTPRequestHandler, body: Any, _after: int) -> None:
         time.sleep(0.02)
 
 
-def cut_short(request: BaseHTTPRequestHandler, body: Any, _after: int) -> None:
+def cut_short(request: BaseHTTPRequestHandler, body: Any, _after: int, _chance: random.Random) -> None:
     raw = json.dumps(body).encode()
     request.send_response(200)
     request.send_header("Content-Length", str(len(raw)))
@@ -287,31 +304,35 @@ def cut_short(request: BaseHTTPRequestHandler, body: Any, _after: int) -> None:
     request.close_connection = True
 
 
-def bomb(request: BaseHTTPRequestHandler, _body: Any, _after: int) -> None:
+def bomb(request: BaseHTTPRequestHandler, _body: Any, _after: int, _chance: random.Random) -> None:
     send(request, gzip.compress(b" " * (64 << 20), 1), headers={"Content-Encoding": "gzip"})
 
 
-def endless(request: BaseHTTPRequestHandler, body: Any, after: int) -> None:
+def endless(request: BaseHTTPRequestHandler, body: Any, after: int, chance: random.Random) -> None:
     """Always one more page, with nothing new: the mark stays where it is, and is written in another way each time."""
     turn = body["rows"][-1]["turn"] if body["rows"] else after
-    send(request, {**body, "next": body["next"] or f"{turn}.{random.getrandbits(32)}"})
+    send(request, {**body, "next": body["next"] or f"{turn}.{chance.getrandbits(32)}"})
 
 
-def cyclic(request: BaseHTTPRequestHandler, body: Any, after: int) -> None:
+def cyclic(request: BaseHTTPRequestHandler, body: Any, after: int, _chance: random.Random) -> None:
     send(request, {**body, "next": body["next"] or (1 if after != 1 else 2)})
 
 
-def backwards(request: BaseHTTPRequestHandler, body: Any, after: int) -> None:
+def backwards(request: BaseHTTPRequestHandler, body: Any, after: int, _chance: random.Random) -> None:
     send(request, {**body, "next": max(1, after - PAGE) if after else body["next"]})
 
 
-def doubled(request: BaseHTTPRequestHandler, body: Any, _after: int) -> None:
+def doubled(request: BaseHTTPRequestHandler, body: Any, _after: int, _chance: random.Random) -> None:
     """Every record twice in its page."""
     send(request, {**body, "rows": body["rows"] + body["rows"]})
 
 
-MOODS: dict[str, Callable[[BaseHTTPRequestHandler, Any, int], None]] = {
+def page_twice(request: BaseHTTPRequestHandler, body: Any, after: int, _chance: random.Random) -> None:
+    """Each page is followed by itself, under another mark, and then by the next one."""
+    send(request, body if ".again" in request.path else {**body, "next": f"{after}.again"})
+
+
+MOODS: dict[str, Callable[[BaseHTTPRequestHandler, Any, int, random.Random], None]] = {
     one.__name__: one
-    for one in (busy, busy_until, broken, dripping, cut_short, bomb, endless, cyclic, backwards, doubled)
+    for one in (busy, busy_until, broken, dripping, cut_short, bomb, endless, cyclic, backwards, doubled, page_twice)
 }
-REPEATING = ("endless", "cyclic", "backwards", "doubled")

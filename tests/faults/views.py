@@ -14,22 +14,29 @@ import urllib.request
 from collections.abc import Iterator
 
 from hive.embedded import places
-from tests.faults.fleet import Fleet, wait
-from tests.faults.registry import Broken, fault, for_a_while
+from tests.faults.fleet import LOGIN, Fleet, wait
+from tests.faults.registry import Broken, fault, for_a_while, goes_on
 from tests.faults.resources import Pace
 
-LOGIN = "keeper:faults-and-smoke"
 GATEWAY = ("healthz", "metrics", "status")
 FLOWER = ("api/workers?refresh=1", "api/tasks?limit=1000", "api/queues/length", "tasks", "workers", "broker", "metrics")
 CLIENTS = 4
+FLOOD = 100
+SMALL_FLOOD = 20
+"""Good answers, without which there was none: of the gateway, and of Flower, which is slow."""
 
 
 @fault("gateway flooded", "views", 15)
 def flooded(fleet: Fleet, chance: random.Random) -> None:
     """Clients that ask for its metrics and its status as fast as they can."""
     with asking([f"http://{places.LOOPBACK}:{fleet.gateway}/{path}" for path in GATEWAY]) as answered:
-        time.sleep(max(5.0, for_a_while(chance, fleet, 60)))
-    fleet.say(f"{len(answered)} answers")
+        end = time.monotonic() + max(5.0, for_a_while(chance, fleet, 60))
+        while goes_on(end, done=answered.count(200) >= FLOOD):
+            time.sleep(0.1)
+    good = answered.count(200)
+    fleet.say(f"{good} of {len(answered)} answers are what was asked for")
+    if good < FLOOD:
+        raise Broken(f"{good} of {len(answered)} requests were answered well, which is no flood")
 
 
 @fault("flower flooded and killed", "views", 15)
@@ -38,7 +45,7 @@ def flower(fleet: Fleet, chance: random.Random) -> None:
     pace = Pace(fleet)
     port = places.free_port()
     base = f"http://{places.LOOPBACK}:{port}/"
-    more = {"HIVE_FLOWER_PORT": str(port), "HIVE_FLOWER_LOGIN": LOGIN}
+    more = {"HIVE_FLOWER_PORT": str(port)}
     for turn in range(2):
         with fleet.extra("flower", "flower", **more) as process:
             wait("Flower", lambda: ask(base + "api/workers")[0] == 200, limit=60)
@@ -46,6 +53,8 @@ def flower(fleet: Fleet, chance: random.Random) -> None:
                 raise Broken(f"Flower answers {open_to_all} to who has no login")
             with asking([base + path for path in FLOWER]) as answered:
                 time.sleep(max(5.0, for_a_while(chance, fleet, 60)))
+            if (good := answered.count(200)) < SMALL_FLOOD:
+                raise Broken(f"Flower answered {good} of {len(answered)} requests well, which is no flood")
             for path in FLOWER:
                 fleet.told[f"flower /{path} ({turn})"] = ask(base + path)[1]
             fleet.kill_group(process.pid, signal.SIGKILL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 import threading
@@ -18,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.faults.dresses import forms
 from tests.fleet.running import RunningHive, hive_folder, wait_until
 from tests.fleet.test_processes import flower_listens, hive_of, servers
 from tests.servers.otlp import Collected, receiving
@@ -33,28 +33,6 @@ SCRUBBING = {
     "custom_rules": [{"field": "full_name", "action": "remove"}, {"pattern": r"Zq\w+ O'\w+", "action": "replace"}],
 }
 BEES = ("good", "lines", "failing", "refused", "garbage", "redirected", "wronged")
-
-
-def forms(text: str) -> dict[str, set[bytes]]:
-    """Six encodings of a value, as bytes to be searched for without regard to case."""
-    raw = text.encode()
-    cores = set()
-    for offset in range(3):
-        inside = base64.b64encode(b"\0" * offset + raw)
-        core = inside[(offset * 8 + 5) // 6 : (offset + len(raw)) * 8 // 6]
-        cores |= {core, core.replace(b"+", b"-").replace(b"/", b"_")}
-    return {
-        "plain": {raw},
-        "percent": {
-            quote(text, safe="").encode(),
-            quote(text).encode(),
-            quote(text, safe="").replace("%20", "+").encode(),
-        },
-        "base64": cores,
-        "hex": {raw.hex().encode()},
-        "json": {json.dumps(text)[1:-1].encode(), "".join(f"\\u{ord(c):04x}" for c in text).encode()},
-        "html": {html.escape(text).encode(), html.escape(text).replace("&#x27;", "&#39;").encode()},
-    }
 
 
 class Source(BaseHTTPRequestHandler):

@@ -1,6 +1,6 @@
 """Guards that stand behind the protocol's tests: each is taken away once, and the damage that it keeps off is seen.
 
-Those of the pos, the receipt and the fence are in test_protocol.py, those of the slot in test_scheduler.py.
+Those of the pos, the receipt and a task's owner are in test_protocol.py, those of the slot in test_scheduler.py.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hive.flight import close as closing
 from hive.flight import seal as sealing
 from hive.flight.close import close_if_done
+from hive.flight.collect import Leg
+from hive.flight.task import Task
+from hive.flight.work import run
 from hive.janitor import expire
 from hive.ledger import db
 from hive.vault import envelope
+from nectar.batch import Batch
 from tests.hive.nest import Nest, make_nest, nest, write
 
 __all__ = ["make_nest", "nest"]
@@ -84,6 +88,62 @@ class TestClose:
         without(monkeypatch, "close_flight", self.ONCE, "WHERE id = %(flight)s")
 
         assert self.closed_by_two(nest, monkeypatch) == (2, 4)
+
+
+class TestFence:
+    """A worker that was taken for dead has claimed its task once more: only the fence tells its two claims apart."""
+
+    OWNER = "sleeper:1:1"
+
+    def claim_again(self, nest: Nest) -> Task:
+        nest.bury(self.OWNER)
+        assert expire(nest.rt) == 1
+        nest.hurry()
+        return nest.claim(nest.due()[0], nest.runtime(self.OWNER))
+
+    def landed_late(self, nest: Nest) -> dict[str, object]:
+        sealed(nest, "a")
+        sleeper = nest.runtime(self.OWNER)
+        late = nest.claim(nest.due()[0], sleeper)
+        again = self.claim_again(nest)
+        assert (late.owner, late.id) == (again.owner, again.id)
+        run(late, sleeper)
+        return nest.jar()
+
+    def test_a_landing_under_an_older_fence_is_refused(self, nest):
+        assert self.landed_late(nest) == {}
+        assert nest.rows("SELECT state FROM hive.task WHERE kind = 'process'") == [("running",)]
+
+    def test_without_the_comparison_it_lands(self, nest, monkeypatch):
+        without(monkeypatch, "hold_landing", "AND fence = %(fence)s")
+
+        assert list(self.landed_late(nest)) == ["1"]
+        assert nest.rows("SELECT state FROM hive.task WHERE kind = 'process'") == [("done",)]
+
+    def sealed_late(self, nest: Nest, monkeypatch) -> int:
+        """Batches that a reader seals which was overtaken in the middle of its leg."""
+        packed, again = Leg._pack, list[Task]()
+
+        def pack(leg: Leg, batch: Batch, seq: int) -> bytes:
+            if not again:
+                again.append(self.claim_again(nest))
+            return packed(leg, batch, seq)
+
+        monkeypatch.setattr(Leg, "_pack", pack)
+        write(nest.register() / "a.jsonl", [{"id": 1, "version": "a"}])
+        nest.fly()
+        sleeper = nest.runtime(self.OWNER)
+        run(nest.claim(nest.due()[0], sleeper), sleeper)
+        assert len(again) == 1
+        return int(nest.one("SELECT count(*) FROM hive.batch"))
+
+    def test_a_seal_under_an_older_fence_is_refused(self, nest, monkeypatch):
+        assert self.sealed_late(nest, monkeypatch) == 0
+
+    def test_without_the_comparison_the_late_reader_seals(self, nest, monkeypatch):
+        without(monkeypatch, "seal", "AND t.fence = %(fence)s")
+
+        assert self.sealed_late(nest, monkeypatch) == 1
 
 
 class TestWatermark:
