@@ -331,6 +331,10 @@ class Fleet:
     def living(self) -> list[str]:
         return [name for (name,) in self.rows("SELECT id FROM hive.worker WHERE alive_until > clock_timestamp()")]
 
+    def beating(self, pids: list[int]) -> list[str]:
+        """By which those of these processes that beat are known in the ledger."""
+        return [name for name in self.living() if any(f":{pid}:" in name for pid in pids)]
+
     def pid(self, name: str) -> int:
         """Of a part that runs, waited for."""
         return int(wait(name, lambda: self._parts[name].pid, limit=30))
@@ -341,8 +345,8 @@ class Fleet:
 
     def _loaded_fork_server(self) -> int:
         with self._lock, contextlib.suppress(psutil.NoSuchProcess):
-            running = self._forks._process
-            if running is not None and self._forks.listens() and not self._forks.is_loading():
+            forks, running = self._forks, self._forks and self._forks._process
+            if forks and running and forks.listens() and not forks.is_loading():
                 return running.pid if psutil.Process(running.pid).status() != psutil.STATUS_ZOMBIE else 0
         return 0
 

@@ -63,6 +63,17 @@ def since(log: Path, size: int) -> str:
         return file.read().decode(errors="replace")
 
 
+def away(fleet: Fleet, seconds: float, *, ready: int = 200) -> None:
+    """A server is away: the gateway lives, and says that it is not `ready` where that is the ledger's."""
+    end = time.monotonic() + seconds
+    told = fleet.tells()
+    while goes_on(end, done=told in (None, (200, ready))):
+        time.sleep(0.1)
+        told = told if told == (200, ready) else fleet.tells()
+    if told not in (None, (200, ready)):
+        raise Broken(f"while a server is away, /healthz says {told[0]} and /readyz {told[1]} instead of {ready}")
+
+
 def misbehave(fleet: Fleet, proxy: Proxy, mode: str, lasts: float, **how: Any) -> None:
     """The network does so for `lasts` seconds, and on until it harmed anybody. Raises Broken where it harmed nobody."""
     with contextlib.suppress(TimeoutError):

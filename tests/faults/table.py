@@ -93,7 +93,7 @@ def publish(results: Path, scale: float, to: Path = PUBLISHED) -> bool:
     lines += [f"Written by `make faults`; run {' to '.join(dict.fromkeys((days[0], days[-1])))}."] if days else []
     codes = sorted({one["code"] for told in (found, full) for some in told.values() for one in some if one.get("code")})
     lines += [f"Code: {', '.join(codes)}."] if codes else []
-    lines += [f"{_said(scale)} What each fault does stands in `tests/faults/faults.py` and its neighbours.\n"]
+    lines += [f"{_said(scale)} What each fault does stands in the modules of `tests/faults/`.\n"]
     lines += _table({name: found[name] for name in FAULTS})
     if full:
         lines += ["\n## At full length\n", f"{_said(1.0)}\n", *_table(full)]

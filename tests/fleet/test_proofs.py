@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.faults import clock, faults, registry, run
+from tests.faults import clock, registry, run
 from tests.faults.fleet import Fleet, Proxy, wait
 from tests.faults.registry import Broken, misbehave
 from tests.faults.root import Skipped
@@ -190,12 +190,12 @@ class TestReadiness:
 
     def test_without_the_ledger_it_lives_and_is_not_ready(self, monkeypatch):
         monkeypatch.setattr(registry, "LONGEST", 0.5)
-        faults._away(self.saying((0, 0), (200, 200), (200, 503)), 0.0, ready=503)
-        faults._away(self.saying(None), 0.0, ready=503)  # there is no gateway
+        registry.away(self.saying((0, 0), (200, 200), (200, 503)), 0.0, ready=503)
+        registry.away(self.saying(None), 0.0, ready=503)  # there is no gateway
 
         for wrong in ((200, 200), (503, 503)):
             with pytest.raises(Broken, match="/readyz"):
-                faults._away(self.saying(wrong), 0.0, ready=503)
+                registry.away(self.saying(wrong), 0.0, ready=503)
 
     def test_when_all_is_well_it_is_ready(self):
         assert run._tells_the_truth(self.saying((200, 200))) == ""
