@@ -261,11 +261,11 @@ def test_members_that_overlap_are_counted_as_often_as_they_come(monkeypatch: pyt
     data = overlapping(50)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert len(archive.infolist()) == 50
-        assert archive.testzip() is None
+        refused = archive.testzip() is not None  # newer Pythons read no member that overlaps another
 
     found = list(members(io.BytesIO(data), "z.zip"))
 
-    assert 1 <= sum(isinstance(m, Member) for m in found) <= 4
+    assert (not refused) <= sum(isinstance(m, Member) for m in found) <= 4
     assert isinstance(found[-1], Reject)
 
 

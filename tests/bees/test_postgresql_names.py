@@ -115,7 +115,7 @@ class TestNames:
             ({"columns": ["id", "Changed"]}, "no_column", "changed"),
             ({"cursor": "doc"}, "not_sortable", "plain types"),
             ({"key": "doc"}, "not_sortable", "plain types"),
-            ({"key": "spot"}, "not_sortable", "choose another"),
+            ({"key": "spot"}, "not_sortable", "plain types"),
             ({"cursor": "id", "lookback": "5m"}, "wrong_lookback", "number"),
             ({"lookback": 5}, "wrong_lookback", "cursor"),
         ],
