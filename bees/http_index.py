@@ -100,10 +100,16 @@ class HttpIndexStorage(WebStorage):
         return [entry for entry in found if entry is not None], folders
 
     def _looked(self, entry: Entry) -> Entry | None:
+        """A file that is listed; None where its link leads nowhere. Some servers know nothing of HEAD and say 404."""
         try:
-            return self.look(entry.path)
+            found = self.look(entry.path)
+            if found is None:
+                self.ask_file("GET", str(folder_url(self._root, entry.path)), {"Range": "bytes=0-0"})
+        except Gone:
+            return None
         except NotReadError:
             return entry  # listed, and refused when it is read
+        return found or entry
 
     def check_answer(self, url: str, answer: Answer) -> None:
         """A redirect that leads to a page of another name."""

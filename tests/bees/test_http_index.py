@@ -75,7 +75,9 @@ OWN = "<!doctype html><h1>Our files</h1><p>{}</p>"
 class Site:
     """A web server whose pages a test writes: (status, type, body, where to)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, heads: bool = True) -> None:
+        """`heads`: it knows HEAD; else it says 404 to it."""
+        self.heads = heads
         self.pages: dict[str, tuple[int, str, str, str]] = {}
 
     def put(self, path: str, body: str, kind: str = "text/html", status: int = 200, to: str = "") -> None:
@@ -88,7 +90,8 @@ def serving(site: Site) -> Iterator[dict[str, Any]]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            status, kind, body, to = site.pages.get(self.path, (404, "text/html", "not here", ""))
+            known = site.pages if site.heads or self.command == "GET" else {}
+            status, kind, body, to = known.get(self.path, (404, "text/html", "not here", ""))
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body.encode())))
@@ -126,6 +129,19 @@ def test_the_pages_of_web_servers_are_lists_also_of_nothing(page: str) -> None:
         if page == OWN:
             return
         site.put("/", page.format(""))
+        gone = read("http_index", options, cursor=found[-1].cursor)
+
+    assert [(row["path"], row["_op"]) for row in rows(gone)] == [("a.txt", "delete")]
+
+
+def test_a_server_that_knows_no_head_is_read_and_dead_links_are_gone() -> None:
+    site = Site(heads=False)
+    site.put("/", NGINX.format('<a href="a.txt">a.txt</a><a href="b.txt">b.txt</a>'))
+    site.put("/a.txt", "text", "text/plain")
+    with serving(site) as options:
+        found = read("http_index", options)
+        assert [(row["path"], row["size"]) for row in rows(found)] == [("a.txt", 4)]
+        site.put("/", NGINX.format('<a href="b.txt">b.txt</a>'))
         gone = read("http_index", options, cursor=found[-1].cursor)
 
     assert [(row["path"], row["_op"]) for row in rows(gone)] == [("a.txt", "delete")]
