@@ -16,6 +16,7 @@ import structlog
 from celery import Celery, bootsteps, signals
 from kombu import Queue
 
+from hive import crash
 from hive.ledger.hints import Hint, celery_id
 from hive.settings import NotRunning, export_flower_options, settings
 from hive.telemetry import traces
@@ -45,6 +46,10 @@ class _QoS(redis.QoS):
     A message whose end the broker could not be told, because that one connection broke, is out of hand all the same.
     kombu counts it for ever, and a worker takes no more than it has processes: then none, without a word.
     """
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        crash.point("message:taken")  # Redis has it no more, and nobody wrote down yet who has it
+        super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         self._require_client()

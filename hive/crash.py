@@ -12,6 +12,7 @@ import signal
 from hive.settings import settings
 
 POINTS = (
+    "message:taken",
     "collect:before-claim",
     "collect:after-claim",
     "collect:before-seal-commit",

@@ -86,7 +86,9 @@ def _crash_at(point: str) -> Inject:
     def inject(fleet: Fleet, chance: random.Random) -> None:
         mark = fleet.home / f"crashed-{chance.getrandbits(32):08x}"
         more = {"HIVE_CRASH_AT": point, "HIVE_CRASH_ONCE": str(mark)}
-        queues = "nectar" if point.startswith("process:") else "bees.database,bees.file,bees.api"
+        readers = "bees.database,bees.file,bees.api"
+        either = {"process": "nectar", "message": chance.choice(["nectar", readers])}
+        queues = either.get(point.partition(":")[0], readers)
         arguments = ["worker", "-Q", queues, "-c", "1", "-n", f"doomed-{mark.name}@%h", "--without-gossip"]
         if point.startswith("create:"):
             command = [sys.executable, "-c", FLY, chance.choice(["api", "files", "table"])]

@@ -35,6 +35,7 @@ COLLECT = [point for point in POINTS if point.startswith("collect:")]
 PROCESS = [point for point in POINTS if point.startswith("process:")]
 CREATE = [point for point in POINTS if point.startswith("create:")]
 SCHEDULE = "schedule:after-commit"
+TAKEN = "message:taken"
 PAIRS = list(zip_longest(COLLECT, PROCESS, fillvalue=CREATE[0]))
 FLY = "import sys; from hive.manager import HiveManager; HiveManager().fly(sys.argv[1])"
 
@@ -166,7 +167,7 @@ def make_fleet(database_url: str, redis_url: str, tmp_path: Path, monkeypatch) -
 
 
 def test_every_point_is_tried():
-    assert {*COLLECT, *PROCESS, *CREATE, SCHEDULE} == set(POINTS)
+    assert {*COLLECT, *PROCESS, *CREATE, SCHEDULE, TAKEN} == set(POINTS)
 
 
 @pytest.mark.parametrize(("reading", "landing"), PAIRS)
@@ -212,6 +213,26 @@ def test_a_scheduler_that_dies_before_it_tells_anybody_costs_nothing(make_fleet)
     fleet.beat()
     fleet.check(fleet.landed(flight.flight))
     assert fleet.rows("SELECT count(*) FROM hive.slot WHERE flight IS NOT NULL") == [(1,)]
+
+
+@pytest.mark.parametrize("queue", ["bees.file", "nectar"])
+def test_a_message_that_dies_with_the_worker_that_just_took_it_costs_nothing(make_fleet, redis_url, queue):
+    fleet = make_fleet()
+    fleet.write(1)
+    if queue == "nectar":
+        fleet.worker("reader", "bees.file")
+    fleet.worker("doomed", queue, TAKEN)
+    fleet.wait("the workers' start", lambda: fleet.living() == 1 + (queue == "nectar"))
+    flight = fleet.hive.fly("people").id
+    fleet.wait("its crash", fleet.crashed(TAKEN).exists)
+    if queue == "bees.file":
+        with redis.Redis.from_url(redis_url) as client:
+            assert (client.llen(queue), client.hlen("unacked")) == (0, 0)
+    assert fleet.hive.flight(flight).state in ("queued", "running")
+
+    fleet.beat()
+    fleet.worker("sound")
+    fleet.check(fleet.landed(flight))
 
 
 def test_a_broker_that_forgets_everything_and_says_all_else_twice_costs_nothing(make_fleet, redis_url):
