@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # what only names batches, as a command that reads the ledger does, starts without Arrow
     import pyarrow as pa
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # what only names batches, as a command that reads the ledger
 MARK = b"hive.mark"
 FEW = 32
 """Rows up to which plain Python is faster than expressions over columns (measured: 4 to 10 times for one row)."""
+Distinct = Literal["", "first", "more"]
+"""Whether a batch belongs to a run in which no key comes twice, as its first one or as one more; empty: not known."""
 Cursor = Mapping[str, Any]
 """Where to resume: a JSON object that only the bee understands. Empty or None: from the beginning."""
 
@@ -69,6 +71,8 @@ class Batch:
     sections whose rows they are, where sections of the stream are read anew or deleted by themselves; one that is gone
              begins and ends without rows
     pauses   this flight reads no further, and the pass is not over: the next flight goes on with it
+    distinct no record of the run that the batch belongs to has the key of another one, whatever legs and crashes lie
+             between: such batches may land in any order
     """
 
     stream: str
@@ -81,6 +85,7 @@ class Batch:
     sections: tuple[Section, ...] = ()
     ends: bool = False
     pauses: bool = False
+    distinct: Distinct = ""
 
 
 def marked(name: str, kind: pa.DataType, mark: str) -> pa.Field:

@@ -51,6 +51,8 @@ class Leg:
     cursor: dict[str, Any] | None
     part: str | None = None
     """What the connector calls the part of the stream that this leg reads; None: all of it."""
+    distinct_from: int | None = None
+    """Where the run of batches began that this leg goes on with, in which no key comes twice; None: there is none."""
     hints: list[Hint] = field(default_factory=list)
     first: Cursor | None = None
     """Of the first batch."""
@@ -128,6 +130,7 @@ class Leg:
         task, limits = self.task, self.rt.settings
         rows = batch.table.num_rows + len(batch.rejects)
         seq = self.seq + 1 if rows else self.seq
+        self.distinct_from = {"first": self.seq + 1, "more": self.distinct_from}.get(batch.distinct)
         values = {
             **self._mine(), "flight": task.flight, "epoch": self.epoch,
             "before": self.seq, "seq": seq, "cursor": self._seal_cursor(batch.cursor),
@@ -222,6 +225,7 @@ class Leg:
             {c.name: c.kind for c in self.stream.columns},
             whole=self.stream.cursor is None or self.stream.versions,
             sections=tuple((s.name, s.start, s.stop) for s in batch.sections if s.start < s.stop or batch.rejects),
+            distinct_from=self.distinct_from,
         )
         packed = pack(batch.table, meta, batch.rejects)
         return seal_batch(self.data_key, packed, place(self.task.flight, self.task.checkpoint, seq))
@@ -231,7 +235,8 @@ class Leg:
         self.hints = []
 
     def _seal_cursor(self, cursor: Any) -> bytes:
-        return seal_cursor(self.rt, self.task, cursor, version_of(type(self.bee.bee)), self.part)
+        version = version_of(type(self.bee.bee))
+        return seal_cursor(self.rt, self.task, cursor, version, self.part, self.distinct_from)
 
     def _too_much_waits(self) -> bool:
         """Backpressure: what is sealed and not landed is bounded, per flight, in all, and by the room on the disk."""
@@ -257,8 +262,10 @@ def collect(task: Task, bee: OpenBee, rt: Runtime, point: Point | None = None) -
 
 
 def leg_of(task: Task, bee: OpenBee, rt: Runtime, point: Point, kind: type[Leg] = Leg) -> Leg:
-    """A leg that begins at `point`. Raises Superseded, or GiveUp for a stream without a key."""
+    """A leg that begins at `point`. Raises Superseded, or GiveUp for a stream without a key or in trouble."""
     stream = bee.stream(point.stream)
+    if stream.trouble:
+        raise stream.trouble
     if point.fingerprint != bee.fingerprint(stream):
         refuse_older(task, point.stream)
     if not stream.key:
@@ -269,8 +276,8 @@ def leg_of(task: Task, bee: OpenBee, rt: Runtime, point: Point, kind: type[Leg] 
             advice=f"name the columns that identify a record: streams.{stream.name}.key",
         )
     data_key = flight_key(rt.key, task.data_key, task.flight)
-    cursor, part = open_cursor(rt, task, point.cursor, type(bee.bee))
-    return kind(task, bee, stream, rt, data_key, point.epoch, point.seq, cursor, part)
+    opened = open_cursor(rt, task, point.cursor, type(bee.bee))
+    return kind(task, bee, stream, rt, data_key, point.epoch, point.seq, *opened)
 
 
 def _leave(task: Task, rt: Runtime) -> Left:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from nectar.batch import Batch, Section
+from nectar.batch import Batch, Distinct, Section
 
 
 def gather(
@@ -79,8 +79,13 @@ def _join(held: list[Batch]) -> Batch:
     rejects = tuple(r for b in held for r in b.rejects)
     return Batch(
         last.stream, pa.concat_tables(tables), last.cursor, last.slice, last.complete, rejects, held[0].begins,
-        tuple(_moved(held)), last.ends, last.pauses,
+        tuple(_moved(held)), last.ends, last.pauses, _joined_runs(held),
     )  # fmt: skip
+
+
+def _joined_runs(held: list[Batch]) -> Distinct:
+    """The run of all of them, if it is one."""
+    return held[0].distinct if all(b.distinct == "more" for b in held[1:]) else ""
 
 
 def _moved(held: list[Batch]) -> Iterator[Section]:

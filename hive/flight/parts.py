@@ -96,7 +96,7 @@ def joined(tx: Transaction, rt: Runtime, task: Task, bee: OpenBee, stream: Strea
     """
     told = []
     for row in tx.run("round_parts", checkpoint=point.checkpoint).fetchall():
-        _, part = open_cursor(rt, task.adopted(row.checkpoint), row.sealed_cursor, type(bee.bee))
+        part = open_cursor(rt, task.adopted(row.checkpoint), row.sealed_cursor, type(bee.bee)).part
         told += [part] if part is not None else []
     cursor = bee.bee.after_slices(stream.name, told)
     if cursor is None:

@@ -156,7 +156,7 @@ def _kept(rt: Runtime, task: Task, bee: OpenBee, point: Point) -> bytes | None:
     """What of the cursor stays where everything is read again; nothing of one that cannot be read any more."""
     kind = type(bee.bee)
     try:
-        cursor, part = open_cursor(rt, task, point.cursor, kind)
+        cursor, part, _ = open_cursor(rt, task, point.cursor, kind)
     except (SourceError, Unsealable, ValueError):
         return None
     kept = kind.begin_anew(cursor) if cursor and part is None else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bees.core.bee import WorkerBee
 from hive.config.shape import cursor_now
@@ -12,7 +12,7 @@ from hive.flight.task import Task
 from hive.runtime import Runtime
 from hive.vault.envelope import open_, seal
 
-_VERSION, _FLIGHT, _PART = "@connector_version", "@flight", "@part"
+_VERSION, _FLIGHT, _PART, _DISTINCT = "@connector_version", "@flight", "@part", "@distinct_from"
 """Beside what the connector put into its cursor."""
 
 
@@ -45,7 +45,23 @@ def point_of(row: Any, stream: str) -> Point:
     )  # fmt: skip
 
 
-def seal_cursor(rt: Runtime, task: Task, cursor: Any, version: int | str = 1, part: str | None = None) -> bytes:
+class Opened(NamedTuple):
+    """A cursor as its connector reads it now, and what the hive noted beside it."""
+
+    cursor: dict[str, Any] | None
+    part: str | None = None
+    distinct_from: int | None = None
+    """Of hive.flight.seal.Meta: the run that goes on behind the cursor."""
+
+
+def seal_cursor(
+    rt: Runtime,
+    task: Task,
+    cursor: Any,
+    version: int | str = 1,
+    part: str | None = None,
+    distinct_from: int | None = None,
+) -> bytes:
     """A cursor as the ledger keeps it: it may hold values of records, so it is sealed, and so is what its part is.
 
     It says which flight and which version of its connector gave it; the first version needs no word.
@@ -56,27 +72,25 @@ def seal_cursor(rt: Runtime, task: Task, cursor: Any, version: int | str = 1, pa
         written[_FLIGHT] = task.flight.hex
     if written and version != 1:
         written[_VERSION] = version
+    if written and distinct_from is not None:
+        written[_DISTINCT] = distinct_from
     if part is not None:
         written[_PART] = part
     return seal(key, json.dumps(written).encode(), _cursor_place(task))
 
 
-def open_cursor(
-    rt: Runtime, task: Task, sealed: bytes | None, kind: type[WorkerBee]
-) -> tuple[dict[str, Any] | None, str | None]:
-    """The cursor as the connector reads it now, and the part that it belongs to.
-
-    Raises GiveUp for one of a version that the connector does not know.
-    """
+def open_cursor(rt: Runtime, task: Task, sealed: bytes | None, kind: type[WorkerBee]) -> Opened:
+    """Raises GiveUp for a cursor of a version that the connector does not know."""
     if sealed is None:
-        return None, None
+        return Opened(None)
     _, key = rt.keyring(task.tenant).key("cursor")
     found: dict[str, Any] = json.loads(open_(key, sealed, _cursor_place(task)))
     version, flight, part = found.pop(_VERSION, 1), found.pop(_FLIGHT, None), found.pop(_PART, None)
+    distinct_from = found.pop(_DISTINCT, None)
     if not found:
-        return None, part
+        return Opened(None, part)
     cursor = cursor_now(kind, found, version)
-    return (cursor if flight == task.flight.hex else dict(kind.begin_flight(cursor))), part
+    return Opened(cursor if flight == task.flight.hex else dict(kind.begin_flight(cursor)), part, distinct_from)
 
 
 def _cursor_place(task: Task) -> bytes:

@@ -67,7 +67,7 @@ class Work:
     place: land.Place
     checkpoint: int
     in_order: bool
-    """Every earlier batch of the stream has landed, and this part is its whole batch."""
+    """This part is its whole batch, and no earlier batch of the stream that has not landed may hold the same keys."""
     first_left: bool
     """Every earlier batch of the stream has landed."""
     table: pa.Table
@@ -131,7 +131,8 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
         scrub_version, meta.collected_at,
     )  # fmt: skip
     first_left = row.landed_seq >= row.seq - 1
-    in_order = whole and row.landed_seq == row.seq - 1
+    first = row.seq if meta.distinct_from is None else meta.distinct_from
+    in_order = whole and row.landed_seq >= first - 1
     return Work(task, rt, spot, row.checkpoint, in_order, first_left, cut, low, meta, numbered)
 
 

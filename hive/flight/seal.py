@@ -38,12 +38,16 @@ class Meta:
     """Each reading of the stream is of the whole stream."""
     sections: tuple[tuple[str, int, int], ...] = ()
     """Name, first row and the row behind the last one of each section of the stream that the batch has rows of."""
+    distinct_from: int | None = None
+    """The seq at which a run of batches began, this one among them, in which no key comes twice; None: not known."""
 
 
 def pack(table: pa.Table, meta: Meta, rejects: Sequence[Reject]) -> bytes:
     """Records, rejects and metadata as compressed Arrow IPC."""
+    told = dict(meta.__dict__)
     about = {
-        "meta": meta.__dict__,
+        "distinct_from": told.pop("distinct_from"),  # beside: a worker of an older version knows no such word
+        "meta": told,
         "rejects": [[r.position, r.code, r.reason, base64.b64encode(r.raw).decode()] for r in rejects],
     }
     schema = table.schema.with_metadata({**(table.schema.metadata or {}), _META: json.dumps(about).encode()})
@@ -60,7 +64,8 @@ def unpack(packed: bytes) -> tuple[pa.Table, Meta, list[Reject]]:
     about: dict[str, Any] = json.loads(table.schema.metadata[_META])
     told = about["meta"]
     sections = tuple((name, start, stop) for name, start, stop in told.get("sections", ()))
-    meta = Meta(**(told | {"key": tuple(told["key"]), "sections": sections}))
+    known = {"key": tuple(told["key"]), "sections": sections, "distinct_from": about.get("distinct_from")}
+    meta = Meta(**(told | known))
     rejects = [Reject(p, c, r, base64.b64decode(raw)) for p, c, r, raw in about["rejects"]]
     kept = {k: v for k, v in table.schema.metadata.items() if k != _META}
     return table.replace_schema_metadata(kept or None), meta, rejects

@@ -13,7 +13,7 @@ from bees.core.sql.content import new_salt
 from bees.core.sql.ordered import Ordered
 from bees.core.sql.place import Place, place_of
 from bees.core.sql.span import Span
-from nectar.batch import Batch, Cursor, Reject
+from nectar.batch import Batch, Cursor, Distinct, Reject
 
 log = structlog.get_logger()
 
@@ -113,14 +113,15 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
     held: Batch | None = None
     left = leg.most(place)
     begins = _begins(leg, place)
+    run: Distinct = "" if not leg.reading.distinct else "more" if place.after else "first"
     while True:
         for piece in source.pieces(place, left):
             read = place.read + piece.rows if leg.max_rows is not None else piece.place.read
             place = replace(piece.place, read=read)
             if held:
                 yield held
-            held = Batch(leg.stream, piece.table, place.cursor(), rejects=piece.rejects, begins=begins)
-            begins = False
+            held = Batch(leg.stream, piece.table, place.cursor(), rejects=piece.rejects, begins=begins, distinct=run)
+            begins, run = False, run and "more"
             left = None if left is None else left - piece.rows
         following = leg.reading.after_phase(place)
         if following is None or left == 0:
@@ -132,14 +133,14 @@ def batches(leg: Leg[Any], source: Source, place: Place) -> Iterator[Batch]:
         log.warning(
             "max_rows_reached", stream=leg.stream, rows=leg.max_rows, result="the next flight goes on from here"
         )
-        last = held or Batch(leg.stream, source.empty(), {}, begins=begins)
+        last = held or Batch(leg.stream, source.empty(), {}, begins=begins, distinct=run)
         yield replace(last, cursor=replace(place, read=0).cursor(), ends=True, pauses=True)
         return
     if leg.limit is not None:
         if held:
             yield held
         return
-    last = held or Batch(leg.stream, source.empty(), {}, begins=begins)
+    last = held or Batch(leg.stream, source.empty(), {}, begins=begins, distinct=run)
     yield replace(last, cursor=place.finished().cursor(), complete=place.start is None, ends=True)
 
 

@@ -83,6 +83,15 @@ class Ordered(Generic[R, C]):
         return tuple(c for c in self.key if not c.exact)
 
     @property
+    def distinct(self) -> bool:
+        """Whether a reading of all rows meets no key twice: one after the other, in the order of a key that is unique.
+
+        With a cursor column a row that changes meanwhile moves ahead of the reading, and comes again.
+        """
+        proven = any({c.name for c in self.key} >= columns for columns in self.relation.unique)
+        return self.cursor is None and not self.by_content and not self.doubtful and proven
+
+    @property
     def doubtful(self) -> tuple[C, ...]:
         """Key columns that may be null."""
         return tuple(c for c in self.key if c.nullable)
