@@ -18,6 +18,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_PIECE = 1 << 20
 _UNMARKED = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
 _CONTROLS = bytes(sorted({*range(0x20), 0x7F} - set(b"\t\n\r\f\b\x1b")))
 _CONTROL_CHARACTERS = dict.fromkeys(_CONTROLS)
@@ -65,11 +66,16 @@ def decode(data: bytes, declared: str = "") -> str:
 
 def decodes(data: bytes, declared: str = "", *, whole: bool = True) -> bool:
     """Whether `decode` would succeed. `whole` is false for a beginning, which may end within a character."""
+    encoding = encoding_of(data[:4], declared)
+    if encoding.name in {"utf-8", "ascii"} and data.isascii():
+        return True
+    decoder = codecs.getincrementaldecoder(encoding.name)()
     try:
-        if whole:
-            decode(data, declared)
-        else:
-            codecs.getincrementaldecoder(encoding_of(data[:4], declared).name)().decode(data)
+        # Piece by piece: one letter beyond the usual ones makes each character of a text take four bytes.
+        for at in range(encoding.bom, len(data), _PIECE):
+            text = decoder.decode(data[at : at + _PIECE], whole and at + _PIECE >= len(data))
+            if whole and encoding.name != "utf-8":
+                text.encode()
     except UnicodeError:
         return False
     return True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import tracemalloc
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -97,6 +99,33 @@ def test_known_binary_formats_and_runs_of_nuls_are_no_text(head: bytes) -> None:
 def test_half_a_surrogate_pair_is_not_text_in_any_encoding() -> None:
     assert not decodes(b"+2AA-", "utf-7")
     assert not decodes(codecs.BOM_UTF16_LE + b"\x00\xd8a\x00")
+
+
+def test_a_large_text_is_looked_at_in_little_memory() -> None:
+    data = b"some words of a text\n" * 400_000 + "\N{SNOWMAN}\N{PILE OF POO}".encode()
+    broken = data[:-1]
+    tracemalloc.start()
+    try:
+        assert decodes(data)
+        assert not decodes(broken)
+        assert tracemalloc.get_traced_memory()[1] < len(data)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "codec", ["utf-8", "utf-16-le", "utf-32-be", "utf-7", "cp1252", "shift_jis", "iso2022_jp", "gb18030"]
+)
+@given(data=st.binary(max_size=40), text=st.text(max_size=20))
+def test_a_text_looked_at_in_pieces_is_one_exactly_where_the_whole_is(codec: str, data: bytes, text: str) -> None:
+    for given_ in (data, text.encode(codec, "ignore"), text.encode(codec, "ignore")[:-1]):
+        try:
+            decode(given_, codec)
+            whole = True
+        except UnicodeError:
+            whole = False
+        with mock.patch("nectar.extract.text._PIECE", 3):
+            assert decodes(given_, codec) == whole
 
 
 @given(st.text())

@@ -78,10 +78,12 @@ class Stream:
 
     def whole(self, most: int) -> bytes:
         """All bytes, or the first `most` + 1 and perhaps some more."""
-        made = bytearray()
-        while len(made) <= most and (data := self.read(1 << 18)):
-            made += data
-        return bytes(made)
+        made = io.BytesIO()  # gives what it holds without another copy
+        made.write(self._held)
+        self._held = b""
+        while made.tell() <= most and (data := self._more(1 << 18)):
+            made.write(data)
+        return made.getvalue()
 
     def put_back(self, data: bytes) -> None:
         self._held = data + self._held
