@@ -44,9 +44,9 @@ Found = Callable[[], Iterator[list[Any]]]
 log = structlog.get_logger()
 
 _MISSED = sql.SQL(
-    "WITH met AS MATERIALIZED (SELECT DISTINCT k AS key_hash FROM hive.seen s, unnest(s.keys) k"
+    "WITH met AS MATERIALIZED (SELECT k AS key_hash FROM hive.seen s, unnest(s.keys) k"
     "  WHERE s.checkpoint = ANY (%(checkpoints)s) AND s.seq BETWEEN %(low)s AND %(high)s"
-    "  UNION SELECT key_hash FROM hive.quarantine WHERE key_hash IS NOT NULL"
+    "  UNION ALL SELECT key_hash FROM hive.quarantine WHERE key_hash IS NOT NULL"
     "  AND checkpoint = ANY (%(checkpoints)s) AND seq BETWEEN %(low)s AND %(high)s)"
     " SELECT encode(h.key_hash, 'hex'), h.epoch < %(epoch)s FROM {honey} h"
     " WHERE h.part = %(part)s AND h.jar = %(jar)s AND h.bee = %(bee)s"

@@ -8,7 +8,7 @@ before anything is written, so a worker that was taken for dead changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,6 +42,8 @@ LANDING_GRACE = 15.0
 """Seconds after a landing's limit at which a server counts as silent that did not end it by itself."""
 SAMPLE = 250
 """Records of a batch, about, that the jar is asked for where it may be that it holds none of them."""
+EVERYTHING = None
+"""All keys: nothing is left out as unchanged, the pos decides."""
 SCAN_LIMIT = 30.0
 """Seconds that the search for personal data in one value may take; a value that takes longer is quarantined."""
 
@@ -136,7 +138,7 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
     return Work(task, rt, spot, row.checkpoint, in_order, first_left, cut, low, meta, numbered)
 
 
-def prepare(work: Work, forced: Container[str], *, ask_all: bool = True) -> None:
+def prepare(work: Work, forced: Collection[str] | None, *, ask_all: bool = True) -> None:
     """Decide what becomes of every record, without writing anything. `forced` keys are written even if unchanged.
 
     `ask_all=False`: where the jar holds none of a sample of many records, it is taken to hold none of them.
@@ -149,12 +151,12 @@ def prepare(work: Work, forced: Container[str], *, ask_all: bool = True) -> None
     newest = work.ids
     if work.emptied is not None:
         newest = newest.filter(pl.col("at") > work.emptied)
-        ask_all, forced = True, set(newest["key_hash"])
+        ask_all, forced = True, EVERYTHING
     if newest.height > 1:
         newest = newest.unique(subset="key_hash", keep="last", maintain_order=True)
     work.superseded = work.ids.height - newest.height  # also what came before the source emptied the stream
     if not ask_all and newest.height >= land.MANY and not newest["deleted"].any():
-        work.fresh = not _known(work, newest["key_hash"].gather_every(newest.height // SAMPLE))
+        work.fresh = bool((_standing(work, newest.gather_every(newest.height // SAMPLE)) == "n").all())
     todo = newest if work.fresh else _leave_unchanged(work, newest, forced)
     if not todo.is_empty():
         _refine(work, todo)
@@ -211,33 +213,24 @@ def _set_bad(work: Work, at: int, code: str, key_hash: str | None, reason: str |
     )
 
 
-def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Container[str]) -> pl.DataFrame:
+def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Collection[str] | None) -> pl.DataFrame:
     """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
-    known = _known(work, newest["key_hash"])
-    if not known:
+    if forced is EVERYTHING:
         return newest
-    version = work.place.scrub_version
-    same, quarantined = [], []
-    for key, content, deleted in zip(*(newest[name] for name in ("key_hash", "content_hash", "deleted")), strict=True):
-        there = known.get(key)
-        equal = (
-            there is not None and not deleted and key not in forced and there.scrub_version == version
-            and there.content_hash == (_left_out(content) if there.deleted else content)
-        )  # fmt: skip
-        same.append(equal)
-        quarantined.append(there is not None and there.quarantined)
-    if not any(same):
+    standing = _standing(work, newest)
+    same = standing.is_in(["s", "q"]) & ~newest["deleted"]
+    if forced:
+        same &= ~newest["key_hash"].is_in(list(forced))
+    if not same.any():
         return newest
-    marked = newest.with_columns(same=pl.Series(same), quarantined=pl.Series(quarantined))
-    untouched = pl.col("same") & (pl.lit(work.in_order) & ~pl.col("quarantined"))
-    work.unchanged = marked.filter(untouched).height
-    work.raised = marked.filter(pl.col("same") & ~untouched)
-    return marked.filter(~pl.col("same")).select(newest.columns)
+    work.raised = newest.filter(same & (standing == "q") if work.in_order else same)
+    work.unchanged = int(same.sum()) - work.raised.height
+    return newest.filter(~same)
 
 
-def _known(work: Work, keys: pl.Series) -> dict[str, land.Known]:
+def _standing(work: Work, records: pl.DataFrame) -> pl.Series:
     with work.rt.db.single() as tx:
-        return land.known(tx, work.place, keys.to_list())
+        return land.standing(tx, work.place, records["key_hash"], records["content_hash"])
 
 
 def _left_out(content: str) -> str:
@@ -318,7 +311,7 @@ def _land(work: Work) -> bool:
             "quarantined": sum(b.records for b in work.bad),
         }
         if work.meta.whole and not work.ids.is_empty():
-            keys = work.ids["key_hash"].unique().to_list()
+            keys = land.joined(work.ids["key_hash"].unique())
             tx.run("see", checkpoint=work.checkpoint, seq=work.place.seq, row_from=work.first, keys=keys)
         if work.meta.sections and task.mode != "snapshot":
             hold(tx, work)

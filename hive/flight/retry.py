@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hive.flight.counted import as_json, merged
-from hive.flight.process import Work, land_frame, prepare
+from hive.flight.process import EVERYTHING, Work, land_frame, prepare
 from hive.flight.seal import unpack
 from hive.flight.sections import current, hold
 from hive.flight.task import Task
@@ -32,13 +32,6 @@ SELECT q.*, b.name AS bee_name, b.tenant, b.queue, b.config_version, j.name AS j
 
 class NotRetriable(LookupError):
     """There is no such entry, it is not open, it holds no record, or its jar is gone."""
-
-
-class _Everything:
-    """All keys: nothing is left out as unchanged, the pos decides."""
-
-    def __contains__(self, _: object) -> bool:
-        return True
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ def retry(rt: Runtime, number: int) -> Retried:
                 f"`hive quarantine drop {number}` clears it up"
             )
         for part in parts:
-            prepare(part, _Everything())
+            prepare(part, EVERYTHING)
         done = _land(rt, work, parts, there, number)
         if done is not None:
             return done

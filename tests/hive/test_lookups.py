@@ -6,6 +6,7 @@ compare everything with everything.
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from hive.flight import missed, sections
@@ -76,14 +77,15 @@ def grown(make_nest):
 def test_a_landing_reads_what_it_asks_for(grown):
     place, some = grown.place(), grown.some()
     keys, contents = [key for key, _ in some], [content for _, content in some]
+    asked = [pl.Series([*keys, "00" * 16]), pl.Series([contents[0], contents[0], *contents[2:], contents[0]])]
     with grown.nest.rt.db.transaction() as tx:
         before = grown.read(tx)
-        known = land.known(tx, place, keys)
+        standing = land.standing(tx, place, *asked)
         older = land.older(tx, place, dict.fromkeys(keys, 1))
         raised = land.raise_pos(tx, place, keys, range(FEW), contents)
         newer = land.older(tx, place, dict.fromkeys(keys, 0))
 
-        assert {key: there.content_hash for key, there in known.items()} == dict(some)
+        assert "".join(standing) == "so" + "s" * (FEW - 2) + "n"
         assert older == raised == set(keys)
         assert newer == set()
         assert FEW <= grown.read(tx) - before <= 6 * FEW
