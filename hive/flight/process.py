@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import polars as pl
 import psycopg
 import pyarrow as pa
@@ -156,7 +157,7 @@ def prepare(work: Work, forced: Collection[str] | None, *, ask_all: bool = True)
         newest = newest.unique(subset="key_hash", keep="last", maintain_order=True)
     work.superseded = work.ids.height - newest.height  # also what came before the source emptied the stream
     if not ask_all and newest.height >= land.MANY and not newest["deleted"].any():
-        work.fresh = bool((_standing(work, newest.gather_every(newest.height // SAMPLE)) == "n").all())
+        work.fresh = not _standing(work, newest.gather_every(newest.height // SAMPLE)).strip("n")
     todo = newest if work.fresh else _leave_unchanged(work, newest, forced)
     if not todo.is_empty():
         _refine(work, todo)
@@ -217,18 +218,19 @@ def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Collection[str] |
     """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
     if forced is EVERYTHING:
         return newest
-    standing = _standing(work, newest)
+    letters = _standing(work, newest)
+    if "s" not in letters and "q" not in letters:
+        return newest
+    standing = pl.Series(np.frombuffer(letters.encode(), "S1").astype("U1"))
     same = standing.is_in(["s", "q"]) & ~newest["deleted"]
     if forced:
         same &= ~newest["key_hash"].is_in(list(forced))
-    if not same.any():
-        return newest
     work.raised = newest.filter(same & (standing == "q") if work.in_order else same)
     work.unchanged = int(same.sum()) - work.raised.height
     return newest.filter(~same)
 
 
-def _standing(work: Work, records: pl.DataFrame) -> pl.Series:
+def _standing(work: Work, records: pl.DataFrame) -> str:
     with work.rt.db.single() as tx:
         return land.standing(tx, work.place, records["key_hash"], records["content_hash"])
 

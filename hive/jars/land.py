@@ -16,6 +16,7 @@ from psycopg import sql
 from hive.errors import HiveError
 from hive.jars.jar import STREAM, partition
 from hive.ledger.db import Transaction
+from nectar.batch import FEW
 
 MANY = 1_000
 """From this number on COPY into a temporary table is faster than arrays (measured)."""
@@ -117,7 +118,7 @@ SELECT n.key_hash FROM unnest(%(keys)s::text[], %(rows)s::int[]) AS n(key_hash, 
 """)
 
 
-def standing(tx: Transaction, place: Place, keys: pl.Series, contents: pl.Series) -> pl.Series:
+def standing(tx: Transaction, place: Place, keys: pl.Series, contents: pl.Series) -> str:
     """How records with these key and content hashes (hex) stand to those in the jar, a letter for each.
 
     n   the jar knows none of this key
@@ -125,19 +126,23 @@ def standing(tx: Transaction, place: Place, keys: pl.Series, contents: pl.Series
     s   it holds the same: its content is the same; or a step of the bee left it out, which a turned first bit tells
     q   the same, but quarantine has an open entry of it, or one of the stream that names no keys
     """
-    if keys.is_empty():
-        return pl.Series([], dtype=pl.String)
+    if len(keys) <= FEW:
+        return _standing(tx, place, ",".join(keys), ",".join(contents))
     order = keys.arg_sort()  # records that were written together lie side by side in this order
-    values = {"keys": joined(keys.gather(order)), "contents": joined(contents.gather(order))}
-    row = tx.psycopg.execute(_STANDING.format(**_jar(place)), {**_values(place), **values}).fetchone()
-    assert row is not None
-    letters = np.empty(len(keys), "S1")
-    letters[order.to_numpy()] = np.frombuffer(row[0].encode(), "S1")
-    return pl.Series(letters.astype("U1"))
+    found = _standing(tx, place, joined(keys.gather(order)), joined(contents.gather(order)))
+    letters = np.empty(len(keys), np.uint8)
+    letters[order.to_numpy()] = np.frombuffer(found.encode(), np.uint8)
+    return letters.tobytes().decode()
+
+
+def _standing(tx: Transaction, place: Place, keys: str, contents: str) -> str:
+    values = {**_values(place), "keys": keys, "contents": contents}
+    row = tx.psycopg.execute(_STANDING.format(**_jar(place)), values).fetchone()
+    return (row and row[0]) or ""
 
 
 def joined(hashes: pl.Series) -> str:
-    """As one text for `string_to_array`: as a list each would be made fit for the server by itself (100 times)."""
+    """As one text for `string_to_array`: of a list each would be made fit for the server by itself (100 times)."""
     return str(hashes.str.join(",").item())
 
 

@@ -85,10 +85,21 @@ def test_a_landing_reads_what_it_asks_for(grown):
         raised = land.raise_pos(tx, place, keys, range(FEW), contents)
         newer = land.older(tx, place, dict.fromkeys(keys, 0))
 
-        assert "".join(standing) == "so" + "s" * (FEW - 2) + "n"
+        assert standing == "so" + "s" * (FEW - 2) + "n"
         assert older == raised == set(keys)
         assert newer == set()
         assert FEW <= grown.read(tx) - before <= 6 * FEW
+
+
+def test_of_many_records_each_has_its_own_letter(grown, monkeypatch):
+    monkeypatch.setattr(land, "FEW", 0)
+    place, some = grown.place(), grown.some()
+    strange = [("00" * 16, some[0][1]), ("ff" * 16, some[0][1]), (some[3][0], some[4][1])]
+    asked = [some[7], strange[1], some[2], strange[0], strange[2], some[0]]
+    with grown.nest.rt.db.transaction() as tx:
+        letters = land.standing(tx, place, pl.Series([k for k, _ in asked]), pl.Series([c for _, c in asked]))
+
+    assert letters == "snsnos"
 
 
 def test_only_what_is_older_and_the_same_is_raised(grown):
