@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import structlog
@@ -23,6 +24,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from bees.core.address import AddressPolicy
 from bees.core.bee import BeeOptions, BeeType, Columns, KeyColumns, Name, Seconds, StreamName, Words, WorkerBee
 from bees.core.errors import GiveUp
+from bees.core.offered import offered
 from nectar import pollen
 from nectar.jsonrows import escape
 
@@ -172,26 +174,24 @@ class MongoDBWorkerBee(WorkerBee):
                 sample(reading)
 
     def get_pollen_schema(self) -> Sequence[pollen.Stream]:
+        server, database = self.server, self._opened()
+        return offered(self._names(server, database), partial(self._offered, self._known(server, database)))
+
+    def _offered(self, known: dict[str, str] | None, name: str) -> pollen.Stream:
         from bees.core.mongo.sample import columns, cursors, sample
 
-        server, database = self.server, self._opened()
-        offered = []
-        for name in self._names(server, database):
-            reading, chosen = self._reading(name, self._known(server, database)), self._chosen(name)
-            with server.judged(reading.where):
-                documents = sample(reading)
-            offered.append(
-                pollen.Stream(
-                    name=name,
-                    columns=columns(documents),
-                    key=tuple(map(escape, chosen.key or (_ID,))),
-                    versions=chosen.mode == "cdc" or chosen.cursor is not None,
-                    cursors=cursors(documents),
-                    cursor=chosen.cursor,
-                    comment=f"as {len(documents)} documents from both ends of the collection show",
-                )
-            )
-        return offered
+        reading, chosen = self._reading(name, known), self._chosen(name)
+        with self.server.judged(reading.where):
+            documents = sample(reading)
+        return pollen.Stream(
+            name=name,
+            columns=columns(documents),
+            key=tuple(map(escape, chosen.key or (_ID,))),
+            versions=chosen.mode == "cdc" or chosen.cursor is not None,
+            cursors=cursors(documents),
+            cursor=chosen.cursor,
+            comment=f"as {len(documents)} documents from both ends of the collection show",
+        )
 
     def collect_nectar(
         self,

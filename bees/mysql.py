@@ -25,6 +25,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bees.core.bee import BeeOptions, BeeType, Name, WorkerBee
 from bees.core.errors import GiveUp
+from bees.core.offered import offered
 from bees.core.pool import SourceKey, shared
 from bees.core.sql.errors import SecurityViolation
 from bees.core.sql.leg import Leg
@@ -191,7 +192,7 @@ class MySQLWorkerBee(WorkerBee):
 
     def get_pollen_schema(self) -> Sequence[pollen.Stream]:
         with self._asking() as questions:
-            return [self._offered(questions, name) for name in self._names(questions)]
+            return offered(self._names(questions), partial(self._offered, questions))
 
     def _offered(self, questions: Questions, name: str) -> pollen.Stream:
         chosen = self._chosen(name)

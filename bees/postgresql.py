@@ -29,6 +29,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bees.core.bee import BeeType, Columns, Name, WorkerBee
 from bees.core.errors import GiveUp
+from bees.core.offered import offered
 from bees.core.pool import SourceKey, shared
 from bees.core.sql.leg import Leg
 from bees.core.sql.names import unknown
@@ -200,11 +201,11 @@ class PostgreSQLWorkerBee(WorkerBee):
 
     def get_pollen_schema(self) -> Sequence[pollen.Stream]:
         with self._asking() as connection:
-            return [self._offered(connection, name) for name in self._names(connection)]
+            return offered(self._names(connection), partial(self._offered, connection))
 
     def _offered(self, connection: psycopg.Connection, name: str) -> pollen.Stream:
         chosen = self._chosen(name)
-        with judged(f"streams.{name}"):
+        with judged(f"streams.{name}"), connection.transaction():
             reading = self._asked(connection, name, chosen, keyless=True)
         if reading.key:
             self._readings[name] = time.monotonic(), reading

@@ -63,3 +63,5 @@ class Stream:
     several flights may lie between, and there may be a cursor.
     """
     labels: dict[str, str] = field(default_factory=dict)
+    trouble: Exception | None = None
+    """Why it cannot be read for now, while others can: who reads it is told so, and where its reading stood stays."""

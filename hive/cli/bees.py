@@ -188,6 +188,9 @@ def schema(bee: Name, config: Config = None, json: show.Json = False) -> None:
     ]
     rows += [(s.name, None, None, None, None, ", ".join(s.key) or None) for s in streams if not s.columns]
     show.table(("stream", "column", "kind", "in the source", "nullable", "key"), rows, empty="there is no stream")
+    for one in streams:
+        if one.trouble:
+            show.say(f"{one.name}: it cannot be read: {one.trouble}")
 
 
 def dance(bee: Name, config: Config = None, json: show.Json = False) -> None:  # noqa: ARG001 - always JSON
@@ -260,5 +263,5 @@ def _stream(stream: Any) -> dict[str, Any]:
     ]
     return {
         "stream": stream.name, "key": list(stream.key), "cursor": stream.cursor, "cursors": list(stream.cursors),
-        "document": stream.document, "columns": columns,
+        "document": stream.document, "columns": columns, "trouble": str(stream.trouble) if stream.trouble else None,
     }  # fmt: skip

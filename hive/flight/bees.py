@@ -51,7 +51,7 @@ class OpenBee:
         return found
 
     def stream(self, name: str) -> Stream:
-        if name not in self.streams:
+        if name not in self.streams or self.streams[name].trouble:
             self.pollen()
         if name not in self.streams:
             raise GiveUp(

@@ -75,11 +75,14 @@ def retire_missed(db: Database, flight: uuid.UUID, day: dt.date) -> int:
 
     Two may come here at once: the second finds nothing left to be compared.
     """
-    deleted = 0
     with db.transaction(limit=LIMIT) as tx:
-        for read in tx.run("lock_whole", flight=flight, most=MOST).fetchall():
-            deleted += _compare(tx, read, flight, day)
-    return deleted
+        return compare(tx, flight, day)
+
+
+def compare(tx: Transaction, flight: uuid.UUID, day: dt.date, checkpoint: int | None = None) -> int:
+    """The same in a transaction, of all streams of the flight's bee or of the one with this checkpoint."""
+    reads = tx.run("lock_whole", flight=flight, most=MOST, checkpoint=checkpoint).fetchall()
+    return sum(_compare(tx, read, flight, day) for read in reads)
 
 
 def empty(tx: Transaction, place: Place, row: int, checkpoint: int, day: dt.date) -> int:

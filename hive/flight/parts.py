@@ -21,6 +21,7 @@ from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
 from hive.config.shape import version_of
 from hive.errors import LeaseHeld
+from hive.flight.missed import compare
 from hive.flight.point import open_cursor, point_of, seal_cursor
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def asked(task: Task, bee: OpenBee, streams: Sequence[Stream], rt: Runtime) -> d
     found: dict[str, Sequence[str]] = {}
     begun = _begun(task, rt) if any(stream.cursor is not None for stream in streams) else {}
     for stream in streams:
+        if stream.trouble:
+            continue
         if stream.cursor is not None and begun.get(stream.name) == bee.fingerprint(stream):
             continue
         with suppress(GiveUp):
@@ -69,16 +72,20 @@ def open_parts(tx: Transaction, stream: Stream, point: Point, *, anew: bool) -> 
     return tx.run("open_parts", checkpoint=point.checkpoint, stream=stream.name).fetchall()
 
 
-def cut(tx: Transaction, task: int, stream: Stream, point: Point, parts: Sequence[str]) -> list[tuple[int, str]]:
+def cut(tx: Transaction, task: Task, stream: Stream, point: Point, parts: Sequence[str]) -> list[tuple[int, str]]:
     """Begin a round: the checkpoints of its parts, and what each is; none where the stream is read whole again.
+
+    What the last round met counts no more then, so it is compared first if nobody has done that.
 
     Raises LeaseHeld while somebody reads the stream, or while something of it has not landed: only what is in the jar
     has its place below what comes now.
     """
-    state = tx.run("parts_state", checkpoint=point.checkpoint, task=task).fetchone()
+    state = tx.run("parts_state", checkpoint=point.checkpoint, task=task.id).fetchone()
     assert state is not None
     if state.busy:
         raise LeaseHeld(f"{stream.name!r} is read just now, or lands: it is not cut anew before that ended")
+    if state.uncompared:
+        compare(tx, task.flight, task.day, point.checkpoint)
     tx.run("cut", checkpoint=point.checkpoint, slices=len(parts), round=state.round + 1, seq=state.top)
     made = []
     for number, part in enumerate(parts, 1):
@@ -101,7 +108,7 @@ def joined(tx: Transaction, rt: Runtime, task: Task, bee: OpenBee, stream: Strea
     cursor = bee.bee.after_slices(stream.name, told)
     if cursor is None:
         return None
-    cut(tx, task.id, stream, point, ())
+    cut(tx, task, stream, point, ())
     sealed = seal_cursor(rt, task.adopted(point.checkpoint), cursor, version_of(type(bee.bee)))
     tx.run("begin_part", checkpoint=point.checkpoint, cursor=sealed)
     row = tx.run("checkpoint_state", checkpoint=point.checkpoint).fetchone()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bees.core.errors import GiveUp, SourceError
@@ -33,14 +33,14 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
     alone = None if cuts else alone
     with rt.db.single() if alone else rt.db.transaction() as tx:
         points = [alone] if alone else [register(tx, task, stream) for stream in streams]
-        whole = not (points[0].slices or streams[0].name in cuts)
+        whole = not _falls_apart(streams[0], points[0], cuts)
         if whole:
             adopt(tx, task, points[0])
         # Only now: who reads the stream just now must not find itself in an epoch that is not its own.
         found: list[Point] = []
         for stream, point in zip(streams, points, strict=True):
             now = begun(tx, rt, task, bee, stream, point)
-            if point.slices or stream.name in cuts:
+            if _falls_apart(stream, point, cuts):
                 found += parted(tx, rt, task, bee, stream, now, cuts.get(stream.name, ()), anew=now != point)
             else:
                 found.append(now)
@@ -50,6 +50,11 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
             hints += task.follow(tx, rt.settings, "collect", task.queue, checkpoint=point.checkpoint)
     rt.send(hints)
     return task.adopted(found[0].checkpoint), found[0]
+
+
+def _falls_apart(stream: Stream, point: Point, cuts: Mapping[str, Sequence[str]]) -> bool:
+    """Whether it is read in parts, or was the last time."""
+    return not stream.trouble and bool(point.slices or stream.name in cuts)
 
 
 def offered(task: Task, bee: OpenBee) -> Sequence[Stream]:
@@ -98,7 +103,7 @@ def parted(
     begins = point.cursor is None or (stream.cursor is None and not point.midway)
     if not point.slices and not begins:
         return [point]  # a reading of the whole goes on
-    made = parts.cut(tx, task.id, stream, point, told)
+    made = parts.cut(tx, task, stream, point, told)
     if not made:
         row = tx.run("checkpoint_state", checkpoint=point.checkpoint).fetchone()
         return [point_of(row, stream.name)]
@@ -135,9 +140,12 @@ def register(tx: Transaction, task: Task, stream: Stream) -> Point:
 
 
 def begun(tx: Transaction, rt: Runtime, task: Task, bee: OpenBee, stream: Stream, point: Point) -> Point:
-    """The same point, or a new epoch if what it belongs to has changed or everything is to be read again."""
+    """The same point, or a new epoch if what it belongs to has changed or everything is to be read again.
+
+    What cannot be read for now tells neither its key nor its cursor, and stays where it was.
+    """
     fingerprint = bee.fingerprint(stream)
-    if point.fingerprint == fingerprint and not task.full_refresh:
+    if stream.trouble or (point.fingerprint == fingerprint and not task.full_refresh):
         return point
     if point.fingerprint and point.fingerprint != fingerprint:
         refuse_older(task, stream.name)

@@ -53,8 +53,10 @@ def read_together(task: Task, bee: OpenBee, rt: Runtime, moment: AbstractContext
     """Read every stream of the bee. Raises what the bee raises, LeaseHeld, TooEarly where the worker is to stop."""
     followed = False
     with moment:
-        streams = offered(task, bee)
+        streams = sorted(offered(task, bee), key=lambda stream: stream.trouble is not None)
         for number, stream in enumerate(streams, 1):
+            if stream.trouble:
+                raise stream.trouble  # all the others are read
             task, point = _next(task, bee, rt, stream)
             leg = cast("WholeLeg", leg_of(task, bee, rt, point, WholeLeg))
             leg.final = number == len(streams)

@@ -195,3 +195,23 @@ def parts_of(nest):
     """How many parts the last flight in parts read."""
     with nest.rt.db.single() as tx:
         return tx.psycopg.execute("SELECT count(*) FROM hive.checkpoint WHERE slice <> '' AND ended").fetchone()[0]
+
+
+def test_a_process_that_ends_before_the_comparison_leaves_no_ghosts(nest, table, monkeypatch):
+    """All parts of a reading have landed, and the next flight begins before anybody compared what they met."""
+    fill(table, 60)
+    table.run("ANALYZE people" if table.connector == "postgresql" else "ANALYZE TABLE people PERSISTENT FOR ALL")
+    register(nest, table, stream={"cursor": "id"}, slices=3, slice_rows=10, batch_rows=7)
+    nest.land()
+    table.run("DELETE FROM people WHERE id IN (1, 30, 60)")
+    with monkeypatch.context() as ended:
+        ended.setattr("hive.flight.work.close_if_done", lambda *_: None)
+        nest.fly(full_refresh=True)
+        nest.drain()
+    assert parts_of(nest) == 3
+    assert len(nest.jar()) == 60
+
+    table.run("INSERT INTO people VALUES (61, 'Eve')")
+    nest.land()
+
+    assert ids(nest) == [*range(2, 30), *range(31, 60), 61]

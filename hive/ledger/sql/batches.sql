@@ -156,7 +156,7 @@ WITH mine AS (
     SELECT c.* FROM hive.flight f JOIN hive.checkpoint p ON p.bee = f.bee AND p.jar = f.jar AND p.slice = ''
       JOIN hive.checkpoint c ON c.bee = p.bee AND c.jar = p.jar AND c.stream = p.stream
        AND CASE WHEN p.slices = 0 THEN c.id = p.id ELSE c.slice <> '' AND c.round = p.round END
-     WHERE f.id = %(flight)s
+     WHERE f.id = %(flight)s AND (%(checkpoint)s::bigint IS NULL OR p.id = %(checkpoint)s)
        AND EXISTS (SELECT FROM hive.checkpoint w
                     WHERE w.bee = p.bee AND w.jar = p.jar AND w.stream = p.stream AND w.landed_seq >= w.whole_to)
      ORDER BY c.id FOR UPDATE OF c
@@ -291,9 +291,11 @@ SELECT c.id FROM hive.checkpoint p JOIN hive.checkpoint c ON c.bee = p.bee AND c
 
 -- parts_state --
 -- `busy`: somebody reads it, or something of it has not landed. `open`: parts of its last round that are not at their end.
+-- `uncompared`: a complete read that nobody has compared yet, because who landed the last of it died before.
 SELECT max(c.sealed_seq) AS top, max(c.round) AS round,
        bool_or(c.landed_seq < c.sealed_seq OR EXISTS (SELECT FROM hive.lease l WHERE l.checkpoint = c.id
                                                          AND l.task IS NOT NULL AND l.task <> %(task)s)) AS busy,
+       bool_or(c.whole_to IS NOT NULL) AS uncompared,
        count(*) FILTER (WHERE p.slices > 0 AND c.slice <> '' AND c.round = p.round AND NOT c.ended) AS open
   FROM hive.checkpoint p JOIN hive.checkpoint c ON c.bee = p.bee AND c.jar = p.jar AND c.stream = p.stream
  WHERE p.id = %(checkpoint)s;
