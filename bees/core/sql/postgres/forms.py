@@ -5,7 +5,9 @@ What Arrow holds exactly stays typed; everything else becomes text that the serv
     bool, int2/4/8, float4/8, text, varchar, bpchar, bytea    as they are
     numeric                                                   text, marked `number` (NaN and infinities stay text)
     date, timestamp, timestamptz                              ISO 8601 text in UTC; infinity, BC and year 294276 survive
-    json, jsonb, arrays, composites                           text, marked `json` (of arrays without their lower bounds)
+    json, jsonb, arrays, composites                           text, marked `json`
+    arrays with a lower bound other than 1                    a JSON text of PostgreSQL's own, "[0:1]={1,2}"; inside of
+                                                              a composite a list, as any other array
     all others (uuid, inet, ranges, interval, enum, ...)      the type's own text
 
 Domains travel as the type below them. Dates stay text because Arrow wraps `infinity` into a number; typed timestamps
@@ -59,6 +61,7 @@ class Form:
     elsewhere: str = ""
     """The schema of its operators where a session does not look there: rows are sorted by them, and compared by others
     that fit (a citext as a text)."""
+    array: bool = False
 
     @property
     def mark(self) -> str | None:
@@ -89,7 +92,12 @@ class Form:
             return column
         if self.shape == "moment":
             return sql.SQL("(pg_catalog.to_json({}) OPERATOR(pg_catalog.#>>) '{{}}')").format(column)
-        if self.shape == "document":
+        if self.array:
+            column = sql.SQL(
+                "CASE WHEN pg_catalog.array_dims({0}) OPERATOR(pg_catalog.~) '\\[(?!1:)'"
+                " THEN pg_catalog.to_json(CAST({0} AS pg_catalog.text)) ELSE pg_catalog.to_json({0}) END"
+            ).format(column)
+        elif self.shape == "document":
             column = sql.SQL("pg_catalog.to_json({})").format(column)
         return sql.SQL("CAST({} AS pg_catalog.text)").format(column)
 
@@ -99,7 +107,7 @@ def form_of(
 ) -> Form:
     """The form of a type from its row in pg_type: `letter` is typtype, `category` is typcategory."""
     if letter in ("c", "p") or (category == "A" and name not in _NOT_REALLY_ARRAYS):
-        return Form(name, cast, "json", "document", domain)
+        return Form(name, cast, "json", "document", domain, array=cast.endswith("[]"))
     own = schema == "pg_catalog"
     exact = letter == "e" or (own and name in _EXACT)
     if own and name in _AS_IS:
