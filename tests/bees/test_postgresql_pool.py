@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from bees.core.errors import GiveUp, RetryLater
+from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.pool import shared
+from bees.postgresql import PostgreSQLWorkerBee
 from tests.bees.contract import BeeContract, Source, rows
 from tests.bees.postgresql_source import PASSWORD, Database, ids, source_database  # noqa: F401 - the fixture `db`
 from tests.servers.pgbouncer import PgBouncer, pgbouncer  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
-    from bees.postgresql import PostgreSQLWorkerBee
+    from collections.abc import Iterator
+
     from hive.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.servers
@@ -166,3 +171,49 @@ class TestBehindPgBouncer(BeeContract):
         with db.bee(**pooled | {"transaction_pooling": False}) as bee, pytest.raises((GiveUp, RetryLater)) as error:
             bee.validate_flight_path()
         assert "transaction_pooling" in str(error.value)
+
+
+@contextmanager
+def pooler_that_says(text: str) -> Iterator[int]:
+    """The port of a peer that refuses each login in pgbouncer's way, whatever the reason: under the code 08P01."""
+    fields = f"SFATAL\0C08P01\0M{text}\0\0".encode()
+
+    class Login(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Login) as peer:
+        thread = threading.Thread(target=peer.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield peer.server_address[1]
+        finally:
+            peer.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "code"),
+    [
+        ("password authentication failed", GiveUp, "session"),
+        ("SASL authentication failed", GiveUp, "session"),
+        ("no such user", GiveUp, "session"),
+        ("no such database: test", GiveUp, "session"),
+        ("unsupported startup parameter: options", GiveUp, "session"),
+        ("server conn crashed?", RetryLater, "unreachable"),
+        ("server login has been failing, try again later (server_login_retry)", RetryLater, "unreachable"),
+        ("client_login_timeout (server down)", RetryLater, "unreachable"),
+        ("query_wait_timeout", RetryLater, "unreachable"),
+        ("no more connections allowed (max_client_conn)", RetryLater, "unreachable"),
+    ],
+)
+def test_only_what_a_person_must_change_is_final(text: str, kind: type[SourceError], code: str) -> None:
+    """A pooler says with one code that a login is wrong, and that the server behind it is not there for now."""
+    with pooler_that_says(text) as port:
+        login = {"host": "127.0.0.1", "port": port, "database": "password", "user": "u", "ssl_mode": "disable"}
+        made = PostgreSQLWorkerBee.from_options(login | {"password": PASSWORD, "transaction_pooling": True})
+        with made as bee, pytest.raises(kind) as error:
+            bee.validate_flight_path()
+    assert error.value.code == code
+    assert error.value.advice

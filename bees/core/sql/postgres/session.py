@@ -26,7 +26,7 @@ from bees.core.pool import SourceKey, shared
 from bees.core.spans import query
 from bees.core.sql.postgres.links import Data, Questions, handle_of
 from bees.core.sql.postgres.patience import MORE, WATCH, cut
-from bees.core.sql.postgres.verdict import judged, verdict
+from bees.core.sql.postgres.verdict import POOLER, judged, pooled, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,6 +188,8 @@ class Server:
         """Why no session came about. libpq has no SQLSTATE of a refused login, only text in some language."""
         if "Connection refused" not in message and "timeout" not in message:
             sqlstate = refused_login(self.conninfo(), self.connect_timeout)
+            if sqlstate == POOLER:
+                return pooled(message.rpartition("FATAL:")[2], self.address)
             if sqlstate:
                 return verdict(sqlstate, self.address)
         if "no password supplied" in message:

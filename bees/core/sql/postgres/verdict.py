@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -58,12 +59,12 @@ _NEVER = {
     "22021": ("encoding", "a text is no valid UTF-8", _ENCODING),
     "22P05": ("encoding", "a text has no form in UTF-8", _ENCODING),
     "22": ("wrong_data", "the server cannot compute the statement on this data", "check the expressions of `query`"),
-    "08P01": (
-        "session",
-        "a pooler refuses the login or a parameter of the session",
-        "check `user` and `password`; behind pgbouncer in transaction mode set `transaction_pooling: true`",
-    ),
 }
+POOLER = "08P01"
+"""With which pgbouncer says whatever is wrong: that a login is, or that the server behind it is not there for now."""
+_REFUSES = re.compile(
+    r"password|authentication|SASL|SCRAM|no such|startup param|not allowed|SSL|disabled", re.IGNORECASE
+)
 
 
 def verdict(sqlstate: str | None, where: str) -> SourceError:
@@ -78,6 +79,23 @@ def verdict(sqlstate: str | None, where: str) -> SourceError:
             return RetryLater(f"{later[1]} (SQLSTATE {sqlstate})", code=later[0], where=where)
     message = f"the server refuses the work (SQLSTATE {sqlstate})"
     return GiveUp(message, code="refused", where=where, advice="look into the server's log")
+
+
+def pooled(text: str, where: str) -> SourceError:
+    """The error to raise for a login that a pooler did not let in. `text`: its reason, which is not repeated."""
+    if _REFUSES.search(text):
+        return GiveUp(
+            f"a pooler refuses the login or a parameter of the session (SQLSTATE {POOLER})",
+            code="session",
+            where=where,
+            advice="check `user` and `password`; behind pgbouncer in transaction mode set `transaction_pooling: true`",
+        )
+    return RetryLater(
+        f"a pooler has no session of the server for now (SQLSTATE {POOLER})",
+        code="unreachable",
+        where=where,
+        advice="check that the server behind the pooler runs, and has room for the pooler's sessions",
+    )
 
 
 @contextmanager
