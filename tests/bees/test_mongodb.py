@@ -346,6 +346,7 @@ class TestWhatIsAsked:
                 "script",
             ),
             ({"filter": {"a": {"$code": "function() {}"}}}, "script"),
+            ({"filter": {"$expr": {"$_internalJsEmit": {"this": "$$ROOT", "eval": "function() {}"}}}}, "script"),
             ({"pipeline": [{"$group": {"_id": 1, "n": {"$accumulator": {}}}}]}, "script"),
             ({"pipeline": [{"$match": {}}, {"$out": "other"}]}, "writes"),
             ({"pipeline": [{"$merge": {"into": "other"}}]}, "writes"),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Query = dict[str, Any]
 
 _SCRIPTS = {"$where", "$function", "$accumulator", "mapReduce", "mapreduce", "$eval"}
+_INTERNAL = "$_internal"
+"""How operators begin that servers keep to themselves, some of which run scripts (`$_internalJsEmit`)."""
 _WRITES = {"$out", "$merge"}
 STAGES = frozenset(
     {
@@ -95,7 +97,7 @@ def refuse_scripts(value: Any, where: str) -> None:
         raise _refused("JavaScript", "script", where)
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            if name in _SCRIPTS:
+            if name in _SCRIPTS or str(name).startswith(_INTERNAL):
                 raise _refused(name, "script", where)
             if name in _WRITES:
                 raise _refused(name, "writes", where)
