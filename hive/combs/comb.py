@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from hive.combs.fill import faults, placeholders
 from hive.combs.parameters import Parameter, ParameterName
+from hive.config.forms.names import connector_named
 from hive.config.model import NAME_PATTERN
 from hive.config.problems import Problem
 
@@ -75,7 +76,9 @@ class Comb(BaseModel):
     def problems(self) -> list[Problem]:
         """Placeholders that nothing can fill, and parameters that nothing asks for."""
         template = self.template()
-        found = [_problem(self.id, place, message) for place, message in faults(template, self.subtype)]
+        found = [
+            _problem(self.id, place, message) for place, message in faults(template, connector_named(self.subtype))
+        ]
         used = placeholders(template)
         found += [
             _problem(self.id, (), f"uses the parameter {n!r}, which is not declared")

@@ -29,6 +29,11 @@ _SQL = re.compile(
     re.DOTALL,
 )
 """Where a placeholder would be no value: in quotes and comments."""
+_MYSQL = re.compile(
+    r"'(?:[^'\\]|\\.|'')*(?:'|$)|\"(?:[^\"\\]|\\.|\"\")*(?:\"|$)|`(?:[^`]|``)*(?:`|$)|#[^\n]*|--[^\n]*|/\*.*", re.DOTALL
+)
+_OUTSIDE = {"postgresql": _SQL, "mysql": _MYSQL}
+"""By connector."""
 _ABSENT = object()
 
 
@@ -41,9 +46,9 @@ class Value:
     reference: str = ""
 
 
-def fill(template: Any, values: Mapping[str, Value], comb: str) -> Any:
-    """A copy of `template` with every placeholder filled. Raises ConfigProblems."""
-    filled = _Filler(values, comb).fill(template, ())
+def fill(template: Any, values: Mapping[str, Value], comb: str, dialect: str) -> Any:
+    """A copy of `template` with every placeholder filled; `dialect`: its connector. Raises ConfigProblems."""
+    filled = _Filler(values, comb, dialect).fill(template, ())
     return None if filled is _ABSENT else filled
 
 
@@ -58,9 +63,10 @@ def faults(template: Any, dialect: str) -> Iterator[tuple[tuple[object, ...], st
         if len(_BROKEN.findall(text)) != len(_PLACE.findall(text)):
             yield place, "holds what is no placeholder: write {{ param.NAME }}"
         elif _is_query(place) and _PLACE.search(text):
-            if dialect != "postgresql":
-                yield place, "has parameters in a query, which is known for postgresql alone"
-            elif any(_PLACE.search(found[0]) or found[0].startswith("/*") for found in _SQL.finditer(text)):
+            outside = _OUTSIDE.get(dialect)
+            if outside is None:
+                yield place, "has parameters in a query, which is known for postgresql and mysql alone"
+            elif any(_PLACE.search(found[0]) or found[0].startswith("/*") for found in outside.finditer(text)):
                 yield (
                     place,
                     "has a parameter in quotes or beside a block comment: it is a whole value, write it without quotes",
@@ -90,6 +96,7 @@ def _texts(value: Any, place: tuple[object, ...] = ()) -> Iterator[tuple[tuple[o
 class _Filler:
     values: Mapping[str, Value]
     comb: str
+    dialect: str
 
     def fill(self, template: Any, place: tuple[object, ...]) -> Any:
         if isinstance(template, str):
@@ -149,19 +156,17 @@ class _Filler:
 
     def _literal(self, name: str) -> str:
         """The value in a query."""
-        from psycopg import sql
-
         found = self.values[name]
         if found.reference:
             raise self._problem(name, "is secret, and a query is no place for a secret")
         if found.value is None:
             return "NULL"
         if found.identifier:
-            return sql.Identifier(*found.value.split(".")).as_string(None)
+            return _quoted(found.value.split("."), self.dialect)
         words = found.value if isinstance(found.value, list) else [found.value]
         if not words:
             return "NULL"
-        return self._plain(name, ", ".join(sql.Literal(word).as_string(None).strip() for word in words))
+        return self._plain(name, ", ".join(_written(word, self.dialect) for word in words))
 
     def _plain(self, name: str, text: str) -> str:
         """A value that the references' reader leaves as it is."""
@@ -171,6 +176,28 @@ class _Filler:
 
     def _problem(self, name: str, message: str) -> ConfigProblems:
         return ConfigProblems([Problem(f"comb {self.comb!r}, parameter {name!r} {message}")])
+
+
+def _quoted(names: list[str], dialect: str) -> str:
+    """The name of a table or column."""
+    if dialect == "mysql":
+        from bees.core.sql.mysql.forms import name_of
+
+        return name_of(*names)
+    from psycopg import sql
+
+    return sql.Identifier(*names).as_string(None)
+
+
+def _written(value: Any, dialect: str) -> str:
+    """A value as a literal."""
+    if dialect == "mysql":
+        from bees.core.sql.parameters import literal
+
+        return literal(value, "mysql")
+    from psycopg import sql
+
+    return sql.Literal(value).as_string(None).strip()
 
 
 def _spelled(value: Any) -> str:

@@ -11,6 +11,7 @@ from hive.combs import parameters as given
 from hive.combs.comb import Comb
 from hive.combs.fill import Value, fill
 from hive.config.forms.comb import comb_block
+from hive.config.forms.names import connector_named
 from hive.config.problems import ConfigProblems, Problem, closest
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|\{\{\s*vault[.:][A-Za-z0-9_./-]+\s*\}\}")
@@ -53,7 +54,7 @@ def plan(comb: Comb, values: Mapping[str, Any], *, name: str, mode: str | None =
             filled[key] = Value(read[key], reference=reference)
     template = comb.template()
     template["extraction"] = _in_mode(template.get("extraction") or {}, chosen)
-    made = fill(template, filled, comb.id)
+    made = fill(template, filled, comb.id, connector_named(comb.subtype))
     if chosen == "incremental" and not _has_cursor(made["extraction"]):
         raise ConfigProblems([Problem(f"comb {comb.id!r}: the mode incremental needs a `cursor` under extraction")])
     _, block = comb_block(made)

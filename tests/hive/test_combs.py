@@ -35,11 +35,18 @@ from tests.servers.web import oidc_provider
 __all__ = ["bare_hive", "hive_command", "make_nest", "nest", "source_database"]
 
 SERVER = {"host": "db.internal", "database": "sales", "user": "reader"}
+MEMBERS = {"hosts": "db.internal,other.internal:27018", "database": "sales", "user": "reader"}
 NEEDED: dict[str, dict[str, Any]] = {
     "postgresql-table": {**SERVER, "table": "orders"},
     "postgresql-database": SERVER,
     "mysql-table": {**SERVER, "table": "orders"},
     "mysql-database": SERVER,
+    "mysql-query": {**SERVER, "table": "orders", "column": "at", "since": "2026-01-01", "key": "id"},
+    "mysql-changes": {**SERVER, "table": "orders"},
+    "postgresql-changes": {**SERVER, "table": "orders", "slot": "hive", "publication": "told"},
+    "mongodb-collection": {**MEMBERS, "collection": "orders"},
+    "mongodb-database": MEMBERS,
+    "mongodb-changes": {**MEMBERS, "collection": "orders", "replica_set": "rs0"},
     "postgresql-query": {**SERVER, "table": "orders", "column": "at", "since": "2026-01-01", "key": "id"},
     "folder-documents": {"path": "/srv/papers"},
     "folder-rows": {"path": "/srv/tables"},
@@ -96,7 +103,9 @@ def folder(tmp_path: Path) -> Path:
 
 class TestSystemCombs:
     def test_there_is_one_for_each_source_that_can_be_read(self, library):
-        assert {comb["subtype"] for comb in library.system_combs.values()} == {"postgresql", "mysql", "local", "rest"}
+        assert {comb["subtype"] for comb in library.system_combs.values()} == {
+            "postgresql", "mysql", "mongodb", "local", "rest"
+        }  # fmt: skip
         assert set(library.system_combs) == set(NEEDED) == {path.stem for path in SYSTEM.iterdir()}
 
     @pytest.mark.parametrize("comb", NEEDED)

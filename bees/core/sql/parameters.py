@@ -32,7 +32,7 @@ def bound(text: str, values: Sequence[Value], dialect: Dialect, where: str) -> s
         )
     pieces, done = [], 0
     for start, end, number in places:
-        pieces += [text[done:start], _literal(values[number - 1], dialect)]
+        pieces += [text[done:start], literal(values[number - 1], dialect)]
         done = end
     return "".join([*pieces, text[done:]])
 
@@ -53,7 +53,8 @@ def _mysql(text: str) -> list[tuple[int, int, int]]:
     return [(token.start, token.end + 1, number) for number, token in enumerate(places, 1)]
 
 
-def _literal(value: Value, dialect: Dialect) -> str:
+def literal(value: Value, dialect: Dialect) -> str:
+    """A value as it stands in a statement."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
