@@ -12,6 +12,7 @@ import base64
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, TypedDict
@@ -20,7 +21,8 @@ import pyarrow as pa
 import structlog
 
 from bees.core.errors import RetryLater, SourceError
-from bees.core.file_inside import Found, by_archive, inside_of, member_key, merged, packed_keys, plain
+from bees.core.file_gone import Piece, gone
+from bees.core.file_inside import Found, by_archive, inside_of, member_key, merged, packed_keys
 from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import (
     HOLDERS,
@@ -124,6 +126,7 @@ class Pass:
         self._sections = Sections(on=options.mode == "file_monitor" and not plan.document)
         self._found = Found({})
         self._failures = self._given = 0
+        self._passed: Counter[bytes] = Counter()  # content -> paths that were looked at for an old name
         self._from: Place = {}
         self._sent = cursor
         self._quiet = float("inf")
@@ -358,10 +361,11 @@ class Pass:
         item.members = list(merged(item.members, found.keys, sure=found.sure))
 
     def _moved_from(self, item: Item, content: bytes) -> str | None:
-        """The path of a document with this content that is there no more."""
+        """The path of a document with this content that is there no more; each is told once."""
         if item.flags & SENT:
             return None
-        for key in self._memory.same_content(content):
+        for key in self._memory.same_content(content, self._passed[content]):
+            self._passed[content] += 1
             try:
                 if key != item.key and self._storage.look(os.fsdecode(key)) is None:
                     return shown(os.fsdecode(key))
@@ -533,7 +537,7 @@ class Pass:
         }
 
     def _end(self) -> Iterator[Batch]:
-        gone: list[str] = []
+        pieces: Iterator[Piece] = iter(())
         held = 0
         lost = self._lost()
         met = self._anew and self._full  # what a complete reading of everything did not meet the hive finds out itself
@@ -542,19 +546,24 @@ class Pass:
             if missing > _FEW and missing > files * self._options.max_deleted:
                 held = missing
             else:
-                keys = {plain(key) for key in (*self._memory.gone(met=met), *lost)}
-                # An archive may have become a folder of its name, with the same files in it, or the other way round.
-                keys -= {path for key in self._memory.there() if (path := plain(key)) in keys}
-                gone = [shown(os.fsdecode(path)) for path in sorted(keys)]
+                pieces = gone(self._memory, lost, self._options.batch_rows, met=met)
         if held and held != self._cursor.get("held"):
             what = "documents are gone" if self._plan.document else "files are gone"
             reason = f"{held} of {files} {what}, more than `max_deleted`: none of them was deleted"
             self._full = False
             self._reject(Reject(self._plan.name, "too_many_gone", reason))
-        if gone and self._plan.document:
-            yield from self._delete(gone, held)
-            return
-        for name in [*gone, *([LISTED] if self._listed else [])]:
+        for piece in pieces:
+            if self._plan.document and (self._buffer.rows or self._buffer.rejects):
+                yield self._flush()
+            for name in () if self._plan.document else piece.paths:
+                self._sections.gone(name, self._tables.count)
+            if not piece.last:  # a leg that begins here goes on behind it
+                self._memory.forget(piece.upto)
+                yield self._deletes(piece.paths, self._here()) if self._plan.document else self._flush()
+            elif self._plan.document:
+                yield self._deletes(piece.paths, self._ended(held), complete=self._full)
+                return
+        for name in [LISTED] if self._listed else []:
             self._sections.gone(name, self._tables.count)
         end = self._ended(held)
         if self._buffer.rows or self._buffer.rejects or self._sections.wait() or end != self._sent or "whole" in end:
@@ -569,15 +578,6 @@ class Pass:
         ended = self._memory.ended(forget=not held) | ({"held": held} if held else {})
         left = set().union(*self._inside.values()) - (set() if held else self._lost())
         return ended | ({"inside": packed_keys(left)} if left else {})
-
-    def _delete(self, gone: list[str], held: int) -> Iterator[Batch]:
-        if self._buffer.rows or self._buffer.rejects:
-            yield self._flush()
-        most = self._options.batch_rows
-        left = (len(gone) - 1) // most * most
-        for start in range(0, left, most):
-            yield self._deletes(gone[start : start + most], self._here())
-        yield self._deletes(gone[left:], self._ended(held), complete=self._full)
 
     def _deletes(self, paths: list[str], cursor: Cursor, *, complete: bool = False) -> Batch:
         table = pa.table({"path": pa.array(paths, pa.string()), "_op": pa.array(["delete"] * len(paths), pa.string())})

@@ -373,3 +373,48 @@ def test_a_pass_in_which_a_file_went_away_is_not_complete(mode: str) -> None:
 
     assert len(rows(batches)) == 3
     assert not batches[-1].complete
+
+
+@pytest.mark.parametrize("stream", ["documents", "records"])
+def test_a_leg_that_ends_amid_deletions_is_followed_by_one_that_goes_on_behind_them(stream: str) -> None:
+    ending = ".txt" if stream == "documents" else ".csv"
+    storage = MadeStorage({f"{n:02}{ending}": "id,name\n1,a\n" for n in range(12)} | {f"z{ending}": "id,name\n2,b\n"})
+    cursor = read(storage, stream=stream)[0][-1].cursor
+    storage.files = {f"z{ending}": storage.files[f"z{ending}"]}
+    told: list[str] = []
+
+    for _ in range(4):  # each leg ends after its first batch
+        batch = read(storage, cursor, stream, max_deleted=1, batch_rows=3)[0][0]
+        told += deleted([batch]) or [s.name for s in batch.sections if s.begins and s.ends]
+        cursor = batch.cursor
+
+    assert told == [f"{n:02}{ending}" for n in range(12)]
+    assert read(storage, cursor, stream, max_deleted=1) == ([], None)
+
+
+def test_very_many_deletions_take_little_memory() -> None:
+    bee = MadeBee.from_options({"max_deleted": 1, "max_file_bytes": 1000})
+    memory = Memory(bee._plan("documents").settings, {})
+    for number in range(40_000):
+        memory.keep(b"docs/%07d.txt" % number, Record(b"docs/%07d.txt" % number, b"v" * 6, b"c" * 6, SENT))
+    cursor, bee.storage = memory.ended(forget=True), MadeStorage({"docs/left.txt": "left"})
+    read(MadeStorage({"a.txt": "what is imported takes memory once"}))
+    tracemalloc.start()
+    try:
+        count = sum(batch.table.num_rows for batch in bee.collect_nectar("documents", cursor))
+        assert tracemalloc.get_traced_memory()[1] < 200 * count
+    finally:
+        tracemalloc.stop()
+    assert count == 40_001
+
+
+def test_of_renamed_files_with_equal_contents_each_tells_a_name_of_its_own() -> None:
+    storage = MadeStorage({f"{n}.txt": "equal" for n in range(8)})
+    cursor = read(storage)[0][-1].cursor
+    storage.files = {"5.txt": "equal", "new.txt": "new"} | {f"moved {n}.txt": "equal" for n in range(7)}
+
+    batches = read(storage, cursor, max_deleted=1)[0]
+
+    moved = [row["moved_from"] for row in rows(batches) if str(row["path"]).startswith("moved")]
+    assert sorted(moved) == [f"{n}.txt" for n in (0, 1, 2, 3, 4, 6, 7)]
+    assert [row["moved_from"] for row in rows(batches) if row["path"] == "new.txt"] == [None]

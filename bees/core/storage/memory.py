@@ -14,6 +14,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,6 +86,7 @@ class Memory:
         self._old: list[str] = []
         self._ends: list[bytes] = []
         self._open: list[Record] = []
+        self._told = 0  # of `_done`: in them nothing is gone any more
         self.pos = b""
         self.missing = 0
         self._resumed = False
@@ -165,27 +167,47 @@ class Memory:
         """Of what is in the jar, that which is not gone."""
         yield from (record.key for record in self._records() if record.flags & (SENT | MISSING) == SENT)
 
+    def in_jar(self) -> Iterator[bytes]:
+        """What is in the jar, also that which is gone."""
+        yield from (record.key for record in self._records() if record.flags & (SENT | MISSING))
+
     def _records(self) -> Iterator[Record]:
-        for text in self._done:
-            yield from unpack(text)
-        yield from self._open
+        """As they are now, whatever is kept or forgotten meanwhile."""
+        return chain(chain.from_iterable(map(unpack, list(self._done))), list(self._open))
+
+    def forget(self, upto: bytes) -> None:
+        """What the pass did not find up to this key was told. Each time the key is a later one."""
+        while self._told < len(self._done):
+            records = unpack(self._done[self._told])
+            left = self._left(records, upto)
+            if len(left) < len(records):
+                self._done[self._told : self._told + 1] = [pack(left)] if left else []
+            if records and records[-1].key > upto:
+                return
+            self._told += bool(left)
+        self._open = self._left(self._open, upto)
+
+    def _left(self, records: list[Record], upto: bytes) -> list[Record]:
+        left = [record for record in records if record.key > upto or not record.flags & MISSING]
+        self.missing -= len(records) - len(left)
+        return left
 
     def ended(self, *, forget: bool) -> dict[str, Any]:
         """For the cursor of a whole pass; files that were not found are forgotten, or known on."""
         if not self._keep:
             return {"whole": True}
         if self.missing or self._resumed:  # packed anew, so that an unchanged folder gives the same cursor
-            found, self._done, self._open = list(self._records()), [], []
+            found, self._done, self._open = self._records(), [], []
             for record in found:
                 if not record.flags & MISSING or not forget:
                     self.keep(record.key, record._replace(flags=record.flags & ~MISSING))
         return {"files": self._done + ([pack(self._open)] if self._open else [])}
 
-    def same_content(self, content: bytes) -> Iterator[bytes]:
-        """Paths of other files that held this content before the pass."""
+    def same_content(self, content: bytes, start: int = 0) -> Iterator[bytes]:
+        """Paths of files that held this content before the pass, a few of them from the one of this number on."""
         if self._index is None:
             self._index = _Contents([*self._old, *(self._done if self.missing else ())])
-        return self._index.paths(content)
+        return self._index.paths(content, start)
 
 
 _GOES_ON = ("at", "doubtful", "inside", "held", "full", "listed", "anew")
@@ -235,22 +257,27 @@ def names_only(cursor: Mapping[str, Any], more: Collection[bytes] = ()) -> dict[
     return {"files": blocks, "anew": True, "begins": True, "full": True, "listed": True} if blocks else {}
 
 
+def _contents(text: str) -> np.ndarray:
+    """The prints of a block's contents as numbers; 0 for what is not in the jar."""
+    raw = base64.b64decode(text)
+    count, length = _HEAD.unpack_from(raw)
+    marks = np.frombuffer(raw, np.uint8, offset=_HEAD.size + length).reshape(count, 13)
+    made = np.zeros((count, 8), np.uint8)
+    made[:, :6] = marks[:, 6:12] * (marks[:, 12:] & SENT)
+    return made.view("<u8").ravel()
+
+
 class _Contents:
     """Content -> paths, in 8 bytes a file."""
 
     def __init__(self, blocks: list[str]) -> None:
         self._blocks = blocks
-        prints: list[bytes] = []
-        counts: list[int] = []
-        for text in blocks:
-            records = unpack(text)
-            counts.append(len(records))
-            prints += [record.content if record.flags & SENT else bytes(6) for record in records]
-        self._prints = np.frombuffer(b"".join(p + b"\0\0" for p in prints), "<u8")
-        self._ends = np.cumsum(counts)
+        made = [_contents(text) for text in blocks]
+        self._prints = np.concatenate(made) if made else np.empty(0, "<u8")
+        self._ends = np.cumsum([len(prints) for prints in made])
 
-    def paths(self, content: bytes) -> Iterator[bytes]:
-        for at in np.flatnonzero(self._prints == int.from_bytes(content, "little"))[:3]:
+    def paths(self, content: bytes, first: int) -> Iterator[bytes]:
+        for at in np.flatnonzero(self._prints == int.from_bytes(content, "little"))[first : first + 3]:
             block = int(np.searchsorted(self._ends, at, side="right"))
             start = int(self._ends[block - 1]) if block else 0
             yield unpack(self._blocks[block])[int(at) - start].key
