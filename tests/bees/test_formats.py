@@ -146,6 +146,23 @@ def test_a_byte_order_mark_that_comes_again_is_part_of_no_name(name: str, marks:
     assert list(read_rows(io.BytesIO(b"\xef\xbb\xbf" * marks), "f.csv", Reading()))[1:] == []
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('id, "name", note\n1, "x, y", a\n2, "", "b""c"\n', [("1", "x, y", "a"), ("2", "", 'b"c')]),
+        ('id;  "name";note\n1;   "x; y";a\n', [("1", "x; y", "a")]),
+        ("id,name,note\n1, plain,a\n2,b, c\n", [("1", " plain", "a"), ("2", "b", " c")]),
+        ('id;name;note\n1;he said; "x" and more\n', [("1", "he said", ' "x" and more')]),
+    ],
+)
+def test_a_blank_before_a_quote_is_no_part_of_a_value(text: str, values: list[tuple[str, ...]]) -> None:
+    """As some statistics programs write. Elsewhere blanks are part of a value, and what stands behind a quote too."""
+    found = parts(text.encode(), "t.csv", key=("id",))
+
+    assert [tuple(row.values()) for row in rows(found)] == values
+    assert rejects(found) == []
+
+
 def test_reading_goes_on_after_any_part(small_blocks: None) -> None:
     raw = b"a,b\n" + b"".join(b'%d,"x\n%d"\n' % (n, n) for n in range(60)) + b"bad\n7,y\n"
     lines = b"".join(b'{"a":%d,"b":"x%d"}\n' % (n, n) for n in range(60)) + b'[]\n{"a":1}\n'
@@ -295,6 +312,33 @@ def test_typed_tables_come_exactly(data: bytes, name: str) -> None:
     assert third["amount"] == Decimal("99999999999999999.99")
     assert third["ratio"] == "NaN"
     assert set(second.values()) == {None, 2, "y", name}
+
+
+_NS = 1_704_164_645_123_456_789
+_MOMENTS = [
+    (pa.time64("ns"), 1_234_567_891, "00:00:01.234567891"),
+    (pa.time64("ns"), 1_000_000_000, "00:00:01"),
+    (pa.duration("ns"), 5, "0:00:00.000000005"),
+    (pa.duration("ns"), -86_400 * 10**9 - 1, "-2 days, 23:59:59.999999999"),
+    (pa.duration("s"), 10**15, "1000000000000000 s"),
+    (pa.list_(pa.timestamp("ns")), [_NS, None], ["2024-01-02T03:04:05.123456789", None]),
+    (pa.large_list(pa.timestamp("ms", "Europe/Berlin")), [0], ["1970-01-01T00:00:00+00:00"]),
+    (pa.list_(pa.date32()), [10**7, 0], ["29349-01-26", "1970-01-01"]),
+    (pa.struct([("a", pa.duration("ns")), ("b", pa.int64())]), {"a": 1, "b": 2}, {"a": "0:00:00.000000001", "b": 2}),
+    (pa.map_(pa.string(), pa.time64("ns")), [("k", 0), ("k", None)], [["k", "00:00:00"], ["k", None]]),
+]
+"""What pandas writes for spans, and what others do: kind, value, what comes."""
+
+
+@pytest.mark.parametrize(("kind", "value", "comes"), _MOMENTS)
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+def test_times_that_python_has_no_word_for_cost_no_file(name: str, kind: pa.DataType, value: Any, comes: Any) -> None:
+    data = pa.table({"id": ["1", "2"], "at": pa.array([value, None], kind)})
+    written = _parquet(data) if name.endswith("parquet") else _arrow(data)
+
+    found = encoded(parts(written, name, key=("id",)))
+
+    assert found == [{"id": "1", "at": comes}, {"id": "2", "at": None}]
 
 
 def test_parquet_goes_on_in_the_middle_of_a_row_group() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bees.core.formats import instants
 from bees.core.tabular import unique
 from nectar.batch import marked
 from nectar.jsonrows import clean_name, escape, table, text
@@ -100,11 +101,18 @@ def _column(name: str, column: pa.ChunkedArray) -> tuple[pa.Field, pa.ChunkedArr
     if carried or of.is_floating(kind) or _plain_nested(kind):
         return pa.field(name, kind), column
     if of.is_time(kind) or of.is_duration(kind):
-        return pa.field(name, pa.string()), pa.array(
-            [None if v is None else str(v) for v in column.to_pylist()], pa.string()
-        )
-    spelled = [None if v is None else text(_plain(v)) for v in column.to_pylist(maps_as_pydicts=None)]
+        return pa.field(name, pa.string()), pa.array(instants.texts(column), pa.string())
+    spelled = [None if v is None else text(_plain(v)) for v in _values(column)]
     return marked(name, pa.string(), "json"), pa.array(spelled, pa.string())
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if instants.is_plain(column.type):
+        try:
+            return list(column.to_pylist(maps_as_pydicts=None))
+        except (ValueError, OverflowError):  # a year that Python does not know
+            pass
+    return [instants.value_of(scalar) for scalar in column]
 
 
 def _timestamp(name: str, column: pa.ChunkedArray) -> tuple[pa.Field, pa.ChunkedArray | pa.Array]:
