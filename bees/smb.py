@@ -39,6 +39,7 @@ _FOLDER, _REPARSE, _DEVICE, _OFFLINE = 0x10, 0x400, 0x40, 0x1000
 _NO_FOLDER, _LOCKED, _LEAVING = 0xC0000103, 0xC0000054, 0xC0000056
 """STATUS_NOT_A_DIRECTORY, STATUS_FILE_LOCK_CONFLICT, STATUS_DELETE_PENDING"""
 _IN_USE = "another program holds the file open and lets nobody read it: each flight tries it again"
+_BAD_NAME = 'its name has a sign that the protocol does not carry (one of \\ : * ? " < > |): rename it there'
 _EPOCH = 11_644_473_600  # seconds from 1601, where Windows' time begins, to 1970
 
 
@@ -125,7 +126,7 @@ class SmbStorage(Storage):
                 for item in found:
                     name = item["file_name"].get_value().decode("utf-16-le", "replace")
                     attributes = item["file_attributes"].get_value()
-                    if not safe_name(name) or "\\" in name or attributes & (_REPARSE | _DEVICE):
+                    if not safe_name(name) or attributes & (_REPARSE | _DEVICE):
                         continue
                     if attributes & _FOLDER:
                         folders.append(joined(path, name))
@@ -161,6 +162,7 @@ class SmbStorage(Storage):
 
     def _open(self, path: str, kind: int) -> Any:
         """Opened as it is: a link within the share is opened itself, and refused."""
+        from smbprotocol.exceptions import ObjectNameInvalid
         from smbprotocol.open import (
             CreateDisposition,
             CreateOptions,
@@ -171,16 +173,22 @@ class SmbStorage(Storage):
             ShareAccess,
         )
 
+        if "\\" in path or ":" in path:  # it would lead elsewhere: to a folder, or to a stream of another file
+            raise Unreadable("bad_name", _BAD_NAME)
         inside = "\\".join(part for part in (*self._options.path.split("/"), *path.split("/")) if part)
         made = Open(self._share(), inside)
         folder = kind == CreateOptions.FILE_DIRECTORY_FILE
         names = DirectoryAccessMask if folder else FilePipePrinterAccessMask
         read = names.FILE_LIST_DIRECTORY if folder else names.FILE_READ_DATA
-        made.create(
-            ImpersonationLevel.Impersonation, read | names.FILE_READ_ATTRIBUTES, 0,
-            ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAccess.FILE_SHARE_DELETE,
-            CreateDisposition.FILE_OPEN, kind | CreateOptions.FILE_OPEN_REPARSE_POINT,
-        )  # fmt: skip
+        shared = ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAccess.FILE_SHARE_DELETE
+        how = kind | CreateOptions.FILE_OPEN_REPARSE_POINT
+        wanted = read | names.FILE_READ_ATTRIBUTES
+        try:
+            made.create(ImpersonationLevel.Impersonation, wanted, 0, shared, CreateDisposition.FILE_OPEN, how)
+        except ObjectNameInvalid:
+            if path:
+                raise Unreadable("bad_name", _BAD_NAME) from None
+            raise  # of the bee's own folder
         if made.file_attributes & _REPARSE:
             made.close()
             raise Gone

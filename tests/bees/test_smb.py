@@ -79,6 +79,21 @@ def test_one_file_without_rights_is_set_aside_and_the_rest_comes(disk: FolderDis
     (disk.folder / "in").chmod(0o755)
 
 
+def test_a_name_that_the_protocol_does_not_carry_is_told_and_never_leads_elsewhere(disk: FolderDisk) -> None:
+    """Samba shows such names as others unless it is told not to."""
+    for name in ("a.txt", "in/b.txt", "dot.", "st*ar.txt", "a.txt:b", "in\\b.txt", "wh?at/c.txt"):
+        disk.put(name, name.encode())
+    options = disk.options | {"share": "unmangled"}
+
+    first = read("smb", options)
+
+    assert [r["path"] for r in rows(first)] == ["a.txt", "dot.", "in/b.txt"]
+    told = {(r.position, r.code) for b in first for r in b.rejects}
+    assert told == {(n, "bad_name") for n in ("st*ar.txt", "a.txt:b", "in\\b.txt", "wh?at")}
+    assert read("smb", options, cursor=first[-1].cursor) == []
+    assert len(rows(read("smb", disk.options))) == 7
+
+
 def test_a_file_that_another_program_holds_open_is_told_as_that(disk: FolderDisk) -> None:
     """As spreadsheets are on a network drive while somebody writes in them."""
     disk.put("a.csv", b"id\n1\n")

@@ -42,6 +42,10 @@ log file = {folder}/log
 [files]
 path = {folder}/files
 read only = yes
+[unmangled]
+path = {folder}/files
+read only = yes
+mangled names = no
 """
 
 
