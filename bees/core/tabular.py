@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -170,6 +171,7 @@ class CsvRows:
         self._lines = lines
         self._name = name
         self.delimiter = delimiter or _told(lines) or _delimiter(lines)
+        self.skips_blanks = _skips_blanks(_sample(lines), self.delimiter)
         self._record: list[bytes] = []
         self._bad = self._long = False
         self.columns: tuple[str, ...] = ()
@@ -217,7 +219,9 @@ class CsvRows:
 
     def _records(self) -> Iterator[tuple[int, list[str]] | Reject]:
         while True:
-            reader = csv.reader(self._texts(), delimiter=self.delimiter, strict=True)
+            reader = csv.reader(
+                self._texts(), delimiter=self.delimiter, strict=True, skipinitialspace=self.skips_blanks
+            )
             try:
                 while True:
                     line = self._begin()
@@ -333,12 +337,7 @@ def _told(lines: Lines) -> str:
 
 def _delimiter(lines: Lines) -> str:
     """The one that parts the first rows into the same number of fields, the most of them; a comma where none does."""
-    lines.go_to(lines.start)
-    sample: list[str] = []
-    size = 0
-    while size < HEAD and len(sample) < 50 and (raw := lines.take()[0]):
-        size += len(raw)
-        sample.append(raw.decode(lines.encoding, "replace"))
+    sample = _sample(lines)
     best, most = ",", (False, 1)
     for delimiter in _DELIMITERS:
         widths = _widths(sample, delimiter)
@@ -348,8 +347,35 @@ def _delimiter(lines: Lines) -> str:
     return best
 
 
+def _sample(lines: Lines) -> list[str]:
+    """The first rows, or the first lines of them."""
+    lines.go_to(lines.start)
+    sample: list[str] = []
+    size = 0
+    while size < HEAD and len(sample) < 50 and (raw := lines.take()[0]):
+        size += len(raw)
+        sample.append(raw.decode(lines.encoding, "replace"))
+    return sample
+
+
+def _skips_blanks(sample: list[str], delimiter: str) -> bool:
+    """Whether a blank stands between delimiter and quote, `a, "b, c"`: read so, all of the first rows are rows."""
+    begins = re.compile(re.escape(delimiter) + ' +"')
+    if not any(begins.search(line) for line in sample):
+        return False
+    widths: set[int] = set()
+    reader = csv.reader(sample, delimiter=delimiter, strict=True, skipinitialspace=True)
+    try:
+        widths.update(len(values) for values in reader if values)
+    except csv.Error as error:
+        if "end of data" not in str(error):  # the sample ends within a row
+            return False
+    return len(widths) == 1
+
+
 def _widths(sample: list[str], delimiter: str) -> list[int]:
     widths: list[int] = []
     with contextlib.suppress(csv.Error):
-        widths.extend(len(values) for values in csv.reader(sample, delimiter=delimiter) if values)
+        reader = csv.reader(sample, delimiter=delimiter, skipinitialspace=_skips_blanks(sample, delimiter))
+        widths.extend(len(values) for values in reader if values)
     return widths

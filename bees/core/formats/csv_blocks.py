@@ -60,7 +60,7 @@ class CsvParts:
         self._placed = not reading.key
         self._delimiter = rows.delimiter.encode()
         known = self._codec == "utf-8" or self._codec in _SINGLE
-        self._fast = known and len(self._delimiter) == 1 and bool(rows.columns)
+        self._fast = known and len(self._delimiter) == 1 and bool(rows.columns) and not rows.skips_blanks
 
     def parts(self, place: Place | None) -> Iterator[Part]:
         rows = self._rows
