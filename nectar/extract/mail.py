@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import quopri
 import re
 from collections.abc import Callable, Iterator
@@ -17,14 +18,16 @@ from typing import Any
 from nectar.extract.document import MAX_DEPTH, PAGE, Document, NoText, bounded
 from nectar.extract.guess import likely_encoding
 from nectar.extract.markup import html
-from nectar.extract.text import decodes, normalised
+from nectar.extract.text import codec_of, decodes, normalised
 
 MAX_PARTS = 1000
 MAX_MESSAGES = 20_000
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _BROKEN = (MessageError, LookupError, UnicodeError, ValueError, AttributeError, TypeError, KeyError, IndexError)
 _FROM = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\n")
-_DATED = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\d:\d\d[^\n]*\d{4}[^\n]*\n")
+_DATED = re.compile(
+    rb"(?:\A|\n\r?\n)From [^\n]*\d:\d\d[^\n]*\d{4}[^\n]*\n|\nFrom [^\n]*\d:\d\d[^\n]*\d{4}[^\n]*\n(?=[\w-]+:[^\n]*\n)"
+)
 """With a time and a year (RFC 4155): not every program writes them, and letters may hold a line that begins so."""
 
 Attached = Callable[[bytes, str, int], str]
@@ -152,20 +155,31 @@ def _body(data: bytes, kind: str, charset: str) -> str:
     if kind == "text/html" and not charset and not decodes(data):
         return html(data).text  # the page may say it itself
     try:
-        text = data.decode(charset or "utf-8")
+        text = data.decode(codec_of(charset) if charset else "utf-8")
     except (LookupError, UnicodeError):
         text = _guessed(data)
     return html(text.encode(), "utf-8").text if kind == "text/html" else normalised(text).strip()
 
 
 def mailbox(content: bytes, attached: Attached) -> Document:
-    """The messages of an mbox file, each a page. A message that cannot be read leaves an empty page."""
-    separator = _DATED if _DATED.match(content) else _FROM
+    """The messages of an mbox file, each a page. A message that cannot be read leaves an empty page.
+
+    What stands before the first line that begins one is a message, too.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    dated = _DATED.match(content) if content.startswith(b"From ") else _DATED.search(content)
+    separator = _DATED if dated else _FROM
     found = [(match.start(), match.end()) for match in separator.finditer(content)]
     if len(found) > MAX_MESSAGES:
         raise NoText("too_much_inside")
+    if not content:
+        return Document("", pages=0)
+    if not found or found[0][0]:
+        found.insert(0, (0, 0))
     starts = [end for _, end in found]
-    ends = [*[start for start, _ in found][1:], len(content)]
+    ends = [*[start for start, _ in found[1:]], len(content)]
     pages: list[str] = []
     for start, end in zip(starts, ends, strict=True):
         raw = re.sub(rb"(?m)^>(>*From )", rb"\1", content[start:end])

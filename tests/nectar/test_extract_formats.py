@@ -71,6 +71,59 @@ def test_a_book_is_read_in_its_own_order() -> None:
     assert (made.title, made.author, made.language) == ("Moby", "Herman", "en")
 
 
+def test_chapters_of_a_book_are_found_by_links_and_read_as_the_xml_that_they_are() -> None:
+    package = (
+        '<package xmlns="http://www.idpf.org/2007/opf"><manifest><item id="a" href="one%20%C3%BC.xhtml"/>'
+        '<item id="b" href="two.xhtml#top"/></manifest><spine><itemref idref="a"/><itemref idref="b"/></spine>'
+        "</package>"
+    )
+    book = {
+        "META-INF/container.xml": '<c xmlns="urn:oasis"><rootfile full-path="in/book.opf"/></c>',
+        "in/book.opf": package,
+        "in/one ü.xhtml": "<html><head><title/><script/></head><body><p/>first<a id='x'/></body></html>",
+        "in/two.xhtml": "<?xml version='1.0'?><html><body>second</body></html>",
+    }
+    of_fonts = '<e xmlns="urn:oasis"><EncryptedData/><CipherReference URI="in/serif.otf"/></e>'
+    of_text = of_fonts.replace("serif.otf", "two.xhtml")
+
+    assert text_of(documents.zipped(book), "b.epub").text == "first\n\nsecond"
+    assert text_of(documents.zipped(book | {"META-INF/encryption.xml": of_fonts}), "b.epub").text == "first\n\nsecond"
+    with pytest.raises(NoText, match="password_protected"):
+        text_of(documents.zipped(book | {"META-INF/encryption.xml": of_text}), "b.epub")
+
+
+def test_what_stands_above_and_below_the_pages_of_an_opendocument_text_is_text() -> None:
+    names = 'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"'
+    around = "<header><text:p>above</text:p></header><footer><text:p>below</text:p></footer>"
+    page = f"<master-page {names}>{around}</master-page>"
+    styles = f"<styles>{page}{page.replace('below', 'beside')}</styles>"
+    content = f"<o {names}><text:p>body</text:p></o>"
+
+    made = text_of(documents.zipped({"mimetype": ODT, "content.xml": content, "styles.xml": styles}), "a.odt")
+
+    assert made.text == "body\n\nabove\n\nbelow\n\nbeside"
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "text"),
+    [
+        ("iso-8859-1", "cp1252", "“Käse”"), ("gb2312", "gb18030", "中文镕"), ("Shift_JIS", "cp932", "①㈱"),
+        ("utf-16", "utf-8", "Käse"), ("utf-8", "cp1252", "Käse und Brötchen, größer"),
+    ],
+)  # fmt: skip
+def test_letters_of_pages_and_messages_that_name_too_small_an_encoding_are_not_lost(
+    label: str, codec: str, text: str
+) -> None:
+    head = f'<html><head><meta http-equiv="Content-Type" content="text/html; charset={label}"></head><body>'
+    xhtml = f'<?xml version="1.0" encoding="{label}"?><html><body>'
+    mail = f"Content-Type: text/plain; charset={label}\nContent-Transfer-Encoding: 8bit\n\n"
+
+    for begins, name in ((head, "a.html"), (xhtml, "a.xhtml")):
+        assert text_of((begins + text).encode(codec), name).text == text
+    if label != "utf-16":
+        assert text_of((mail + text).encode(codec), "a.eml").text == text
+
+
 def test_pdf_keeps_pages_and_tells_scanned_ones() -> None:
     made = text_of(documents.pdf("Page one (a)\nsecond line", None, "Page three", title="T", author="Ann"), "x.pdf")
 
@@ -209,6 +262,41 @@ def test_a_word_file_of_a_server_or_in_the_strict_form_is_read(main: str, space:
     assert text_of(data, "x.docx").text == "Dear Jane"
 
 
+_DRAWN = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+_CHART = (
+    f'<c:chartSpace xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart" {_DRAWN}><c:title>'
+    "<a:p><a:r><a:t>Sales</a:t></a:r></a:p></c:title><c:ser><c:tx><c:strCache><c:v>North</c:v></c:strCache></c:tx>"
+    "<c:cat><c:strCache><c:v>May</c:v></c:strCache></c:cat><c:val><c:numCache><c:v>7</c:v></c:numCache></c:val></c:ser>"
+    "<c:ser><c:cat><c:strCache><c:v>May</c:v></c:strCache></c:cat></c:ser></c:chartSpace>"
+)
+
+
+def test_formulas_and_charts_of_a_word_file_are_text() -> None:
+    word = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    math = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+    body = "<w:p><w:r><w:t>as</w:t><w:ptab/></w:r><m:oMath><m:r><m:t>x=1</m:t></m:r></m:oMath></w:p>"
+    document = f"<w:document {word} {math}><w:body>{body}</w:body></w:document>"
+    made = documents.zipped({"word/document.xml": document, "word/charts/chart1.xml": _CHART})
+
+    assert text_of(made, "a.docx").text == "as\tx=1\n\nSales\nNorth\nMay"
+
+
+def test_comments_and_charts_of_a_slide_are_text_of_the_slide() -> None:
+    related = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    parts = {
+        "ppt/slides/_rels/slide1.xml.rels": f'<r><x Id="a" Type="{related}/comments" Target="../comments/c1.xml"/>'
+        f'<x Id="b" Type="{related}/chart" Target="../charts/chart1.xml"/></r>',
+        "ppt/comments/c1.xml": '<p:cmLst xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"><p:cm>'
+        "<p:text>too long</p:text></p:cm></p:cmLst>",
+        "ppt/charts/chart1.xml": _CHART,
+    }
+    slides = io.BytesIO(documents.pptx(("title", "body", "")))
+    with zipfile.ZipFile(slides) as packed:
+        whole = {name: packed.read(name).decode() for name in packed.namelist()} | parts
+
+    assert text_of(documents.zipped(whole), "a.pptx").text.endswith("Sales\nNorth\nMay\n\ntoo long")
+
+
 def test_words_of_a_diagram_on_a_slide_are_text_of_the_slide() -> None:
     """SmartArt keeps them in a part beside the slide."""
     drawing = "http://schemas.openxmlformats.org/drawingml/2006/"
@@ -244,6 +332,58 @@ def test_messages_of_a_mailbox_are_pages() -> None:
     assert media_type(box, "a.txt") == "text/plain"
 
 
+_ONE, _TWO = b"From a@x Mon Jan  1 10:00:00 2024\n", b"From b@x Tue Jan  2 10:00:00 2024\n"
+
+
+@pytest.mark.parametrize(
+    ("box", "pages"),
+    [
+        (b"\n" + _ONE + b"Subject: one\n\nbody\n", ["Subject: one\n\nbody"]),
+        (b"\xef\xbb\xbf" + _ONE + b"Subject: one\n\nbody\n", ["Subject: one\n\nbody"]),
+        ((_ONE + b"Subject: one\n\nbody\n").replace(b"\n", b"\r"), ["Subject: one\n\nbody"]),
+        (b"Subject: one\n\nbody\n", ["Subject: one\n\nbody"]),
+        (
+            b"Subject: nil\n\nn\n\n" + _ONE + b"Subject: one\n\nFrom me\n\nFrom me\n",
+            ["Subject: nil\n\nn", "Subject: one\n\nFrom me\n\nFrom me"],
+        ),
+        (
+            _ONE + b"Subject: one\n\nbody\n" + _TWO + b"Subject: two\n\nother\n",
+            ["Subject: one\n\nbody", "Subject: two\n\nother"],
+        ),
+        (
+            _ONE + b"Subject: one\n\nsee\n" + _TWO + b"and so on\n",
+            ["Subject: one\n\nsee\n" + _TWO.decode() + "and so on"],
+        ),
+    ],
+)
+def test_a_mailbox_whose_lines_between_messages_are_broken_loses_nothing(box: bytes, pages: list[str]) -> None:
+    made = text_of(box, "a.mbox")
+
+    assert (made.text.split("\n\f\n"), made.pages) == (pages, len(pages))
+
+
+def test_a_mailbox_without_a_message_is_empty() -> None:
+    assert (text_of(b"\n", "a.mbox").text, text_of(b"\n", "a.mbox").pages) == ("", 0)
+
+
+def test_times_of_a_calendar_tell_their_zone_and_rules_for_clocks_are_none_of_it() -> None:
+    made = text_of(
+        b"BEGIN:VCALENDAR\nBEGIN:VTIMEZONE\nTZID:Europe/Rome\nBEGIN:STANDARD\nDTSTART:19701025T030000\nEND:STANDARD\n"
+        b"END:VTIMEZONE\nBEGIN:VEVENT\nSUMMARY:a\nDTSTART;TZID=Europe/Rome:20240102T100000\nEND:VEVENT\n"
+        b"BEGIN:VFREEBUSY\nFREEBUSY:20240101/P1D\nEND:VFREEBUSY\nEND:VCALENDAR\n",
+        "a.ics",
+    )
+
+    assert made.text == "summary: a\ndtstart: 20240102T100000 Europe/Rome\n\nfreebusy: 20240101/P1D"
+
+
+@pytest.mark.parametrize("charset", [";CHARSET=ISO-8859-1", ""])
+def test_letters_of_old_cards_are_in_the_encoding_that_they_tell_or_seem_to_be_in(charset: str) -> None:
+    card = f"BEGIN:VCARD\nVERSION:2.1\nFN{charset};ENCODING=QUOTED-PRINTABLE:J=FCrgen Gr=F6=DFe\nEND:VCARD\n"
+
+    assert text_of(card.encode(), "a.vcf").text == "fn: Jürgen Größe"
+
+
 def test_calendars_and_cards_give_their_properties() -> None:
     event = (
         "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY:Team \r\n meeting\r\n"
@@ -253,7 +393,7 @@ def test_calendars_and_cards_give_their_properties() -> None:
 
     assert (
         text_of(event.encode(), "a.ics").text
-        == "summary: Team meeting\nattendee: mailto:jane@example.com\ndescription: a b, c"
+        == "summary: Team meeting\nattendee: Doe: Jane mailto:jane@example.com\ndescription: a b, c"
     )
     assert text_of(card.encode(), "a.vcf").text == "n: Müller Jo\nfn: Jo"
 
@@ -271,6 +411,18 @@ def test_rtf_and_xml_give_their_text() -> None:
 
     assert (made.text, made.title, made.author) == ("Dear Jane\n\nnext", "Café", "Ann")
     assert text_of(b'<?xml version="1.0"?><r xmlns="u"><a id="7">t</a></r>', "x.xml").text == "a: t\na.id: 7"
+
+
+def test_rtf_gives_its_tables_boxes_and_what_it_says_of_itself() -> None:
+    made = text_of(
+        rb"{\rtf1\ansi{\info{\title {\uc1 \u1055?}\u1088?}{\author J\'fc}{\creatim\yr2024\mo1\dy2\hr3\min4}}"
+        rb"{\header above\par}\trowd a|b\cell c\cell\row\pard x|y\par{\shp{\*\shpinst{\sp{\sn shapeType}{\sv 202}}"
+        rb"{\shptxt boxed\par}}{\shprslt{\*\do{\dptxbxtext boxed}}}}end}",
+        "x.rtf",
+    )
+
+    assert made.text == "above\na|b | c\nx|y\n\nboxed\nend"
+    assert (made.title, made.author, made.created) == ("Пр", "Jü", "2024-01-02T03:04:00")
 
 
 @pytest.mark.parametrize(
