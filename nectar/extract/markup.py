@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from nectar.extract.document import Document, NoText, bounded
-from nectar.extract.text import decode, encoding_of, normalised
+from nectar.extract.guess import likely_encoding
+from nectar.extract.text import codec_of, decode, encoding_of, normalised
 from nectar.extract.zipped import xml
 
 _SILENT = {"script", "style", "noscript", "template", "head", "svg", "math", "iframe", "object", "select", "datalist"}
@@ -17,6 +18,12 @@ _BLOCKS = {
 }  # fmt: skip
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _DEEPEST = 500
+_HEAD = 4096
+_CHARSET = re.compile(rb"(?:\A\s*<\?xml\s[^>]*encoding|<meta\s[^>]*charset)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_EMPTY = re.compile(
+    rb"<((?:[a-z]+:)?(?!(?:br|hr|img|input|link|meta|col|area|base|wbr)\b)[a-z][a-z0-9]*)((?:\s[^<>]*)?)/>",
+    re.IGNORECASE,
+)
 
 
 def html(content: bytes, charset: str = "") -> Document:
@@ -46,7 +53,9 @@ def _html_root(content: bytes, charset: str) -> Any:
             content, declared = decode(content, charset).encode(), "utf-8"
         except UnicodeError:
             raise NoText("not_utf8") from None
-    elif b"charset" not in content[:2048].lower():
+    elif label := _CHARSET.search(content[:_HEAD]):
+        content, declared = _as_told(content, label[1].decode())
+    elif b"charset" not in content[:_HEAD].lower():
         try:
             content.decode()
             declared = "utf-8"
@@ -63,6 +72,26 @@ def _html_root(content: bytes, charset: str) -> Any:
     if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
         raise NoText("too_much_inside")
     return root
+
+
+def _as_told(content: bytes, label: str) -> tuple[bytes, str | None]:
+    """A page that names its encoding, in UTF-8. One that nobody knows is the parser's to judge."""
+    try:
+        codec = codec_of(label)
+    except LookupError:
+        return content, None
+    wide = codec.startswith(("utf-16", "utf-32"))  # it could not be read if it were so
+    for one in ("utf-8" if wide else codec, likely_encoding(content) or "utf-8"):
+        try:
+            return content.decode(one).encode(), "utf-8"
+        except (LookupError, ValueError):
+            continue
+    return content.decode(codec, "replace").encode("utf-8", "replace"), "utf-8"
+
+
+def closed(content: bytes) -> bytes:
+    """A page of XHTML, in which elements that are empty end at once: in HTML they would go on."""
+    return _EMPTY.sub(rb"<\1\2></\1>", content)
 
 
 def _meta(root: Any, *names: str) -> str:

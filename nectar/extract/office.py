@@ -6,9 +6,10 @@ import posixpath
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 from nectar.extract.document import PAGE, Document, NoText, bounded
-from nectar.extract.markup import html
+from nectar.extract.markup import closed, html
 from nectar.extract.zipped import Zipped, xml
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -16,6 +17,10 @@ _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
 _TERMS = "{http://purl.org/dc/terms/}"
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
+_C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
+_SIGNS = {f"{_W}tab": "\t", f"{_W}ptab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
@@ -26,10 +31,13 @@ _SCHEMAS = b"http://schemas.openxmlformats.org/"
 _STRICT = {
     b"http://purl.oclc.org/ooxml/wordprocessingml/main": _SCHEMAS + b"wordprocessingml/2006/main",
     b"http://purl.oclc.org/ooxml/drawingml/main": _SCHEMAS + b"drawingml/2006/main",
+    b"http://purl.oclc.org/ooxml/officeDocument/math": _SCHEMAS + b"officeDocument/2006/math",
+    b"http://purl.oclc.org/ooxml/drawingml/chart": _SCHEMAS + b"drawingml/2006/chart",
     b"http://purl.oclc.org/ooxml/officeDocument/relationships": _SCHEMAS + b"officeDocument/2006/relationships",
 }
 """Names of ISO 29500's strict form -> those of the usual one, with the same elements (part 1, annex A)."""
 _BESIDE = re.compile(r"word/(?:header|footer|footnotes|endnotes|comments)\d*\.xml")
+_CHART = re.compile(r"word/charts/chart\d*\.xml")
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _MOST_SPACES = 1000
 
@@ -45,6 +53,8 @@ def docx(content: bytes, _charset: str = "") -> Document:
     for name in sorted(parts.names):
         if _BESIDE.fullmatch(name):
             blocks.extend(_word_blocks(_part(parts, name)))
+        elif _CHART.fullmatch(name):
+            blocks.extend(_chart(_part(parts, name)))
     return _described(parts, bounded(blocks, "\n\n"))
 
 
@@ -90,13 +100,10 @@ def _word_text(paragraph: Any) -> str:
     """The text of a paragraph without that of a box within it, whose paragraphs follow."""
     made: list[str] = []
     boxed = next(paragraph.iterdescendants(f"{_W}p"), None) is not None
-    for element in paragraph.iter(f"{_W}t", f"{_W}tab", f"{_W}br", f"{_W}cr", f"{_W}noBreakHyphen"):
+    for element in paragraph.iter(f"{_W}t", f"{_M}t", *_SIGNS):
         if boxed and next(element.iterancestors(f"{_W}p")) is not paragraph:
             continue
-        if element.tag == f"{_W}t":
-            made.append(element.text or "")
-        else:
-            made.append({"tab": "\t", "noBreakHyphen": "-"}.get(element.tag[len(_W) :], "\n"))
+        made.append(_SIGNS.get(element.tag) or element.text or "")
     return "".join(made)
 
 
@@ -146,8 +153,13 @@ def _slide(parts: Zipped, name: str) -> str:
     for target in (target for kind, target in beside if kind == "diagramData"):
         lines = [line for p in _part(parts, target).iter(f"{_A}p") if (line := _run_text(p).strip())]
         blocks += ["\n".join(lines)] if lines else []
-    for target in (target for kind, target in beside if kind == "notesSlide"):
-        blocks += _drawn(_part(parts, target))
+    for target in (target for kind, target in beside if kind == "chart"):
+        blocks += _chart(_part(parts, target))
+    for kind in ("notesSlide", "comments"):
+        for target in (target for its, target in beside if its == kind):
+            root = _part(parts, target)
+            blocks += _drawn(root)
+            blocks += [text for e in root.iter(f"{_P}text") if (text := (e.text or "").strip())]
     return "\n\n".join(blocks)
 
 
@@ -165,6 +177,14 @@ def _drawn(root: Any) -> list[str]:
             if any(cells):
                 blocks.append(" | ".join(cells))
     return blocks
+
+
+def _chart(root: Any) -> list[str]:
+    """What is written in a chart: titles, and names of series and categories, each once. Its numbers are no words."""
+    lines = [line for p in root.iter(f"{_A}p") if (line := _run_text(p).strip())]
+    names = [(v.text or "").strip() for cache in root.iter(f"{_C}strCache") for v in cache.iter(f"{_C}v")]
+    made = list(dict.fromkeys([*lines, *filter(None, names)]))
+    return ["\n".join(made)] if made else []
 
 
 def _run_text(paragraph: Any) -> str:
@@ -194,13 +214,25 @@ def opendocument(content: bytes, _charset: str = "") -> Document:
     if drawn:
         text = bounded(["\n\n".join(_open_blocks(page)) for page in drawn], f"\n{PAGE}\n")
     else:
-        text = bounded(list(_open_blocks(root)), "\n\n")
+        text = bounded([*_open_blocks(root), *_around(parts)], "\n\n")
     if "meta.xml" not in parts:
         return Document(text, pages=len(drawn) or None)
     meta = parts.xml("meta.xml")
     author = _value(meta, f"{_META}initial-creator") or _value(meta, f"{_DC}creator")
     created, language = _value(meta, f"{_META}creation-date"), _value(meta, f"{_DC}language")
     return Document(text, _value(meta, f"{_DC}title"), author, created, language, len(drawn) or None)
+
+
+def _around(parts: Zipped) -> Iterator[str]:
+    """What stands above and below each page of a text."""
+    if "styles.xml" not in parts:
+        return
+    told: set[str] = set()
+    for element in _named(parts.xml("styles.xml"), "master-page"):
+        for block in (block for beside in element for block in _open_blocks(beside)):
+            if block not in told:  # pages of several kinds have it alike
+                told.add(block)
+                yield block
 
 
 def _open_blocks(root: Any) -> Iterator[str]:
@@ -243,22 +275,38 @@ def _open_text(paragraph: Any) -> str:
     return "".join(made)
 
 
+def _named(root: Any, name: str) -> Iterator[Any]:
+    return (e for e in root.iter() if isinstance(e.tag, str) and e.tag.rpartition("}")[2] == name)
+
+
+def _target(folder: str, link: str) -> str:
+    """The name of the part that a link leads to."""
+    return posixpath.normpath(posixpath.join(folder, unquote(link.partition("#")[0])))
+
+
+def _locked(parts: Zipped) -> set[str]:
+    """Parts of a book that are encrypted: in many these are its fonts alone."""
+    if "META-INF/encryption.xml" not in parts:
+        return set()
+    return {_target("", e.get("URI") or "") for e in _named(parts.xml("META-INF/encryption.xml"), "CipherReference")}
+
+
 def epub(content: bytes, _charset: str = "") -> Document:
     """The chapters in the order of the book."""
     parts = Zipped(content)
-    if "META-INF/encryption.xml" in parts and b"EncryptedData" in parts.bytes("META-INF/encryption.xml"):
-        raise NoText("password_protected")
+    locked = _locked(parts)
     container = parts.xml("META-INF/container.xml")
-    opf = next((e.get("full-path") for e in container.iter() if str(e.tag).endswith("}rootfile")), None)
+    opf = next((e.get("full-path") for e in _named(container, "rootfile")), None)
     if not opf:
         raise NoText("unreadable_document")
     package, folder = parts.xml(opf), posixpath.dirname(opf)
-    items = {e.get("id"): e.get("href") or "" for e in package.iter() if str(e.tag).endswith("}item")}
+    items = {e.get("id"): e.get("href") or "" for e in _named(package, "item")}
     chapters = []
-    for item in package.iter():
-        if str(item.tag).endswith("}itemref"):
-            name = posixpath.normpath(posixpath.join(folder, items.get(item.get("idref"), "")))
-            if name in parts and (text := html(parts.bytes(name)).text):
-                chapters.append(text)
+    for item in _named(package, "itemref"):
+        name = _target(folder, items.get(item.get("idref"), ""))
+        if name in locked:
+            raise NoText("password_protected")
+        if name in parts and (text := html(closed(parts.bytes(name))).text):
+            chapters.append(text)
     title, author, created, language = (_value(package, f"{_DC}{n}") for n in ("title", "creator", "date", "language"))
     return Document(bounded(chapters, "\n\n"), title, author, created, language)

@@ -20,6 +20,11 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
 )
 _PIECE = 1 << 20
 _UNMARKED = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
+_WIDER = {
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+    "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949",
+}  # fmt: skip
+"""Encodings that programs name where they mean a larger one, such as Latin-1 with quotes of Windows."""
 _CONTROLS = bytes(sorted({*range(0x20), 0x7F} - set(b"\t\n\r\f\b\x1b")))
 _CONTROL_CHARACTERS = dict.fromkeys(_CONTROLS)
 # Formats that may look like text for their first bytes, or hold text stored as it is.
@@ -41,6 +46,15 @@ def encoding_of(head: bytes, declared: str = "") -> Encoding:
             return Encoding(name, len(mark))
     name = codecs.lookup(declared).name if declared else "utf-8"
     return Encoding(_UNMARKED.get(name, name))
+
+
+def codec_of(label: str) -> str:
+    """The codec of a charset that a page or message names: more than its name says (WHATWG Encoding, 4.2).
+
+    Raises LookupError for one that nobody knows.
+    """
+    name = codecs.lookup(label.strip()).name
+    return _WIDER.get(name, name)
 
 
 def looks_textual(head: bytes, encoding: Encoding) -> bool:
