@@ -617,6 +617,15 @@ def test_compressed_rows_come_and_a_broken_end_loses_only_itself(kind: str) -> N
     assert rows(cut) == rows(parts(packed, f"f.csv.{kind}"))[: len(rows(cut))]
 
 
+def test_zstandard_may_begin_with_a_frame_that_is_skipped() -> None:
+    packed = [zstandard.compress(text) for text in (b"id\n1\n", b"2\n")]
+    frame = b"\x5e\x2a\x4d\x18\x04\0\0\0seek"
+
+    found = parts(frame + packed[0] + frame + packed[1] + frame, "t.csv.zst", key=("id",))
+
+    assert (rows(found), rejects(found)) == ([{"id": "1"}, {"id": "2"}], [])
+
+
 def test_bombs_and_nests_end_soon_with_little_memory() -> None:
     held = io.BytesIO()
     with gzip.GzipFile(fileobj=held, mode="w", compresslevel=9) as file:

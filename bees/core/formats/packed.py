@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
@@ -15,6 +16,8 @@ from bees.core.tabular import MAX_ROW
 _MAGIC = (
     (b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"),
 )  # fmt: skip
+_SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""A frame without data (RFC 8878, 3.1.2), which some programs write first; LZ4 has the same."""
 ENDINGS = {".gz": "gz", ".gzip": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".zstd": "zst", ".br": "br"}
 RATIO = 250
 """Bytes that one packed byte may give, once more than `SURE` came out: real tables stay far below."""
@@ -33,6 +36,8 @@ def packing(head: bytes, name: str) -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic) or (head and kind == named and magic.startswith(head)):
             return kind
+    if named == "zst" and _SKIPPED.match(head):
+        return "zst"
     return "br" if named == "br" else ""
 
 
