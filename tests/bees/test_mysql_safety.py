@@ -191,6 +191,8 @@ class TestVerdicts:
             (1047, RetryLater, "restarting"),  # a node of a cluster that is not in step
             (4031, RetryLater, "unreachable"),  # MySQL 8 ended a session that asked nothing
             (1114, RetryLater, "overloaded"),
+            (9001, RetryLater, "unreachable"),  # ProxySQL reached no server within its time
+            (9002, RetryLater, "unreachable"),
             (1449, GiveUp, "broken_view"),
         ],
     )

@@ -1,7 +1,8 @@
 """Which verdict an error of MySQL or MariaDB carries, by its number; the server's own words are never repeated.
 
 Numbers: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
-https://mariadb.com/docs/server/reference/error-codes; above 2000 they are the driver's own.
+https://mariadb.com/docs/server/reference/error-codes; above 2000 they are the driver's own,
+above 9000 ProxySQL's (its MySQL_Session.cpp).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _LATER = {
         "unreachable",
         "the connection to the server was lost",
     ),
+    (9001, 9002): ("unreachable", "the proxy has no session of the server for now"),
     (1020, 1030, 1034, 1194, 1195, 1815): ("server_trouble", "the server has trouble with its own storage"),
 }
 _NEVER = {
