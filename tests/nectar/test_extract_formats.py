@@ -292,7 +292,9 @@ def test_comments_and_charts_of_a_slide_are_text_of_the_slide() -> None:
     }
     slides = io.BytesIO(documents.pptx(("title", "body", "")))
     with zipfile.ZipFile(slides) as packed:
-        whole = {name: packed.read(name).decode() for name in packed.namelist()} | parts
+        whole = {name: packed.read(name) for name in packed.namelist()} | {
+            n: text.encode() for n, text in parts.items()
+        }
 
     assert text_of(documents.zipped(whole), "a.pptx").text.endswith("Sales\nNorth\nMay\n\ntoo long")
 
