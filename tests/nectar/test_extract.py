@@ -9,7 +9,7 @@ from unittest import mock
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nectar.extract import extract
@@ -116,6 +116,7 @@ def test_a_large_text_is_looked_at_in_little_memory() -> None:
 @pytest.mark.parametrize(
     "codec", ["utf-8", "utf-16-le", "utf-32-be", "utf-7", "cp1252", "shift_jis", "iso2022_jp", "gb18030"]
 )
+@settings(deadline=None)
 @given(data=st.binary(max_size=40), text=st.text(max_size=20))
 def test_a_text_looked_at_in_pieces_is_one_exactly_where_the_whole_is(codec: str, data: bytes, text: str) -> None:
     for given_ in (data, text.encode(codec, "ignore"), text.encode(codec, "ignore")[:-1]):
