@@ -77,6 +77,30 @@ def test_rows_of_a_shortened_file_and_of_a_deleted_one_leave_the_jar(nest: Nest)
     assert ids(nest) == [1, 2, 3, 101, 102]
 
 
+@pytest.mark.parametrize("stream", ["rows", "documents"])
+def test_files_that_are_gone_at_once_leave_the_jar_over_many_legs(make_nest: Any, stream: str) -> None:
+    nest = make_nest(leg=0.0)
+    if stream == "rows":
+        root = folder(nest, key="id", max_deleted=1.0, batch_rows=2)
+        names = [f"{n}.csv" for n in range(9)]
+    else:
+        source = {"path": str(nest.folder / "rows"), "batch_rows": 2, "max_deleted": 1}
+        streams = {"rows": {"patterns": "*.txt", "format": "document"}}
+        root = nest.register("rows", streams=streams, source=source, limits={"max_deleted": 1.0})
+        names = [f"{n}.txt" for n in range(9)]
+    for number, name in enumerate(names):
+        (root / name).write_text(table(number, 100))
+    nest.land("rows")
+    for name in names[1:]:
+        (root / name).unlink()
+
+    gone = nest.land("rows")
+
+    assert (gone.state, gone.records_deleted) == ("complete", 8)
+    assert [row.get("id") or row["path"] for row in held(nest)] == (["0", "100"] if stream == "rows" else ["0.txt"])
+    assert nest.land("rows").records_deleted == 0
+
+
 def test_a_record_that_another_file_holds_too_stays(nest: Nest) -> None:
     root = folder(nest, key="id")
     (root / "a.csv").write_text(table(1, 2, 3))
