@@ -54,7 +54,10 @@ class Checker:
 
     def drained(self, since: float, before: float) -> bool:
         """Whether all of a time has landed, and nothing of it is open."""
-        return all(self.count(kind, **self._values(kind, since, before)) == 0 for kind in SETTLED)
+        try:
+            return all(self.count(kind, **self._values(kind, since, before)) == 0 for kind in SETTLED)
+        except psycopg.OperationalError:  # the server is on its way back
+            return False
 
     def verdict(self, since: float, before: float) -> dict[str, int]:
         """Kind -> count, of what was there before one instant; slots are those since another one."""
