@@ -70,7 +70,8 @@ class Work:
     place: land.Place
     checkpoint: int
     in_order: bool
-    """This part is its whole batch, and no earlier batch of the stream that has not landed may hold the same keys."""
+    """This part is its whole batch, and what came before it is settled: no earlier batch of the stream that has not
+    landed may hold the same keys, and no earlier reading may still find that it did not meet them."""
     first_left: bool
     """Every earlier batch of the stream has landed."""
     table: pa.Table
@@ -135,7 +136,7 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
     )  # fmt: skip
     first_left = row.landed_seq >= row.seq - 1
     first = row.seq if meta.distinct_from is None else meta.distinct_from
-    in_order = whole and row.landed_seq >= first - 1
+    in_order = whole and row.landed_seq >= first - 1 and not row.uncompared
     return Work(task, rt, spot, row.checkpoint, in_order, first_left, cut, low, meta, numbered)
 
 

@@ -86,10 +86,14 @@ SELECT string_agg(CASE WHEN h.key_hash IS NULL THEN 'n'
                        WHEN h.deleted_at IS NOT NULL
                             AND h.content_hash <> set_byte(asked.content, 0, get_byte(asked.content, 0) # 128) THEN 'o'
                        WHEN (SELECT EXISTS (SELECT FROM hive.quarantine q
-                                             WHERE q.stream = %(stream)s AND q.state = 'open'))
-                            AND EXISTS (SELECT FROM hive.quarantine q WHERE q.stream = %(stream)s AND q.state = 'open'
-                                           AND (q.key_hash = h.key_hash OR q.key_hash IS NULL
-                                                AND q.code IN ('killed_worker', 'dead_batch'))) THEN 'q'
+                                             WHERE q.stream = %(stream)s AND q.key_hash IS NULL AND q.state = 'open'
+                                               AND q.code IN ('killed_worker', 'dead_batch'))) THEN 'q'
+                       WHEN (SELECT EXISTS (SELECT FROM hive.quarantine q
+                                             WHERE q.stream = %(stream)s AND q.key_hash IS NOT NULL
+                                               AND q.state = 'open'))
+                            AND EXISTS (SELECT FROM hive.quarantine q
+                                         WHERE q.stream = %(stream)s AND q.key_hash = h.key_hash
+                                           AND q.state = 'open') THEN 'q'
                        ELSE 's' END, '' ORDER BY asked.at)
   FROM (SELECT decode(key_hash, 'hex') AS key, decode(content_hash, 'hex') AS content, at
           FROM unnest(string_to_array(%(keys)s, ','), string_to_array(%(contents)s, ','))

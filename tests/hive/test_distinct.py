@@ -6,7 +6,9 @@ import pyarrow as pa
 import pytest
 
 from bees.postgresql import PostgreSQLWorkerBee
+from hive.flight import close as closing
 from hive.flight import process
+from hive.flight import work as working
 from hive.flight.gather import gather
 from nectar.batch import Batch
 from tests.hive.nest import make_nest, nest
@@ -104,6 +106,36 @@ def test_without_that_rule_the_older_value_stays(table, monkeypatch):
     monkeypatch.setattr(process, "load", load)
 
     assert come_back(table) == "two"
+
+
+def gone_and_back(table, monkeypatch, newer):
+    """A record is deleted and comes back: the reading that missed it is compared after the next one met it."""
+    nest = table.nest
+    nest.land()
+    table.source.execute("DELETE FROM shop.people WHERE id = 45")
+    table.sealed()
+    missed = nest.due("process")
+    table.source.execute("INSERT INTO shop.people VALUES (45, 'one 45')")
+    nest.fly()
+    while len(met := [task for task in nest.due("process") if task not in missed]) < 5:
+        nest.work(next(task for task in nest.due() if task[2] != "process"))
+    with monkeypatch.context() as asleep:
+        asleep.setattr(working, "close_if_done", lambda *_: None)
+        for task in [*missed, *newer(met)]:
+            nest.work(task)
+    closing.close_if_done(nest.rt.db, *nest.rows("SELECT id, day FROM hive.flight ORDER BY created_at")[1])
+    nest.drain()
+    return [flight.state for flight in nest.hive.flights()], nest.jar().get("45")
+
+
+@pytest.mark.parametrize("newer", [list, lambda met: met[4:]], ids=["in order", "the fifth first"])
+def test_what_an_earlier_reading_missed_is_not_deleted_once_it_is_back(make_nest, database_url, monkeypatch, newer):
+    table = Table(make_nest(batch_rows=10, leg=0.0), database_url)
+    with table.source:
+        states, there = gone_and_back(table, monkeypatch, newer)
+
+    assert states == ["complete"] * 3
+    assert there == {"id": 45, "name": "one 45"}
 
 
 def test_a_table_read_by_its_primary_key_is_such_a_run(table):

@@ -102,6 +102,21 @@ def test_of_many_records_each_has_its_own_letter(grown, monkeypatch):
     assert letters == "snsnos"
 
 
+def test_nor_does_it_read_what_quarantine_holds_for_each_of_them(grown):
+    place, some, held = grown.place(), grown.some(), 500
+    asked = [pl.Series([key for key, _ in some]), pl.Series([content for _, content in some])]
+    entry = (
+        'INSERT INTO hive.quarantine (jar, bee, stream, flight, checkpoint, epoch, seq, "row", code, reason, body,'
+        " key_id, key_hash) SELECT %(jar)s, %(bee)s, %(stream)s, %(flight)s, 1, 0, 1, n, 'null_key', '', '', '',"
+        " CASE WHEN n %% 2 = 0 THEN decode(lpad(n::text, 32, '0'), 'hex') END FROM generate_series(1, %(held)s) n"
+    )
+    with grown.nest.rt.db.transaction() as tx:
+        tx.psycopg.execute(entry, {**place.__dict__, "held": held})
+        before = grown.read(tx, "quarantine")
+        assert land.standing(tx, place, *asked) == "s" * FEW
+        assert grown.read(tx, "quarantine") - before <= 2 * held
+
+
 def test_only_what_is_older_and_the_same_is_raised(grown):
     place, some = grown.place(), grown.some()
     keys, contents = [key for key, _ in some], [content for _, content in some]

@@ -104,7 +104,9 @@ SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_
   FROM hive.batch WHERE state = 'sealed';
 
 -- load_batch --
-SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body
+-- `uncompared`: a complete read before this batch has not been compared with the jar yet.
+SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body,
+       coalesce(c.whole_to < b.seq, false) AS uncompared
   FROM hive.batch_{day} b JOIN hive.checkpoint c ON c.id = b.checkpoint
   LEFT JOIN hive.payload_{day} p ON p.batch = b.id
  WHERE b.id = %(batch)s;
