@@ -15,6 +15,7 @@ import random
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ _PEAK = """
 import sys
 from pathlib import Path
 from bees.local import LocalBee
-with LocalBee.from_options({"path": sys.argv[1], "patterns": "*.csv"}) as bee:
+with LocalBee.from_options({"path": sys.argv[1], "patterns": sys.argv[2]}) as bee:
     print(sum(batch.table.num_rows for batch in bee.collect_nectar("records", None)))
 print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) >> 10)
 """
@@ -63,7 +64,10 @@ def measure(*, quick: bool) -> list[Figure]:
         for _ in range(2):
             for ending in ("csv", "jsonl", "parquet"):
                 seen.setdefault(ending, []).append(_table(folder, ending, database))
-        peak = int(_peak(folder))
+        peak = int(_peak(folder, "*.csv"))
+        with zipfile.ZipFile(folder / "t.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+            packed.write(folder / "t.csv", "t.csv")
+        zipped = int(_peak(folder, "*.zip"))
     for _ in range(3):
         seen.setdefault("pdf", []).append(_pdf())
     count = QUICK_FILES if quick else FILES
@@ -77,6 +81,7 @@ def measure(*, quick: bool) -> list[Figure]:
         Figure(f"JSON Lines {beside}", "times the time", seen["jsonl"], at_most=2.0),
         Figure(f"Parquet {beside}", "times the time", seen["parquet"], at_most=1.6),
         Figure("most memory for the CSV", "MB", [peak], at_most=400),
+        Figure("most memory for the CSV in a zip file", "MB", [zipped], at_most=400),
         Figure("PDF of 100 pages, beside pypdfium2", "times the time", seen["pdf"], at_most=2.0),
         Figure("small files of S3, beside boto3", "of its rate", seen["s3"], at_least=0.6),
         Figure("small files of SFTP, beside asyncssh", "of its rate", seen["sftp"], at_least=0.6),
@@ -130,8 +135,8 @@ def _table(folder: Path, ending: str, database: str) -> float:
         return took / (plain + time.monotonic() - began)
 
 
-def _peak(folder: Path) -> str:
-    command = [sys.executable, "-c", _PEAK, str(folder)]
+def _peak(folder: Path, patterns: str) -> str:
+    command = [sys.executable, "-c", _PEAK, str(folder), patterns]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[1]
 
 
