@@ -509,6 +509,40 @@ def test_a_sheet_with_a_cell_in_its_last_corner_is_read_cell_by_cell() -> None:
     assert rows(parts(sheet_of(far="XFD1048576"), "b.xlsx", header=False))[0]["column_16384"] == "far"
 
 
+def edited(data: bytes, old: bytes, new: bytes) -> bytes:
+    """A workbook whose first sheet says something else."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(made, "w") as target:
+        for name in source.namelist():
+            part = source.read(name)
+            if name.endswith("sheet1.xml"):
+                assert old in part
+                part = part.replace(old, new)
+            target.writestr(name, part)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("told", [b"", b'<dimension ref="A1"/>'])
+def test_a_sheet_that_does_not_tell_how_far_it_goes_is_measured(told: bytes) -> None:
+    whole = sheet_of(["id", "v"], [1, 5], far="XFD1048576")
+
+    found = parts(edited(whole, b'<dimension ref="A1:XFD1048576"/>', told), "t.xlsx", key=("id",))
+
+    assert rejects(found) == []
+    assert held(found) == [{"id": 1, "v": 5}, {"column_16384": "far"}]
+
+
+def test_one_odd_cell_costs_no_sheet_and_a_damaged_sheet_is_told() -> None:
+    whole = sheet_of(["id", "v"], [1, "#N/A"], [2, 5])
+
+    odd = parts(edited(whole, b"#N/A", b"#SPILL!"), "t.xlsx", key=("id",))
+    cut = parts(edited(whole, b"</sheetData>", b"</sheet"), "t.xlsx", key=("id",))
+
+    assert rows(odd) == [{"id": 1, "v": None}, {"id": 2, "v": 5}]
+    assert rejects(odd) == []
+    assert [code for _, code in rejects(cut)] == ["broken_sheet"]
+
+
 @pytest.mark.parametrize("epoch", [CALENDAR_WINDOWS_1900, CALENDAR_MAC_1904])
 def test_cell_by_cell_a_sheet_gives_what_it_gives_at_once(monkeypatch: pytest.MonkeyPatch, epoch: Any) -> None:
     moments = (

@@ -10,6 +10,7 @@ import datetime as dt
 import posixpath
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, BinaryIO
@@ -21,12 +22,16 @@ DENSE = 16 << 20
 _BOOK = "xl/workbook.xml"
 _CHUNK = 1 << 18
 _DIMENSION = re.compile(rb"<(?:\w+:)?dimension\s[^>]*ref=\"(?:[A-Z]+[0-9]+:)?([A-Z]{1,3})([0-9]{1,7})\"")
+_LETTERS, _ROW = re.compile(rb'\sr="([A-Z]{1,3})[0-9]'), re.compile(rb'row\s[^<>]{0,200}?\br="([0-9]{1,7})"')
+_OVERLAP = 256
 _DAYS = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
 _PLAIN = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')
 _LAPSE = re.compile(r"\[(?:h+|m+|s+)\]", re.IGNORECASE)
 _LAST = 10_000_000.0
 """Above this no number is a day that Python knows."""
 _EXACT = 2**53
+
+BROKEN = (expat.ExpatError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, IndexError)
 
 _Begin = Callable[[str, dict[str, str]], None]
 _End = Callable[[str], None]
@@ -36,12 +41,15 @@ Row = tuple[int, dict[int, Any]]
 """The row's number, and its values by the number of their column; both begin at 1."""
 
 
-def sparse_sheets(file: BinaryIO) -> dict[int, Callable[[], Iterator[Row]]]:
-    """Those sheets, by their place in the workbook. None where the file is no .xlsx, or tells no dimensions."""
+def sparse_sheets(file: BinaryIO, above: int = DENSE) -> dict[int, Callable[[], Iterator[Row]]]:
+    """Sheets of more cells than `above`, by their place in the workbook: all of them where that is negative.
+
+    None where the file is no .xlsx, or tells no dimensions. Reading one raises ValueError or what is in `BROKEN`.
+    """
     try:
         book = zipfile.ZipFile(file)
         parts = _parts(book)
-        wide = [n for n, part in enumerate(parts) if part in book.NameToInfo and _cells(book, part) > DENSE]
+        wide = [n for n, part in enumerate(parts) if part in book.NameToInfo and _cells(book, part) > above]
         if not wide:
             return {}
         about = _About(book)
@@ -51,9 +59,17 @@ def sparse_sheets(file: BinaryIO) -> dict[int, Callable[[], Iterator[Row]]]:
 
 
 def _cells(book: zipfile.ZipFile, part: str) -> int:
+    """Cells of the rectangle around all that the sheet holds: as it tells, or measured where it tells too little."""
     with book.open(part) as opened:
-        found = _DIMENSION.search(opened.read(4096))
-    return _column(found[1].decode()) * int(found[2]) if found else 0
+        piece = opened.read(4096)
+        found = _DIMENSION.search(piece)
+        told = _column(found[1].decode()) * int(found[2]) if found else 0
+        columns = rows = 0
+        while told <= 1 and len(piece) > _OVERLAP:
+            columns = max([columns, *(_column(letters.decode()) for letters in set(_LETTERS.findall(piece)))])
+            rows = max([rows, *map(int, _ROW.findall(piece))])
+            piece = piece[-_OVERLAP:] + opened.read(_CHUNK)
+    return max(told, columns * rows)
 
 
 def _column(letters: str) -> int:

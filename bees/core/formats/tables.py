@@ -16,7 +16,7 @@ import pyarrow as pa
 from bees.core.formats.avro import records
 from bees.core.formats.packed import RATIO, SURE
 from bees.core.formats.part import Part, Place, sliced
-from bees.core.formats.sparse_sheets import Row, sparse_sheets
+from bees.core.formats.sparse_sheets import BROKEN, Row, sparse_sheets
 from bees.core.formats.typed import house, rows_table
 from bees.core.tabular import PLACE, unique
 from nectar.batch import Reject
@@ -210,14 +210,23 @@ def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
         try:
             cells = sparse[index]() if index in sparse else _laid_out(book.get_sheet_by_index(index))
         except (calamine.CalamineError, calamine.WorksheetNotFound, OSError, ValueError):
-            reject = Reject(where, "broken_sheet", "the sheet is damaged or no table")
-            yield Part(pa.table({}), {"sheet": index + 1, "number": 0}, (reject,))
-            continue
+            by_cells = sparse_sheets(file, above=-1).get(index)  # one that is odd for the quick reader
+            if by_cells is None:
+                yield _broken_sheet(where, index, "the sheet is damaged or no table")
+                continue
+            cells = by_cells()
         asked = {**request, "name": where}
         start = int(place.get("number", 0)) if index == int(place.get("sheet", 0)) else 0
-        for rows, numbers in _sheet(cells, request["header"], start, request["batch_rows"]):
-            made = _named_rows(rows, asked, numbers)
-            yield Part(made, {"sheet": index, "number": numbers[-1]}, (), len(rows) * 64)
+        try:
+            for rows, numbers in _sheet(cells, request["header"], start, request["batch_rows"]):
+                made = _named_rows(rows, asked, numbers)
+                yield Part(made, {"sheet": index, "number": numbers[-1]}, (), len(rows) * 64)
+        except (*BROKEN, ValueError):
+            yield _broken_sheet(where, index, "the sheet is damaged: rows were left out")
+
+
+def _broken_sheet(where: str, index: int, reason: str) -> Part:
+    return Part(pa.table({}), {"sheet": index + 1, "number": 0}, (Reject(where, "broken_sheet", reason),))
 
 
 def _most(file: BinaryIO) -> int:
