@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
 
+import psutil
+
 from tests.faults.fleet import Fleet, wait
 from tests.faults.registry import FAULTS, LONGEST, Broken, Fault, Inject, fault, soon
 
+MAIN = ("reader", "lander", "beat", "janitor", "gateway")
 FLY = "import sys; from hive.manager import HiveManager; HiveManager().fly(sys.argv[1])"
 
 
@@ -68,16 +72,28 @@ def kill_gateway(fleet: Fleet, chance: random.Random) -> None:
 def kill_all(fleet: Fleet, chance: random.Random) -> None:
     soon(chance)
     forks = fleet.fork_server()
-    for name in ("reader", "lander", "beat", "janitor", "gateway"):
+    for name in MAIN:
         fleet.kill_group(fleet.pid(name))
     fleet.kill_group(forks)
 
 
 @fault("fork server killed", "kill", 15)
 def kill_forks(fleet: Fleet, chance: random.Random) -> None:
-    """All parts are its children: the kernel asks them to end, and they start again."""
+    """Parts that are its children: the kernel asks them to end, and they start again."""
     soon(chance)
+    if not _forks_of(fleet):
+        fleet.kill_group(fleet.pid("reader"))  # started while nothing was loaded, it comes back as a fork
+    parts = wait("a part that is a fork", lambda: _forks_of(fleet), limit=LONGEST)
+    fleet.say(f"kill the fork server of {', '.join(parts)}")
     fleet.kill_group(fleet.fork_server())
+
+
+def _forks_of(fleet: Fleet) -> list[str]:
+    """The parts that the fork server started."""
+    forks = fleet.fork_server()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [name for name in MAIN if psutil.Process(fleet.pid(name)).ppid() == forks]
+    return []
 
 
 def _crash_at(point: str) -> Inject:
