@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps, signals
 from kombu import Queue
+from kombu.utils.json import dumps
 
 from hive import crash
 from hive.ledger.hints import Hint, celery_id
@@ -89,6 +90,25 @@ class _QoS(redis.QoS):
 
 redis.Channel.QoS = _QoS
 
+FIRST = 9
+"""Priority of a message that goes before all that waits in its queue."""
+_put_last = redis.Channel._put  # noqa: SLF001 - what Redis is told of a message has no other place
+
+
+def _put(self: redis.Channel, queue: str, message: dict[str, Any], **more: Any) -> None:
+    """A queue stays one list, whose right end workers take from.
+
+    Kombu would keep a list for each priority, which whoever counts or looks at messages must know.
+    """
+    if message["properties"].get("priority") != FIRST or "_publish_batch" in more:
+        _put_last(self, queue, message, **more)
+        return
+    with self.conn_or_acquire() as client:
+        client.rpush(queue, dumps(message))
+
+
+redis.Channel._put = _put  # noqa: SLF001
+
 
 def _broker() -> str:
     try:
@@ -125,6 +145,7 @@ app.conf.update(
     broker_channel_error_retry=True,
     broker_pool_acquire_timeout=5,
     broker_transport_options={
+        "priority_steps": [0],
         "visibility_timeout": HARD_LIMIT + 600,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
@@ -153,6 +174,7 @@ def send(hints: Sequence[Hint]) -> None:
                     retry=False,
                     ignore_result=True,
                     headers=headers,
+                    priority=FIRST if hint.goes_first else None,
                 )
         except Exception as error:  # noqa: BLE001 - away, full or half dead: it is so for the other hints too
             log.warning("hint.unsent", kind=type(error).__name__)

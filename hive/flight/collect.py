@@ -154,7 +154,7 @@ class Leg:
         if not row.moved:
             raise self._taken(anew=row.held)
         if row.hinted:
-            self.hints.append(Hint(task.day, row.next, "process", PROCESS_QUEUE, task.flight, task.id))
+            self.hints.append(Hint(task.day, row.next, "process", PROCESS_QUEUE, task.flight, task.id, task.priority))
         self.grounded = row.enabled is False and (self.enabled or task.priority == SCHEDULED)
         self.enabled = bool(row.enabled)
         self.paused = batch.pauses

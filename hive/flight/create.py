@@ -125,7 +125,7 @@ def _create(
         if row is None:
             made.append(None)
             continue
-        hint = Hint(row.day, row.id, "plan", row.queue, flight, None)
+        hint = Hint(row.day, row.id, "plan", row.queue, flight, None, priority)
         made.append(Made(flight, [hint] if row.hinted else []))
     return made
 

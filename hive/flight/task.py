@@ -122,4 +122,4 @@ class Task:
             room=settings.hints_per_queue,
         ).fetchone()
         assert row is not None
-        return [Hint(self.day, row.id, kind, queue, self.flight, self.id)] if row.hinted else []
+        return [Hint(self.day, row.id, kind, queue, self.flight, self.id, self.priority)] if row.hinted else []

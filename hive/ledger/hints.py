@@ -24,11 +24,21 @@ class Hint:
     queue: str
     flight: uuid.UUID
     parent: int | None
+    priority: int
 
     @property
     def ref(self) -> str:
         """Day and number in one short word, such as 20261121.1234."""
         return f"{self.day:%Y%m%d}.{self.id}"
+
+    @property
+    def goes_first(self) -> bool:
+        """Before all that waits in its queue: the beginning of a flight that somebody asked for, and nothing after it.
+
+        Reading legs last long, so what waits may be an hour's work. A flight's later tasks take turns with all others:
+        one that lands a day long must not keep what is scheduled waiting for that day.
+        """
+        return self.kind == "plan" and self.priority == ADHOC
 
     @property
     def celery_id(self) -> str:
@@ -65,4 +75,4 @@ def choose(tx: Transaction, queue: str, room: int) -> list[Hint]:
 
 
 def hints_of(rows: Sequence[object]) -> list[Hint]:
-    return [Hint(r.day, r.id, r.kind, r.queue, r.flight, r.parent) for r in rows]  # type: ignore[attr-defined]
+    return [Hint(r.day, r.id, r.kind, r.queue, r.flight, r.parent, r.priority) for r in rows]  # type: ignore[attr-defined]

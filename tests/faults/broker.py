@@ -124,7 +124,7 @@ def ten_times(fleet: Fleet, chance: random.Random) -> None:
         end = time.monotonic() + max(5.0, for_a_while(chance, fleet, 60))
         while goes_on(end, done=bool(told) and min(told.values()) >= TIMES):
             tasks = fleet.rows(
-                "SELECT day, id, kind, queue, flight, parent FROM hive.task"
+                "SELECT day, id, kind, queue, flight, parent, priority FROM hive.task"
                 " WHERE created_at > clock_timestamp() - interval '3 seconds'"
             )
             if time.monotonic() < end or not told:
@@ -143,7 +143,8 @@ def ten_times(fleet: Fleet, chance: random.Random) -> None:
 
 def _pushed(client: redis.Redis) -> int:
     """How many messages the broker was given, ever."""
-    return int(client.info("commandstats").get("cmdstat_lpush", {}).get("calls", 0))
+    told = client.info("commandstats")
+    return sum(int(told.get(f"cmdstat_{push}", {}).get("calls", 0)) for push in ("lpush", "rpush"))
 
 
 @fault("messages stolen", "messages", 15)

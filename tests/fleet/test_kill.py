@@ -40,7 +40,7 @@ PAIRS = list(zip_longest(COLLECT, PROCESS, fillvalue=CREATE[0]))
 FLY = "import sys; from hive.manager import HiveManager; HiveManager().fly(sys.argv[1])"
 
 HONEY = "SELECT h.data FROM hive.honey h JOIN hive.jar j ON j.id = h.jar WHERE j.name = 'people' AND deleted_at IS NULL"
-TASK = "SELECT day, id, kind, queue, flight, parent FROM hive.task ORDER BY id"
+TASK = "SELECT day, id, kind, queue, flight, parent, priority FROM hive.task ORDER BY id"
 
 
 class Fleet:

@@ -21,9 +21,9 @@ from kombu import Connection, Producer
 import hive.celery
 from hive.celery import Gathered, app
 from hive.embedded.places import free_port
-from hive.ledger.hints import Hint
+from hive.ledger.hints import ADHOC, SCHEDULED, Hint
 
-HINTS = [Hint(dt.date(2026, 11, 21), n, "process", "nectar", uuid.UUID(int=n), None) for n in (1, 2)]
+HINTS = [Hint(dt.date(2026, 11, 21), n, "process", "nectar", uuid.UUID(int=n), None, SCHEDULED) for n in (1, 2)]
 
 
 def test_a_task_that_ends_after_its_connection_does_not_end_its_worker(redis_url, caplog):
@@ -76,6 +76,29 @@ def test_a_hint_that_cannot_be_sent_is_no_error(redis_url, monkeypatch, trouble)
             client.config_set("maxmemory", "0")
 
         assert client.llen("nectar") == 0
+    told.close()
+
+
+def test_what_somebody_asks_for_is_taken_before_all_that_waits(redis_url, monkeypatch):
+    told = Celery("told", broker=redis_url, set_as_current=False)
+    options = app.conf.broker_transport_options
+    told.conf.update(task_queues=app.conf.task_queues, broker_transport_options=options, task_ignore_result=True)
+    monkeypatch.setattr(hive.celery, "app", told)
+    kinds = [("plan", SCHEDULED), ("collect", SCHEDULED), ("plan", ADHOC), ("collect", ADHOC)]
+    hints = [
+        Hint(dt.date(2026, 11, 21), n, kind, "bees.file", uuid.UUID(int=n), None, priority)
+        for n, (kind, priority) in enumerate(kinds)
+    ]
+
+    hive.celery.send(hints)
+
+    with Connection(redis_url, transport_options=options) as connection:
+        queue = connection.SimpleQueue("bees.file")
+        assert connection.default_channel.client.llen("bees.file") == 4
+        taken = [queue.get(timeout=5) for _ in hints]
+        assert [message.payload[0] for message in taken] == [[f"20261121.{n}"] for n in (2, 0, 1, 3)]
+        taken[0].requeue()
+        assert queue.get(timeout=5).payload[0] == ["20261121.2"]
     told.close()
 
 

@@ -17,6 +17,7 @@ from psycopg import sql
 import hive.flight.process
 from hive.errors import StaleFence
 from hive.flight import close
+from hive.flight.create import Wanted, create_flights
 from hive.flight.process import process
 from hive.flight.task import Task
 from hive.flight.work import run
@@ -479,6 +480,22 @@ class TestHints:
         assert sorted(count for _, count in nest.rows(hinted)) == [2, 2, 2]
         with nest.rt.db.transaction() as tx:
             assert choose(tx, "nectar", 6) == []
+
+    def test_hints_of_schedules_take_no_room_of_what_people_ask_for(self, make_nest):
+        nest = make_nest(hints_per_queue=4)
+        for name in "abcde":
+            nest.register(name)
+        with nest.rt.db.transaction() as tx:
+            wanted = [Wanted(nest.hive._bee(name), f"lost@{n}") for name in "abcde" for n in range(2)]
+            made = create_flights(tx, nest.rt, wanted)
+        assert sum(len(one.hints) for one in made) == 4  # and nobody sends them
+
+        nest.fly("a")
+
+        assert [(hint.kind, hint.goes_first) for hint in nest.sent] == [("plan", True)]
+        nest.run("UPDATE hive.task SET hinted_at = NULL WHERE priority = 0")
+        with nest.rt.db.transaction() as tx:
+            assert [hint.id for hint in choose(tx, "bees.file", 4)] == [nest.sent[0].id]
 
     def test_who_comes_late_waits_behind_few_tasks_of_a_large_flight(self, make_nest):
         nest = make_nest(batch_rows=1, hints_per_queue=8)

@@ -1,6 +1,7 @@
 -- create_flights --
 -- The unique slot is the lock of schedulers: no row comes back for one whose flight another one made already. First
--- tasks are hinted at once as far as their queue has room.
+-- tasks are hinted at once as far as their queue has room; those that people ask for have one of their own, which
+-- nothing scheduled takes, nor a lost hint of it.
 WITH now AS (
     SELECT clock_timestamp() AS at
 ), wanted AS (
@@ -14,7 +15,8 @@ WITH now AS (
     RETURNING flight
 ), room AS (
     SELECT q.queue, %(room)s - (SELECT count(*) FROM hive.task t
-                                 WHERE t.queue = q.queue AND t.state = 'queued' AND t.hinted_at IS NOT NULL) AS free
+                                 WHERE t.queue = q.queue AND t.state = 'queued' AND t.hinted_at IS NOT NULL
+                                   AND t.priority <= %(priority)s) AS free
       FROM (SELECT DISTINCT queue FROM wanted) q
 ), flown AS (
     INSERT INTO hive.flight (id, day, bee, slot_key, mode, full_refresh, state, jar, config_version, data_key)

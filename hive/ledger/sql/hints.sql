@@ -16,10 +16,12 @@ SELECT DISTINCT queue FROM hive.task WHERE state = 'queued' AND hinted_at IS NUL
 
 -- hint_next --
 -- Bee by bee, beginning after the bee whose turn was last, and to none more than a quarter of the room: a bee with a
--- million tasks delays nobody. Reading whose source asked for patience needs no hint: see `waiting_queues`.
+-- million tasks delays nobody. What is scheduled takes no room of what people ask for. Reading whose source asked for
+-- patience needs no hint: see `waiting_queues`.
 WITH RECURSIVE hinted AS (
     SELECT bee, count(*) AS outstanding FROM hive.task
-     WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL GROUP BY bee
+     WHERE queue = %(queue)s AND state = 'queued' AND hinted_at IS NOT NULL AND priority <= %(priority)s
+     GROUP BY bee
 ), bees AS (
     (SELECT t.bee FROM hive.task t
       WHERE t.queue = %(queue)s AND t.priority = %(priority)s AND t.state = 'queued' AND t.hinted_at IS NULL AND t.bee > %(turn)s
@@ -48,7 +50,7 @@ WITH RECURSIVE hinted AS (
      WHERE t.state = 'queued' AND t.hinted_at IS NULL FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE hive.task t SET hinted_at = clock_timestamp() FROM pick WHERE t.day = pick.day AND t.id = pick.id
-RETURNING t.day, t.id, t.kind, t.queue, t.flight, t.parent, t.bee;
+RETURNING t.day, t.id, t.kind, t.queue, t.flight, t.parent, t.priority, t.bee;
 
 -- read_turn --
 -- What is hinted after it waits for no disk: a hint that a crash takes back is given again, and may come twice.
@@ -70,7 +72,7 @@ WITH pick AS (
      ORDER BY t.priority, t.id LIMIT %(room)s FOR UPDATE SKIP LOCKED
 )
 UPDATE hive.task t SET hinted_at = clock_timestamp() FROM pick WHERE t.day = pick.day AND t.id = pick.id
-RETURNING t.day, t.id, t.kind, t.queue, t.flight, t.parent, t.bee;
+RETURNING t.day, t.id, t.kind, t.queue, t.flight, t.parent, t.priority, t.bee;
 
 -- hinted_queues --
 SELECT queue, count(*) AS outstanding, extract(epoch FROM clock_timestamp() - min(hinted_at))::float AS age
