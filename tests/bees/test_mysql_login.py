@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from bees.core.errors import GiveUp
 from bees.mysql import MySQLWorkerBee
+from tests.bees.certificates import certificate
 from tests.bees.mysql_peer import Peer
 from tests.bees.mysql_source import Database, fly
 from tests.servers.mariadb import PASSWORD, MariaDB
@@ -100,9 +101,9 @@ class TestEncryption:
             ("require", "other", True),
             ("verify-ca", "root", True),
             ("verify-full", "root", True),
-            ("verify-ca", "other", "no_tls"),
-            ("verify-full", "other", "no_tls"),
-            ("verify-full", None, "no_tls"),
+            ("verify-ca", "other", "bad_certificate"),
+            ("verify-full", "other", "bad_certificate"),
+            ("verify-full", None, "bad_certificate"),
         ],
     )
     def test_each_mode_asks_what_it_says(
@@ -114,14 +115,40 @@ class TestEncryption:
             return
         with db.bee(**options) as bee, pytest.raises(GiveUp) as error:
             bee.validate_flight_path()
-        assert (error.value.code, error.value.where) == (expected, "ssl_mode")
+        assert (error.value.code, error.value.where) == (expected, "ssl_root_cert")
+        assert "authority" in str(error.value)
 
     def test_a_name_that_is_not_the_certificates_is_refused(self, db: Database, certificates: Path) -> None:
         options = {"host": "localhost", "ssl_root_cert": f"{certificates}/root.pem"}
         with db.bee(ssl_mode="verify-full", **options) as bee, pytest.raises(GiveUp) as error:
             bee.validate_flight_path()
-        assert error.value.code == "no_tls"
+        assert (error.value.code, error.value.where) == ("bad_certificate", "host")
+        assert "another host name" in str(error.value)
         assert encrypted(db, ssl_mode="verify-ca", **options)
+
+    @pytest.mark.parametrize(("days", "said"), [((-9, -1), "has expired"), ((1, 9), "not valid yet")])
+    @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+    def test_one_that_is_not_valid_now_is_told_as_such(
+        self, db: Database, certificates: Path, tmp_path: Path, mode: str, days: tuple[int, int], said: str
+    ) -> None:
+        root = certificate(tmp_path, "localhost", days)
+        options = {"host": "localhost", "ssl_root_cert": str(root)}
+        served = [certificates / name for name in ("server.pem", "server.key")]
+        before = [file.read_bytes() for file in served]
+        try:
+            for file in served:
+                file.write_bytes(root.read_bytes())
+            db.run("FLUSH SSL")
+            with db.bee(ssl_mode=mode, **options) as bee, pytest.raises(GiveUp) as error:
+                bee.validate_flight_path()
+            assert encrypted(db, ssl_mode="require", host="localhost")
+        finally:
+            for file, content in zip(served, before, strict=True):
+                file.write_bytes(content)
+            db.run("FLUSH SSL")
+        assert (error.value.code, error.value.where) == ("bad_certificate", "host")
+        assert "localhost:" in str(error.value)
+        assert said in str(error.value)
 
     def test_a_user_that_must_show_a_certificate_shows_it(self, db: Database, certificates: Path) -> None:
         db.run(f"ALTER USER '{db.user}'@'%' REQUIRE X509")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -10,11 +13,13 @@ from pydantic import ValidationError
 
 from bees.core.errors import GiveUp
 from bees.postgresql import PostgreSQLWorkerBee
+from tests.bees.certificates import certificate
 from tests.bees.contract import rows
 from tests.servers.postgres15 import PASSWORD, Postgres15, postgres15  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.servers
 
@@ -22,6 +27,43 @@ pytestmark = pytest.mark.servers
 @pytest.fixture(name="server")
 def _server(postgres15: Postgres15) -> Postgres15:  # noqa: F811
     return postgres15
+
+
+@pytest.fixture
+def renewed(server: Postgres15, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Gives the server another certificate: (name, days) -> the file that it is in; later it has its own again."""
+    files = [server.folder / "data" / name for name in ("server.pem", "server.key")]
+    before = [file.read_bytes() for file in files]
+
+    def serve(contents: list[bytes]) -> None:
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        wanted = ssl.PEM_cert_to_DER_cert(contents[0][: contents[0].index(b"-----END CERTIFICATE-----") + 26].decode())
+        with psycopg.connect(server.url(), autocommit=True) as owner:
+            owner.execute("SELECT pg_reload_conf()")
+        until = time.monotonic() + 30
+        while shown(server) != wanted:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    def renew(name: str, days: tuple[int, int]) -> Path:
+        made = certificate(tmp_path, name, days)
+        serve([made.read_bytes()] * 2)
+        return made
+
+    yield renew
+    serve(before)
+
+
+def shown(server: Postgres15) -> bytes:
+    """The certificate that the server shows, as DER."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", server.port), 10) as plain:
+        plain.sendall(bytes([0, 0, 0, 8, 4, 210, 22, 47]))
+        assert plain.recv(1) == b"S"
+        with context.wrap_socket(plain) as wrapped:
+            return wrapped.getpeercert(binary_form=True) or b""
 
 
 def bee(server: Postgres15, user: str, **options: Any) -> PostgreSQLWorkerBee:
@@ -62,7 +104,8 @@ class TestModes:
             where = {"ssl_root_cert": str(server.folder / root)} if root else {}
             with bee(server, "ciphered", ssl_mode=mode, **where) as one, pytest.raises(GiveUp) as error:
                 one.validate_flight_path()
-            assert (error.value.code, error.value.where) == ("no_tls", "ssl_mode")
+            assert (error.value.code, error.value.where) == ("bad_certificate", "ssl_root_cert")
+            assert "authority" in str(error.value)
 
     def test_the_name_counts_in_verify_full_alone(self, server: Postgres15) -> None:
         options: dict[str, Any] = {"host": "127.0.0.1", "ssl_root_cert": str(server.folder / "ca.pem")}
@@ -70,7 +113,30 @@ class TestModes:
             one.validate_flight_path()
         with bee(server, "ciphered", ssl_mode="verify-full", **options) as one, pytest.raises(GiveUp) as error:
             one.validate_flight_path()
-        assert error.value.code == "no_tls"
+        assert (error.value.code, error.value.where) == ("bad_certificate", "host")
+        assert "another host name" in str(error.value)
+
+    @pytest.mark.parametrize(("days", "said"), [((-9, -1), "has expired"), ((1, 9), "not valid yet")])
+    @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+    def test_one_that_is_not_valid_now_is_told_as_such(
+        self, server: Postgres15, renewed: Callable[..., Path], mode: str, days: tuple[int, int], said: str
+    ) -> None:
+        root = renewed("localhost", days)
+        with bee(server, "ciphered", ssl_mode=mode, ssl_root_cert=str(root)) as one, pytest.raises(GiveUp) as error:
+            one.validate_flight_path()
+        assert (error.value.code, error.value.where) == ("bad_certificate", "host")
+        assert f"localhost:{server.port}" in str(error.value)
+        assert said in str(error.value)
+        with bee(server, "ciphered", ssl_mode="require") as one:
+            one.validate_flight_path()
+
+    def test_a_file_without_authorities_is_named(self, server: Postgres15, tmp_path: Path) -> None:
+        (tmp_path / "empty.pem").touch()
+        for name in ("empty.pem", "none.pem"):
+            one = bee(server, "ciphered", ssl_mode="verify-ca", ssl_root_cert=str(tmp_path / name))
+            with one, pytest.raises(GiveUp, match="`ssl_root_cert`") as error:
+                one.validate_flight_path()
+            assert error.value.code == "bad_certificate"
 
     @pytest.mark.parametrize(("user", "mode"), [("plain", "require"), ("ciphered", "disable")])
     def test_a_mode_that_the_server_refuses(self, server: Postgres15, user: str, mode: str) -> None:

@@ -10,6 +10,7 @@ import ssl
 from pymongo import errors
 
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.sql.certificate import distrusted
 
 CURSOR_GONE = {43, 237, 175, 404}
 """The server has closed the cursor: idle too long, killed, restarted. Whoever knows the place reads on with another."""
@@ -54,6 +55,11 @@ _LATER: dict[int, tuple[str, str]] = {
     **dict.fromkeys((63, 150, 13388), ("restarting", "the cluster is moving the collection's documents")),
     **dict.fromkeys((133, 134, 211), ("restarting", "the members are not in step with each other yet")),
 }
+_DISTRUSTED = (
+    ("has expired", 10), ("not yet valid", 9), ("Hostname mismatch", 62), ("IP address mismatch", 64),
+    ("self-signed", 18), ("self signed", 18), ("unable to get", 20),
+)  # fmt: skip
+"""OpenSSL's words for the numbers of X509_V_ERR."""
 
 
 def verdict(error: errors.PyMongoError, where: str, met: BaseException | None = None) -> SourceError:
@@ -68,6 +74,9 @@ def verdict(error: errors.PyMongoError, where: str, met: BaseException | None = 
         return inner
     if isinstance(inner, errors.OperationFailure):
         return _of_code(inner.code or 0, where)
+    if "CERTIFICATE_VERIFY_FAILED" in str(inner):  # the driver keeps the text alone
+        number = next((n for words, n in _DISTRUSTED if words in str(inner)), 0)
+        return distrusted(number, where, ("hosts", "tls_ca"))
     if isinstance(inner, ssl.SSLError) or "SSL" in str(inner):
         message = "no encrypted connection came about"
         advice = "check `tls`, `tls_ca` and `tls_certificate` against what the server offers"

@@ -20,6 +20,7 @@ from bees.core.address import AddressPolicy
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.pool import SourceKey, shared
 from bees.core.spans import query
+from bees.core.sql.certificate import distrusted
 from bees.core.sql.mysql import wire
 from bees.core.sql.mysql.verdict import judged, number_of, verdict
 
@@ -216,6 +217,8 @@ class Server:
     def _login_verdict(self, error: BaseException) -> SourceError:
         cause = getattr(error, "original_exception", error)
         number = number_of(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return distrusted(cause.verify_code, f"{self.host}:{self.port}", ("host", "ssl_root_cert"))
         if isinstance(cause, ssl.SSLError) or number == _TLS_FAILED:
             return self._no_tls()
         return self._silent() if number in (None, 2003, 2013) else verdict(number, self.address)

@@ -24,6 +24,7 @@ from psycopg.conninfo import make_conninfo
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.pool import SourceKey, shared
 from bees.core.spans import query
+from bees.core.sql.certificate import distrusted, of_postgresql
 from bees.core.sql.postgres.links import Data, Questions, handle_of
 from bees.core.sql.postgres.patience import MORE, WATCH, cut
 from bees.core.sql.postgres.verdict import POOLER, judged, pooled, verdict
@@ -202,7 +203,7 @@ class Server:
                 advice="check that the file is there, that its owner alone may read it, and `ssl_key_password`",
             )
         if "SSL" in message or "certificate" in message:
-            return GiveUp(
+            return self._distrusted() or GiveUp(
                 f"no encrypted connection in the mode {self.ssl_mode!r} came about",
                 code="no_tls",
                 where="ssl_mode",
@@ -214,6 +215,18 @@ class Server:
             where=self.address,
             advice="check `host` and `port`, and that the server runs",
         )
+
+    def _distrusted(self) -> GiveUp | None:
+        """What is wrong with the server's certificate, where one is asked for."""
+        proved = self.ssl_mode in ("verify-ca", "verify-full")
+        if not proved and not (self.ssl_mode == "require" and self.ssl_root_cert):
+            return None  # libpq verifies in the mode `require` as soon as it has authorities
+        named = self.ssl_mode == "verify-full"
+        try:
+            found = of_postgresql(self.host, self.port, self.ssl_root_cert, self.connect_timeout, named=named)
+        except GiveUp as error:
+            return error
+        return distrusted(*found, ("host", "ssl_root_cert")) if found else None
 
 
 class Stream:
