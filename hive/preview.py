@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from bees.core.errors import SourceError
 from bees.core.sandbox.documents import Extractor
 from nectar.batch import mark_of
 from nectar.pipeline import Refined, refine
@@ -63,11 +64,15 @@ class Line:
 
 @dataclass
 class Preview:
-    """`rows`: records that were looked at; `refused`: reason -> how many would go to quarantine."""
+    """`rows`: records that were looked at; `refused`: reason -> how many would go to quarantine.
+
+    `troubles`: stream -> why it could not be read, or not as far as was wanted.
+    """
 
     rows: int = 0
     lines: list[Line] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    troubles: dict[str, SourceError] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,12 +92,12 @@ class _Field:
 def preview(
     bee: WorkerBee, scrubbing: Mapping[str, Any], keys: PseudonymKeys, *, rows: int, steps: Sequence[Any] = ()
 ) -> Preview:
-    """Read up to `rows` records of each stream and scrub them; nothing is kept.
+    """Read up to `rows` records of each stream and scrub them; nothing is kept. A stream in trouble stops no other.
 
     scrubbing  as a bee's block has it: profile, custom_rules, profiles
     steps      the bee's `transform`
 
-    Raises SourceError, BadProfile, BadTransform.
+    Raises SourceError where no stream can be read, BadProfile, BadTransform.
     """
     rules = [rule for rule in scrubbing.get("custom_rules") or () if "pattern" not in rule]
     ruled = DataScrubber({"custom_rules": rules}, keys)
@@ -104,8 +109,11 @@ def preview(
         transform = Transform.of(steps)
     told = Preview()
     with contextlib.closing(Extractor()) as extractor:  # files are read behind the wall, as in a flight
-        for stream in bee.get_pollen_schema():
+        streams = bee.get_pollen_schema()
+        for stream in streams:
             _look(told, bee, stream, asked, rows=rows, transform=transform, extractor=extractor)
+    if streams and len(told.troubles) == len(streams) and not told.rows:
+        raise next(iter(told.troubles.values()))
     return told
 
 
@@ -170,7 +178,7 @@ def _look(
 ) -> None:
     fields: dict[str, _Field] = {}
     every = DataScrubber(_EVERYTHING)
-    for table in _sample(bee, stream.name, rows):
+    for table in _without(told.troubles, stream, _sample(bee, stream.name, rows)):
         watched = _Watched(asked.scrubber)
         refined = refine(
             table, watched, document=stream.document, value_limit=_LARGEST, transform=transform, key=stream.key,
@@ -199,6 +207,16 @@ def _look(
         _unasked(fields, first, others, seen)
     for name, at in fields.items():
         told.lines += _lines(stream.name, name, at, asked)
+
+
+def _without(troubles: dict[str, SourceError], stream: Stream, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The tables until the stream is in trouble, which is noted."""
+    try:
+        if stream.trouble:
+            raise stream.trouble
+        yield from tables
+    except SourceError as error:
+        troubles[stream.name] = error
 
 
 def _sample(bee: WorkerBee, stream: str, rows: int) -> Iterator[pa.Table]:

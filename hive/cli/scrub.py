@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hive.cli import show
 from hive.cli.bees import Config, Name, open_with_block
+
+if TYPE_CHECKING:
+    from hive.preview import Preview
 
 Profile = Annotated[str | None, typer.Option(help="Name of a scrubbing profile.", metavar="NAME")]
 _ALL = "all kinds"
@@ -84,7 +87,8 @@ def preview(
 ) -> None:
     """Show what scrubbing would take out of a bee's source.
 
-    Reads a sample; nothing lands, and values are shown as shapes: letters as x, digits as 9.
+    Reads a sample; nothing lands, and values are shown as shapes: letters as x, digits as 9. Ends with 1 where a stream
+    could not be read; the others are shown all the same.
     """
     from hive.preview import preview as look
     from nectar.errors import BadProfile
@@ -101,7 +105,9 @@ def preview(
             raise typer.Exit(2) from None
     if json:
         about = {"bee": bee, "profile": scrubbing.get("profile"), "rows": found.rows, "refused": dict(found.refused)}
-        show.document({**about, "fields": [line.json() for line in found.lines]})
+        troubles = {stream: str(error) for stream, error in found.troubles.items()}
+        show.document({**about, "troubles": troubles, "fields": [line.json() for line in found.lines]})
+        _end(found)
         return
     lines = [
         (
@@ -116,6 +122,15 @@ def preview(
         show.say(f"hive: {show.counted(number, 'record')} would go to quarantine: {code}")
     if not scrubbing.get("profile") and not scrubbing.get("custom_rules"):
         show.say(f"hive: bee {bee!r} has no `scrubbing`: all of it lands as it is; try --profile gdpr_compliant")
+    for stream, error in found.troubles.items():
+        show.say(f"hive: bee {bee!r}, stream {stream!r} cannot be read: {error}")
+    _end(found)
+
+
+def _end(found: Preview) -> None:
+    """Whoever relies on a preview of all of a source learns that it is not."""
+    if found.troubles:
+        raise typer.Exit(1)
 
 
 def _standard_input() -> str:

@@ -38,6 +38,15 @@ def landed(nest: Nest) -> dict[str, list[int]]:
     return found
 
 
+def places(nest: Nest) -> dict[str, Any]:
+    """The environment in which commands find this hive."""
+    return {
+        "HIVE_DATABASE_URL": nest.settings.database_url.get_secret_value(),
+        "HIVE_DATA_DIR": nest.settings.data_dir,
+        "HIVE_KEY": KEY,
+    }
+
+
 def told(flight: Any) -> tuple[str, str, str]:
     """How a flight ended: its state, the error's code and the place it names."""
     error = flight.error or {}
@@ -70,15 +79,37 @@ class TestPostgreSQL:
         assert told(flight) == ("failed", "not_sortable", "streams.bad")
         assert "'id'" in flight.error["message"]
         assert "key" in flight.error["advice"]
-        places = {
-            "HIVE_DATABASE_URL": nest.settings.database_url.get_secret_value(),
-            "HIVE_DATA_DIR": nest.settings.data_dir,
-        }
-        bare_hive.set({**places, "HIVE_KEY": KEY})
+        bare_hive.set(places(nest))
         schema, check = bare_hive("schema", "shop"), bare_hive("check", "shop")
         assert (schema.code, "\na " in schema.out) == (0, True)
         assert "bad: it cannot be read: the column 'id'" in schema.err
         assert (check.code != 0, "streams.bad" in check.err, "plain types" in check.err) == (True, True, True)
+
+    def test_a_preview_of_scrubbing_shows_the_others_and_names_it(
+        self, nest: Nest, db: Database, bare_hive: Command
+    ) -> None:
+        db.run("ALTER TABLE a ADD mail text", "UPDATE a SET mail = 'ada' || id || '@example.com'")
+        db.run("DROP TABLE bad", "CREATE TABLE bad (id jsonb PRIMARY KEY)")
+        late = {"query": "SELECT id, 1 / (id - 2) AS n FROM z", "key": "id"}
+        self.register(nest, db, streams={"bad": {}, "late": late, "a": {}})
+        bare_hive.set(places(nest))
+        told = bare_hive("scrub", "preview", "shop", "--profile", "gdpr_compliant", "--json")
+        said = bare_hive("scrub", "preview", "shop", "--profile", "gdpr_compliant")
+
+        assert (told.code, said.code) == (1, 1)
+        assert [(f["stream"], f["field"], f["found"]) for f in told.json["fields"]] == [("a", "mail", 2)]
+        assert set(told.json["troubles"]) == {"bad", "late"}
+        assert "'id'" in told.json["troubles"]["bad"]
+        assert "EMAIL_ADDRESS" in said.out
+        assert "bee 'shop', stream 'bad' cannot be read: the column 'id'" in said.err
+        assert "bee 'shop', stream 'late' cannot be read" in said.err
+
+    def test_a_preview_of_nothing_that_can_be_read_says_why(self, nest: Nest, db: Database, bare_hive: Command) -> None:
+        db.run("TRUNCATE bad", "ALTER TABLE bad DROP id, ADD id jsonb PRIMARY KEY")
+        self.register(nest, db, streams={"bad": {}})
+        bare_hive.set(places(nest))
+        said = bare_hive("scrub", "preview", "shop")
+        assert (said.code, "bee 'shop': the column 'id'" in said.err) == (1, True)
 
     @pytest.mark.parametrize("more", [{}, {"consistent": True}])
     def test_a_query_that_the_server_refuses_fails_alone(self, nest: Nest, db: Database, more: dict[str, Any]) -> None:
