@@ -209,3 +209,40 @@ def test_a_tar_file_of_the_oldest_kind_is_one(tmp_path: Path, ending: str) -> No
 
     assert [row["content"] for row in texts] == [b"Dear Jane"]
     assert [row["id"] for row in rows] == ["1"]
+
+
+def broken_tar(how: str) -> bytes:
+    """An archive of five members, of which the first three are there still, or two."""
+    whole = tarred({f"{n}.txt": b"x" for n in range(5)})
+    if how == "header":
+        return whole[: 2 * 1024 + 148] + b"9999999\0" + whole[2 * 1024 + 156 :]
+    if how == "hole":
+        return whole[: 2 * 1024] + bytes(1024) + whole[3 * 1024 :]
+    return whole[: 3 * 1024 + (100 if how == "cut in a header" else 0)]
+
+
+@pytest.mark.parametrize("how", ["header", "cut", "cut in a header", "hole"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tar_file_that_is_damaged_between_its_members_deletes_none(tmp_path: Path, how: str, packed: bool) -> None:
+    name = tmp_path / ("x.tgz" if packed else "x.tar")
+    pack = gzip.compress if packed else bytes
+    name.write_bytes(pack(tarred({f"{n}.txt": b"x" for n in range(5)})))
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        cursor = list(bee.collect_nectar("documents", None))[-1].cursor
+        name.write_bytes(pack(broken_tar(how)))
+        found = list(bee.collect_nectar("documents", cursor))
+
+    texts = [row for batch in found for row in batch.table.to_pylist()]
+    deleted = [row["path"].rpartition("/")[2] for row in texts if row.get("_op")]
+    if how == "hole":  # the member is gone, and what stands behind it is read
+        assert (deleted, len(texts)) == (["2.txt"], 5)
+    else:
+        assert (deleted, len(texts)) == ([], 2 if how == "header" else 3)
+        assert [r.code for batch in found for r in batch.rejects] == ["broken_archive"]
+        assert not found[-1].complete
+
+
+def test_tar_files_that_were_joined_are_read_as_one() -> None:
+    good, told = taken(tarred({"a.txt": b"a"}) + tarred({"b.txt": b"b"}), "t.tar")
+
+    assert (good, told) == ({"t.tar/a.txt": b"a", "t.tar/b.txt": b"b"}, [])

@@ -23,6 +23,7 @@ from typing import BinaryIO, cast
 
 from bees.core.formats.names import rows_by_name
 from bees.core.formats.packed import RATIO, TROUBLES, Unpacking, inner_name, packing
+from bees.core.formats.tars import opened_tar
 from bees.core.formats.window import Readable, Window
 from nectar.batch import Reject
 
@@ -190,7 +191,7 @@ class _Walk:
                 raise
             yield told(name, "too_much_inside")
         except _BROKEN:
-            yield Reject(name, "broken_archive", "the archive is damaged: the rest was left out")
+            yield Reject(name, "broken_archive", "the archive is damaged or ends too early: the rest was left out")
 
     def _member(self, path: str, opened: Callable[[], Readable], depth: int) -> Iterator[Inside | Reject]:
         self._count += 1
@@ -247,7 +248,7 @@ def _listed(file: BinaryIO, name: str) -> Iterator[Found]:
         yield from of_seven(file, name)
     else:
         file.seek(0)
-        with tarfile.open(fileobj=file, mode="r:") as archive:
+        with opened_tar(file) as archive:
             yield from _of_tar(archive, name)
 
 
@@ -259,8 +260,14 @@ def _of_packed(source: Unpacking, name: str) -> Iterator[Found]:
     if not is_tar:
         yield path, lambda: _Told(window, source)
         return
-    with tarfile.open(fileobj=cast("BinaryIO", window), mode="r|") as archive:
-        yield from _of_tar(archive, path)
+    try:
+        with opened_tar(cast("BinaryIO", window), seeks=False) as archive:
+            yield from _of_tar(archive, path)
+    except tarfile.TarError:
+        if not source.trouble:
+            raise
+    if source.trouble:
+        yield told(name, source.trouble)
 
 
 class _Told:
