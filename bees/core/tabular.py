@@ -33,6 +33,8 @@ PLACE = ("source_file", "source_row")
 
 _DELIMITERS = ",;\t|"
 _SEPARATOR = "sep="
+MARK = "\ufeff"
+"""Before a row a byte order mark, as between files that were joined: it belongs to no value."""
 BLANKS = " \t\u00a0"
 """A value of nothing but these is blank."""
 _WRONG_ENCODING = "the bytes are not in the file's encoding: set `encoding`"
@@ -131,8 +133,8 @@ class JsonRows:
 
     def _row(self, number: int, raw: bytes) -> dict[str, Any] | Reject | None:
         try:
-            text = raw.decode(self._lines.encoding)
-            if text.isspace():
+            text = raw.decode(self._lines.encoding).lstrip(MARK)
+            if not text.strip():
                 return None
             rows, rejects = sift([parse(text)], self._name, number)
         except UnicodeError:
@@ -261,10 +263,11 @@ class CsvRows:
                 self._long = True
                 raise csv.Error
             try:
-                yield raw.decode(self._lines.encoding)
+                text = raw.decode(self._lines.encoding)
             except UnicodeError:
                 self._bad = True
-                yield raw.decode(self._lines.encoding, "replace")
+                text = raw.decode(self._lines.encoding, "replace")
+            yield text if len(self._record) > 1 else text.lstrip(MARK)
 
     def _unclosed(self, line: int) -> Reject:
         reason = f"a quote is not closed within {MAX_ROW} bytes, or a row is longer: the rest of the file was left out"

@@ -146,6 +146,21 @@ def test_a_byte_order_mark_that_comes_again_is_part_of_no_name(name: str, marks:
     assert list(read_rows(io.BytesIO(b"\xef\xbb\xbf" * marks), "f.csv", Reading()))[1:] == []
 
 
+@pytest.mark.parametrize("many", [2, 40_000], ids=["few", "many"])
+@pytest.mark.parametrize("name", ["f.csv", "f.jsonl"])
+def test_a_byte_order_mark_between_joined_files_belongs_to_no_value(name: str, many: int) -> None:
+    """As `cat` leaves it. In a value it would make another record of the same key."""
+    line = '{{"id":"{n}","v":"\ufeffx"}}\n' if name == "f.jsonl" else "{n},\ufeffx\n"
+    piece = "".join(line.format(n=n) for n in range(many))
+    head = "" if name == "f.jsonl" else "id,v\n"
+
+    found = parts(f"\ufeff{head}{piece}\ufeff{piece}\ufeff\n".encode(), name, key=("id",))
+
+    assert rejects(found) == []
+    assert [row["id"] for row in rows(found)] == [str(n) for n in range(many)] * 2
+    assert {row["v"] for row in rows(found)} == {"\ufeffx"}
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [

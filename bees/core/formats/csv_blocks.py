@@ -24,6 +24,7 @@ from nectar.batch import Reject
 
 BLOCK = 4 << 20
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
+_MARKED = b"\n" + codecs.BOM_UTF8
 _FEW = 1 << 14
 """Bytes up to which rows one by one take no longer than a block."""
 _SINGLE = {
@@ -115,7 +116,8 @@ class CsvParts:
 
     def _quick(self, block: bytes, at: At) -> Iterator[tuple[Part, At]] | None:
         cut = _cut(block, self._delimiter[0], at.line)
-        if cut is None:
+        marked = self._codec == "utf-8" and (block.startswith(codecs.BOM_UTF8) or _MARKED in block)
+        if cut is None or marked:
             return None
         whole = memoryview(block)[: int(cut.ends[-1])]
         ragged: list[tuple[int, int]] = []
