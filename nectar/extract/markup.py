@@ -10,11 +10,15 @@ from nectar.extract.guess import likely_encoding
 from nectar.extract.text import codec_of, decode, encoding_of, normalised
 from nectar.extract.zipped import xml
 
-_SILENT = {"script", "style", "noscript", "template", "head", "svg", "math", "iframe", "object", "select", "datalist"}
+_SILENT = {
+    "script", "style", "noscript", "template", "head", "title", "desc", "metadata", "annotation", "annotation-xml",
+    "iframe", "object", "select", "datalist",
+}  # fmt: skip
 _BLOCKS = {
     "address", "article", "aside", "blockquote", "body", "caption", "dd", "div", "dl", "dt", "fieldset", "figcaption",
     "figure", "footer", "form", "header", "hr", "html", "main", "nav", "ol", "p", "pre", "section", "table", "tbody",
     "td", "tfoot", "th", "thead", "tr", "ul", "li", "h1", "h2", "h3", "h4", "h5", "h6", "option", "summary", "details",
+    "text",
 }  # fmt: skip
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _DEEPEST = 500
@@ -115,11 +119,10 @@ class _Writer:
         if text:
             self._run.append(text if plain else _SPACE.sub(" ", text))
 
-    def block(self, prefix: str = "") -> None:
-        """What was written becomes a block of its own."""
-        made = "".join(self._run)
-        lines = [line.strip(" ") for line in made.split("\n")] if "\n" in made else [made.strip(" ")]
-        text = "\n".join(lines).strip("\n")
+    def block(self, prefix: str = "", *, plain: bool = False) -> None:
+        """What was written becomes a block of its own; its lines keep their indents if it is `plain`."""
+        lines = "".join(self._run).split("\n")
+        text = "\n".join(line.rstrip(" ") if plain else line.strip(" ") for line in lines).strip("\n")
         if text:
             self.blocks.append((prefix or self.mark) + text)
             self.mark = ""
@@ -146,7 +149,7 @@ def _walk(element: Any, writer: _Writer, *, plain: bool, depth: int) -> None:
         writer.write("\n", plain=True)
         return
     if tag == "tr":
-        writer.block()
+        writer.block(plain=plain)
         cells = [" ".join(html_text(cell).split()) for cell in element if isinstance(cell.tag, str)]
         writer.write(" | ".join(cells) if any(cells) else "", plain=True)
         writer.block()
@@ -155,7 +158,7 @@ def _walk(element: Any, writer: _Writer, *, plain: bool, depth: int) -> None:
         writer.write(element.get("alt"), plain=False)
     block = tag in _BLOCKS
     if block:
-        writer.block()
+        writer.block(plain=plain)
     if tag == "li":
         writer.mark = "- "
     plain = plain or tag in {"pre", "textarea"}
@@ -165,7 +168,7 @@ def _walk(element: Any, writer: _Writer, *, plain: bool, depth: int) -> None:
         writer.write(child.tail, plain=plain)
     if block:
         heading = tag[0] == "h" and tag[1:].isdigit()
-        writer.block("#" * int(tag[1:]) + " " if heading else "")
+        writer.block("#" * int(tag[1:]) + " " if heading else "", plain=plain)
     if tag == "li":
         writer.mark = ""
 

@@ -141,10 +141,19 @@ def test_html_gives_what_a_reader_sees() -> None:
     )
     made = text_of(page.encode(), "x.html")
 
-    assert made.text == "## Hi\n\none two\nthree\n\n- a\n\n- b\n\nx | y\n\nk\nv"
+    assert made.text == "## Hi\n\none two\nthree\n\n- a\n\n- b\n\nx | y\n\nk\n  v"
     assert (made.title, made.author, made.language) == ("Grüße", "Ann", "de")
     assert read(page.encode("latin-1"), "text/html; charset=latin-1").title == "Grüße"
     assert read("<p>caf\xe9".encode("cp1252"), "text/html").text == "café"
+
+
+def test_lines_of_code_keep_their_indents_and_formulas_and_drawings_their_words() -> None:
+    code = "<p>a</p><pre>  def f():\r\n    return  1\r\n\r\n</pre><pre><div>x:</div><div>   y</div></pre>"
+    formula = "<p>If <math><mi>E</mi><mo>=</mo><mi>m</mi><annotation>tex</annotation></math>.</p>"
+    drawing = "<svg><title>icon</title><style>x</style><g><text>left</text><text>right</text></g></svg>"
+
+    assert text_of(code.encode(), "x.html").text == "a\n\n  def f():\n    return  1\n\nx:\n\n   y"
+    assert text_of((formula + drawing).encode(), "x.html").text == "If E=m.\n\nleft\n\nright"
 
 
 def test_a_message_gives_headers_the_plain_body_and_attachments() -> None:
