@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from hive.combs.parameters import parts_of
 from hive.config.problems import ConfigProblems, Problem
 from hive.config.references import BadReference, joined
 
@@ -162,7 +163,7 @@ class _Filler:
         if found.value is None:
             return "NULL"
         if found.identifier:
-            return _quoted(found.value.split("."), self.dialect)
+            return self._plain(name, _quoted(parts_of(found.value), self.dialect))
         words = found.value if isinstance(found.value, list) else [found.value]
         if not words:
             return "NULL"

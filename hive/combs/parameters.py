@@ -13,7 +13,10 @@ from hive.config.problems import ConfigProblems, Problem, closest
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Kind = Literal["string", "integer", "number", "boolean", "list", "identifier"]
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?")
+_PART = r'"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^\W\d][\w$]*(?: +[\w$]+)*'
+_IDENTIFIER = re.compile(rf"({_PART})(?:\.({_PART}))?")
+_LONGEST = 64
+"""Characters of a name, as MySQL takes them; PostgreSQL takes one less."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _EXPECTED = {
@@ -22,7 +25,8 @@ _EXPECTED = {
     "number": "a number",
     "boolean": "true or false",
     "list": "words with a comma between them",
-    "identifier": "a plain name of the source, such as orders or sales.orders",
+    "identifier": "a name of the source, such as orders, sales.orders or Order Lines; one with other signs in quotes, "
+    'such as "Sales 1.5"."order-lines"',
 }
 
 
@@ -61,10 +65,22 @@ class Parameter(BaseModel):
             found = given
             fits = isinstance(given, str) and not _CONTROL.search(given)
             if self.type == "identifier":
-                fits = fits and _IDENTIFIER.fullmatch(given) is not None
+                fits = fits and bool(parts_of(given))
         if not fits:
             raise ValueError(_EXPECTED[self.type])
         return found
+
+
+def parts_of(identifier: str) -> list[str]:
+    """The names in `schema.table` or `table` without their quotes, PostgreSQL's or MySQL's; [] for what is no name."""
+    found = _IDENTIFIER.fullmatch(identifier)
+    parts = [_bare(part) for part in found.groups() if part is not None] if found else []
+    return parts if all(len(part) <= _LONGEST for part in parts) else []
+
+
+def _bare(part: str) -> str:
+    sign = part[0]
+    return part[1:-1].replace(2 * sign, sign) if sign in '"`' else part
 
 
 def read(comb: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:

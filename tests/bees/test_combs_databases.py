@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -74,6 +75,20 @@ class TestMySQL:
         assert query.startswith("select * from `a`.`b` where `c` >= ")
         assert my.rows(f"SELECT {query.partition('>=')[2]}") == [(text,)]
 
+    @pytest.mark.parametrize("table", ["Order Lines", "`Order Lines`", '"Order Lines"', "{}.Order Lines"])
+    def test_names_may_hold_blanks_capitals_and_quotes(self, my: Database, table: str) -> None:
+        my.run(
+            "CREATE TABLE `Order Lines` (`Line Id` int PRIMARY KEY, `Ge``b-1.5` int, `größe` int)",
+            "INSERT INTO `Order Lines` VALUES (1, 1, 1), (2, 5, 0), (3, 5, 9)",
+        )
+        for column, found in {"`Ge``b-1.5`": [2, 3], "größe": [3], "Line Id": [3]}.items():
+            chosen = {"table": table.format(my.name), "column": column, "since": "3", "key": "Line Id"}
+            with CombLibrary().create_worker_bee("mysql-query", **login(my), **chosen) as bee:
+                bee.validate_flight_path()
+                assert [row["Line Id"] for row in rows(bee.collect_nectar("mysql-query", None))] == found
+        with CombLibrary().create_worker_bee("mysql-table", **login(my), table="Order Lines") as bee:
+            assert len(rows(bee.collect_nectar("Order Lines", None))) == 3
+
     @pytest.mark.parametrize(
         "query",
         [
@@ -95,6 +110,37 @@ class TestMySQL:
         my.run("DELETE FROM orders WHERE id = 1", "UPDATE orders SET who = 'b' WHERE id = 2")
         assert nest.land("shop").records_deleted == 1
         assert {key: row["who"] for key, row in nest.jar("shop").items()} == {"2": "b", "3": "é"}
+
+
+@given(name=strategies.text(strategies.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20))
+@pytest.mark.parametrize(("comb", "sign"), [("mysql-query", "`"), ("postgresql-query", '"')])
+def test_any_name_is_one_name_or_refused(comb: str, sign: str, name: str) -> None:
+    assume("vault" not in name)
+    chosen = {"host": "h", "database": "d", "user": "u", "column": "c", "key": "k", "since": "1"}
+    quoted = sign + name.replace(sign, 2 * sign) + sign
+
+    def source(table: str) -> str:
+        block = CombLibrary().plan(comb, {**chosen, "table": table}, name="bee").block
+        query = resolve(block["streams"][comb]["query"], environ={}, vault=str)
+        return query.removeprefix("select * from ").rpartition(" where ")[0]
+
+    assert source(quoted) == quoted
+    assume(name[0] not in '"`')
+    with suppress(ConfigProblems):
+        assert source(name) == ".".join(sign + part + sign for part in name.split("."))
+
+
+@pytest.mark.parametrize(
+    "name", ["a;b", "a b;", " a", "a ", "a.", ".a", '"a', '"a"b', '""', "a.b.c", "1a", "a\nb", "a--b"]
+)
+@pytest.mark.parametrize("comb", ["mysql-query", "postgresql-query"])
+def test_what_is_no_name_is_refused_in_words(comb: str, name: str) -> None:
+    chosen = {"host": "h", "database": "d", "user": "u", "column": "c", "key": "k", "since": "1", "table": name}
+    with pytest.raises(
+        ConfigProblems, match="'table' is not what it should be, expected a name of the source"
+    ) as error:
+        CombLibrary().plan(comb, chosen, name="bee")
+    assert "in quotes" in str(error.value)
 
 
 def test_a_table_of_postgresql_is_followed_through_the_log(db: PostgreSQL, nest: Nest) -> None:

@@ -157,14 +157,14 @@ class TestParameters:
         with pytest.raises(ConfigProblems) as caught:
             library.plan(
                 "postgresql-query",
-                {"tabel": "x", "column": "a b", "port": "canary", "ssl_mode": "canary2", "since": "a\x00b", **SERVER},
+                {"tabel": "x", "column": "a;b", "port": "canary", "ssl_mode": "canary2", "since": "a\x00b", **SERVER},
                 name="bee",
             )
 
         told = str(caught.value)
         assert "comb 'postgresql-query', parameter 'tabel' is not known; did you mean 'table'?" in told
         assert "parameter 'table' is missing, expected the table or view" in told
-        assert "parameter 'column' is not what it should be, expected a plain name of the source" in told
+        assert "parameter 'column' is not what it should be, expected a name of the source" in told
         assert "parameter 'port' is not what it should be, expected a whole number" in told
         assert "parameter 'ssl_mode' is not what it should be, expected one of disable, allow" in told
         assert "parameter 'since' is not what it should be, expected text without control characters" in told
@@ -408,6 +408,22 @@ class TestLiveBees:
             found = rows(bee.collect_nectar("postgresql-query", None))
 
         assert [row["id"] for row in found] == [2]
+
+    @pytest.mark.parametrize("table", ["Order Lines", '"Order Lines"', 'Shop Data."Order Lines"', "`Order Lines`"])
+    def test_names_may_hold_blanks_capitals_and_quotes(self, library, db, table):
+        places = ('"Order Lines"', '"Shop Data"."Order Lines"')
+        columns = '("Line Id" int PRIMARY KEY, "Ge""b-1.5" int, größe int, "${HOME}" int)'
+        filled = (f"INSERT INTO {place} VALUES (1, 1, 1, 1), (2, 5, 0, 1), (3, 5, 9, 7)" for place in places)
+        db.run('CREATE SCHEMA "Shop Data"', *(f"CREATE TABLE {place} {columns}" for place in places), *filled)
+        login = {k: v for k, v in db.options().items() if k != "batch_rows"}
+
+        for column, found in {'"Ge""b-1.5"': [2, 3], "größe": [3], "Line Id": [3], '"${HOME}"': [3]}.items():
+            given = {**login, "table": table, "column": column, "key": "Line Id", "since": "3"}
+            with library.create_worker_bee("postgresql-query", **given) as bee:
+                bee.validate_flight_path()
+                assert [row["Line Id"] for row in rows(bee.collect_nectar("postgresql-query", None))] == found
+        with library.create_worker_bee("postgresql-table", **login, table="Order Lines") as bee:
+            assert len(rows(bee.collect_nectar("Order Lines", None))) == 3
 
     def test_one_reads_a_table_and_one_reads_all_tables(self, library, db):
         db.run("CREATE TABLE a (id int PRIMARY KEY)", "CREATE TABLE b (id int PRIMARY KEY)", "INSERT INTO b VALUES (7)")
