@@ -201,7 +201,23 @@ class PostgreSQLWorkerBee(WorkerBee):
 
     def get_pollen_schema(self) -> Sequence[pollen.Stream]:
         with self._asking() as connection:
-            return offered(self._names(connection), partial(self._offered, connection))
+            names = self._names(connection)
+            if self.options.cdc is None:
+                return offered(names, partial(self._offered, connection))
+            slots.tell_of_unread(connection, self.options.cdc.slot, self._slots(names))
+            return offered(names, partial(self._offered_followed, connection))
+
+    def _slots(self, names: Sequence[str]) -> dict[str, str]:
+        """The streams that are followed, by the names of their slots."""
+        return {self._following(name).slot: name for name in names if self._follows(name)}
+
+    def _offered_followed(self, connection: psycopg.Connection, name: str) -> pollen.Stream:
+        try:
+            return self._offered(connection, name)
+        except GiveUp as error:
+            if not self._follows(name):
+                raise
+            raise slots.held_back(connection, self._following(name).slot, name, error) from None
 
     def _offered(self, connection: psycopg.Connection, name: str) -> pollen.Stream:
         chosen = self._chosen(name)
@@ -335,7 +351,7 @@ class PostgreSQLWorkerBee(WorkerBee):
         if self.options.cdc is None:
             raise _not_followed("its streams")
         with self._asking() as connection:
-            streams = {self._following(name).slot: name for name in self._names(connection) if self._follows(name)}
+            streams = self._slots(self._names(connection))
             found = slots.slots_of(connection, self.options.cdc.slot)
             named = dict.fromkeys([*streams, *found])
             return {slot: (streams.get(slot), slots.lag(connection, slot, None)) for slot in named}

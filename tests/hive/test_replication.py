@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import structlog.testing
 import yaml
 from psycopg import sql
 
@@ -74,6 +75,53 @@ class TestSlots:
         assert (again.state, again.records_deleted) == ("complete", 10 - max(left, 1))
         assert (after.state, after.records_landed, after.records_deleted) == ("complete", 1, 0)
         assert {record["id"] for record in nest.jar("shop").values()} == {*range(2, left + 1), 20}
+
+    @pytest.mark.parametrize(
+        ("harm", "heal", "code"),
+        [
+            ("ALTER PUBLICATION told DROP TABLE t", "ALTER PUBLICATION told ADD TABLE t", "no_publication"),
+            ("ALTER TABLE t RENAME TO was", "ALTER TABLE was RENAME TO t", "no_table"),
+            ("ALTER TABLE t REPLICA IDENTITY NOTHING", "ALTER TABLE t REPLICA IDENTITY DEFAULT", "no_replica_identity"),
+        ],
+    )
+    def test_a_stream_in_trouble_says_that_its_slot_keeps_the_log_and_loses_nothing(self, nest, db, harm, heal, code):
+        db.run("CREATE TABLE u (id int PRIMARY KEY)", "ALTER PUBLICATION told ADD TABLE u")
+        db.run("INSERT INTO t VALUES (1)", "INSERT INTO u VALUES (1)")
+        source = db.options(cdc={"slot": "shop", "publication": "told", "create_slot": True})
+        nest.hive.register_worker("postgresql", {"name": "shop", "source": source, "streams": {"t": {}, "u": {}}})
+        assert nest.land("shop").state == "complete"
+        place = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'shop_{}'"
+        before = {name: db.rows(place.format(name)) for name in "tu"}
+
+        db.run("INSERT INTO t VALUES (2)", harm, "INSERT INTO u VALUES (2)")
+        failed = nest.land("shop")
+        after = {name: db.rows(place.format(name)) for name in "tu"}
+        db.run(heal)
+        healed = nest.land("shop")
+
+        assert (failed.state, failed.error["code"]) == ("failed", code)
+        assert "the slot 'shop_t'" in failed.error["advice"]
+        assert "`hive replication drop` with the name of the bee and 't'" in failed.error["advice"]
+        assert (after["t"] == before["t"], after["u"] > before["u"]) == (True, True)
+        assert healed.state == "complete"
+        landed = nest.rows(
+            "SELECT s.name, h.data ->> 'id' FROM hive.honey h JOIN hive.stream s ON s.id = h.stream"
+            " WHERE h.deleted_at IS NULL"
+        )
+        assert sorted(landed) == [("t", "1"), ("t", "2"), ("u", "1"), ("u", "2")]
+
+    def test_a_slot_that_no_stream_reads_any_more_is_warned_of(self, db):
+        db.run("CREATE TABLE u (id int PRIMARY KEY)", "ALTER PUBLICATION told ADD TABLE u", "INSERT INTO t VALUES (1)")
+        cdc = {"slot": "shop", "publication": "told", "create_slot": True}
+        with db.bee(cdc=cdc) as bee:
+            for stream in bee.get_pollen_schema():
+                list(bee.collect_nectar(stream.name, None))
+        shared().close()
+        db.run("DROP TABLE t")
+        with db.bee(cdc=cdc) as bee, structlog.testing.capture_logs() as logs:
+            assert [stream.name for stream in bee.get_pollen_schema()] == ["u"]
+        [told] = [line for line in logs if line["event"] == "slot_without_stream"]
+        assert (told["slot"], told["bytes"] > 0, "hive replication drop" in told["advice"]) == ("shop_t", True, True)
 
     def test_a_slot_of_a_stream_that_is_read_no_more_is_listed_and_dropped_by_name(self, hive, db, file):
         db.run("SELECT pg_create_logical_replication_slot('shop_old', 'pgoutput')")

@@ -80,8 +80,15 @@ class Following:
             except UntoldError:
                 log.warning("read_anew", stream=self.stream, because=_UNTOLD)
                 cursor, anew = None, True
+            except GiveUp as error:
+                raise self._held_back(error) from None
             else:
                 return
+
+    def _held_back(self, error: GiveUp) -> GiveUp:
+        with suppress(SourceError), self.asking() as connection:
+            return slots.held_back(connection, self.slot, self.stream, error)
+        return error
 
     def _told(self, cursor: Cursor | None, *, anew: bool = False) -> Iterator[Batch]:
         """What comes behind `cursor`; `anew`: nothing of what is in the log by now."""

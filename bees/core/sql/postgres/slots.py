@@ -21,6 +21,8 @@ from bees.core.sql.postgres.feed import lsn_number, lsn_text, no_slot
 from bees.core.sql.postgres.verdict import judged
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import psycopg
 
     from bees.core.sql.postgres.catalog import Relation
@@ -333,6 +335,37 @@ def lag(connection: psycopg.Connection, slot: str, last_change: int | None) -> L
     unread, retained, now, status, active = row
     late = None if last_change is None else max(0.0, (now - last_change) / 1e6)
     return Lag(max(0, unread or 0), max(0, retained or 0), 0.0 if unread == 0 else late, status, active)
+
+
+def held_back(connection: psycopg.Connection, slot: str, stream: str, error: GiveUp) -> GiveUp:
+    """The error of a stream that cannot be followed, with what its slot makes the server keep until it is.
+
+    Nothing is let go before: whoever mends the stream finds all its changes. The slots of others go on.
+    """
+    found = lag(connection, slot, None)
+    if found is None or found.status == "lost":
+        return error
+    log.warning("slot_holds_the_log", stream=stream, slot=slot, bytes=found.retained, because=error.code)
+    kept = (
+        f"until then the server keeps its log for the slot {slot!r}, {found.retained} bytes by now; "
+        f"`hive replication drop` with the name of the bee and {stream!r} lets it go, and a full refresh reads all anew"
+    )
+    advice = f"{error.advice}; {kept}" if error.advice else kept
+    return GiveUp(str(error.args[0]), code=error.code, where=error.where, advice=advice)
+
+
+def tell_of_unread(connection: psycopg.Connection, prefix: str, read: Collection[str]) -> None:
+    """Warn of slots with a bee's name for them that none of its streams reads, as of a table that was dropped."""
+    for slot in slots_of(connection, prefix):
+        found = None if slot in read else lag(connection, slot, None)
+        if found is not None and not found.active:
+            log.warning(
+                "slot_without_stream",
+                slot=slot,
+                bytes=found.retained,
+                status=found.status,
+                advice="the server keeps its log for it; where no other bee reads it, `hive replication drop` it",
+            )
 
 
 def slots_of(connection: psycopg.Connection, prefix: str) -> list[str]:
