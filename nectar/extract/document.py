@@ -48,6 +48,7 @@ REASONS = {
     "password_protected": "the file is locked with a password",
     "xml_entities": "the file declares entities of its own, which are not read",
     "too_much_inside": "what is packed in the file is larger than any document",
+    "nested_too_deep": "it is a document within too many others",
     "too_much_text": "the document gives more text than can be kept",
     "unknown_format": "no reader is there for this format",
     "reader_missing": "a library for this format is not installed: pip install worker-bees[documents]",
@@ -63,3 +64,8 @@ def bounded(parts: list[str], between: str) -> str:
     if sum(map(len, parts)) > MAX_TEXT:
         raise NoText("too_much_text")
     return between.join(parts)
+
+
+def not_read(code: str) -> str:
+    """What stands in a text where a part of the document, such as an attachment, could not be read."""
+    return f"(not read: {REASONS.get(code, code.replace('_', ' '))})"

@@ -71,6 +71,12 @@ def likely_encoding(data: bytes) -> str:
     return "" if good * 20 >= strange else _one_byte(sample)
 
 
+def guessed(data: bytes) -> str:
+    """A text of unknown encoding. Letters too few to be sure of are those of Windows, unless some are UTF-8."""
+    codec = likely_encoding(data) or ("utf-8" if _UTF8.search(data) else "cp1252")
+    return data.decode(codec, "replace")
+
+
 def _sample(data: bytes, first: int) -> bytes:
     """Whole lines about the first byte beyond ASCII."""
     start = data.rfind(b"\n", 0, first) + 1 if first > _SAMPLE // 2 else 0

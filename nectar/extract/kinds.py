@@ -25,6 +25,7 @@ _TEXTS = {
     ".ics": "text/calendar", ".vcf": "text/vcard", ".rtf": "text/rtf",
 }  # fmt: skip
 """Of texts, by the name. Not `mimetypes`, whose answers depend on the machine."""
+_OF_TEXTS = {*_TEXTS, ".txt", ".text", ".rst", ".log"} - {".rtf"}
 _OFFICE_ENDINGS = {".docx": DOCX, ".docm": DOCX, ".pptx": PPTX, ".pptm": PPTX, ".odt": ODT, ".odp": ODP, ".epub": EPUB}
 _MAIN_PART = {"word/document.xml": DOCX, "ppt/presentation.xml": PPTX}
 _FOLDERS = {"word/document": DOCX, "ppt/presentation": PPTX}
@@ -54,7 +55,8 @@ def media_type(data: bytes, name: str) -> str | None:
         return _of_zip(data, ending)
     if head.startswith(_OLE):
         return LOCKED if ending in {*_OFFICE_ENDINGS, ".doc", ".ppt"} else None
-    if b"%PDF-" in head[:1024]:  # as readers do: some programs write a line before it
+    # As readers do: some programs write a line before it. A text or message may name it.
+    if head.lstrip().startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and ending not in _OF_TEXTS):
         return "application/pdf"
     if not looks_textual(head, encoding_of(head[:4])):
         return None

@@ -15,8 +15,8 @@ from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from nectar.extract.document import MAX_DEPTH, PAGE, Document, NoText, bounded
-from nectar.extract.guess import likely_encoding
+from nectar.extract.document import MAX_DEPTH, PAGE, Document, NoText, bounded, not_read
+from nectar.extract.guess import guessed
 from nectar.extract.markup import html
 from nectar.extract.text import codec_of, decodes, normalised
 
@@ -31,7 +31,7 @@ _DATED = re.compile(
 """With a time and a year (RFC 4155): not every program writes them, and letters may hold a line that begins so."""
 
 Attached = Callable[[bytes, str, int], str]
-"""The text of an attachment by its bytes, name and depth; empty where it has none."""
+"""The text of an attachment by its bytes, name and depth, or why there is none; empty for what never has one."""
 
 
 def message(content: bytes, attached: Attached, depth: int = 0) -> Document:
@@ -59,14 +59,10 @@ def _header(read: Any, name: str) -> str:
         value = str(read.get(name) or "")
         if "\ufffd" in value:  # bytes that nobody declared
             raw = next((v for k, v in read.raw_items() if k.lower() == name.lower()), "")
-            value = _guessed(raw.encode("ascii", "surrogateescape"))
+            value = guessed(raw.encode("ascii", "surrogateescape"))
         return " ".join(value.split())
     except _BROKEN:
         return ""
-
-
-def _guessed(data: bytes) -> str:
-    return data.decode(likely_encoding(data) or "utf-8", "replace")
 
 
 def _instant(written: str) -> str:
@@ -124,16 +120,26 @@ def _part(part: EmailMessage, attached: Attached, depth: int) -> tuple[str, str]
     try:
         name = " ".join((part.get_filename() or "").split())
         if kind == "message/rfc822":
-            inner = _within(part) if depth < MAX_DEPTH else b""
+            inner = _within(part) if depth < MAX_DEPTH else b"\n"
             return name or "message.eml", attached(inner, "message.eml", depth + 1) if inner else ""
         data = part.get_payload(decode=True) or b""
         if not isinstance(data, bytes):
             return name, ""
         if kind.startswith("text/") and not (name and part.get_content_disposition() == "attachment"):
             return "", _body(data, kind, part.get_content_charset() or "")
+        if kind.startswith("text/") and kind != "text/html" and not decodes(data):
+            data = _as_told(data, part.get_content_charset() or "")
     except _BROKEN:
-        return "attachment", ""
-    return name or "attachment", attached(data, name, depth + 1) if depth < MAX_DEPTH else ""
+        return "attachment", not_read("unreadable_document")
+    return name or "attachment", attached(data, name, depth + 1)
+
+
+def _as_told(data: bytes, charset: str) -> bytes:
+    """A text in UTF-8, if it is in the encoding that its part names."""
+    try:
+        return data.decode(codec_of(charset)).encode() if charset else data
+    except (LookupError, UnicodeError):
+        return data
 
 
 def _within(part: EmailMessage) -> bytes:
@@ -157,12 +163,12 @@ def _body(data: bytes, kind: str, charset: str) -> str:
     try:
         text = data.decode(codec_of(charset) if charset else "utf-8")
     except (LookupError, UnicodeError):
-        text = _guessed(data)
+        text = guessed(data)
     return html(text.encode(), "utf-8").text if kind == "text/html" else normalised(text).strip()
 
 
 def mailbox(content: bytes, attached: Attached) -> Document:
-    """The messages of an mbox file, each a page. A message that cannot be read leaves an empty page.
+    """The messages of an mbox file, each a page. Of a message that cannot be read its page says so.
 
     What stands before the first line that begins one is a message, too.
     """
@@ -185,6 +191,6 @@ def mailbox(content: bytes, attached: Attached) -> Document:
         raw = re.sub(rb"(?m)^>(>*From )", rb"\1", content[start:end])
         try:
             pages.append(message(raw, attached).text)
-        except NoText:
-            pages.append("")
+        except NoText as why:
+            pages.append(not_read(why.code))
     return Document(bounded(pages, f"\n{PAGE}\n"), pages=len(pages))

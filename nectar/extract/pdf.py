@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from nectar.extract.document import MAX_TEXT, PAGE, Document, NoText
+from nectar.extract.document import MAX_TEXT, PAGE, Document, NoText, not_read
 from nectar.extract.text import normalised
 
 MAX_PAGES = 20_000
+_FIELDS = {4, 5, 6}
+"""Kinds of fields with words in them: choices, lists and texts (`FPDF_FORMFIELD_COMBOBOX` and those after it)."""
+_SILENT = {0, 2, 16, 20}
+"""Annotations without words of their own: unknown ones, links, windows of notes, fields."""
 _DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:(Z)|([+-])(\d\d)'?(\d\d)?)?")
 _FILLED = ("0000", "01", "01", "00", "00", "00")
 
@@ -33,15 +41,18 @@ def pdf(content: bytes, _charset: str = "") -> Document:
 
 def _read(file: Any, broken: type[Exception]) -> Document:
     count = len(file)
+    if file.get_formtype():
+        with contextlib.suppress(broken):  # a form that cannot be read costs its values only
+            file.init_forms()
     if count > MAX_PAGES:
         raise NoText("too_much_inside")
     pages: list[str] = []
     scanned = size = 0
     for number in range(count):
         try:
-            text, pictured = _page(file[number])
+            text, pictured = _page(file, number)
         except broken:  # the other pages are read still
-            text, pictured = "", False
+            text, pictured = not_read("unreadable_document"), False
         size += len(text)
         if size > MAX_TEXT:
             raise NoText("too_much_text")
@@ -54,10 +65,11 @@ def _read(file: Any, broken: type[Exception]) -> Document:
     )  # fmt: skip
 
 
-def _page(page: Any) -> tuple[str, bool]:
-    """A page's text, and whether it is a picture without any."""
+def _page(file: Any, number: int) -> tuple[str, bool]:
+    """A page's text, with what was filled in and noted there, and whether it is a picture without any."""
     from pypdfium2 import raw
 
+    page = file[number]
     try:
         held = page.get_textpage()
         try:
@@ -65,24 +77,54 @@ def _page(page: Any) -> tuple[str, bool]:
         finally:
             held.close()
         pictured = not text and next(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
-        return text, pictured
+        return "\n".join([*filter(None, [text]), *_written(file, page)]), pictured
     finally:
         page.close()
 
 
-def _language(file: Any) -> str:
-    import ctypes
+def _written(file: Any, page: Any) -> Iterator[str]:
+    """What was written on a page: values of its form, words and notes set upon it. A text page has none of them."""
+    from pypdfium2 import raw
 
+    for number in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, number)
+        if not annotation:
+            continue
+        try:
+            kind = raw.FPDFAnnot_GetSubtype(annotation)
+            if kind == raw.FPDF_ANNOT_WIDGET and file.formenv:
+                form = file.formenv.raw
+                if raw.FPDFAnnot_GetFormFieldType(form, annotation) in _FIELDS:
+                    yield from _lines(partial(raw.FPDFAnnot_GetFormFieldValue, form, annotation))
+            elif kind not in _SILENT:
+                yield from _lines(partial(raw.FPDFAnnot_GetStringValue, annotation, b"Contents"))
+        finally:
+            raw.FPDFPage_CloseAnnot(annotation)
+
+
+def _lines(ask: Callable[[Any, int], int]) -> list[str]:
+    """A text, if there is one, of a function that writes UTF-16 into room for so many bytes and gives how many."""
+    text = normalised(_asked(ask, 2 * MAX_TEXT)).strip()
+    return [text] if text else []
+
+
+def _asked(ask: Callable[[Any, int], int], most: int) -> str:
+    from pypdfium2 import raw
+
+    size = ask(None, 0)
+    if not 2 < size <= most:
+        return ""
+    held = ctypes.create_string_buffer(size)
+    ask(ctypes.cast(held, ctypes.POINTER(raw.FPDF_WCHAR)), size)
+    return held.raw[: size - 2].decode("utf-16-le", "ignore")
+
+
+def _language(file: Any) -> str:
     from pypdfium2 import raw
 
     if not hasattr(raw, "FPDFCatalog_GetLanguage"):
         return ""
-    size = raw.FPDFCatalog_GetLanguage(file.raw, None, 0)
-    if not 2 < size <= 200:
-        return ""
-    held = ctypes.create_string_buffer(size)
-    raw.FPDFCatalog_GetLanguage(file.raw, ctypes.cast(held, ctypes.POINTER(raw.FPDF_WCHAR)), size)
-    return held.raw[: size - 2].decode("utf-16-le", "ignore")
+    return _asked(partial(raw.FPDFCatalog_GetLanguage, file.raw), 200)
 
 
 def _date(written: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 
 from nectar.extract import markdown
-from nectar.extract.document import MAX_DEPTH, MAX_TEXT, Document, NoText
+from nectar.extract.document import MAX_DEPTH, MAX_TEXT, Document, NoText, not_read
+from nectar.extract.guess import guessed
 from nectar.extract.kinds import DOCX, EPUB, LOCKED, ODP, ODT, PPTX, media_type
 from nectar.extract.text import HEAD, decode, encoding_of, first_line, looks_textual, normalised
 
@@ -28,6 +29,16 @@ READERS = {
 }
 """Media type -> module and function, loaded when they are used."""
 _MAIL = {"message/rfc822", "application/mbox"}
+_HOLDERS = (
+    b"PK\x03\x04",
+    b"7z\xbc\xaf\x27\x1c",
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+    b"\xd0\xcf\x11\xe0",
+)
+"""Archives and spreadsheets, which are read as files and not within a document."""
 _HOSTILE = (
     ValueError,
     TypeError,
@@ -75,14 +86,19 @@ def _read(content: bytes, kind: str, charset: str, depth: int) -> Document:
 
 
 def attached(content: bytes, name: str, depth: int) -> str:
-    """The text of a document within a document; empty where it has none."""
+    """The text of a document within a document, or why it cannot be read; empty for what is none, such as a picture."""
     kind = media_type(content, name)
-    if kind is None or depth > MAX_DEPTH:
-        return ""
+    if kind is None:
+        return not_read("unknown_format") if content.startswith(_HOLDERS) else ""
+    if depth > MAX_DEPTH:
+        return not_read("nested_too_deep")
     try:
         return read(content, kind, depth).text
-    except NoText:
-        return ""
+    except NoText as why:
+        code = why.code
+    if code == "not_utf8":  # nobody can be asked for its encoding
+        return read(guessed(content).encode("utf-8", "replace"), kind, depth).text
+    return not_read(code)
 
 
 def plain(content: bytes, kind: str, charset: str) -> Document:

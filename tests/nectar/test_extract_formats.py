@@ -147,6 +147,12 @@ def test_html_gives_what_a_reader_sees() -> None:
     assert read("<p>caf\xe9".encode("cp1252"), "text/html").text == "café"
 
 
+def test_what_was_written_into_and_upon_a_pdf_is_text() -> None:
+    data = documents.written_pdf("Name:", field="Jane Roe", inherited="Bonn", box="typed here", note="call her")
+
+    assert text_of(data, "x.pdf").text == "Name:\nJane Roe\nBonn\ntyped here\ncall her"
+
+
 def test_lines_of_code_keep_their_indents_and_formulas_and_drawings_their_words() -> None:
     code = "<p>a</p><pre>  def f():\r\n    return  1\r\n\r\n</pre><pre><div>x:</div><div>   y</div></pre>"
     formula = "<p>If <math><mi>E</mi><mo>=</mo><mi>m</mi><annotation>tex</annotation></math>.</p>"
@@ -218,6 +224,34 @@ def test_letters_that_nobody_declared_are_found_out() -> None:
     for head in ("", "Content-Type: text/plain; charset=x-unknown\r\n", "Content-Type: text/html\r\n"):
         raw = f"Subject: {said}\r\n{head}\r\n{said}".encode("cp1252")
         assert text_of(raw, "x.eml").text == f"Subject: {said}\n\n{said}", head
+
+
+def test_what_is_attached_to_a_message_is_read_or_said_not_to_be() -> None:
+    """The message is read without it, so nobody else can tell."""
+    kind, file = "text/plain", "Content-Disposition: attachment; filename={}\r\n\r\n"
+    parts = [
+        f"Content-Type: {kind}\r\n{file.format('a.txt')}café",
+        f"Content-Type: {kind}; charset=cp1250\r\n{file.format('b.txt')}mí\x9a",
+        f"Content-Type: application/octet-stream\r\n{file.format('c.txt')}Größe und Maß für Jürgen",
+        f"Content-Type: application/pdf\r\n{file.format('d.pdf')}%PDF-1.4 broken",
+        f"Content-Type: application/zip\r\n{file.format('e.zip')}PK\x03\x04...",
+        f"Content-Type: image/png\r\n{file.format('f.png')}\x89PNG",
+    ]
+    raw = f"Subject: Hi\r\nMIME-Version: 1.0\r\n{parted('mixed', _PLAIN, *parts)}".encode("latin-1")
+
+    assert text_of(raw, "x.eml").text.split("\n\n")[2:] == [
+        "## a.txt", "café", "## b.txt", "míš", "## c.txt", "Größe und Maß für Jürgen",
+        "## d.pdf", "(not read: the file is damaged, or no document of its kind)",
+        "## e.zip", "(not read: no reader is there for this format)", "## f.png",
+    ]  # fmt: skip
+
+
+def test_messages_within_one_another_end_with_a_word_that_they_go_on() -> None:
+    raw = b"Subject: end\r\n\r\nlast"
+    for n in range(7):
+        raw = f"Subject: {n}\r\nContent-Type: message/rfc822\r\n\r\n".encode() + raw
+
+    assert text_of(raw, "x.eml").text.endswith("(not read: it is a document within too many others)")
 
 
 def test_a_line_of_a_letter_that_begins_as_messages_do_parts_nothing() -> None:
@@ -444,6 +478,10 @@ def test_rtf_gives_its_tables_boxes_and_what_it_says_of_itself() -> None:
         (documents.odt("<office:text/>"), "x", ODT),
         (documents.epub("a", "b", "c"), "x.txt", EPUB),
         (b"\n%PDF-1.7", "x.txt", "application/pdf"),
+        (b"junk\n%PDF-1.7", "x.pdf", "application/pdf"),
+        (b"junk\n%PDF-1.7", "x", "application/pdf"),
+        (b"PDF files begin with %PDF-1.7", "x.txt", "text/plain"),
+        (b"Subject: Files\n\nThey begin with %PDF-1.7", "x.eml", "message/rfc822"),
         (b"<HTML>", "x.txt", "text/html"),
         (b"# x", "x.md", "text/markdown"),
         (b"x", "x", "text/plain"),
