@@ -146,6 +146,27 @@ def pdf(*pages: str | None, title: str = "", author: str = "", locked: bool = Fa
     return _pdf_file(objects, locked=locked)
 
 
+def written_pdf(text: str, *, field: str, inherited: str, box: str, note: str) -> bytes:
+    """A PDF of one page with a form that was filled in, a box of text, a note, and a link."""
+    on_page = (
+        f"/Subtype /Widget /FT /Tx /T (a) /V ({field})", "/Subtype /Widget /Parent 5 0 R",
+        f"/Subtype /FreeText /Contents ({box}) /DA (/F 12 Tf)", f"/Subtype /Text /Contents ({note})",
+        "/Subtype /Link /Contents (a link)",
+    )  # fmt: skip
+    return _pdf_file(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [7 0 R 5 0 R] /DA (/F 12 Tf) >> >>",
+            b"<< /Type /Pages /Kids [6 0 R] /Count 1 >>",
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+            _stream(b"", _drawn(text)),
+            b"<< /FT /Tx /T (b) /V (%s) /Kids [8 0 R] >>" % inherited.encode(),
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Annots [%s] "
+            b"/Resources << /Font << /F 3 0 R >> >> >>" % b" ".join(b"%d 0 R" % n for n in range(7, 7 + len(on_page))),
+            *(b"<< /Type /Annot /Rect [100 600 300 620] %s >>" % told.encode() for told in on_page),
+        ]
+    )
+
+
 def _drawn(text: str) -> bytes:
     lines = [line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)") for line in text.split("\n")]
     return (
@@ -158,7 +179,7 @@ def _stream(head: bytes, data: bytes) -> bytes:
     return b"<< %s /Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (head, len(packed), packed)
 
 
-def _pdf_file(objects: Sequence[bytes], *, locked: bool) -> bytes:
+def _pdf_file(objects: Sequence[bytes], *, locked: bool = False) -> bytes:
     made = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
     places = []
     for number, data in enumerate(objects, 1):
