@@ -26,13 +26,12 @@ from bees.core.file_inside import Found, by_archive, inside_of, member_key, merg
 from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import (
     HOLDERS,
-    NO_TEXT,
-    broken_text,
     holds_others,
     is_document,
     is_lost_archive,
     is_misnamed,
     judged,
+    no_document,
     reading_of,
     rows_may_be_in,
 )
@@ -309,14 +308,13 @@ class Pass:
         return True
 
     def _no_document(self, file: Opened, item: Item, head: bytes) -> None:
-        """Left out: a picture, a program. A table that nobody takes for one is told, and what is called a text."""
+        """Left out: a picture, a program. A table that nobody takes for one is told, and what is called a document."""
         misnamed = self._plan.rows_apart and is_misnamed(head, file.entry.path)
-        broken = not misnamed and broken_text(head, file.entry.path)
-        content = self._memory.content(b"misnamed table" if misnamed else b"no text" if broken else b"binary")
-        if (misnamed or broken) and (item.old is None or item.old.content != content):
-            told = ("misnamed_table", _MISNAMED) if misnamed else ("not_text", NO_TEXT)
+        told = ("misnamed_table", _MISNAMED) if misnamed else no_document(head, file.entry.path)
+        content = self._memory.content(told[0].encode() if told else b"binary")
+        if told and (item.old is None or item.old.content != content):
             self._reject(Reject(shown(file.entry.path), *told))
-        self._keep(file, item, content, self._flags(item) if misnamed or broken else item.flags)
+        self._keep(file, item, content, self._flags(item) if told else item.flags)
 
     def _judged(self, entry: Entry, name: str, data: bytes, moved_from: str | None = None) -> bool:
         """Whether a document's row was taken; else it is set aside or left out."""

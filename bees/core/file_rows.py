@@ -25,9 +25,21 @@ from nectar.extract.read import needs_reader
 from nectar.extract.text import decodes, encoding_of, looks_textual
 
 NO_TEXT = "its name says that the file is text, and what it holds is none: mend it, or leave it out by `patterns`"
+_NO_DOCUMENT = (
+    "its name says that the file is a document, and what it holds is none: mend it, or leave it out by `patterns`"
+)
+_NO_READER = "no reader is there for this format: convert the file, or leave it out by `patterns`"
+_EMPTY = "the file is empty, as no whole one of its kind is"
 HOLDERS = (*ARCHIVE_ENDINGS, *ENDINGS)
 """Endings of files that may hold several documents."""
 _TEXTS = (".txt", ".text", ".md", ".markdown", ".rst", ".log", ".htm", ".html")
+_OFFICE = (".pdf", ".docx", ".docm", ".pptx", ".pptm", ".odt", ".odp", ".epub", ".doc", ".ppt", ".rtf")
+_DOCUMENTS = (*_OFFICE, ".eml", ".mbox", ".ics", ".vcf", ".json", ".xml", ".yaml", ".yml", ".xhtml")
+_UNREAD = (
+    ".msg", ".pst", ".wpd", ".wps", ".pub", ".one", ".mobi", ".azw3", ".djvu", ".hwp",
+    ".rar", ".lz4", ".lz", ".lzma", ".z", ".cab", ".arj", ".lzh", ".cpio",
+)  # fmt: skip
+"""Documents and archives that people may miss, and nothing here reads."""
 
 _CARDS = {"text/calendar", "text/vcard"}
 
@@ -95,9 +107,16 @@ def is_misnamed(head: bytes, name: str) -> bool:
     return is_table(head) and not rows_by_name(name)
 
 
-def broken_text(head: bytes, path: str) -> bool:
-    """Of a file that is no text: whether its name says that it is one for people."""
-    return path.lower().endswith(_TEXTS) and not is_companion(head)
+def no_document(head: bytes, path: str) -> tuple[str, str] | None:
+    """Of a file that is none: code and reason if its name says that somebody may miss it; not of pictures, programs."""
+    lower = path.lower()
+    if is_companion(head):
+        return None
+    if lower.endswith(_TEXTS):
+        return "not_text", NO_TEXT
+    if lower.endswith(_DOCUMENTS):
+        return "unreadable_document", _NO_DOCUMENT
+    return ("unknown_format", _NO_READER) if lower.endswith(_UNREAD) else None
 
 
 def rows_may_be_in(path: str) -> bool:
@@ -119,13 +138,16 @@ def is_lost_archive(head: bytes, name: str) -> bool:
 
 def judged(name: str, data: bytes, declared: str) -> Judged:
     """A whole document; `name` is its path as shown."""
+    if not data and name.lower().endswith(_OFFICE):
+        return Judged(reject=Reject(name, "empty_file", _EMPTY))
     said = "" if declared == "auto" else declared  # a page says itself what it is in
     kind = media_type(data, name)
     declared = _encoding(declared, unfolded(data) if kind in _CARDS else data)
     encoding = encoding_of(data[:4], declared)
     if kind is None and not looks_textual(data, encoding):
         # Its beginning looked like a document, and the whole of it is none.
-        return Judged(reject=Reject(name, "not_text", NO_TEXT)) if broken_text(data, name) else Judged()
+        told = no_document(data, name)
+        return Judged(reject=Reject(name, *told) if told else None)
     if kind is not None and needs_reader(kind):
         charset = said if kind == "text/html" else declared if kind in _CARDS and not encoding.bom else ""
         return Judged(data, f"{kind}; charset={charset}" if charset else kind)

@@ -29,6 +29,7 @@ from bees.core.tabular import PLACE
 from bees.local import LocalBee, LocalStorage
 from nectar.extract import extract
 from tests.bees.contract import BeeContract, Source, rows
+from tests.nectar.documents import zipped
 
 if TYPE_CHECKING:
     from nectar.batch import Batch
@@ -844,6 +845,27 @@ def test_what_is_called_a_text_and_is_none_is_told(tmp_path: Path) -> None:
 
     assert [row["path"] for row in rows(found)] == ["d.txt"]
     assert rejects(found) == [("a.txt", "not_text")]
+    assert read(tmp_path, cursor=found[-1].cursor) == [], "told once"
+
+
+def test_what_people_may_miss_is_told_and_stays_in_the_jar(tmp_path: Path, later: None) -> None:
+    """A transfer that has begun, a disk that was full, a format that nothing here reads."""
+    noise = b"\x00\xff\x01" * 300
+    names = ["a.docx", "b.eml", "c.pdf"]
+    write(tmp_path, **dict.fromkeys(names, b"once a text"))
+    first = read(tmp_path)
+    write(tmp_path, **{"a.docx": noise, "b.eml": noise, "c.pdf": b"", "d.msg": noise, "e.rar": noise, "f.bin": noise})
+    write(tmp_path, **{"g.zip": zipped({"in.odt": noise, "in.docx": b"", "in.png": noise})})
+
+    found = read(tmp_path, cursor=first[-1].cursor)
+
+    assert paths(first) == names
+    assert rejects(found) == [
+        ("a.docx", "unreadable_document"), ("b.eml", "unreadable_document"), ("c.pdf", "empty_file"),
+        ("d.msg", "unknown_format"), ("e.rar", "unknown_format"),
+        ("g.zip/in.odt", "unreadable_document"), ("g.zip/in.docx", "empty_file"),
+    ]  # fmt: skip
+    assert rows(found) == []
     assert read(tmp_path, cursor=found[-1].cursor) == [], "told once"
 
 
