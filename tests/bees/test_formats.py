@@ -654,6 +654,37 @@ def test_an_array_is_read_alike_quickly_and_with_care() -> None:
         assert repr([item[:2] for item in read._items()]) == repr([item[:2] for item in read._careful()]), data
 
 
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_a_row_of_a_parquet_file_with_a_text_that_is_none_is_set_aside(key: tuple[str, ...]) -> None:
+    """Hive and Impala write whatever bytes they were given. Whoever reads such a value later falls over it."""
+    raw = pa.array([b"one", b"caf\xe9", b"three", b"four"])
+    odd = pa.StringArray.from_buffers(4, *raw.buffers()[1:])
+    inner = pa.StructArray.from_arrays([odd.take(pa.array([0, 0, 0, 1]))], ["t"])
+    held = io.BytesIO()
+    columns = {"id": range(4), "s": odd, "d": odd.dictionary_encode(), "in": inner}
+    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), held)
+
+    found = parts(held.getvalue(), "t.parquet", key=key)
+
+    assert [(row["id"], row["s"], row["d"]) for row in rows(found)] == [(0, "one", "one"), (2, "three", "three")]
+    assert rejects(found) == [("t.parquet:2", "not_utf8"), ("t.parquet:4", "not_utf8")]
+    if not key:
+        assert [row["source_row"] for row in rows(found)] == [1, 3]
+
+
+def test_a_spreadsheet_that_names_no_sheet_is_damaged() -> None:
+    """The quick reader leaves out what it does not find: an empty table, which would delete what is known of it."""
+    held, whole = io.BytesIO(), io.BytesIO()
+    book = openpyxl.Workbook()
+    book.active.append(["id"])
+    book.save(whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(held, "w") as new:
+        for name in old.namelist():
+            new.writestr(name.replace("workbook.xml", "lost.xml") if "_rels" not in name else name, old.read(name))
+
+    assert rejects(parts(held.getvalue(), "t.xlsx")) == [("t.xlsx", "broken_file")]
+
+
 @pytest.mark.parametrize("kind", PACKERS)
 def test_compressed_rows_come_and_a_broken_end_loses_only_itself(kind: str) -> None:
     rng = random.Random(1)
@@ -664,6 +695,17 @@ def test_compressed_rows_come_and_a_broken_end_loses_only_itself(kind: str) -> N
     assert len(rows(parts(packed, f"f.csv.{kind}"))) == 60_000
     assert rejects(cut) == [(f"f.csv.{kind}", "truncated")]
     assert rows(cut) == rows(parts(packed, f"f.csv.{kind}"))[: len(rows(cut))]
+
+
+@pytest.mark.parametrize("kind", sorted({*PACKERS} - {"br"}))
+def test_what_stands_behind_the_compressed_data_costs_none_of_it(kind: str) -> None:
+    """Some tapes, mail systems and signing programs leave such bytes; gzip itself ignores them with a warning."""
+    first, second = PACKERS[kind](b"id\n1\n"), PACKERS[kind](b"2")
+    joined, name = first + bytes(300_000) + second + bytes(8), f"t.csv.{kind}"
+
+    for data, told in ((joined, []), (joined + b"signature", [(name, "trailing_data")])):
+        found = parts(data, name, key=("id",))
+        assert (rows(found), rejects(found)) == ([{"id": "1"}, {"id": "2"}], told)
 
 
 def test_zstandard_may_begin_with_a_frame_that_is_skipped() -> None:

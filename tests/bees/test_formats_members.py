@@ -85,6 +85,11 @@ def test_damaged_and_locked_members_are_told_and_the_others_come() -> None:
     assert taken(bytes(data)[:80], "z.zip") == ({}, [("z.zip", "broken_archive")])
     assert taken(bytes(locked), "z.zip") == ({}, [("z.zip/a.txt", "password_protected")])
     assert taken(gzip.compress(b"x" * 99)[:-9], "a.gz") == ({}, [("a.gz/a", "truncated")])
+    assert taken(gzip.compress(b"x") + b"end", "a.gz") == ({"a.gz/a": b"x"}, [("a.gz/a", "trailing_data")])
+    packed = gzip.compress(zipped({"a.txt": "a"})) + b"end"
+    assert taken(packed, "z.zip.gz") == ({"z.zip.gz/z.zip/a.txt": b"a"}, [("z.zip.gz/z.zip", "trailing_data")])
+    packed = gzip.compress(tarred({"a.txt": b"a"})) + b"end"
+    assert taken(packed, "t.tgz") == ({"t.tgz/t.tar/a.txt": b"a"}, [("t.tgz", "trailing_data")])
 
 
 def test_rows_within_an_archive_are_told_and_never_pass_as_text() -> None:
@@ -246,3 +251,30 @@ def test_tar_files_that_were_joined_are_read_as_one() -> None:
     good, told = taken(tarred({"a.txt": b"a"}) + tarred({"b.txt": b"b"}), "t.tar")
 
     assert (good, told) == ({"t.tar/a.txt": b"a", "t.tar/b.txt": b"b"}, [])
+
+
+def damaged_zip(how: str) -> bytes:
+    """An archive whose second member cannot be opened, or whose bytes are no data of its packing."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_BZIP2) as archive:
+        for name in ("a.txt", "b.txt"):
+            archive.writestr(name, "words " * 99)
+        places = [archive.getinfo(name).header_offset for name in ("a.txt", "b.txt")] + [archive.start_dir]
+    data = bytearray(held.getvalue())
+    if how == "place":
+        # The list stands earlier than the end says, so that all places move: the first one before the file.
+        del data[places[0] + 40 : places[0] + 60]
+    else:
+        data[places[1] + 35 : places[1] + 60] = bytes(25)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("how", ["place", "data"])
+def test_an_archive_with_a_damaged_member_keeps_no_file_from_being_read(tmp_path: Path, how: str) -> None:
+    (tmp_path / "a.zip").write_bytes(damaged_zip(how))
+    (tmp_path / "z.txt").write_text("last")
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        found = list(bee.collect_nectar("documents", None))
+
+    assert "z.txt" in [row["path"] for batch in found for row in batch.table.to_pylist()]
+    assert {r.code for batch in found for r in batch.rejects} == {"broken_archive"}

@@ -10,6 +10,7 @@ order: there the later one comes as `name (2).csv`.
 
 from __future__ import annotations
 
+import errno
 import io
 import lzma
 import struct
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from bees.core.formats.names import rows_by_name
-from bees.core.formats.packed import RATIO, TROUBLES, Unpacking, inner_name, packing
+from bees.core.formats.packed import RATIO, TRAILING, TROUBLES, Unpacking, inner_name, packing
 from bees.core.formats.tars import opened_tar
 from bees.core.formats.window import Readable, Window
 from nectar.batch import Reject
@@ -52,6 +53,15 @@ _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError,
     RuntimeError, struct.error, OverflowError,
 )  # fmt: skip
+
+
+def _must_be_damage(error: Exception) -> None:
+    """Raise an error of the file system again: a place before the file's beginning, or one that no file has, is none.
+
+    Neither is what bz2 says of damaged data, which has no number.
+    """
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        raise error
 
 
 class TooMuchError(Exception):
@@ -98,7 +108,8 @@ class Stream:
         except TooMuchError:
             self.trouble = "too_much_inside"
             return b""
-        except _BROKEN:
+        except (*_BROKEN, OSError) as error:
+            _must_be_damage(error)
             self.trouble = "broken_archive"
             return b""
         if not data:
@@ -190,7 +201,8 @@ class _Walk:
             if depth:
                 raise
             yield told(name, "too_much_inside")
-        except _BROKEN:
+        except (*_BROKEN, OSError) as error:
+            _must_be_damage(error)
             yield Reject(name, "broken_archive", "the archive is damaged or ends too early: the rest was left out")
 
     def _member(self, path: str, opened: Callable[[], Readable], depth: int) -> Iterator[Inside | Reject]:
@@ -199,7 +211,8 @@ class _Walk:
             raise TooMuchError
         try:
             stream = Stream(opened(), self._took)
-        except _BROKEN:
+        except (*_BROKEN, OSError) as error:
+            _must_be_damage(error)
             yield Reject(path, "broken_archive", "the member is damaged")
             return
         held = b"" if rows_by_name(path) else self._archive(stream, path)
@@ -210,6 +223,8 @@ class _Walk:
         elif depth >= DEEPEST:
             yield Reject(path, "nested_too_deep", f"archives are nested deeper than {DEEPEST}")
         else:
+            if stream.trouble:
+                yield told(path, stream.trouble)
             yield from self.within(io.BytesIO(held), path, depth + 1)
         if stream.trouble == "too_much_inside":
             raise TooMuchError
@@ -223,7 +238,7 @@ class _Walk:
         if not kind_of(head) and not packing(head, path):
             return b""
         data = stream.whole(LARGEST)
-        if media_type(data, path) is None and not stream.trouble:
+        if media_type(data, path) is None and stream.trouble in ("", TRAILING):
             return data
         stream.put_back(data)
         return b""

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from bees.core.formats.archives import LARGEST, inside, kind_of, told
 from bees.core.formats.names import ARCHIVE_ENDINGS, rows_by_name
-from bees.core.formats.packed import ENDINGS, packing
+from bees.core.formats.packed import ENDINGS, TRAILING, packing
 from nectar.batch import Reject
 
 
@@ -53,8 +53,10 @@ def members(file: BinaryIO, name: str, start: int = 0, *, rows_apart: bool = Fal
             trouble = item.stream.trouble
             if len(data) > LARGEST:
                 yield LeftOut(item.path, "too_large", f"the member is larger than {LARGEST} bytes")
-            elif not trouble:
+            elif trouble in ("", TRAILING):
                 yield Member(item.path, data, item.top)
+                if trouble:
+                    yield _left_out(told(item.path, trouble))
             elif trouble != "too_much_inside":  # the archive tells that of all of it
                 reject = told(item.path, trouble)
                 yield reject if is_archive(data[:512], item.path) else _left_out(reject)

@@ -18,6 +18,11 @@ _MAGIC = (
 )  # fmt: skip
 _SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 """A frame without data (RFC 8878, 3.1.2), which some programs write first; LZ4 has the same."""
+_MEMBERS = {
+    "gz": re.compile(rb"\x1f(?:\x8b|\Z)"), "bz2": re.compile(rb"B(?:Z|\Z)"), "xz": re.compile(rb"\xfd(?:7|\Z)"),
+    "zst": re.compile(rb"[\x28\x50-\x5f](?:[\xb5\x2a]|\Z)"),
+}  # fmt: skip
+"""How another member begins; the first piece of it may be of one byte."""
 ENDINGS = {".gz": "gz", ".gzip": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".zstd": "zst", ".br": "br"}
 RATIO = 250
 """Bytes that one packed byte may give, once more than `SURE` came out: real tables stay far below."""
@@ -102,11 +107,15 @@ class _Bounded:
     rest = property(lambda self: self._made.unused_data)
 
 
+class _TrailingError(Exception):
+    """Behind a whole member stands what is none."""
+
+
 class _Unpacked:
     """Packed bytes, one compressed member after another. Raises OSError, EOFError and the libraries' own errors."""
 
-    def __init__(self, file: BinaryIO, make: Callable[[], _Step]) -> None:
-        self._file, self._make = file, make
+    def __init__(self, file: BinaryIO, make: Callable[[], _Step], begins: re.Pattern[bytes] | None) -> None:
+        self._file, self._make, self._begins = file, make, begins
         self._step: _Step = make()
         self._given = False
         self.taken = 0
@@ -115,9 +124,13 @@ class _Unpacked:
         while True:
             fed = b""
             if self._step.ended:
-                fed = self._step.rest or self._take()
-                if not fed.strip(b"\0"):  # zeros may follow the last member
+                fed = (self._step.rest or self._take()).lstrip(b"\0")  # zeros may follow each member
+                while not fed and (more := self._take()):
+                    fed = more.lstrip(b"\0")
+                if not fed:
                     return b""
+                if self._begins and not self._begins.match(fed):
+                    raise _TrailingError
                 self._step, self._given = self._make(), False
             elif self._step.hungry:
                 fed = self._take()
@@ -196,7 +209,7 @@ class Unpacking:
             "zst": _Zstd,
             "br": _Brotli,
         }
-        self._source = _Unpacked(file, make[kind])
+        self._source = _Unpacked(file, make[kind], _MEMBERS.get(kind))
 
     def read(self, size: int, /) -> bytes:
         return b"" if self.trouble else self._more(max(size, _STEP))
@@ -206,6 +219,9 @@ class Unpacking:
             data = self._source.read(size)
         except EOFError:
             self.trouble = "truncated"
+            return b""
+        except _TrailingError:
+            self.trouble = TRAILING
             return b""
         except MemoryError:
             self.trouble = "too_much_inside"
@@ -243,7 +259,7 @@ class WholeLines:
         while True:
             data = self._source.read(max(size, _STEP))
             if not data:
-                rest = b"" if self._source.trouble else bytes(self._held)
+                rest = b"" if self._source.trouble not in ("", TRAILING) else bytes(self._held)
                 self._held.clear()
                 return rest
             self._held += data
@@ -261,8 +277,11 @@ def _is_unpackers(error: Exception) -> bool:
     return known or type(error).__module__.partition(".")[0] in {"zstandard", "zstd", "brotli", "_brotli"}
 
 
+TRAILING = "trailing_data"
+"""All that was compressed was read: the only trouble of which nothing is missing."""
 TROUBLES = {
-    "truncated": "the compressed file ends in its middle: what stood before was read",
-    "broken_compression": "the compressed file is damaged: what stood before was read",
+    TRAILING: "behind the compressed data stands something else, which was left out: compress the file anew",
+    "truncated": "the compressed file ends in its middle: whole rows before that were read",
+    "broken_compression": "the compressed file is damaged: whole rows before that were read",
     "too_much_inside": f"the file unpacks to more than {RATIO} times its size: the rest was left out",
 }
