@@ -42,7 +42,7 @@ from bees.core.formats import Place, TableBuffer, read_rows
 from bees.core.formats.members import LeftOut, members
 from bees.core.formats.names import BLANK, seen_kind
 from bees.core.formats.packed import beginning
-from bees.core.storage.base import Closed, Entry, NotReadError, Opened, Storage, Unreadable
+from bees.core.storage.base import Closed, Entry, Gone, NotReadError, Opened, Storage, Unreadable
 from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, ONLY_NAMED, SENT, Memory, Record
 from bees.core.storage.ranges import CUT_SHORT
 from bees.core.tabular import RowBuffer
@@ -54,6 +54,8 @@ _QUIET = 20.0
 """Seconds of a listing that gives no batch, after which an empty one carries its place: the next leg goes on there."""
 _IN_A_ROW = 3
 """Files in a row that fail for a while, and it is the source that fails, not a file."""
+_STUCK = (CUT_SHORT, "file_system")
+"""What a file may do for itself at the same place each time."""
 _DENIED = (Closed("").code, Closed("").reason)
 _MISNAMED = "the file is a table, and its name does not say so: give it an ending, or a stream with `format`"
 _NO_TABLE = (
@@ -194,7 +196,7 @@ class Pass:
                     yield from self._document(file, item)
                 else:
                     yield from self._rows(file, item)
-            except RetryLater:
+            except (RetryLater, OSError):
                 self._broken = self._place(self._half) if self._half else None  # while the file is open
                 raise
             finally:
@@ -214,8 +216,8 @@ class Pass:
             self._unreadable(item, error.code, error.reason)
         elif isinstance(error, RetryLater):
             self._failing(item, error)
-        elif isinstance(error, OSError) and trouble(error, "path") == "unreadable":
-            self._unreadable(item, *_DENIED)
+        elif isinstance(error, OSError):
+            self._not_read(item, _of_the_system(error))
         else:
             self._keep_unsure(item)
 
@@ -230,7 +232,7 @@ class Pass:
         self._failures += 1
         # One that always ends early at the same place fails for itself, and keeps no other from being read.
         told = item.old is not None and item.old.content == self._memory.content(b"unavailable")
-        stuck = error.code == CUT_SHORT and self._half is not None and (told or self._half.place == self._from)
+        stuck = error.code in _STUCK and self._half is not None and (told or self._half.place == self._from)
         if (self._half and not stuck) or self._failures >= _IN_A_ROW:
             raise error
         once = self._memory.content(b"failed once")
@@ -523,7 +525,7 @@ class Pass:
             place = {**place, **self._found.stored()}
         try:
             before = tail(half.handle, place["offset"]) if "offset" in place else ""
-        except (NotReadError, SourceError):
+        except (NotReadError, SourceError, OSError):
             before = ""
         return {
             "file": base64.b64encode(half.entry.key).decode(),
@@ -580,6 +582,14 @@ class Pass:
     def _deletes(self, paths: list[str], cursor: Cursor, *, complete: bool = False) -> Batch:
         table = pa.table({"path": pa.array(paths, pa.string()), "_op": pa.array(["delete"] * len(paths), pa.string())})
         return Batch(self._plan.name, table, cursor, None, complete)
+
+
+def _of_the_system(error: OSError) -> NotReadError | RetryLater:
+    """What a failure of this machine's file system means for one file."""
+    try:
+        return Unreadable(*_DENIED) if trouble(error, "path") == "unreadable" else Gone()
+    except RetryLater as later:
+        return later
 
 
 def _print(data: bytes) -> bytes:

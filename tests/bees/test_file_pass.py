@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -144,9 +145,10 @@ def test_nothing_counts_as_gone_in_a_folder_that_is_closed() -> None:
     assert deleted(opened) == ["a/1.txt", "a/b/2.txt"]
 
 
-def test_one_file_that_fails_is_tried_again_and_then_told_and_the_rest_comes() -> None:
+@pytest.mark.parametrize("failure", [RetryLater("no answer", code="timeout"), OSError(errno.EINVAL, "odd")])
+def test_one_file_that_fails_is_tried_again_and_then_told_and_the_rest_comes(failure: Exception) -> None:
     storage = MadeStorage(texts(4))
-    storage.broken["001.txt"] = RetryLater("no answer", code="timeout")
+    storage.broken["001.txt"] = failure
 
     first, error = read(storage)
     second, _ = read(storage, first[-1].cursor)
@@ -161,13 +163,18 @@ def test_one_file_that_fails_is_tried_again_and_then_told_and_the_rest_comes() -
     assert [r["path"] for r in rows(last)] == ["001.txt"]
 
 
-def test_a_large_file_that_always_ends_early_keeps_no_other_from_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_large_file_that_always_ends_early_keeps_no_other_from_being_read(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
     monkeypatch.setattr(Storage, "block", 1 << 18)
     table = "id,text\n" + "".join(f"{n},{'x' * 100}\n" for n in range(60_000))
     storage = MadeStorage({"a.csv": table, "b.csv": "id\n1\n"})
     real = MadeStorage.read
 
     def short(self: MadeStorage, entry: Entry, start: int, size: int) -> bytes:
+        if fails and entry.path == "a.csv" and start + size > 5_000_000:
+            raise OSError(errno.EUCLEAN, "the file system is damaged here")
         return real(self, entry, start, size)[: max(5_000_000 - start, 0) if entry.path == "a.csv" else None]
 
     cursor: Any = None
