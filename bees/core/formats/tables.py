@@ -17,7 +17,7 @@ from bees.core.formats.avro import records
 from bees.core.formats.packed import RATIO, SURE
 from bees.core.formats.part import Part, Place, sliced
 from bees.core.formats.sparse_sheets import BROKEN, Row, sparse_sheets
-from bees.core.formats.typed import house, rows_table
+from bees.core.formats.typed import house, rows_table, undecodable
 from bees.core.tabular import PLACE, unique
 from nectar.batch import Reject
 from nectar.jsonrows import escape
@@ -99,7 +99,7 @@ def _parquet(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterat
                 for piece in _pieces(pa.Table.from_batches([fresh]), request):
                     seen += piece.num_rows
                     at = {"group": group, "row": seen, "number": number + piece.num_rows}
-                    yield Part(_placed(house(piece), request, number), at, (), piece.num_rows * size)
+                    yield Part(*_decoded(piece, request, number, at), piece.num_rows * size)
                     number += piece.num_rows
         except MemoryError:
             raise
@@ -204,6 +204,8 @@ def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
         raise Unreadable("password_protected", "the file is locked with a password") from None
     except (calamine.CalamineError, calamine.ZipError, calamine.XmlError, OSError, ValueError):
         raise Unreadable("broken_file", "the file is damaged, locked, or no spreadsheet") from None
+    if not book.sheet_names:  # the reader leaves out what it does not find
+        raise Unreadable("broken_file", "the spreadsheet is damaged: it names no sheet")
     sparse = sparse_sheets(file)
     for index in range(int(place.get("sheet", 0)), len(book.sheet_names)):
         where = f"{request['name']}#{book.sheet_names[index]}"
@@ -310,6 +312,20 @@ def _pieces(whole: pa.Table, request: Mapping[str, Any]) -> Sequence[pa.Table]:
 
 def _placed(made: pa.Table, request: Mapping[str, Any], before: int) -> pa.Table:
     return made if request["key"] else _with_place(made, request["name"], range(before + 1, before + 1 + len(made)))
+
+
+def _decoded(
+    piece: pa.Table, request: Mapping[str, Any], before: int, at: Place
+) -> tuple[pa.Table, Place, tuple[Reject, ...]]:
+    """The rows, without those with a text that is none: the format does not look, and some programs write any bytes."""
+    name, odd = request["name"], undecodable(piece)
+    reason = "a text of the row is not UTF-8, as the file says: write it anew, or the column as binary"
+    rejects = tuple(Reject(f"{name}:{before + row + 1}", "not_utf8", reason) for row in sorted(odd))
+    if not odd:
+        return _placed(house(piece), request, before), at, rejects
+    rows = [row for row in range(len(piece)) if row not in odd]
+    made = house(piece.take(pa.array(rows, pa.int64())))
+    return made if request["key"] else _with_place(made, name, [before + row + 1 for row in rows]), at, rejects
 
 
 def _with_place(made: pa.Table, name: str, numbers: Sequence[int]) -> pa.Table:

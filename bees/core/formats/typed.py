@@ -73,6 +73,41 @@ def house(read: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
+def undecodable(read: pa.Table) -> set[int]:
+    """Rows with a text that is not UTF-8."""
+    odd: set[int] = set()
+    for column in read.columns:
+        if not _holds_text(column.type):
+            continue
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            odd.update(row for row, value in enumerate(column) if not _is_text(value))
+    return odd
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    of = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return _holds_text(kind.storage_type)
+    if of.is_dictionary(kind):
+        return _holds_text(kind.value_type)
+    inner = [kind.field(n).type for n in range(kind.num_fields)]
+    return bool(of.is_string(kind) or of.is_large_string(kind) or kind == pa.string_view()) or any(
+        map(_holds_text, inner)
+    )
+
+
+def _is_text(value: pa.Scalar) -> bool:
+    try:
+        value.as_py()
+    except UnicodeDecodeError:
+        return False
+    except (ValueError, OverflowError):  # of another member, such as a year that Python does not know
+        return True
+    return True
+
+
 def _column(name: str, column: pa.ChunkedArray) -> tuple[pa.Field, pa.ChunkedArray | pa.Array]:
     kind, of = column.type, pa.types
     if isinstance(kind, pa.BaseExtensionType):
