@@ -19,10 +19,10 @@ class _Header(tarfile.TarInfo):
     def fromtarfile(cls, archive: Any) -> Self:
         try:
             made = super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             archive.ended = True
             raise
-        except tarfile.EmptyHeaderError:
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
             if archive.ended:
                 raise
             raise tarfile.ReadError("the file ends without a mark of its end") from None
