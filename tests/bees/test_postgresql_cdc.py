@@ -11,16 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import pq, sql
 from pydantic import ValidationError
 
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.pool import shared
 from bees.core.sql.postgres import slots
 from tests.bees.contract import BeeContract, Source, rows
 from tests.bees.postgresql_source import PASSWORD, Database
@@ -638,6 +639,22 @@ class TestTheSlot:
         with bee(db) as one, pytest.raises(GiveUp, match="somebody else") as error:
             list(one.collect_nectar("t", cursor))
         assert error.value.code == "slot_ahead"
+
+    def test_a_server_without_a_replication_session_left_is_for_later(self, db: Database) -> None:
+        db.run("INSERT INTO t VALUES (1, 'a')")
+        _, cursor = fly(db)
+        shared().close()
+        with ExitStack() as taken:
+            login = psycopg.conninfo.make_conninfo(**db.login, replication="database")
+            while (one := pq.PGconn.connect(login.encode())).status == pq.ConnStatus.OK:
+                taken.callback(one.finish)
+            assert b"max_wal_senders" in one.error_message
+            with bee(db) as waiting, pytest.raises(RetryLater) as error:
+                list(waiting.collect_nectar("t", cursor))
+            assert error.value.code == "overloaded"
+            assert "max_wal_senders" in str(error.value)
+        db.run("INSERT INTO t VALUES (2, 'b')")
+        assert told(fly(db, cursor)[0]) == [("upsert", 2, "b")]
 
     def test_one_that_is_read_just_now_is_for_later(self, db: Database) -> None:
         _, cursor = fly(db)

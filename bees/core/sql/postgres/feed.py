@@ -194,7 +194,7 @@ def _session(server: Server) -> pq.abc.PGconn:
     if connection.status != pq.ConnStatus.OK:
         told = connection.error_message.decode(errors="replace")
         connection.finish()
-        raise server.login_verdict(told)
+        raise server.login_verdict(told, conninfo)
     connection.nonblocking = 0
     return connection
 

@@ -185,10 +185,13 @@ class Server:
             except UnicodeError:
                 raise _unknown_host(host) from None
 
-    def login_verdict(self, message: str) -> SourceError:
-        """Why no session came about. libpq has no SQLSTATE of a refused login, only text in some language."""
+    def login_verdict(self, message: str, conninfo: str = "") -> SourceError:
+        """Why no session came about. libpq has no SQLSTATE of a refused login, only text in some language.
+
+        conninfo  how it was asked for, where that was another way than `conninfo()`
+        """
         if "Connection refused" not in message and "timeout" not in message:
-            sqlstate = refused_login(self.conninfo(), self.connect_timeout)
+            sqlstate = refused_login(conninfo or self.conninfo(), self.connect_timeout)
             if sqlstate == POOLER:
                 return pooled(message.rpartition("FATAL:")[2], self.address)
             if sqlstate:

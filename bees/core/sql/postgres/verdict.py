@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _LATER = {
     "08": ("unreachable", "the connection to the server was lost"),
     "53": ("overloaded", "the server has no room left (connections, memory or disk)"),
+    "53300": (
+        "overloaded",
+        "the server has no connection left: max_connections, a limit of the role, or max_wal_senders for `cdc`",
+    ),
     "53400": ("limit", "a limit of the server is reached, such as temp_file_limit or max_replication_slots"),
     "57P": ("restarting", "the server is starting or shutting down, or ended this session"),
     "57014": ("statement_timeout", "the statement was cancelled, or took longer than `statement_timeout`"),
