@@ -79,6 +79,7 @@ class TestSlots:
     @pytest.mark.parametrize(
         ("harm", "heal", "code"),
         [
+            ("REVOKE SELECT ON t FROM {}", "GRANT SELECT ON t TO {}", "no_permission"),
             ("ALTER PUBLICATION told DROP TABLE t", "ALTER PUBLICATION told ADD TABLE t", "no_publication"),
             ("ALTER TABLE t RENAME TO was", "ALTER TABLE was RENAME TO t", "no_table"),
             ("ALTER TABLE t REPLICA IDENTITY NOTHING", "ALTER TABLE t REPLICA IDENTITY DEFAULT", "no_replica_identity"),
@@ -93,10 +94,11 @@ class TestSlots:
         place = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'shop_{}'"
         before = {name: db.rows(place.format(name)) for name in "tu"}
 
-        db.run("INSERT INTO t VALUES (2)", harm, "INSERT INTO u VALUES (2)")
+        role = sql.Identifier(db.role)
+        db.run("INSERT INTO t VALUES (2)", sql.SQL(harm).format(role), "INSERT INTO u VALUES (2)")
         failed = nest.land("shop")
         after = {name: db.rows(place.format(name)) for name in "tu"}
-        db.run(heal)
+        db.run(sql.SQL(heal).format(role))
         healed = nest.land("shop")
 
         assert (failed.state, failed.error["code"]) == ("failed", code)

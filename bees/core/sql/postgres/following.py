@@ -67,6 +67,7 @@ class Following:
         if reading.relation.oid is not None:
             leaves.leaves(connection, reading.relation.oid, self.where)
         slots.check_published(connection, self.options.publication, reading.relation, key, self.where)
+        slots.check_readable(connection, reading.relation, [c.name for c in reading.columns], self.where)
         known = slots.confirmed(connection, self.slot, self.where) is not None
         if not known and not self.options.create_slot:
             slots.make_slot(connection, self.slot, self.where, allowed=False)

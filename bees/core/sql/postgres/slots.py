@@ -80,6 +80,12 @@ _NOT_PUBLISHED = """AND NOT EXISTS (
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schemaname
         WHERE t.pubname = %(publication)s AND c.oid = a.attrelid AND a.attname = ANY (t.attnames))
 """
+_HIDDEN = """
+SELECT a.attname::text FROM pg_catalog.pg_attribute a
+ WHERE a.attrelid = %s::pg_catalog.regclass AND a.attname = ANY (%s)
+   AND NOT pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+ ORDER BY a.attnum LIMIT 1
+"""
 _GENERATIONS = 180_000
 """The first server that can publish generated columns."""
 _WRITERS = """
@@ -183,6 +189,19 @@ def check_published(
         )
     _refuse_generated(connection, publication, name, key, where)
     _refuse_swaps(connection, name, key, where)
+
+
+def check_readable(connection: psycopg.Connection, relation: Relation, columns: Collection[str], where: str) -> None:
+    """Raises GiveUp for a column that the role may not read (any more): the log would tell it all the same."""
+    name = relation.origin.as_string(connection)
+    found = connection.execute(_HIDDEN.encode(), (name, list(columns))).fetchone()
+    if found is not None:
+        raise GiveUp(
+            f"the role may not read the column {found[0]!r} of {name}",
+            code="no_permission",
+            where=where,
+            advice="GRANT SELECT on the table to `user`, or name in `columns` what is to be read",
+        )
 
 
 def _refuse_server(connection: psycopg.Connection, where: str) -> None:
