@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from contextlib import suppress
 
 from bees.core.errors import GiveUp
 
@@ -55,6 +56,21 @@ def of_postgresql(
 
     Raises GiveUp for a file without authorities.
     """
+    for host in hosts.split(","):
+        with suppress(OSError, ValueError), socket.create_connection((host, port), patience) as plain:
+            plain.sendall(_SSL_REQUEST)
+            if plain.recv(1) != _YES:
+                continue
+            context = _trusting(authorities)
+            context.check_hostname = named
+            try:
+                context.wrap_socket(plain, server_hostname=host).close()
+            except ssl.SSLCertVerificationError as error:
+                return error.verify_code, f"{host}:{port}"
+    return None
+
+
+def _trusting(authorities: str | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=authorities)
     except OSError:  # SSLError is one
@@ -62,15 +78,4 @@ def of_postgresql(
         advice = "let `ssl_root_cert` name a file with the authority that signed the server's certificate"
         raise GiveUp(message, code="bad_certificate", where="ssl_root_cert", advice=advice) from None
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # libpq does not ask for that
-    context.check_hostname = named
-    for host in hosts.split(","):
-        try:
-            with socket.create_connection((host, port), patience) as plain:
-                plain.sendall(_SSL_REQUEST)
-                if plain.recv(1) == _YES:
-                    context.wrap_socket(plain, server_hostname=host).close()
-        except ssl.SSLCertVerificationError as error:
-            return error.verify_code, f"{host}:{port}"
-        except (OSError, ValueError):
-            continue
-    return None
+    return context
