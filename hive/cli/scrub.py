@@ -122,8 +122,8 @@ def preview(
         show.say(f"hive: {show.counted(number, 'record')} would go to quarantine: {code}")
     if not scrubbing.get("profile") and not scrubbing.get("custom_rules"):
         show.say(f"hive: bee {bee!r} has no `scrubbing`: all of it lands as it is; try --profile gdpr_compliant")
-    for stream, error in found.troubles.items():
-        show.say(f"hive: bee {bee!r}, stream {stream!r} cannot be read: {error}")
+    for stream, trouble in found.troubles.items():
+        show.say(f"hive: bee {bee!r}, stream {stream!r} cannot be read: {trouble}")
     _end(found)
 
 
