@@ -422,6 +422,10 @@ class PostgreSQLWorkerBee(WorkerBee):
             reading = self._asked(connection, name, chosen)
             if reading.cursor and reading.relation.key and reading.cursor.name not in reading.relation.indexed:
                 log.warning("cursor_without_index", stream=name, cursor=reading.cursor.name, result="slow flights")
+            key = tuple(c.name for c in reading.key)
+            if key == reading.relation.key and not any(columns <= {*key} for columns in reading.relation.unique):
+                # Its index holds no row of the tables that inherit from this one.
+                log.warning("key_may_repeat", stream=name, key=key, result="rows with one key land as one record")
             self._readings[name] = time.monotonic(), reading
         return reading
 

@@ -288,3 +288,18 @@ class TestMark:
         _, cursor = fly(table.bee(), "t")
 
         assert ids(fly(table.bee(**self.OPTIONS), "t", cursor)[0]) == [1]
+
+
+def test_a_key_that_rows_of_heirs_may_repeat_is_said_so(db: Database) -> None:
+    """The index of a primary key knows no row of the tables that inherit from its own."""
+    db.run(
+        "CREATE TABLE p (id int PRIMARY KEY)",
+        "CREATE TABLE heir () INHERITS (p)",
+        "CREATE TABLE q (id int PRIMARY KEY)",
+    )
+    db.run("INSERT INTO p VALUES (1), (2)", "INSERT INTO heir VALUES (1)")
+    with db.bee(streams={"p": {}, "q": {}}) as bee, capture_logs() as logs:
+        assert ids(rows(list(bee.collect_nectar("p", None)))) == [1, 1, 2]
+        list(bee.collect_nectar("q", None))
+    [told] = [line for line in logs if line["event"] == "key_may_repeat"]
+    assert (told["stream"], told["key"]) == ("p", ("id",))
