@@ -278,3 +278,35 @@ def test_an_archive_with_a_damaged_member_keeps_no_file_from_being_read(tmp_path
 
     assert "z.txt" in [row["path"] for batch in found for row in batch.table.to_pylist()]
     assert {r.code for batch in found for r in batch.rejects} == {"broken_archive"}
+
+
+def damaged_list(how: str) -> bytes:
+    data = bytearray(zipped({"a.txt": "a", "b.txt": "b", "c.txt": "c"}))
+    entry, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    if how == "a comment that swallows the rest":
+        data[entry + 32 : entry + 34] = (end - entry - 46 - 5).to_bytes(2, "little")
+    elif how == "a name of no letters":
+        data[entry + 28 : entry + 34] = b"\0\0\0\0\5\0"  # the name's bytes count as a comment
+    else:
+        data[end + 8 :] = bytes(len(data) - end - 8)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("how", "left"),
+    [("a comment that swallows the rest", ["a"]), ("a name of no letters", ["b", "c"]), ("a hole at the end", [])],
+)
+def test_a_zip_file_whose_list_is_damaged_deletes_nothing_and_keeps_no_other_back(
+    tmp_path: Path, how: str, left: list[str]
+) -> None:
+    (tmp_path / "x.zip").write_bytes(zipped({"a.txt": "a", "b.txt": "b", "c.txt": "c"}))
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        cursor = list(bee.collect_nectar("documents", None))[-1].cursor
+        (tmp_path / "x.zip").write_bytes(damaged_list(how))
+        (tmp_path / "z.txt").write_text("z")
+        found = list(bee.collect_nectar("documents", cursor))
+
+    texts = [row for batch in found for row in batch.table.to_pylist()]
+    assert [row for row in texts if row.get("_op")] == []
+    assert [row["path"] for row in texts] == [*(f"x.zip/{name}.txt" for name in left), "z.txt"]
+    assert [r.code for batch in found for r in batch.rejects] == ["broken_archive"]

@@ -46,12 +46,14 @@ REASONS = TROUBLES | {
 }
 _DIRECTORY = 16 << 20
 """Bytes of a zip file's list of members, which take some ten times as much once they are read."""
+_WIDE = 0xFFFF
+"""Members that a zip file's end can tell; of more it says this, or counts from 0 again."""
 _HEAD = 512
 _LOCKED = 0x1
 _ZIP, _SEVEN = (b"PK\x03\x04", b"PK\x05\x06"), b"7z\xbc\xaf\x27\x1c"
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError,
-    RuntimeError, struct.error, OverflowError,
+    RuntimeError, struct.error, OverflowError, IndexError, KeyError, TypeError, AttributeError,
 )  # fmt: skip
 
 
@@ -297,14 +299,22 @@ class _Told:
 
 
 def _of_zip(file: BinaryIO, name: str) -> Iterator[Found]:
-    if _directory(file) > _DIRECTORY:
+    size, count = _directory(file)
+    if size > _DIRECTORY:
         raise TooMuchError
     with zipfile.ZipFile(file) as archive:
+        file.seek(0)
+        listed = len(archive.infolist())
+        # A damaged entry may swallow those behind it, and a hole at the end says that there are none.
+        if count not in (_WIDE, listed & _WIDE) or (not listed and file.read(4) == _ZIP[0]):
+            yield Reject(name, "broken_archive", "the archive's list is damaged: it has another number of members")
         for info in archive.infolist():
             path = f"{name}/{info.filename}"
-            if info.is_dir() or archive.NameToInfo.get(info.filename) is not info:
+            if not info.filename:
+                yield told(name, "broken_archive")
+            elif info.is_dir() or archive.NameToInfo.get(info.filename) is not info:
                 continue
-            if unsafe(info.filename):
+            elif unsafe(info.filename):
                 yield told(name, "unsafe_name")
             elif info.flag_bits & _LOCKED:
                 yield told(path, "password_protected")
@@ -312,19 +322,22 @@ def _of_zip(file: BinaryIO, name: str) -> Iterator[Found]:
                 yield path, lambda info=info: archive.open(info)  # type: ignore[misc]
 
 
-def _directory(file: BinaryIO) -> int:
-    """Bytes of a zip file's list of members, as its end says; it is what is read into memory to open the file."""
+def _directory(file: BinaryIO) -> tuple[int, int]:
+    """Bytes of a zip file's list of members, and their number up to `_WIDE`, as its end says.
+
+    The list is what is read into memory to open the file.
+    """
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - (1 << 16) - 22))
     end = file.read()
     at = end.rfind(b"PK\x05\x06")
     if at < 0 or len(end) < at + 22:
-        return 0
-    (listed,) = struct.unpack_from("<I", end, at + 12)
+        return 0, _WIDE
+    count, listed = struct.unpack_from("<HI", end, at + 10)
     wide = end.rfind(b"PK\x06\x06")
     if listed == 0xFFFFFFFF and wide >= 0 and len(end) >= wide + 56:
         (listed,) = struct.unpack_from("<Q", end, wide + 40)
-    return int(listed)
+    return int(listed), int(count)
 
 
 def _of_tar(archive: tarfile.TarFile, name: str) -> Iterator[Found]:
