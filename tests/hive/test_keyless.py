@@ -13,10 +13,13 @@ __all__ = ["make_nest", "nest"]
 class Report(Table):
     """A query over 400 rows that names no key."""
 
+    most = 0.3
+
     def register(self, **changed):
         source = {**self.options, **changed}
         streams = {"report": {"query": "SELECT name, count(*) AS rows FROM shop.people GROUP BY name"}}
-        self.nest.hive.register_worker("postgresql", {"name": "people", "source": source, "streams": streams})
+        block = {"name": "people", "source": source, "streams": streams, "limits": {"max_deleted": self.most}}
+        self.nest.hive.register_worker("postgresql", block)
 
     def jar(self):
         return sorted((data["name"], data["rows"]) for data in self.nest.jar().values())
@@ -52,6 +55,12 @@ def test_one_that_gives_nothing_at_all_waits_for_a_person(report):
     told = report.nest.land()
     assert (told.state, told.records_deleted) == ("complete", 0)
     assert report.jar() == before
+
+    report.most = 1.0
+    report.register()
+    told = report.nest.land()
+    assert (told.state, told.records_deleted) == ("complete", 400)
+    assert report.jar() == []
 
 
 def test_a_crash_in_the_middle_leaves_no_row_twice(report):
