@@ -171,8 +171,8 @@ def retire(tx: Transaction, where: dict[str, Any], keys: Iterable[Sequence[str]]
 def _are_too_many(tx: Transaction, where: dict[str, Any], read: Any, missed: int, older: int) -> bool:
     """Records of an old epoch go where the reading met about as many: their key or their source is another one now.
 
-    So do all of a stream in which a changed record is another record, where the reading met any. With `most` 1 a person said that
-    whatever is gone is meant to be.
+    So do all of a stream in which a changed record is another record, where the reading met any. With `most` 1 a person
+    said that whatever is gone is meant to be.
     """
     if missed <= FEW or read.most >= 1:
         return False
