@@ -21,10 +21,10 @@ from tests.bees.test_mongodb import Shop, items, shop
 from tests.bees.test_postgresql_cdc import CDC, followed_database
 from tests.hive.nest import Nest, make_nest, nest
 from tests.servers.logical import logical_postgres
-from tests.servers.mariadb import MariaDB, mariadb
+from tests.servers.mariadb import MariaDB
 from tests.servers.mongo import brisk
 
-__all__ = ["brisk", "followed_database", "logical_postgres", "make_nest", "mariadb", "nest", "shop"]
+__all__ = ["brisk", "followed_database", "logical_postgres", "make_nest", "nest", "shop"]
 pytestmark = pytest.mark.servers
 
 

@@ -7,7 +7,9 @@ import itertools
 import os
 import signal
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -19,7 +21,6 @@ from tests.servers.debian import environment, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PASSWORD = "corr ect'horse\\%&@:/"
 _PATIENCE = 30.0
@@ -133,9 +134,7 @@ class Source:
 
 @pytest.fixture(scope="session")
 def mariadb(servers_folder: Path) -> Iterator[MariaDB]:
-    folder = servers_folder / "mariadb"
-    folder.mkdir()
-    server = MariaDB(folder)
+    server = MariaDB(Path(tempfile.mkdtemp(prefix="mariadb-", dir=servers_folder)))  # each module may have its own
     try:
         server.start()
         yield server
