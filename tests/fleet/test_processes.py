@@ -313,12 +313,17 @@ class TestPlainCelery:
         ]
 
         def shown() -> dict[str, set[str]]:
-            """Root -> tasks, by the word that each message carries."""
+            """Root -> tasks, by the word that each message carries.
+
+            The worker speaks of tasks from the moment that Flower asks it to: of one that it had received by then,
+            Flower knows that it began and ended, and neither its root nor its word.
+            """
             status, body = get(plain.flower + "/api/tasks?limit=1000", LOGIN)
             assert status == 200
             found = defaultdict(set)
             for task in json.loads(body).values():
-                found[task["root_id"]].add((task["args"] or "").strip("'[](), "))
+                if task["received"]:
+                    found[task["root_id"]].add((task["args"] or "").strip("'[](), "))
             return found
 
         wanted = {ref for _, ref in told}
