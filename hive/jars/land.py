@@ -14,6 +14,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from hive.errors import HiveError
+from hive.jars import wire
 from hive.jars.jar import STREAM, partition
 from hive.ledger.db import Transaction
 from nectar.batch import FEW
@@ -204,23 +205,8 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = F
 
 def _copy_fresh(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
     """COPY into the jar itself: no table between, nothing compared. The jar's own key says if that was wrong."""
-    alike = {
-        "part": place.part, "jar": place.jar, "bee": place.bee, "stream": place.stream, "epoch": place.epoch,
-        "seq": place.seq, "written_seq": place.seq, "scrub_version": place.scrub_version,
-        "collected_at": place.collected_at, "flight": place.flight,
-    }  # fmt: skip
-    own = frame.select(
-        pl.lit("\\\\x").add(pl.col("key_hash")).alias("key_hash"),
-        pl.lit("\\\\x").add(pl.col("content_hash")).alias("content_hash"),
-        _copy_text(frame, "record_key").alias("record_key"),
-        pl.col("row").cast(pl.String),
-        _copy_text(frame, "data").alias("data"),
-        _copy_text(frame, "marks").alias("marks"),
-    )
-    line = pl.concat_str(pl.lit("".join(f"{v}\t" for v in alike.values())), pl.concat_str(pl.all(), separator="\t"))
-    lines = own.select(line + pl.lit("\n")).to_series()
     try:
-        _copy(tx, partition("honey", place.part), [*alike, *own.columns], lines)
+        _copy(tx, partition("honey", place.part), wire.COLUMNS, wire.rows(place, frame), form="binary")
     except psycopg.errors.UniqueViolation as error:
         raise NotFresh("the jar holds one of these records already") from error
     return Written(set(frame["key_hash"].to_list()))
@@ -231,13 +217,14 @@ def copy_frame(tx: Transaction, table: sql.Composable, frame: pl.DataFrame) -> N
     lines = frame.select(
         pl.concat_str(*[_copy_text(frame, name) for name in frame.columns], separator="\t") + pl.lit("\n")
     ).to_series()
-    _copy(tx, table, frame.columns, lines)
+    _copy(tx, table, frame.columns, _pieces(lines), form="text")
 
 
-def _copy(tx: Transaction, table: sql.Composable, columns: Iterable[str], lines: pl.Series) -> None:
+def _copy(tx: Transaction, table: sql.Composable, columns: Iterable[str], pieces: Iterable[bytes], form: str) -> None:
     names = sql.SQL(", ").join(sql.Identifier(c) for c in columns)
-    with tx.psycopg.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(table, names)) as copy:
-        for piece in _pieces(lines):
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(table, names, sql.SQL(form))
+    with tx.psycopg.cursor().copy(statement) as copy:
+        for piece in pieces:
             copy.write(piece)
 
 

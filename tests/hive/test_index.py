@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from hive.doctor.work import unindexed
 from hive.flight import process
-from hive.jars import index, land
+from hive.jars import index, land, wire
 from hive.jars.index import Indexer, Pace, catch_up, look
 from hive.jars.search import search
 from tests.hive.nest import make_nest, nest, write
@@ -255,6 +255,30 @@ class TestFresh:
 
         assert (result.records_landed, self.copied) == (6, [6])
         assert nest.jar() == {str(row["id"]): row for row in odd}
+
+    def test_a_copied_record_is_in_all_as_a_compared_one(self, nest, monkeypatch):
+        monkeypatch.setattr(wire, "_AT_ONCE", 3)
+        some = [{"id": n, "note": f"a{n}@example.org" if n % 3 else "plain", "ü": "𝄞" * n} for n in range(8)]
+        landed = []
+        for name, least in (("copied", 2), ("compared", 1_000)):
+            monkeypatch.setattr(land, "MANY", least)
+            folder = nest.register(name, scrubbing={"profile": "gdpr_compliant"})
+            write(folder / "a.jsonl", some)
+            flight = nest.land(name)
+            landed.append(
+                nest.rows(
+                    "SELECT epoch, seq, h.row, written_seq, scrub_version, deleted_at, encode(key_hash, 'hex'),"
+                    " encode(content_hash, 'hex'), record_key, data::text, marks::text,"
+                    " collected_at BETWEEN f.created_at AND clock_timestamp()"
+                    " FROM hive.honey h JOIN hive.flight f ON f.id = h.flight WHERE f.id = %s ORDER BY h.row",
+                    flight.flight,
+                )
+            )
+
+        assert self.copied == [8]
+        assert landed[0] == landed[1]
+        assert [line[-1] for line in landed[0]] == [True] * 8
+        assert [line[-2] is None for line in landed[0]] == [n % 3 == 0 for n in range(8)]
 
     def test_one_that_is_there_after_all_is_compared(self, nest):
         folder = nest.register()
