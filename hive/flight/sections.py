@@ -114,10 +114,9 @@ def hold(tx: Transaction, work: Work, *, lost: bool = False) -> None:
         return
     if spans and work.ids.width:
         _add_keys(given, spans, work)
-    owners = [str(number) for number, keys in enumerate(given.values(), 1) for _ in keys]
     tx.run(
         "hold_sections", checkpoint=work.checkpoint, epoch=work.place.epoch, seq=work.place.seq, row_from=work.first,
-        keys=",".join(key for keys in given.values() for key in keys), owners=",".join(owners),
+        keys=";".join(map(",".join, given.values())),
         sections=hashed(list(given), _secret(work)), partial=[name in partial for name in given],
     )  # fmt: skip
 

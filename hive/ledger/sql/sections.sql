@@ -12,15 +12,11 @@ SELECT DISTINCT k.checkpoint, k.section, %(epoch)s, %(first)s, %(own)s, %(seq)s
    SET epoch = excluded.epoch, from_seq = excluded.from_seq, own = excluded.own, to_seq = excluded.to_seq;
 
 -- hold_sections --
--- With the landing of a batch: the keys of each section. `owners` are numbers of sections, one for each key.
-WITH given AS (
-    SELECT owner::int AS owner, array_agg(decode(key, 'hex')) AS keys
-      FROM unnest(string_to_array(%(keys)s, ','), string_to_array(%(owners)s, ',')) AS n(key, owner) GROUP BY 1
-)
+-- With the landing of a batch: the keys of each section, with commas between, and semicolons between the sections.
 INSERT INTO hive.section_keys AS s (checkpoint, section, epoch, seq, row_from, keys, partial)
-SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(seq)s, %(row_from)s, coalesce(g.keys, '{}'), n.partial
-  FROM unnest(%(sections)s::text[], %(partial)s::bool[]) WITH ORDINALITY AS n(section, partial, number)
-  LEFT JOIN given g ON g.owner = n.number
+SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(seq)s, %(row_from)s,
+       coalesce((SELECT array_agg(decode(k, 'hex')) FROM unnest(string_to_array(n.keys, ',')) AS k), '{}'), n.partial
+  FROM unnest(%(sections)s::text[], string_to_array(%(keys)s, ';'), %(partial)s::bool[]) AS n(section, keys, partial)
     ON CONFLICT (checkpoint, section, epoch, seq, row_from) DO UPDATE
    SET keys = s.keys || excluded.keys, partial = s.partial OR excluded.partial;
 
