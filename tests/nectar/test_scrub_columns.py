@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -242,6 +244,46 @@ def test_other_thresholds_are_left_to_the_scan(threshold):
     assert (
         kinds.settle(pa.array([f"Ann {i}" for i in range(300)]), Question((e.US_SSN,), frozenset(), threshold)) is None
     )
+
+
+def small_numbers(rng, many=3000):
+    """Of up to six digits, with a point somewhere or none."""
+    for size in (rng.randint(1, 6) for _ in range(many)):
+        number, places = digits(rng, size, size), rng.randint(0, size)
+        yield rng.choice(["", "-"]) + (f"{number[:places]}.{number[places:]}" if 0 < places < size else number)
+
+
+@pytest.mark.parametrize("field", ["value", "id", "amount", "account_number", "phone"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_small_numbers_are_settled_as_a_scan_of_each_says(profile, field):
+    values = list(dict.fromkeys(small_numbers(random.Random(f"{profile} {field}"))))
+    asked = replace(question(profile, field), threshold=profile_named(profile, {}).threshold)
+    told = kinds._settle(kinds._Values(pa.array(values)), asked)
+    scanned = scan_texts(values, frozenset(asked.order), asked.lifted, asked.threshold)
+    for text, answer in zip(values, told.tolist(), strict=True):
+        if answer != UNKNOWN:
+            assert (text, answer) == (text, winner(text, scanned.get(text, ()), asked))
+    if not asked.lifted:
+        assert {answer for text, answer in zip(values, told, strict=True) if text.lstrip("-")[0] in "123"} == {NOTHING}
+
+
+def test_a_small_number_without_a_profile_of_known_kinds_is_looked_at():
+    order = (*question("gdpr_compliant").order, "DE_PLZ")
+    assert kinds._blind_to_small(Question(order[:-1], frozenset(), 0.37))
+    assert not kinds._blind_to_small(Question(order, frozenset(), 0.37))
+    assert not kinds._blind_to_small(Question(order[:-1], frozenset(), 0.35))
+    assert not kinds._blind_to_small(Question(order[:-1], frozenset({e.PHONE_NUMBER}), 0.37))
+    assert not kinds._blind_to_small(Question(order[:-1], frozenset(), 0.37, more_regions=True))
+
+
+def test_without_a_profile_only_what_a_rule_names_changes():
+    document = marked("b", pa.string(), "json")
+    table = pa.table({"a": ["x@example.org", None], "n": ["12", "13"], "b": ['{"c":1,"d":2}'] * 2})
+    table = table.set_column(2, document, table["b"])
+    result = DataScrubber({"custom_rules": [{"field": "b.c", "action": "remove"}]}).scrub(table)
+    assert result.table.drop_columns("b").equals(table.drop_columns("b"))
+    assert [json.loads(text) for text in result.table["b"].to_pylist()] == [{"c": None, "d": 2}] * 2
+    assert result.removed["field"].to_pylist() == ["b.c"] * 2
 
 
 def test_other_characters_are_left_to_the_scan():

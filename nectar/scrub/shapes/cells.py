@@ -101,6 +101,10 @@ class Cells:
             path = path.rpartition(".")[0]
         return ", ".join(sorted({str(rule.action) for rule in self.rules.patterns}))
 
+    def looks_for_nothing(self, mark: str | None) -> bool:
+        """Whether texts without a rule of their own stay as they are. What a document holds may have rules."""
+        return not self.entities and not self.rules.patterns and not (mark == "json" and self.rules.fields)
+
     def texts(
         self, path: str, values: Iterable[str], rule: FieldRule | None, *, is_key: bool = False
     ) -> dict[str, Outcome]:

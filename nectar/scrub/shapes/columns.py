@@ -199,6 +199,8 @@ class Columns:
         return pc.if_else(pc.is_valid(array), rule.label, pa.scalar(None, pa.string()))
 
     def _text(self, array: pa.Array, path: str, mark: str | None, rule: FieldRule | None, rows: Rows) -> pa.Array:
+        if rule is None and self.cells.looks_for_nothing(mark):
+            return array
         wide = array if not _is_view(array.type) else array.cast(pa.large_string())
         coded = wide.dictionary_encode()
         distinct = coded.dictionary
