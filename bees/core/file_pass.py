@@ -1,14 +1,16 @@
 """One look at all files of a stream, perhaps the rest of one that was begun before.
 
 Cursor: what `Memory` holds, `at` the place in a file half read, `doubtful` others that were left half read, `inside`
-what was read of an archive that changed or went since and stands in no record yet, `full`
-where the pass began from nothing and left out nothing but what is set aside by its key, so that its end is the end of a
-complete read, `listed` where it began from nothing and saw all folders, `held` how many deletions wait for a person.
+what was read of an archive that changed or went since and stands in no record yet, `moved` old names that were told in
+`moved_from`, `full` where the pass began from nothing and left out nothing but what is set aside by its key, so that
+its end is the end of a complete read, `listed` where it began from nothing and saw all folders, `held` how many
+deletions wait for a person, `waits` how many legs in a row ended at the next file because the source asked to wait.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import time
@@ -22,7 +24,7 @@ import structlog
 
 from bees.core.errors import RetryLater, SourceError
 from bees.core.file_gone import Piece, gone
-from bees.core.file_inside import Found, by_archive, inside_of, member_key, merged, packed_keys
+from bees.core.file_inside import Found, by_archive, inside_of, keys_in, member_key, merged, packed_keys
 from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import (
     HOLDERS,
@@ -42,7 +44,7 @@ from bees.core.formats import Place, TableBuffer, read_rows
 from bees.core.formats.members import LeftOut, members
 from bees.core.formats.names import BLANK, seen_kind
 from bees.core.formats.packed import beginning
-from bees.core.storage.base import Closed, Entry, Gone, NotReadError, Opened, Storage, Unreadable
+from bees.core.storage.base import IN_A_ROW, Closed, Entry, Gone, NotReadError, Opened, Storage, Unreadable
 from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, ONLY_NAMED, SENT, Memory, Record
 from bees.core.storage.ranges import CUT_SHORT
 from bees.core.tabular import RowBuffer
@@ -52,8 +54,10 @@ from nectar.extract.text import HEAD
 _FEW = 20
 _QUIET = 20.0
 """Seconds of a listing that gives no batch, after which an empty one carries its place: the next leg goes on there."""
-_IN_A_ROW = 3
-"""Files in a row that fail for a while, and it is the source that fails, not a file."""
+_MOST_WAITS = 5
+"""Times that a file is waited for because the source asks to wait; after them it fails as others do."""
+_LOOKS = 3
+"""Old paths of a content that are looked for to find one that is gone."""
 _STUCK = (CUT_SHORT, "file_system")
 """What a file may do for itself at the same place each time."""
 _DENIED = (Closed("").code, Closed("").reason)
@@ -67,6 +71,10 @@ _NO_ARCHIVE = (
     "if this is meant, fly the bee with --full-refresh, or set `max_deleted: 1`"
 )
 _EMPTY = "the file is empty, as no whole one of its kind is"
+_NOT_THERE = (
+    "the source lists the file, and twice it was not there when it was read: the name may hold signs that cannot be "
+    "asked for, so rename it there, or leave it out by `patterns`"
+)
 _log = structlog.get_logger()
 
 
@@ -126,8 +134,9 @@ class Pass:
         self._buffer: RowBuffer | TableBuffer = self._documents if plan.document else self._tables
         self._sections = Sections(on=options.mode == "file_monitor" and not plan.document)
         self._found = Found({})
-        self._failures = self._given = 0
+        self._failures = self._given = self._waits = 0
         self._passed: Counter[bytes] = Counter()  # content -> paths that were looked at for an old name
+        self._moved = keys_in(cursor.get("moved", ""))
         self._from: Place = {}
         self._sent = cursor
         self._quiet = float("inf")
@@ -144,7 +153,7 @@ class Pass:
                     yield self._flush()
         except SourceError:
             # What was read before it failed is not read again.
-            if self._buffer.rows or self._buffer.rejects or self._memory.pos != self._begun:
+            if self._buffer.rows or self._buffer.rejects or self._memory.pos != self._begun or self._waits:
                 yield self._flush()
             raise
         finally:
@@ -219,21 +228,36 @@ class Pass:
         elif isinstance(error, OSError):
             self._not_read(item, _of_the_system(error))
         else:
-            self._keep_unsure(item)
+            self._vanished(item)
 
-    def _keep_unsure(self, item: Item) -> None:
-        """Known on as it was: the next pass finds out whether it is gone for good. Some of its rows may have come."""
+    def _vanished(self, item: Item) -> None:
+        """The next pass finds out whether it is gone for good. Some of its rows may have come.
+
+        The same version listed once more, and again not there, did not go: it cannot be asked for by its name.
+        """
         self._full = False
-        old = item.old or (Record(item.key, NO_VERSION, NO_VERSION, SENT) if self._flags(item) else None)
-        self._memory.keep(item.key, old and old._replace(version=NO_VERSION))
+        listed = self._memory.version(item.now) if isinstance(item.now, Entry) else b""
+        mark = self._memory.content(b"not there " + listed)
+        content = item.old.content if item.old else NO_VERSION
+        if content in (mark, self._memory.content(b"not_there")):
+            self._unreadable(item, "not_there", _NOT_THERE)
+            return
+        old = item.old or Record(item.key, NO_VERSION, NO_VERSION, self._flags(item))
+        self._memory.keep(
+            item.key, old._replace(version=NO_VERSION, content=content if content == ONLY_NAMED else mark)
+        )
 
     def _failing(self, item: Item, error: RetryLater) -> None:
         """One file that fails is tried again by the next pass, and set aside if it fails there too."""
+        if (error.after is not None or error.code == "rate_limited") and self._waited < _MOST_WAITS:
+            self._waits = self._waited + 1 if self._memory.pos == self._begun else 1
+            raise error
         self._failures += 1
-        # One that always ends early at the same place fails for itself, and keeps no other from being read.
+        # One that always fails at the same place fails for itself, and keeps no other from being read.
         told = item.old is not None and item.old.content == self._memory.content(b"unavailable")
-        stuck = error.code in _STUCK and self._half is not None and (told or self._half.place == self._from)
-        if (self._half and not stuck) or self._failures >= _IN_A_ROW:
+        own = self._half is not None and (told or self._half.place == self._from)
+        stuck = own and (error.code in _STUCK or self._answers())
+        if (self._half and not stuck) or self._failures >= IN_A_ROW:
             raise error
         once = self._memory.content(b"failed once")
         if told or (item.old and item.old.content == once) or (stuck and self._from):
@@ -243,6 +267,19 @@ class Pass:
             _log.warning("a file could not be read now", stream=self._plan.name, code=error.code)
             self._full = False
             self._memory.keep(item.key, Record(item.key, NO_VERSION, once, self._flags(item)))
+
+    @property
+    def _waited(self) -> int:
+        """Legs in a row that the source ended at this very file, because it asked to be asked later."""
+        return int(self._cursor.get("waits", 0)) if self._memory.pos == self._begun else 0
+
+    def _answers(self) -> bool:
+        """Whether the source answers at all."""
+        try:
+            self._storage.check()
+        except (NotReadError, SourceError, OSError):
+            return False
+        return True
 
     def _unreadable(self, item: Item, code: str, reason: str) -> None:
         mark = self._memory.content(code.encode())
@@ -316,6 +353,8 @@ class Pass:
         content = self._memory.content(told[0].encode() if told else b"binary")
         if told and (item.old is None or item.old.content != content):
             self._reject(Reject(shown(file.entry.path), *told))
+        # A document is known by its path, and stays; what stood in an archive is not known.
+        self._full = self._full and not (told and file.entry.path.lower().endswith(HOLDERS))
         self._keep(file, item, content, self._flags(item) if told else item.flags)
 
     def _judged(self, entry: Entry, name: str, data: bytes, moved_from: str | None = None) -> bool:
@@ -364,13 +403,18 @@ class Pass:
         """The path of a document with this content that is there no more; each is told once."""
         if item.flags & SENT:
             return None
+        looks = 0
         for key in self._memory.same_content(content, self._passed[content]):
             self._passed[content] += 1
-            try:
-                if key != item.key and self._storage.look(os.fsdecode(key)) is None:
-                    return shown(os.fsdecode(key))
-            except (NotReadError, SourceError):
+            if key == item.key or key in self._moved:
                 continue
+            with contextlib.suppress(NotReadError, SourceError):
+                if self._storage.look(os.fsdecode(key)) is None:
+                    self._moved.add(key)
+                    return shown(os.fsdecode(key))
+            looks += 1
+            if looks == _LOOKS:
+                break
         return None
 
     def _keep(self, file: Opened, item: Item, content: bytes, flags: int = 0) -> None:
@@ -511,10 +555,14 @@ class Pass:
             here["listed"] = True
         if "held" in self._cursor:
             here["held"] = self._cursor["held"]
+        if self._waits:
+            here["waits"] = self._waits
         at = self._broken or (self._place(self._half) if self._half else self._at)
         left = sorted(self._doubtful - ({base64.b64decode(at["file"])} if at else set()))
         if left:
             here["doubtful"] = [base64.b64encode(key).decode() for key in left]
+        if self._moved:
+            here["moved"] = packed_keys(self._moved)
         if self._inside and (inside := set().union(*self._inside.values()) - inside_of({"at": at})):
             here["inside"] = packed_keys(inside)
         return here | ({"at": at} if at else {})
@@ -577,6 +625,7 @@ class Pass:
     def _ended(self, held: int) -> Cursor:
         ended = self._memory.ended(forget=not held) | ({"held": held} if held else {})
         left = set().union(*self._inside.values()) - (set() if held else self._lost())
+        ended |= {"moved": packed_keys(self._moved)} if held and self._moved else {}
         return ended | ({"inside": packed_keys(left)} if left else {})
 
     def _deletes(self, paths: list[str], cursor: Cursor, *, complete: bool = False) -> Batch:

@@ -28,6 +28,10 @@ NO_TEXT = "its name says that the file is text, and what it holds is none: mend 
 _NO_DOCUMENT = (
     "its name says that the file is a document, and what it holds is none: mend it, or leave it out by `patterns`"
 )
+_NO_ARCHIVE = (
+    "its name says that the file is an archive or compressed, and what it holds is neither: put the whole file in its "
+    "place, or leave it out by `patterns`"
+)
 _NO_READER = "no reader is there for this format: convert the file, or leave it out by `patterns`"
 _EMPTY = "the file is empty, as no whole one of its kind is"
 HOLDERS = (*ARCHIVE_ENDINGS, *ENDINGS)
@@ -116,6 +120,8 @@ def no_document(head: bytes, path: str) -> tuple[str, str] | None:
         return "not_text", NO_TEXT
     if lower.endswith(_DOCUMENTS):
         return "unreadable_document", _NO_DOCUMENT
+    if lower.endswith(HOLDERS):
+        return "broken_archive", _NO_ARCHIVE
     return ("unknown_format", _NO_READER) if lower.endswith(_UNREAD) else None
 
 

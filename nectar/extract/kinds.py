@@ -30,7 +30,7 @@ _OFFICE_ENDINGS = {".docx": DOCX, ".docm": DOCX, ".pptx": PPTX, ".pptm": PPTX, "
 _MAIN_PART = {"word/document.xml": DOCX, "ppt/presentation.xml": PPTX}
 _FOLDERS = {"word/document": DOCX, "ppt/presentation": PPTX}
 _NAMED = {kind.encode(): kind for kind in (ODT, ODP, EPUB)}
-_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP, _EMPTY_ZIP, _OLE = b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STARTS = (
     (b"%PDF-", "application/pdf"),
     (b"{\\rtf", "text/rtf"),
@@ -53,6 +53,8 @@ def media_type(data: bytes, name: str) -> str | None:
     head, ending = data[:HEAD], posixpath.splitext(name.lower())[1]
     if head.startswith(_ZIP):
         return _of_zip(data, ending)
+    if head.startswith(_EMPTY_ZIP):  # no archive that lost its members, where it is called a document: a broken one
+        return _OFFICE_ENDINGS.get(ending)
     if head.startswith(_OLE):
         return LOCKED if ending in {*_OFFICE_ENDINGS, ".doc", ".ppt"} else None
     # As readers do: some programs write a line before it. A text or message may name it.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bees.core.formats import Reading, read_rows
 from bees.core.formats.archives import unsafe
 from bees.core.formats.members import Member, is_archive, members
 from bees.local import LocalBee
@@ -310,3 +311,144 @@ def test_a_zip_file_whose_list_is_damaged_deletes_nothing_and_keeps_no_other_bac
     assert [row for row in texts if row.get("_op")] == []
     assert [row["path"] for row in texts] == [*(f"x.zip/{name}.txt" for name in left), "z.txt"]
     assert [r.code for batch in found for r in batch.rejects] == ["broken_archive"]
+
+
+def with_nul(*names: tuple[str, str, str]) -> bytes:
+    """A zip file of members (name, what stands in it for a NUL, content)."""
+    data = zipped({name: text for name, _, text in names})
+    for name, mark, _ in names:
+        data = data.replace(name.encode(), name.replace(mark, "\0").encode() if mark else name.encode())
+    return data
+
+
+def test_a_name_with_a_nul_is_told_and_hides_no_other() -> None:
+    """Python ends such a name at the NUL: then several are one, and it has another ending."""
+    data = with_nul(("a@b.txt", "@", "one"), ("a@c.csv", "@", "two"), ("a", "", "three"), ("@d.txt", "@", "four"))
+
+    assert taken(data, "z.zip") == ({"z.zip/a": b"three"}, [("z.zip", "unsafe_name")] * 3)
+
+
+BROKEN_HOLDERS = ("b.tgz", "b.tar", "b.tar.gz", "b.txt.xz", "b.gz", "b.zip", "b.7z", "b.tbz2")
+
+
+@pytest.mark.parametrize("data", [b"\x1f", b"\x00\x01\x02 none"])
+def test_what_is_called_an_archive_and_is_none_is_told_once(tmp_path: Path, data: bytes) -> None:
+    for name in BROKEN_HOLDERS:
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "good.txt").write_text("good")
+    told: list[str] = []
+    for stream in ("documents", "records"):
+        with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+            batches = list(bee.collect_nectar(stream, None))
+        told += [reject.position for batch in batches for reject in batch.rejects]
+        assert not batches[-1].complete
+        assert [r["path"] for b in batches for r in b.table.to_pylist()] == ["good.txt"] * (stream == "documents")
+
+    assert sorted(position.partition("/")[0] for position in told) == sorted(BROKEN_HOLDERS)
+
+
+@pytest.mark.parametrize("ending", ["docx", "epub", "odt", "pptx"])
+def test_an_empty_zip_file_that_is_called_a_document_is_told(tmp_path: Path, ending: str) -> None:
+    from nectar.extract import extract
+
+    (tmp_path / f"e.{ending}").write_bytes(zipped({}))
+    with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+        (batch,) = bee.collect_nectar("documents", None)
+
+    assert extract(batch.table)[1] == {0: "unreadable_document"}
+    assert taken(zipped({"in.docx": zipped({})}), "z.zip") == ({"z.zip/in.docx": zipped({})}, [])
+
+
+@pytest.mark.parametrize("spoilt", ["nul", "byte"])
+def test_an_archive_that_is_spoilt_loses_nothing_that_it_gave(tmp_path: Path, spoilt: str) -> None:
+    name = "a.zip" if spoilt == "nul" else "a.tgz"
+    whole = {"a.txt": "one", "b.csv": "id\n1\n"}
+    made = zipped(dict(whole)) if spoilt == "nul" else gzip.compress(tarred({k: v.encode() for k, v in whole.items()}))
+    (tmp_path / name).write_bytes(made)
+    ends = {}
+    for stream in ("documents", "records"):
+        with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+            ends[stream] = list(bee.collect_nectar(stream, None))[-1].cursor
+    (tmp_path / name).write_bytes(with_nul(("a@b.txt", "@", "one")) if spoilt == "nul" else b"\x1f")
+    told = 0
+    for stream in ("documents", "records"):
+        with LocalBee.from_options({"path": str(tmp_path)}) as bee:
+            batches = list(bee.collect_nectar(stream, ends[stream]))
+        told += sum(len(batch.rejects) for batch in batches)
+        assert not [row for batch in batches for row in batch.table.to_pylist()]
+        assert not [section for batch in batches for section in batch.sections if section.ends]
+
+    assert told == 1
+
+
+def linked(*entries: tuple[str, bytes | str]) -> bytes:
+    """A tar file of (name, content), or (name, the name that it is another one of)."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        for name, what in entries:
+            info = tarfile.TarInfo(name)
+            if isinstance(what, str):
+                info.type, info.linkname = tarfile.LNKTYPE, what
+                archive.addfile(info)
+            else:
+                info.size = len(what)
+                archive.addfile(info, io.BytesIO(what))
+    return held.getvalue()
+
+
+LINKED = linked(
+    ("a.txt", b"one"), ("b.txt", "a.txt"), ("c.txt", "b.txt"), ("a.csv", b"id\n1\n"), ("b.csv", "./a.csv"),
+    ("up.txt", "../x"), ("../d.txt", "a.txt"), ("a.txt", b"two"), ("e.txt", "a.txt"), ("lost.txt", "nowhere.txt"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_other_name_of_a_file_in_a_tar_file_gives_what_the_first_gave(packed: bool) -> None:
+    name, path = ("t.tgz", "t.tgz/t.tar") if packed else ("t.tar", "t.tar")
+    data = gzip.compress(LINKED) if packed else LINKED
+
+    good, told = taken(data, name)
+
+    wanted = {"a.txt": b"one", "b.txt": b"one", "c.txt": b"one", "a (2).txt": b"two", "e.txt": b"two"}
+    assert good == {f"{path}/{member}": content for member, content in wanted.items()}
+    assert sorted(told) == sorted(
+        [(f"{path}/{member}.csv", "rows_in_archive") for member in "ab"]
+        + [(f"{path}/{member}.txt", "linked_member") for member in ("up", "lost")]
+        + [(path, "unsafe_name")]
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_other_name_of_a_table_in_a_tar_file_is_a_table(packed: bool) -> None:
+    data = gzip.compress(LINKED) if packed else LINKED
+
+    parts = list(read_rows(io.BytesIO(data), "t.tgz" if packed else "t.tar", Reading(rows_apart=True)))
+
+    rows = [row for part in parts for row in part.table.to_pylist()]
+    assert [(row["source_file"].rpartition("/")[2], row["id"]) for row in rows] == [("a.csv", "1"), ("b.csv", "1")]
+
+
+def test_a_file_that_is_too_large_to_be_held_is_told_under_its_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bees.core.formats.archives.LINKED", 2)
+
+    good, told = taken(gzip.compress(linked(("a.txt", b"one"), ("b.txt", "a.txt"), ("c.txt", b"c"))), "t.tgz")
+
+    assert good == {"t.tgz/t.tar/a.txt": b"one", "t.tgz/t.tar/c.txt": b"c"}
+    assert told == [("t.tgz/t.tar/b.txt", "linked_member")]
+
+
+@pytest.mark.parametrize("name", ["t.tar", "t.tgz"])
+def test_reading_goes_on_amid_the_other_names_of_files(tmp_path: Path, name: str) -> None:
+    entries = [(f"{n}.txt", b"%d" % n) for n in range(4)] + [(f"l{n}.txt", f"{n % 2}.txt") for n in range(4)]
+    data = linked(*entries)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name == "t.tgz" else data)
+    cursor, found = None, []
+    for _ in range(20):
+        with LocalBee.from_options({"path": str(tmp_path), "batch_rows": 1}) as bee:
+            batch = next(iter(bee.collect_nectar("documents", cursor)), None)
+        if batch is None:
+            break
+        cursor = batch.cursor
+        found += [row["path"].rpartition("/")[2] for row in batch.table.to_pylist()]
+
+    assert sorted(found) == sorted(path for path, _ in entries)

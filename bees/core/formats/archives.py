@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import io
 import lzma
+import posixpath
 import struct
 import tarfile
 import zipfile
@@ -20,6 +21,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, cast
 
 from bees.core.formats.names import rows_by_name
@@ -41,9 +43,12 @@ TOTAL = 512 << 20
 REASONS = TROUBLES | {
     "broken_archive": "the archive is damaged here",
     "too_much_inside": "the archive holds more than can be read: the rest was left out",
-    "unsafe_name": "a member's name leads out of the archive: the member was left out",
+    "unsafe_name": "a member's name leads out of the archive, or holds a NUL: the member was left out",
     "password_protected": "the member is locked with a password",
 }
+LINKED = 16 << 20
+"""Bytes of a file with several names in a packed tar file, above which it is read under the first one only."""
+_LINK = "linked_member"
 _DIRECTORY = 16 << 20
 """Bytes of a zip file's list of members, which take some ten times as much once they are read."""
 _WIDE = 0xFFFF
@@ -256,7 +261,7 @@ def _listed(file: BinaryIO, name: str) -> Iterator[Found]:
     file.seek(0)
     head = file.read(_HEAD)
     if packed := packing(head, name):
-        yield from _of_packed(Unpacking(file, packed), name)
+        yield from _of_packed(file, packed, name)
     elif (kind := kind_of(head)) == "zip":
         yield from _of_zip(file, name)
     elif kind == "7z":
@@ -269,17 +274,22 @@ def _listed(file: BinaryIO, name: str) -> Iterator[Found]:
             yield from _of_tar(archive, name)
 
 
-def _of_packed(source: Unpacking, name: str) -> Iterator[Found]:
+def _of_packed(file: BinaryIO, kind: str, name: str) -> Iterator[Found]:
     path = f"{name}/{inner_name(name).rpartition('/')[2]}"
+    source = Unpacking(file, kind)
     window = Window(source, _HEAD)
     is_tar = kind_of(window.read(_HEAD)) == "tar"
     window.seek(0)
     if not is_tar:
         yield path, lambda: _Told(window, source)
         return
+    later: dict[int, list[str]] = {}
     try:
         with opened_tar(cast("BinaryIO", window), seeks=False) as archive:
-            yield from _of_tar(archive, path)
+            yield from _of_tar(archive, path, later)
+        if later:
+            with opened_tar(cast("BinaryIO", Window(Unpacking(file, kind), _HEAD)), seeks=False) as archive:
+                yield from _of_links(archive, later)
     except tarfile.TarError:
         if not source.trouble:
             raise
@@ -308,11 +318,15 @@ def _of_zip(file: BinaryIO, name: str) -> Iterator[Found]:
         # A damaged entry may swallow those behind it, and a hole at the end says that there are none.
         if count not in (_WIDE, listed & _WIDE) or (not listed and file.read(4) == _ZIP[0]):
             yield Reject(name, "broken_archive", "the archive's list is damaged: it has another number of members")
+        # Python ends a name at a NUL: what it is called then may be another member's name, or no table's any more.
+        last = {info.filename: info for info in archive.infolist() if "\0" not in info.orig_filename}
         for info in archive.infolist():
             path = f"{name}/{info.filename}"
-            if not info.filename:
+            if not info.orig_filename:
                 yield told(name, "broken_archive")
-            elif info.is_dir() or archive.NameToInfo.get(info.filename) is not info:
+            elif "\0" in info.orig_filename:
+                yield told(name, "unsafe_name")
+            elif info.is_dir() or last[info.filename] is not info:
                 continue
             elif unsafe(info.filename):
                 yield told(name, "unsafe_name")
@@ -340,15 +354,45 @@ def _directory(file: BinaryIO) -> tuple[int, int]:
     return int(listed), int(count)
 
 
-def _of_tar(archive: tarfile.TarFile, name: str) -> Iterator[Found]:
+def _of_tar(archive: tarfile.TarFile, name: str, later: dict[int, list[str]] | None = None) -> Iterator[Found]:
+    """The files, also under their other names (hard links).
+
+    `later`, where the archive can be read forward only: takes these, by the number of the file, for `_of_links`.
+    """
     taken: dict[str, int] = {}
-    for info in archive:
-        if not info.isfile():
-            continue  # links and devices lead elsewhere
+    files: dict[str, tuple[int, tarfile.TarInfo]] = {}
+    for number, info in enumerate(archive):
+        if not (info.isfile() or info.islnk()):
+            continue  # symbolic links and devices lead elsewhere
         if unsafe(info.name):
             yield told(name, "unsafe_name")
+            continue
+        path = f"{name}/{numbered(info.name, taken)}"
+        at = (number, info) if info.isfile() else files.get(posixpath.normpath(info.linkname))
+        if at is None:
+            yield Reject(path, _LINK, "the member is another name of a file that is not in the archive before it")
+            continue
+        files[posixpath.normpath(info.name)] = at
+        if later is None or info.isfile():
+            yield path, lambda at=at: archive.extractfile(at[1])  # type: ignore[misc]
         else:
-            yield f"{name}/{numbered(info.name, taken)}", lambda info=info: archive.extractfile(info)  # type: ignore[misc]
+            later.setdefault(at[0], []).append(path)
+
+
+def _of_links(archive: tarfile.TarFile, links: dict[int, list[str]]) -> Iterator[Found]:
+    """Other names of files, by the numbers of these: each file is read once and held."""
+    for number, info in enumerate(archive):
+        if number not in links:
+            continue
+        paths = links.pop(number)
+        if info.size > LINKED:
+            reason = f"the member is another name of a file of more than {LINKED} bytes: unpack the archive"
+            yield from (Reject(path, _LINK, reason) for path in paths)
+        elif source := archive.extractfile(info):
+            data = source.read()
+            yield from ((path, partial(io.BytesIO, data)) for path in paths)
+        if not links:
+            return
 
 
 def numbered(path: str, taken: dict[str, int]) -> str:

@@ -24,6 +24,7 @@ _MEMBERS = {
 }  # fmt: skip
 """How another member begins; the first piece of it may be of one byte."""
 ENDINGS = {".gz": "gz", ".gzip": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".zstd": "zst", ".br": "br"}
+_TARS = {".tgz": "gz", ".tbz2": "bz2", ".txz": "xz", ".tzst": "zst"}
 RATIO = 250
 """Bytes that one packed byte may give, once more than `SURE` came out: real tables stay far below."""
 SURE = 256 << 20
@@ -37,7 +38,7 @@ def packing(head: bytes, name: str) -> str:
 
     A file that was cut within these bytes goes by its name too.
     """
-    named = ENDINGS.get(PurePosixPath(name.lower()).suffix, "")
+    named = (ENDINGS | _TARS).get(PurePosixPath(name.lower()).suffix, "")
     for magic, kind in _MAGIC:
         if head.startswith(magic) or (head and kind == named and magic.startswith(head)):
             return kind
@@ -65,8 +66,7 @@ def inner_name(name: str) -> str:
     ending = path.suffix.lower()
     if ending in ENDINGS:
         return name[: -len(ending)]
-    tars = {".tgz": ".tar", ".tbz2": ".tar", ".txz": ".tar", ".tzst": ".tar"}
-    return name[: -len(ending)] + tars[ending] if ending in tars else name
+    return name[: -len(ending)] + ".tar" if ending in _TARS else name
 
 
 class _Step(Protocol):

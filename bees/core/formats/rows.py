@@ -83,10 +83,9 @@ def _read(file: BinaryIO, name: str, path: str, reading: Reading, place: Place |
     if chosen in _WALLED:
         yield from _walled(file, name, str(chosen), reading, place)
     elif chosen is None:
-        if looks_textual(head, encoding_of(head[:4])):
-            if reading.rows_apart and path.lower().endswith(ARCHIVE_ENDINGS):
-                yield _left_out(place)  # a text that is called an archive is the other stream's document
-                return
+        if reading.rows_apart and path.lower().endswith(ARCHIVE_ENDINGS):
+            yield _left_out(place)  # what is called an archive and is none is the other stream's to take or to tell
+        elif looks_textual(head, encoding_of(head[:4])):
             yield _rejected(name, "unknown_format", "no format of rows is known by these bytes or this name", place)
         else:
             yield _rejected(name, "not_text", _NO_ROWS, place)
