@@ -66,7 +66,7 @@ def _is_of_one(reject: Reject, archive: str) -> bool:
     """Whether what was left out while members were listed is no archive: of such a one nobody knows what is within."""
     if reject.code == "password_protected":
         return reject.position != archive and not reject.position.lower().endswith((*ARCHIVE_ENDINGS, *ENDINGS))
-    return reject.code == "unsafe_name"
+    return reject.code in ("unsafe_name", "linked_member")
 
 
 def _left_out(reject: Reject) -> LeftOut:
