@@ -175,8 +175,9 @@ class CsvRows:
         self.delimiter = delimiter or _told(lines) or _delimiter(lines)
         self.skips_blanks = _skips_blanks(_sample(lines), self.delimiter)
         self._record: list[bytes] = []
-        self._bad = self._long = False
+        self._bad = self._long = self._marked = False
         self.columns: tuple[str, ...] = ()
+        self._header: list[str] | None = None
         self.refusal: Reject | None = None
         self.go_to(lines.start)
         self._width = 0
@@ -192,6 +193,7 @@ class CsvRows:
         elif first:
             self._width = len(first[1])
             own = PLACE if self._placed else ()
+            self._header = first[1] if header else None
             fields = first[1] if header else [""] * self._width
             names = [escape(name.strip() or f"column_{number}") for number, name in enumerate(fields, 1)]
             self.columns = (*unique(names, own), *own)
@@ -210,6 +212,8 @@ class CsvRows:
         for item in self._records():
             if isinstance(item, Reject):
                 yield item
+            elif self._marked and item[1] == self._header:
+                continue  # of a file that was joined to the first one
             elif len(item[1]) != self._width:
                 reason = f"the row has {len(item[1])} fields, the first one {self._width}"
                 yield self._reject(item[0], "ragged_row", reason)
@@ -246,7 +250,7 @@ class CsvRows:
 
     def _begin(self) -> int:
         self._record.clear()
-        self._bad = False
+        self._bad = self._marked = False
         return self._lines.place.line
 
     def _texts(self) -> Iterator[str]:
@@ -267,7 +271,10 @@ class CsvRows:
             except UnicodeError:
                 self._bad = True
                 text = raw.decode(self._lines.encoding, "replace")
-            yield text if len(self._record) > 1 else text.lstrip(MARK)
+            if len(self._record) == 1:
+                self._marked = text.startswith(MARK)
+                text = text.lstrip(MARK)
+            yield text
 
     def _unclosed(self, line: int) -> Reject:
         reason = f"a quote is not closed within {MAX_ROW} bytes, or a row is longer: the rest of the file was left out"

@@ -161,6 +161,25 @@ def test_a_byte_order_mark_between_joined_files_belongs_to_no_value(name: str, m
     assert {row["v"] for row in rows(found)} == {"\ufeffx"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+@pytest.mark.parametrize("many", [2, 40_000], ids=["few", "many"])
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_the_header_of_a_file_that_was_joined_to_another_is_no_row(
+    many: int, key: tuple[str, ...], encoding: str
+) -> None:
+    """Only behind the mark with which a file begins, and only if it is the first one's to the letter."""
+    piece = "".join(f"{n},x\n" for n in range(many))
+    joined = f'\ufeffid,v\n{piece}\ufeffid,v\n{piece}id,v\n\ufeffid,V\n\ufeff"id",v\n'.encode(encoding)
+
+    found = parts(joined, "t.csv", key=key)
+
+    assert rejects(found) == []
+    assert [row["id"] for row in rows(found)] == [str(n) for n in range(many)] * 2 + ["id", "id"]
+    assert [row["v"] for row in rows(found)][-2:] == ["v", "V"]
+    if not key:
+        assert rows(found)[-1]["source_row"] == 2 * many + 4
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [
@@ -654,22 +673,87 @@ def test_an_array_is_read_alike_quickly_and_with_care() -> None:
         assert repr([item[:2] for item in read._items()]) == repr([item[:2] for item in read._careful()]), data
 
 
-@pytest.mark.parametrize("key", [(), ("id",)])
-def test_a_row_of_a_parquet_file_with_a_text_that_is_none_is_set_aside(key: tuple[str, ...]) -> None:
-    """Hive and Impala write whatever bytes they were given. Whoever reads such a value later falls over it."""
+def with_odd_texts() -> pa.Table:
+    """Rows of which the second and the fourth hold a text that is not UTF-8."""
     raw = pa.array([b"one", b"caf\xe9", b"three", b"four"])
     odd = pa.StringArray.from_buffers(4, *raw.buffers()[1:])
-    inner = pa.StructArray.from_arrays([odd.take(pa.array([0, 0, 0, 1]))], ["t"])
+    fourth = odd.take(pa.array([0, 0, 0, 1]))
+    columns = {
+        "id": range(4),
+        "s": odd,
+        "d": odd.dictionary_encode(),
+        "in": pa.StructArray.from_arrays([fourth], ["t"]),
+    }
+    columns |= {"l": pa.ListArray.from_arrays(range(5), fourth), "large": pa.array(raw.cast(pa.large_binary()))}
+    columns["large"] = columns["large"].view(pa.large_string())
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "t.arrows"])
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_a_typed_row_with_a_text_that_is_none_is_set_aside(name: str, key: tuple[str, ...]) -> None:
+    """Hive and Impala write whatever bytes they were given. Whoever reads such a value later falls over it."""
     held = io.BytesIO()
-    columns = {"id": range(4), "s": odd, "d": odd.dictionary_encode(), "in": inner}
-    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), held)
+    if name == "t.parquet":
+        pq.write_table(with_odd_texts(), held)
+    else:
+        schema = with_odd_texts().schema
+        with pa.ipc.new_file(held, schema) if name == "t.arrow" else pa.ipc.new_stream(held, schema) as writer:
+            writer.write_table(with_odd_texts())
+            writer.write_table(with_odd_texts().take([0, 2]))
 
-    found = parts(held.getvalue(), "t.parquet", key=key)
+    found = parts(held.getvalue(), name, key=key)
 
-    assert [(row["id"], row["s"], row["d"]) for row in rows(found)] == [(0, "one", "one"), (2, "three", "three")]
-    assert rejects(found) == [("t.parquet:2", "not_utf8"), ("t.parquet:4", "not_utf8")]
+    wanted = [(0, "one", "one", "one"), (2, "three", "three", "three")] * (1 if name == "t.parquet" else 2)
+    assert [(row["id"], row["s"], row["d"], row["large"]) for row in rows(found)] == wanted
+    assert rejects(found) == [(f"{name}:2", "not_utf8"), (f"{name}:4", "not_utf8")]
     if not key:
-        assert [row["source_row"] for row in rows(found)] == [1, 3]
+        assert [row["source_row"] for row in rows(found)] == [1, 3, 5, 6][: len(wanted)]
+
+
+@pytest.mark.parametrize("name", ["t.arrow", "t.arrows"])
+def test_a_batch_of_arrow_that_is_damaged_beside_its_texts_is_told(name: str) -> None:
+    """An offset that leads out of the batch is no matter of an encoding, and nobody may read what it leads to."""
+    raw = pa.array([b"one", b"caf\xe9", b"three", b"four"])
+    offsets = pa.array([0, 3, 1 << 20, 12, 16], pa.int32()).buffers()[1]
+    odd = pa.StringArray.from_buffers(4, offsets, raw.buffers()[2])
+    table, held = pa.table({"s": odd}), io.BytesIO()
+    with (pa.ipc.new_file if name == "t.arrow" else pa.ipc.new_stream)(held, table.schema) as writer:
+        writer.write_table(table)
+
+    assert (rows(parts(held.getvalue(), name)), rejects(parts(held.getvalue(), name))) == (
+        [], [(f"{name}, batch 1", "broken_batch")],
+    )  # fmt: skip
+
+
+def respelled(book: bytes, part: str, old: str, new: str) -> bytes:
+    """The spreadsheet with something else in one of its parts."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as before, zipfile.ZipFile(held, "w") as after:
+        for name in before.namelist():
+            text = before.read(name)
+            assert name != part or old.encode() in text
+            after.writestr(name, text.replace(old.encode(), new.encode()) if name == part else text)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize("entity", ['SYSTEM "file:///etc/passwd"', '"aaaaaaaaaa"'])
+def test_a_spreadsheet_that_declares_entities_is_told(entity: str) -> None:
+    """The quick reader leaves out what they stand for: a cell would be empty, and its row perhaps gone."""
+    book, held = openpyxl.Workbook(), io.BytesIO()
+    for value in ("id", 7, 8):
+        book.active.append([value])
+    book.save(held)
+    sheet, name = "xl/worksheets/sheet1.xml", "xl/worksheets/sheet1.xml"
+    declared = respelled(held.getvalue(), name, "<worksheet ", f"<!DOCTYPE x [<!ENTITY e {entity}>]><worksheet ")
+    named = respelled(
+        held.getvalue(), sheet, "<worksheet ", '<!DOCTYPE x PUBLIC "-//X//DTD X 1.0//EN" "x.dtd"><worksheet '
+    )
+
+    assert rejects(parts(respelled(declared, sheet, "<v>7</v>", "<v>&e;</v>"), "t.xlsx")) == [
+        ("t.xlsx", "xml_entities")
+    ]
+    assert [row["id"] for row in rows(parts(named, "t.xlsx"))] == [7, 8]
 
 
 def test_a_spreadsheet_that_names_no_sheet_is_damaged() -> None:
