@@ -73,6 +73,44 @@ def house(read: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
+def is_sound(batch: pa.RecordBatch) -> bool:
+    """Whether nothing is wrong with a batch; False where it is texts alone that are not UTF-8, see `undecodable`.
+
+    Raises pa.ArrowException for any other damage: such a batch must not be looked at.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        for column in batch.columns:
+            plain = column.storage if isinstance(column, pa.ExtensionArray) else column
+            plain.view(_as_bytes(plain.type)).validate(full=True)
+        return False
+    return True
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type with bytes where it has texts, in the same buffers."""
+    of = pa.types
+    if of.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _as_bytes(kind.value_type), kind.ordered)
+    if of.is_struct(kind):
+        return pa.struct([_field_as_bytes(inner) for inner in kind])
+    if of.is_map(kind):
+        return pa.map_(_field_as_bytes(kind.key_field), _field_as_bytes(kind.item_field), kind.keys_sorted)
+    if of.is_fixed_size_list(kind):
+        return pa.list_(_field_as_bytes(kind.value_field), kind.list_size)
+    if of.is_list(kind) or of.is_large_list(kind):
+        return (pa.list_ if of.is_list(kind) else pa.large_list)(_field_as_bytes(kind.value_field))
+    return _BYTES.get(kind, kind)
+
+
+def _field_as_bytes(inner: pa.Field) -> pa.Field:
+    return inner.with_type(_as_bytes(inner.type))
+
+
+_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+
+
 def undecodable(read: pa.Table) -> set[int]:
     """Rows with a text that is not UTF-8."""
     odd: set[int] = set()
