@@ -40,18 +40,21 @@ def is_member_of(key: bytes, archive: bytes) -> bool:
 
 
 def packed_keys(keys: Iterable[bytes]) -> str:
-    """Keys of members for a cursor."""
+    """Keys for a cursor."""
     return pack([Record(key, NO_VERSION, NO_VERSION) for key in sorted(keys)])
+
+
+def keys_in(text: Any) -> set[bytes]:
+    """The keys of `packed_keys`; none where it is something else."""
+    with suppress(ValueError, TypeError, binascii.Error, struct.error, zlib.error):
+        return {record.key for record in unpack(str(text))}
+    return set()
 
 
 def inside_of(cursor: Mapping[str, Any]) -> set[bytes]:
     """Members that were read and stand in no record yet: those of the archive that is half read among them."""
     half = (cursor.get("at") or {}).get("place") or {}
-    keys: set[bytes] = set()
-    for text in (str(cursor.get("inside", "")), str(half.get("found", ""))):
-        with suppress(ValueError, TypeError, binascii.Error, struct.error, zlib.error):
-            keys.update(record.key for record in unpack(text))
-    return keys
+    return keys_in(cursor.get("inside", "")) | keys_in(half.get("found", ""))
 
 
 def by_archive(keys: Iterable[bytes]) -> dict[bytes, set[bytes]]:

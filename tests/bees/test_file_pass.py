@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.filebee import FileBee, RemoteOptions
 from bees.core.storage.base import Closed, Entry, Gone, Listed, Pile, Storage, Unreadable, walk
-from bees.core.storage.memory import SENT, Memory, Record, pack, unpack
+from bees.core.storage.memory import SENT, Memory, Record, begun_anew, pack, unpack
 from nectar.batch import Batch
 from tests.bees.contract import rows
 from tests.bees.file_systems import sections
@@ -195,6 +196,78 @@ def test_a_large_file_that_always_ends_early_keeps_no_other_from_being_read(
     assert sections(mended)[-1][-1], "read whole"
 
 
+def legs(storage: MadeStorage, most: int, stream: str = "documents") -> tuple[list[Batch], list[Exception | None]]:
+    """What a flight of at most so many legs gives, and how each of them ended."""
+    cursor: Any = None
+    found: list[Batch] = []
+    ends: list[Exception | None] = []
+    while len(ends) < most and not (ends and ends[-1] is None):
+        batches, error = read(storage, cursor, stream)
+        found += batches
+        cursor = found[-1].cursor
+        ends.append(error)
+    return found, ends
+
+
+def test_a_source_that_asks_to_wait_is_waited_for_and_no_file_is_passed_over() -> None:
+    storage = MadeStorage(texts(6))
+    slow = RetryLater("slow down", code="rate_limited", after=3)
+    asked = iter([slow, slow, slow, None, slow, slow])
+    real = storage.read
+
+    def limited(entry: Entry, start: int, size: int) -> bytes:
+        if entry.path >= "002.txt" and (problem := next(asked, None)):
+            raise problem
+        return real(entry, start, size)
+
+    storage.read = limited  # type: ignore[method-assign]
+    found, ends = legs(storage, 9)
+
+    assert [r["path"] for r in rows(found)] == [f"{n:03}.txt" for n in range(6)]
+    assert (ends, coded(found)) == ([slow] * 5 + [None], [])
+
+
+def test_a_file_that_is_always_for_later_keeps_no_other_from_being_read() -> None:
+    storage = MadeStorage(texts(6))
+    storage.broken["000.txt"] = RetryLater("too many requests", code="rate_limited", after=3)
+
+    found, ends = legs(storage, 9)
+
+    assert ends[-1] is None
+    assert [r["path"] for r in rows(found)] == [f"{n:03}.txt" for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["the file", "the source"])
+def test_a_large_file_that_hangs_at_one_place_keeps_no_other_from_being_read(
+    monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Where the source answers to nothing else either, the place in the file is kept."""
+    monkeypatch.setattr(Storage, "block", 1 << 18)
+    table = "id,text\n" + "".join(f"{n},{'x' * 100}\n" for n in range(60_000))
+    storage = MadeStorage({"a.csv": table, "b.csv": "id\n1\n"})
+    real, silent = MadeStorage.read, RetryLater("the server does not answer in time", code="timeout")
+
+    def hanging(self: MadeStorage, entry: Entry, start: int, size: int) -> bytes:
+        if entry.path == "a.csv" and start + size > 5_000_000:
+            raise silent
+        return real(self, entry, start, size)
+
+    def check(self: MadeStorage) -> None:
+        if whole:
+            raise silent
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MadeStorage, "read", hanging)
+        broken.setattr(MadeStorage, "check", check)
+        found, ends = legs(storage, 3, "records")
+    mended, error = read(storage, found[-1].cursor, "records")
+
+    assert ends == [silent] * 3 if whole else [silent, None]
+    assert coded(found) == ([] if whole else [("a.csv", "unavailable")])
+    assert (len(rows(found)) + len(rows(mended)) == 60_001) == whole, "no row comes twice where the source was away"
+    assert error is None
+
+
 def test_a_source_that_fails_keeps_what_was_read() -> None:
     storage = MadeStorage(texts(9))
     storage.broken = {f"{n:03}.txt": RetryLater("slow down", code="rate_limited") for n in range(4, 9)}
@@ -218,6 +291,39 @@ def test_one_file_that_is_gone_or_refused_hurts_nobody_else(error: Exception, to
 
     assert failed is None
     assert ([r["path"] for r in rows(batches)], coded(batches)) == (["000.txt", "002.txt"], told)
+
+
+@pytest.mark.parametrize("stream", ["documents", "records"])
+def test_a_file_that_is_listed_and_never_there_is_told(stream: str) -> None:
+    """Its name may be one that cannot be asked for: that it is not read shall be known."""
+    name = "b.txt" if stream == "documents" else "b.csv"
+    storage = MadeStorage({name.replace("b", n): f"id\n{n}\n" for n in "abc"})
+    storage.broken[name] = Gone()
+    flights: list[list[Batch]] = []
+    for _ in range(4):
+        flights.append(
+            read(storage, flights[-1][-1].cursor if flights and flights[-1] else None, stream)[0] or flights[-1]
+        )
+    storage.broken.clear()
+    mended, _ = read(storage, flights[1][-1].cursor, stream)
+
+    assert [len(rows(found)) for found in flights[:2]] == [2, 0]
+    assert [coded(found) for found in flights[:2]] == [[], [(name, "not_there")]]
+    assert flights[1] is flights[2] is flights[3], "it is told once"
+    assert len(rows(mended)) == 1
+
+
+def test_a_file_that_goes_while_it_is_read_is_not_told() -> None:
+    """Such as one that is written under another name first: each time it is another version."""
+    storage = MadeStorage(texts(2))
+    storage.broken["001.txt"] = Gone()
+    first, _ = read(storage)
+    storage.files["001.txt"] = "another text"
+    second, _ = read(storage, first[-1].cursor)
+    del storage.files["001.txt"]
+    third, _ = read(storage, second[-1].cursor)
+
+    assert [code for found in (first, second, third) for code in coded(found)] == []
 
 
 def test_a_listing_in_no_order_is_refused() -> None:
@@ -427,3 +533,37 @@ def test_of_renamed_files_with_equal_contents_each_tells_a_name_of_its_own() -> 
     moved = [row["moved_from"] for row in rows(batches) if str(row["path"]).startswith("moved")]
     assert sorted(moved) == [f"{n}.txt" for n in (0, 1, 2, 3, 4, 6, 7)]
     assert [row["moved_from"] for row in rows(batches) if row["path"] == "new.txt"] == [None]
+
+
+@pytest.mark.parametrize("flight", [False, True], ids=["legs", "flights"])
+@pytest.mark.parametrize("stops", [1, 2, 5])
+def test_an_old_name_belongs_to_one_new_name_wherever_reading_stops(stops: int, flight: bool) -> None:
+    storage = MadeStorage({f"{n}.txt": "equal" for n in range(9)} | {"z.txt": "other"})
+    cursor = read(storage)[0][-1].cursor
+    storage.files = {"5.txt": "equal", "zz.txt": "other"} | {f"{at} {n}.txt": "equal" for at in "ax" for n in range(6)}
+    batches: list[Batch] = []
+    while len(batches) < 100:
+        more = read(storage, cursor, max_deleted=1, batch_rows=1)[0][:stops]
+        batches += more
+        if not more:
+            break
+        cursor = begun_anew(more[-1].cursor) if flight else more[-1].cursor
+
+    moved = [row["moved_from"] for row in rows(batches) if row.get("moved_from")]
+    assert sorted(moved) == sorted([f"{n}.txt" for n in (0, 1, 2, 3, 4, 6, 7, 8)] + ["z.txt"])
+    assert "moved" not in cursor
+
+
+def test_a_thousand_renamed_files_are_told_in_little_time() -> None:
+    """All of them alike: whoever looked at each old name for each new one would look a million times."""
+    storage = MadeStorage({f"{n:04}.txt": "equal" for n in range(3000)})
+    cursor = read(storage)[0][-1].cursor
+    storage.files = {f"new {n:04}.txt": "equal" for n in range(3000)}
+    batches: list[Batch] = []
+    begun = time.process_time()
+    while more := read(storage, cursor, max_deleted=1, batch_rows=500)[0][:1]:
+        batches += more
+        cursor = more[-1].cursor
+
+    assert len({row["moved_from"] for row in rows(batches) if row.get("moved_from")}) == 3000
+    assert time.process_time() - begun < 20

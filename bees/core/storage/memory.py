@@ -204,13 +204,13 @@ class Memory:
         return {"files": self._done + ([pack(self._open)] if self._open else [])}
 
     def same_content(self, content: bytes, start: int = 0) -> Iterator[bytes]:
-        """Paths of files that held this content before the pass, a few of them from the one of this number on."""
+        """Paths of files that held this content before the pass, from the one of this number on."""
         if self._index is None:
             self._index = _Contents([*self._old, *(self._done if self.missing else ())])
         return self._index.paths(content, start)
 
 
-_GOES_ON = ("at", "doubtful", "inside", "held", "full", "listed", "anew")
+_GOES_ON = ("at", "doubtful", "inside", "moved", "held", "full", "listed", "anew")
 
 
 def begun_anew(cursor: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,9 +275,12 @@ class _Contents:
         made = [_contents(text) for text in blocks]
         self._prints = np.concatenate(made) if made else np.empty(0, "<u8")
         self._ends = np.cumsum([len(prints) for prints in made])
+        self._last: tuple[int, list[Record]] = (-1, [])  # equal files often lie side by side, in one block
 
     def paths(self, content: bytes, first: int) -> Iterator[bytes]:
-        for at in np.flatnonzero(self._prints == int.from_bytes(content, "little"))[first : first + 3]:
+        for at in np.flatnonzero(self._prints == int.from_bytes(content, "little"))[first:]:
             block = int(np.searchsorted(self._ends, at, side="right"))
+            if self._last[0] != block:
+                self._last = block, unpack(self._blocks[block])
             start = int(self._ends[block - 1]) if block else 0
-            yield unpack(self._blocks[block])[int(at) - start].key
+            yield self._last[1][int(at) - start].key
