@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 PAGE = "\f"
@@ -57,6 +58,15 @@ REASONS = {
     "extraction_crashed": "the reader of the document broke off",
 }
 """Code of a document without text -> sentence."""
+
+
+Within = Callable[[bytes, str], str]
+"""The text of a file within a document by its bytes and name, or why there is none; empty for what never has one."""
+
+
+def none_within(_content: bytes, _name: str) -> str:
+    """A `Within` that reads nothing."""
+    return ""
 
 
 def bounded(parts: list[str], between: str) -> str:

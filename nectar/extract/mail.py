@@ -22,7 +22,7 @@ from nectar.extract.text import codec_of, decodes, normalised
 
 MAX_PARTS = 1000
 MAX_MESSAGES = 20_000
-_SHOWN = ("From", "To", "Cc", "Date", "Subject")
+_SHOWN = ("From", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject")
 _BROKEN = (MessageError, LookupError, UnicodeError, ValueError, AttributeError, TypeError, KeyError, IndexError)
 _FROM = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\n")
 _DATED = re.compile(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from nectar.extract.document import PAGE, Document, NoText, bounded
+from nectar.extract.document import PAGE, Document, NoText, Within, bounded, none_within
 from nectar.extract.markup import closed, html
 from nectar.extract.zipped import Zipped, xml
 
@@ -38,6 +38,9 @@ _STRICT = {
 """Names of ISO 29500's strict form -> those of the usual one, with the same elements (part 1, annex A)."""
 _BESIDE = re.compile(r"word/(?:header|footer|footnotes|endnotes|comments)\d*\.xml")
 _CHART = re.compile(r"word/charts/chart\d*\.xml")
+_DIAGRAM = re.compile(r"word/diagrams/data\d*\.xml")
+_MHTML = (".mht", ".mhtml")
+"""Pages as messages, with their pictures attached."""
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _MOST_SPACES = 1000
 
@@ -47,15 +50,29 @@ def locked(content: bytes, _charset: str = "") -> Document:
     raise NoText("password_protected" if _ENCRYPTED in content else "unknown_format")
 
 
-def docx(content: bytes, _charset: str = "") -> Document:
+def docx(content: bytes, _charset: str = "", within: Within = none_within) -> Document:
     parts = Zipped(content)
-    blocks = list(_word_blocks(_part(parts, _main(parts, "word/document.xml"))))
+    main = _main(parts, "word/document.xml")
+    root = _part(parts, main)
+    blocks = [*_word_blocks(root), *_imported(parts, main, root, within)]
     for name in sorted(parts.names):
         if _BESIDE.fullmatch(name):
             blocks.extend(_word_blocks(_part(parts, name)))
         elif _CHART.fullmatch(name):
             blocks.extend(_chart(_part(parts, name)))
+        elif _DIAGRAM.fullmatch(name):
+            blocks.extend(_diagram(_part(parts, name)))
     return _described(parts, bounded(blocks, "\n\n"))
+
+
+def _imported(parts: Zipped, main: str, root: Any, within: Within) -> Iterator[str]:
+    """Parts in other formats, such as pages, which Word takes in when it opens the document (ISO 29500-1, 17.17.2)."""
+    targets = _relations(parts, main)
+    for chunk in root.iter(f"{_W}altChunk"):
+        _, name = targets.get(chunk.get(f"{_R}id") or "", ("", ""))
+        if name in parts:
+            text = within(parts.bytes(name), f"{name}.eml" if name.lower().endswith(_MHTML) else name).strip()
+            yield from [text] if text else []
 
 
 def _main(parts: Zipped, usual: str) -> str:
@@ -151,8 +168,7 @@ def _slide(parts: Zipped, name: str) -> str:
     blocks = _drawn(_part(parts, name))
     beside = [relation for relation in _relations(parts, name).values() if relation[1] in parts]
     for target in (target for kind, target in beside if kind == "diagramData"):
-        lines = [line for p in _part(parts, target).iter(f"{_A}p") if (line := _run_text(p).strip())]
-        blocks += ["\n".join(lines)] if lines else []
+        blocks += _diagram(_part(parts, target))
     for target in (target for kind, target in beside if kind == "chart"):
         blocks += _chart(_part(parts, target))
     for kind in ("notesSlide", "comments"):
@@ -177,6 +193,11 @@ def _drawn(root: Any) -> list[str]:
             if any(cells):
                 blocks.append(" | ".join(cells))
     return blocks
+
+
+def _diagram(root: Any) -> list[str]:
+    lines = [line for p in root.iter(f"{_A}p") if (line := _run_text(p).strip())]
+    return ["\n".join(lines)] if lines else []
 
 
 def _chart(root: Any) -> list[str]:

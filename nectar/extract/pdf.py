@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from nectar.extract.document import MAX_TEXT, PAGE, Document, NoText, not_read
+from nectar.extract.document import MAX_TEXT, PAGE, Document, NoText, Within, none_within, not_read
 from nectar.extract.text import normalised
 
 MAX_PAGES = 20_000
+MAX_FILES = 1000
+MAX_TOTAL = 64 << 20
+"""Bytes of all files that are attached."""
+_LONGEST_NAME = 2000
 _FIELDS = {4, 5, 6}
 """Kinds of fields with words in them: choices, lists and texts (`FPDF_FORMFIELD_COMBOBOX` and those after it)."""
 _SILENT = {0, 2, 16, 20}
@@ -21,7 +26,7 @@ _DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:(Z)|([+-])(\
 _FILLED = ("0000", "01", "01", "00", "00", "00")
 
 
-def pdf(content: bytes, _charset: str = "") -> Document:
+def pdf(content: bytes, _charset: str = "", within: Within = none_within) -> Document:
     try:
         import pypdfium2 as pdfium
     except ImportError:
@@ -32,14 +37,14 @@ def pdf(content: bytes, _charset: str = "") -> Document:
         locked = getattr(error, "err_code", None) in {4, 5} or "password" in str(error).lower()
         raise NoText("password_protected" if locked else "unreadable_document") from None
     try:
-        return _read(file, pdfium.PdfiumError)
+        return _read(file, _Files(within), pdfium.PdfiumError)
     except pdfium.PdfiumError:
         raise NoText("unreadable_document") from None
     finally:
         file.close()
 
 
-def _read(file: Any, broken: type[Exception]) -> Document:
+def _read(file: Any, files: _Files, broken: type[Exception]) -> Document:
     count = len(file)
     if file.get_formtype():
         with contextlib.suppress(broken):  # a form that cannot be read costs its values only
@@ -50,7 +55,7 @@ def _read(file: Any, broken: type[Exception]) -> Document:
     scanned = size = 0
     for number in range(count):
         try:
-            text, pictured = _page(file, number)
+            text, pictured = _page(file, number, files)
         except broken:  # the other pages are read still
             text, pictured = not_read("unreadable_document"), False
         size += len(text)
@@ -58,14 +63,16 @@ def _read(file: Any, broken: type[Exception]) -> Document:
             raise NoText("too_much_text")
         scanned += pictured
         pages.append(text)
+    files.take_all(file)
     told = file.get_metadata_dict()
+    text = "\n\n".join(filter(None, [f"\n{PAGE}\n".join(pages), *files.blocks]))
     return Document(
-        f"\n{PAGE}\n".join(pages), told.get("Title", "").strip(), told.get("Author", "").strip(),
+        text, told.get("Title", "").strip(), told.get("Author", "").strip(),
         _date(told.get("CreationDate", "")), _language(file), count, scanned,
     )  # fmt: skip
 
 
-def _page(file: Any, number: int) -> tuple[str, bool]:
+def _page(file: Any, number: int, files: _Files) -> tuple[str, bool]:
     """A page's text, with what was filled in and noted there, and whether it is a picture without any."""
     from pypdfium2 import raw
 
@@ -77,13 +84,16 @@ def _page(file: Any, number: int) -> tuple[str, bool]:
         finally:
             held.close()
         pictured = not text and next(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
-        return "\n".join([*filter(None, [text]), *_written(file, page)]), pictured
+        return "\n".join([*filter(None, [text]), *_written(file, page, files)]), pictured
     finally:
         page.close()
 
 
-def _written(file: Any, page: Any) -> Iterator[str]:
-    """What was written on a page: values of its form, words and notes set upon it. A text page has none of them."""
+def _written(file: Any, page: Any, files: _Files) -> Iterator[str]:
+    """What was written on a page: values of its form, words and notes set upon it. A text page has none of them.
+
+    A file that is pinned to the page goes to `files`.
+    """
     from pypdfium2 import raw
 
     for number in range(raw.FPDFPage_GetAnnotCount(page)):
@@ -97,9 +107,49 @@ def _written(file: Any, page: Any) -> Iterator[str]:
                 if raw.FPDFAnnot_GetFormFieldType(form, annotation) in _FIELDS:
                     yield from _lines(partial(raw.FPDFAnnot_GetFormFieldValue, form, annotation))
             elif kind not in _SILENT:
+                if kind == raw.FPDF_ANNOT_FILEATTACHMENT and (pinned := raw.FPDFAnnot_GetFileAttachment(annotation)):
+                    files.take(pinned)
                 yield from _lines(partial(raw.FPDFAnnot_GetStringValue, annotation, b"Contents"))
         finally:
             raw.FPDFPage_CloseAnnot(annotation)
+
+
+class _Files:
+    """Files that are attached to a document or pinned to its pages, each under a heading with its name."""
+
+    def __init__(self, within: Within) -> None:
+        self._within = within
+        self._met: set[tuple[str, bytes]] = set()
+        self._left = MAX_TOTAL
+        self.blocks: list[str] = []
+
+    def take_all(self, file: Any) -> None:
+        from pypdfium2 import raw
+
+        for number in range(min(raw.FPDFDoc_GetAttachmentCount(file), MAX_FILES + 1)):
+            if attachment := raw.FPDFDoc_GetAttachment(file, number):
+                self.take(attachment)
+
+    def take(self, attachment: Any) -> None:
+        from pypdfium2 import raw
+
+        name = " ".join(_asked(partial(raw.FPDFAttachment_GetName, attachment), _LONGEST_NAME).split()) or "attachment"
+        size = ctypes.c_ulong()
+        raw.FPDFAttachment_GetFile(attachment, None, 0, size)
+        if size.value > self._left or len(self.blocks) >= MAX_FILES:
+            self.blocks.append(f"## {name}\n\n{not_read('too_much_inside')}")
+            return
+        held = ctypes.create_string_buffer(size.value)
+        if size.value and not raw.FPDFAttachment_GetFile(attachment, held, size.value, size):
+            self.blocks.append(f"## {name}\n\n{not_read('unreadable_document')}")
+            return
+        data = bytes(memoryview(held)[: size.value])
+        self._left -= len(data)
+        mark = name, hashlib.blake2b(data).digest()
+        if mark not in self._met:  # one may be both attached and pinned
+            self._met.add(mark)
+            text = self._within(data, name).strip()
+            self.blocks.append(f"## {name}\n\n{text}" if text else f"## {name}")
 
 
 def _lines(ask: Callable[[Any, int], int]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 
 from nectar.extract import markdown
 from nectar.extract.document import MAX_DEPTH, MAX_TEXT, Document, NoText, not_read
@@ -29,6 +30,8 @@ READERS = {
 }
 """Media type -> module and function, loaded when they are used."""
 _MAIL = {"message/rfc822", "application/mbox"}
+_WITH_FILES = {"application/pdf", DOCX}
+"""Kinds whose readers take what reads the files within them."""
 _HOLDERS = (
     b"PK\x03\x04",
     b"7z\xbc\xaf\x27\x1c",
@@ -76,7 +79,9 @@ def read(content: bytes, said: str, depth: int = 0) -> Document:
 def _read(content: bytes, kind: str, charset: str, depth: int) -> Document:
     if kind in READERS:
         module, _, function = READERS[kind].partition(":")
-        made: Document = getattr(importlib.import_module(f"nectar.extract.{module}"), function)(content, charset)
+        reader = getattr(importlib.import_module(f"nectar.extract.{module}"), function)
+        within = (partial(attached, depth=depth + 1),) if kind in _WITH_FILES else ()
+        made: Document = reader(content, charset, *within)
         return made
     if kind in _MAIL:
         from nectar.extract.mail import mailbox, message

@@ -167,6 +167,30 @@ def written_pdf(text: str, *, field: str, inherited: str, box: str, note: str) -
     )
 
 
+def pdf_with_files(text: str, files: Sequence[tuple[str, bytes]], pinned: Sequence[tuple[str, bytes]] = ()) -> bytes:
+    """A PDF of one page with files attached to it, and others pinned to its page as notes are."""
+    objects = [
+        b"", b"<< /Type /Pages /Kids [5 0 R] /Count 1 >>", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        _stream(b"", _drawn(text)), b"",
+    ]  # fmt: skip
+    specs = []
+    for name, data in (*files, *pinned):
+        objects.append(_stream(b"/Type /EmbeddedFile", data))
+        objects.append(b"<< /Type /Filespec /F (%s) /EF << /F %d 0 R >> >>" % (name.encode(), len(objects)))
+        specs.append(len(objects))
+    notes = []
+    for spec in specs[len(files) :]:
+        objects.append(b"<< /Type /Annot /Subtype /FileAttachment /Rect [9 9 20 20] /FS %d 0 R >>" % spec)
+        notes.append(len(objects))
+    names = b" ".join(b"(%06d) %d 0 R" % (spec, spec) for spec in specs[: len(files)])
+    objects[0] = b"<< /Type /Catalog /Pages 2 0 R /Names << /EmbeddedFiles << /Names [%s] >> >> >>" % names
+    objects[4] = (
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Annots [%s] "
+        b"/Resources << /Font << /F 3 0 R >> >> >>" % b" ".join(b"%d 0 R" % note for note in notes)
+    )
+    return _pdf_file(objects)
+
+
 def _drawn(text: str) -> bytes:
     lines = [line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)") for line in text.split("\n")]
     return (

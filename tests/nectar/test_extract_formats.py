@@ -562,3 +562,68 @@ def test_notes_come_once_and_what_was_deleted_does_not() -> None:
     assert text_of(b"<html><ul><li><p>milk</p><li>eggs<ul><li>brown</ul></ul>end", "x.html").text == (
         "- milk\n\n- eggs\n\n- brown\n\nend"
     )
+
+
+def test_whom_an_answer_goes_to_and_who_got_a_blind_copy_is_read() -> None:
+    headers = {"From": "a@x.org", "To": "b@x.org", "Bcc": "Cy <c@x.org>", "Reply-To": "d@x.org", "Subject": "Hi"}
+
+    made = text_of(documents.message("Hello", **headers), "m.eml").text
+
+    assert made == "From: a@x.org\nReply-To: d@x.org\nTo: b@x.org\nBcc: Cy <c@x.org>\nSubject: Hi\n\nHello"
+
+
+def test_files_that_are_attached_to_a_pdf_are_read_once() -> None:
+    deep = documents.pdf_with_files("inner", [("deep.txt", b"deepest")])
+    files = [("a.txt", b"first"), ("in.pdf", deep), ("p.png", b"\x89PNG\r\n"), ("z.zip", documents.zipped({"a": "b"}))]
+    data = documents.pdf_with_files("on the page", files, pinned=[("note.docx", documents.docx("Dear Jane")), files[0]])
+
+    made = text_of(data, "x.pdf")
+
+    wanted = [
+        "on the page",
+        "## note.docx\n\nDear Jane",
+        "## a.txt\n\nfirst",
+        "## in.pdf\n\ninner\n\n## deep.txt\n\ndeepest",
+    ]
+    wanted += ["## p.png", "## z.zip\n\n(not read: no reader is there for this format)"]
+    assert sorted(made.text.split("\n\n")) == sorted("\n\n".join(wanted).split("\n\n"))
+    assert made.pages == 1
+
+
+def test_files_attached_to_a_pdf_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = documents.pdf_with_files("page", [("a.txt", b"a" * 900), ("b.txt", b"b" * 900), ("c.txt", b"c")])
+    nested = b"the end"
+    for _ in range(7):
+        nested = documents.pdf_with_files("page", [("in.pdf" if nested[:4] == b"%PDF" else "in.txt", nested)])
+
+    assert f"(not read: {REASONS['nested_too_deep']})" in text_of(nested, "x.pdf").text
+    monkeypatch.setattr("nectar.extract.pdf.MAX_TOTAL", 1000)
+    assert text_of(large, "x.pdf").text.split("\n\n")[1:] == [
+        "## a.txt", "a" * 900, "## b.txt", f"(not read: {REASONS['too_much_inside']})", "## c.txt", "c",
+    ]  # fmt: skip
+
+
+def test_the_words_of_drawings_and_of_imported_parts_of_word_are_read() -> None:
+    namespaces = (
+        'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+        'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships" '
+        'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+    )
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/aFChunk"
+    chunks = {
+        "one": ("html.htm", b"<html><body><p>a page</p></body></html>"),
+        "two": ("m.mht", documents.message("", html="<p>a message</p>")),
+        "three": ("in.docx", documents.docx("a letter")),
+    }
+    relations = "".join(f'<Relationship Id="{n}" Type="{kind}" Target="{f}"/>' for n, (f, _) in chunks.items())
+    body = "".join(f'<w:altChunk r:id="{name}"/>' for name in ("two", "one", "three", "lost"))
+    data = documents.zipped(
+        {
+            "word/document.xml": f"<w:document {namespaces}><w:p><w:r><w:t>Hi</w:t></w:r></w:p>{body}</w:document>",
+            "word/_rels/document.xml.rels": f"<Relationships>{relations}</Relationships>",
+            "word/diagrams/data1.xml": f"<d {namespaces}><a:p><a:r><a:t>a box</a:t></a:r></a:p><a:p/></d>",
+            **{f"word/{file}": chunk for file, chunk in chunks.values()},
+        }
+    )
+
+    assert text_of(data, "x.docx").text.split("\n\n") == ["Hi", "a message", "a page", "a letter", "a box"]
