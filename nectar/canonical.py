@@ -19,10 +19,11 @@ The form follows the value, never the type that a batch found for it: a source w
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
@@ -33,6 +34,7 @@ import pyarrow as pa
 
 from nectar.batch import FEW, mark_of
 
+_STEP = 1 << 20
 DEEPEST = 100
 """Levels of an object or list that are put in order; far from where Python's stack ends, wherever this is called."""
 
@@ -63,6 +65,40 @@ def records(table: pa.Table) -> pl.Series:
         for name, value in zip(names, columns.values, strict=True)
     ]
     return columns.together(parts)
+
+
+def holds_bytes(table: pa.Table) -> bool:
+    """Whether columns hold many bytes, such as documents: as text they are twice as long, and copied often."""
+    return sum(column.nbytes for column in table.columns if _is_bytes(column.type)) > _STEP
+
+
+def pieces(table: pa.Table) -> Iterator[Iterator[bytes]]:
+    """The same as `records` gives, row by row in pieces: the text of bytes is never held as a whole."""
+    names = sorted(n for n in table.column_names if not n.startswith("_"))
+    columns = [
+        (
+            f"{len(name.encode())}:{name}".encode(),
+            table[name] if _is_bytes(table.schema.field(name).type) else _values(table, name),
+        )
+        for name in names
+    ]
+    return (_pieces(columns, row) for row in range(table.num_rows))
+
+
+def _pieces(columns: Sequence[tuple[bytes, Any]], row: int) -> Iterator[bytes]:
+    for head, column in columns:
+        value = column[row]
+        if not isinstance(value, pa.Scalar):
+            yield head + value.encode() if value is not None else b""
+        elif value.is_valid:
+            data = memoryview(value.as_buffer())
+            yield head + b"b%d:" % (2 * len(data))
+            yield from (binascii.hexlify(data[at : at + _STEP]) for at in range(0, len(data), _STEP))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    of = pa.types
+    return bool(of.is_binary(kind) or of.is_large_binary(kind) or of.is_fixed_size_binary(kind))
 
 
 def keys(table: pa.Table, key: Sequence[str]) -> pl.Series:
@@ -134,7 +170,7 @@ def _text(column: pa.ChunkedArray, field: pa.Field) -> tuple[str | pl.Series, pl
         return "t", series.cast(pl.Int64).cast(pl.String)
     if pa.types.is_null(kind):
         return "s", series.cast(pl.String)
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+    if _is_bytes(kind):
         return "b", series.cast(pl.Binary).bin.encode("hex")
     return "s", pl.Series([None if v is None else str(v) for v in column.to_pylist()], dtype=pl.String)
 

@@ -25,7 +25,15 @@ def key_hashes(table: pa.Table, key: Sequence[str], secret: bytes) -> pl.Series:
 
 def content_hashes(table: pa.Table, secret: bytes) -> pl.Series:
     """HMAC-SHA-256 of each row's canonical content, its first 128 bits as hex."""
-    return _keyed(canonical.records(table), secret)
+    if not canonical.holds_bytes(table):
+        return _keyed(canonical.records(table), secret)
+    digests = []
+    for pieces in canonical.pieces(table):
+        made = hmac.new(secret.hex().encode(), digestmod="sha256")
+        for piece in pieces:
+            made.update(piece)
+        digests.append(made.hexdigest()[: BITS // 4])
+    return pl.Series(digests, dtype=pl.String)
 
 
 def _keyed(texts: pl.Series, secret: bytes) -> pl.Series:

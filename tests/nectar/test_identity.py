@@ -7,6 +7,7 @@ import decimal
 import hashlib
 import hmac
 import json
+import tracemalloc
 from decimal import Decimal
 from pathlib import Path
 
@@ -64,6 +65,30 @@ def test_hashes_are_those_of_the_golden_file():
     }
 
     assert found == json.loads(GOLDEN.read_text())
+
+
+def test_the_canonical_text_comes_in_pieces_as_it_comes_whole():
+    large = pa.table(
+        {"b": [b"\xfe" * (3 << 20), None, b""], "é": ["ü", None, "x"], "n": [1, 2, None], "_op": ["upsert"] * 3}
+    )
+
+    for table in (every_kind(), large):
+        made = [b"".join(pieces).decode() for pieces in canonical.pieces(table)]
+        assert made == canonical.records(table).to_list()
+    alone = [content_hashes(large.slice(row, 1), SECRET)[0] for row in range(3)]
+    texts = [text.encode() for text in canonical.records(large).to_list()]
+    assert content_hashes(large, SECRET).to_list() == alone
+    assert alone == [hmac.new(SECRET.hex().encode(), text, hashlib.sha256).hexdigest()[:32] for text in texts]
+
+
+def test_a_large_document_is_hashed_in_little_memory():
+    table = pa.table({"content": [b"x" * (32 << 20)]})
+    tracemalloc.start()
+    try:
+        content_hashes(table, SECRET)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_hash_is_an_hmac_of_the_canonical_text():
