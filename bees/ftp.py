@@ -132,13 +132,7 @@ class FtpStorage(Storage):
             ftp.retrlines("MLSD", take)  # line by line: ftplib's own reader holds them all
             return files, folders
 
-        try:
-            return self._ask(path, ask)
-        except Gone:
-            # Its answer to what may not be seen is the same. Nothing in a folder that is there counts as deleted.
-            if path and path in self._list(path.rpartition("/")[0])[1]:
-                raise Unreadable from None
-            raise
+        return self._ask(path, ask)
 
     def _part(self, ftp: ftplib.FTP, entry: Entry, start: int, size: int) -> bytes:
         if not size:

@@ -80,6 +80,8 @@ class _Ref:
 
 
 class DriveStorage(WebStorage):
+    for_all = True
+
     def __init__(self, options: GoogleDriveOptions) -> None:
         super().__init__(self._client, options.concurrency, options.timeout)
         self._options = options

@@ -23,6 +23,7 @@ from bees.core.errors import GiveUp, RetryLater
 from bees.core.filebee import RemoteOptions
 from bees.core.http import Answer, HttpClient, Limits, checked_url
 from bees.core.storage.base import (
+    IN_A_ROW,
     Entry,
     Gone,
     Listed,
@@ -39,6 +40,7 @@ from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, fo
 
 _NO_LIST = "the page that should list the folder's files is another one: a login, an error, a page of its own"
 _ANOTHER = "the server answers with another page in the file's place: a login, most likely"
+_ELSEWHERE = "the listing is redirected to another place: if it is meant, write where it leads into `url` and `path`"
 _INDEX = re.compile(r"\b(?:index of|directory (?:listing|of)|listing (?:of|for)|parent directory)\b", re.IGNORECASE)
 _TROUBLE = re.compile(
     r"\b(?:errors?|unavailable|maintenance|forbidden|unauthori[sz]ed|denied|not found|bad gateway|timed? ?out"
@@ -71,13 +73,14 @@ class HttpIndexStorage(WebStorage):
             )
 
         super().__init__(make, options.concurrency, options.timeout)
+        self._failed = 0
         self._root = folder_url(checked_url(options.url), options.path.strip("/"))
 
     def check(self) -> None:
         rooted(self._links)
 
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
-        return walk(lambda path: self._list(path, after), after, recursive=recursive)
+        return walk(lambda path: self._list(path, after), after, recursive=recursive, names=self._links)
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
         return self.part(str(folder_url(self._root, entry.path)), entry, start, size)
@@ -95,6 +98,7 @@ class HttpIndexStorage(WebStorage):
 
     def _list(self, path: str, after: bytes) -> tuple[list[Entry], list[str]]:
         listed, folders = self._links(path)
+        self._failed = 0  # files in a row that were asked for in vain
         wanted = [entry for entry in listed if entry.key > after]
         found = list(self.pool.map(self._looked, wanted))
         return [entry for entry in found if entry is not None], folders
@@ -109,6 +113,12 @@ class HttpIndexStorage(WebStorage):
             return None
         except NotReadError:
             return entry  # listed, and refused when it is read
+        except RetryLater as error:
+            self._failed += 1
+            if error.after is not None or error.code == "rate_limited" or self._failed >= IN_A_ROW:
+                raise
+            return entry  # it fails when it is read, and is tried again then
+        self._failed = 0
         return found or entry
 
     def check_answer(self, url: str, answer: Answer) -> None:
@@ -124,6 +134,8 @@ class HttpIndexStorage(WebStorage):
         answer = self.ask("GET", url)
         page = _Page.of(answer)
         base, own = str(answer.url), urlsplit(str(answer.url))
+        if _is_elsewhere(url, base):
+            raise Unreadable("redirected", _ELSEWHERE)
         files: dict[str, Entry] = {}
         folders: dict[str, None] = {}
         for link in page.links:
@@ -143,6 +155,14 @@ class HttpIndexStorage(WebStorage):
                 raise Unreadable("no_listing", _NO_LIST)
             raise GiveUp(_NO_LIST, code="no_listing", where="path", advice="correct `url` and `path`, or give `auth`")
         return list(files.values()), list(folders)
+
+
+def _is_elsewhere(asked: str, came: str) -> bool:
+    """Whether a page came from another place than it was asked for: only from http to https of itself is none."""
+    one, other = urlsplit(asked), urlsplit(came)
+    same = (one.scheme, one.netloc) == (other.scheme, other.netloc)
+    secured = one.hostname == other.hostname and (one.scheme, other.scheme) == ("http", "https")
+    return not (same or secured) or unquote_to_bytes(one.path) != unquote_to_bytes(other.path)
 
 
 def _absolute(base: str, link: str) -> str:

@@ -129,6 +129,20 @@ def test_two_files_that_the_server_calls_the_same_are_told(disk: FolderDisk) -> 
     assert [(r.position, r.code) for b in batches for r in b.rejects] == [("caf?.txt", "same_name")]
 
 
+@pytest.mark.parametrize("name", [b"new\nline.txt", b"caf\xe9.txt"], ids=["line break", "no text"])
+def test_a_file_that_cannot_be_asked_for_is_told(disk: FolderDisk, name: bytes) -> None:
+    """The server lists the one in two lines, and the other under a name that it does not know itself."""
+    disk.put("a.txt", b"one")
+    at = disk.folder / os.fsdecode(name)
+    at.write_bytes(b"two")
+    os.utime(at, (5, 5))
+    first = read("ftp", disk.options)
+    second = read("ftp", disk.options, cursor=first[-1].cursor)
+
+    assert [r["path"] for r in rows(first) + rows(second)] == ["a.txt"]
+    assert [r.code for b in second for r in b.rejects] == ["not_there"]
+
+
 @pytest.mark.parametrize("looks", [True, False])
 @pytest.mark.parametrize("how", ["chdir", "listdir"])
 def test_a_folder_that_may_not_be_listed_is_not_empty(ftp_folder: Path, how: str, looks: bool) -> None:

@@ -16,21 +16,27 @@ from bees.core.errors import GiveUp, SourceError
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
+from tests.servers.troubled import Trouble, troubled
 from tests.servers.webdav import web_index
 
 pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[FolderDisk]:
+    with web_index(tmp_path) as url:
+        made = FolderDisk(tmp_path)
+        made.options = {"url": url, "allow_private": True}
+        made.unreachable = {"url": f"http://127.0.0.1:{free_port()}/", "allow_private": True}
+        yield made
 
 
 class TestHttpIndex(FileSystemContract):
     connector = "http_index"
 
     @pytest.fixture
-    def disk(self, tmp_path: Path) -> Iterator[Disk]:
-        with web_index(tmp_path) as url:
-            made = FolderDisk(tmp_path)
-            made.options = {"url": url, "allow_private": True}
-            made.unreachable = {"url": f"http://127.0.0.1:{free_port()}/", "allow_private": True}
-            yield made
+    def disk(self, disk: Disk) -> Disk:
+        return disk
 
     def test_links_that_lead_elsewhere_are_not_followed(self, tmp_path: Path, disk: Disk) -> None:
         disk.put("root/a.txt", b"a")
@@ -242,3 +248,42 @@ def test_a_file_that_is_refused_for_itself_keeps_no_other_from_being_read(status
 
     assert [row["path"] for row in rows(found)] == ["a.txt", "c.txt"]
     assert [(r.position, r.code) for batch in found for r in batch.rejects] == [("b.txt", "refused")]
+
+
+@pytest.mark.parametrize("part", [(206, "bytes 0-2/9"), (206, "")], ids=["another part", "no word"])
+def test_a_part_that_was_not_asked_for_is_not_believed(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch, part: tuple[int, str]
+) -> None:
+    monkeypatch.setattr("bees.core.file_pass.SMALL", 8)
+    monkeypatch.setattr("bees.core.storage.base.Storage.block", 16)
+    disk.put("a.csv", b"id\n" + b"1\n" * 20)
+    disk.put("b.csv", b"id\n2\n")
+    with troubled(disk.options["url"]) as relay:
+        told = {"Content-Range": part[1], "Content-Type": "text/csv"}
+        relay.trouble = lambda method, path: (
+            (part[0], told, b"id\n" + b"1\n" * 20) if method == "GET" and path == "/a.csv" else None
+        )
+        found = read("http_index", disk.options | {"url": relay.url}, "records")
+
+    assert [row["id"] for row in rows(found)] == ["2"]
+    assert [(r.position, r.code) for batch in found for r in batch.rejects] == [("a.csv", "no_ranges")]
+
+
+def test_a_server_that_gives_another_version_is_not_believed(disk: FolderDisk) -> None:
+    """It knows nothing of If-Match, and tells by the ETag what it gave."""
+    disk.put("a.txt", b"one")
+    disk.put("b.txt", b"b")
+    given = {"HEAD": '"one"', "GET": '"two"'}
+
+    def versioned(method: str, path: str) -> Trouble | None:
+        told = {"ETag": given[method], "Content-Type": "text/plain", "Content-Length": "3"}
+        return (200, told, b"two") if path == "/a.txt" else None
+
+    with troubled(disk.options["url"]) as relay:
+        relay.trouble = versioned
+        first = read("http_index", disk.options | {"url": relay.url})
+        given["HEAD"] = given["GET"]
+        second = read("http_index", disk.options | {"url": relay.url}, cursor=first[-1].cursor)
+
+    assert [row["path"] for row in rows(first)] == ["b.txt"]
+    assert [row["path"] for row in rows(second)] == ["a.txt"]

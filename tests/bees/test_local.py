@@ -361,9 +361,18 @@ def test_a_mount_that_broke_takes_nothing_for_gone(
     def broken(*_: Any) -> int:
         raise OSError(number, "broken")
 
-    monkeypatch.setattr(Folder, "_open", broken)
+    (tmp_path / "z.txt").write_text("beside it")
+    real = Folder._open
+    monkeypatch.setattr(
+        Folder, "_open", lambda self, path, *how: (broken if "inner" in path else real)(self, path, *how)
+    )
+    batches = read(tmp_path, cursor=first.cursor)
+    monkeypatch.setattr(Folder, "names", broken)
     with pytest.raises(RetryLater, match=errno.errorcode[number]):
         read(tmp_path, cursor=first.cursor)
+
+    assert (paths(batches), rejects(batches)) == (["z.txt"], [("inner", "unavailable")])
+    assert errno.errorcode[number] in batches[0].rejects[0].reason
 
 
 def test_names_that_are_no_text_are_shown_and_stay_apart(tmp_path: Path) -> None:

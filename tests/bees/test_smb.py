@@ -94,6 +94,19 @@ def test_a_name_that_the_protocol_does_not_carry_is_told_and_never_leads_elsewhe
     assert len(rows(read("smb", disk.options))) == 7
 
 
+def test_a_name_that_is_no_text_is_told(disk: FolderDisk) -> None:
+    """The server shows it as another one, which nothing answers to."""
+    disk.put("a.txt", b"one")
+    at = disk.folder / os.fsdecode(b"caf\xe9.txt")
+    at.write_bytes(b"two")
+    os.utime(at, (5, 5))
+    first = read("smb", disk.options)
+    second = read("smb", disk.options, cursor=first[-1].cursor)
+
+    assert [r["path"] for r in rows(first) + rows(second)] == ["a.txt"]
+    assert [r.code for b in second for r in b.rejects] == ["not_there"]
+
+
 def test_a_file_that_another_program_holds_open_is_told_as_that(disk: FolderDisk) -> None:
     """As spreadsheets are on a network drive while somebody writes in them."""
     disk.put("a.csv", b"id\n1\n")

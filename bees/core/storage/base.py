@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from bees.core import progress
-from bees.core.errors import GiveUp
+from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.storage.ranges import RangeReader, cut_short
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _SAME = "the server tells several files by the same name: one of them is read"
 DEEPEST = 64
 """Folders within folders, above which a listing is taken for a loop of links."""
+IN_A_ROW = 3
+"""Files or folders in a row that fail for a while, and it is the source that fails, not one of them."""
+_HIDDEN = "the source lists the folder, and says that it is not there: it may be one that the bee's user may not see"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,14 @@ class Unreadable(NotReadError):
         self.reason = reason
 
 
-def refused(status: int) -> Unreadable:
-    """Of one file that the server does not give, and says so with this status of HTTP; others it may give."""
+def refused(status: int, code: str = "") -> Unreadable:
+    """Of one file that the server does not give, and says so with this status of HTTP; others it may give.
+
+    `code` tells what is the matter where no status does, such as a redirect that is not followed.
+    """
     advice = "mend it there, or leave it out by `patterns`"
-    return Unreadable("refused", f"the server refuses this file (status {status}): {advice}")
+    why = f"status {status}" if status or not code else code
+    return Unreadable("refused", f"the server refuses this file ({why}): {advice}")
 
 
 @dataclass
@@ -247,13 +254,21 @@ Listing = Callable[[str], tuple[Found, list[str]]]
 
 
 def walk(
-    folder: Listing, after: bytes, *, recursive: bool, look: Callable[[str], Entry | None] = lambda _: None
+    folder: Listing,
+    after: bytes,
+    *,
+    recursive: bool,
+    look: Callable[[str], Entry | None] = lambda _: None,
+    names: Listing | None = None,
 ) -> Iterator[Listed]:
     """Folders listed one by one, their files in the order of whole paths, those up to `after` left out.
 
     `look` gives the file of a key, where `folder` gives keys. A root that is not there is GiveUp: it is no empty one.
+    `names` lists as `folder` does, at less cost: that a folder is there is enough. A folder that fails for itself
+    keeps no other from being listed, and nothing in it counts as deleted.
     """
     root = rooted(folder)
+    inner = _Folders(folder, names or folder)
     stack = [iter(_sorted(*root, after, recursive=recursive))]
     while stack:
         item = next(stack[-1], None)
@@ -268,7 +283,62 @@ def walk(
             reason = f"folders are more than {DEEPEST} deep: a loop of links, most likely"
             yield Closed(os.fsdecode(item[:-1]), "too_deep", reason)
         else:
-            stack.append(iter(_listed(folder, os.fsdecode(item[:-1]), after, recursive=recursive)))
+            stack.append(iter(inner.listed(os.fsdecode(item[:-1]), after, recursive=recursive)))
+
+
+class _Folders:
+    """The folders below a root."""
+
+    def __init__(self, folder: Listing, names: Listing) -> None:
+        self._folder = folder
+        self._names = names
+        self._failed = 0
+
+    def listed(self, path: str, after: bytes, *, recursive: bool) -> Iterable[Listed | bytes]:
+        """What `_sorted` gives of a folder; or that it is closed. Raises SourceError where the source fails."""
+        try:
+            found = self._found(path)
+        except Gone:
+            return [Closed(path, reason=_HIDDEN)] if self._is_there(path) else []
+        except Unreadable as error:
+            return [Closed(path, error.code, error.reason)]
+        if isinstance(found, Closed):
+            return [found]
+        self._failed = 0
+        return _sorted(*found, after, recursive=recursive)
+
+    def _found(self, path: str) -> tuple[Found, list[str]] | Closed:
+        problem: SourceError
+        try:
+            return self._folder(path)
+        except SourceError as error:
+            if not _is_of_one(error) or self._failed + 1 >= IN_A_ROW:
+                raise
+            rooted(self._names)  # raises where nothing at all is answered
+            problem = error
+        if isinstance(problem, RetryLater) and problem.code != "timeout":
+            try:
+                return self._folder(path)
+            except SourceError as error:
+                if not _is_of_one(error):
+                    raise
+                problem = error
+        self._failed += 1
+        reason = f"the folder could not be listed, and others could: {problem.args[0]}; each flight tries it again"
+        return Closed(path, "unavailable", reason)
+
+    def _is_there(self, path: str) -> bool:
+        """Whether its own folder names it still: who may not see it is told that it is not there."""
+        above = path.rpartition("/")[0]
+        try:
+            return path in self._names(above)[1]
+        except NotReadError:
+            return False
+
+
+def _is_of_one(error: SourceError) -> bool:
+    """Whether what failed may be one file's or folder's own trouble, and no wish of the source to be asked less."""
+    return not isinstance(error, RetryLater) or (error.after is None and error.code != "rate_limited")
 
 
 def rooted(folder: Listing) -> tuple[Found, list[str]]:
@@ -278,20 +348,12 @@ def rooted(folder: Listing) -> tuple[Found, list[str]]:
         return folder("")
     except Gone:
         problem = GiveUp("the folder is not there", code="no_folder", where="path", advice="correct `path`")
-    except Unreadable:
-        advice = "give the bee's user the right to list it"
-        problem = GiveUp("the folder may not be listed", code="unreadable", where="path", advice=advice)
-    raise problem
-
-
-def _listed(folder: Listing, path: str, after: bytes, *, recursive: bool) -> Iterable[Listed | bytes]:
-    try:
-        files, folders = folder(path)
-    except Gone:
-        return []
     except Unreadable as error:
-        return [Closed(path, error.code, error.reason)]
-    return _sorted(files, folders, after, recursive=recursive)
+        what, advice = "the folder may not be listed", "give the bee's user the right to list it"
+        if error.code != Closed("").code:
+            what, _, advice = error.reason.partition(": ")
+        problem = GiveUp(what, code=error.code, where="path", advice=advice)
+    raise problem
 
 
 def _sorted(files: Found, folders: list[str], after: bytes, *, recursive: bool) -> Iterable[Listed | bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -18,8 +19,9 @@ from bees.core.http import Answer, Credentials, HttpClient, Limits, basic
 from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.ranges import cut_short
 
+_OTHER_PART = "the server sends another part of the file than it is asked for: mend it there"
 _OF_ALL = (401, 407)
-"""Refusals of whoever asks, whatever is asked for."""
+"""Refusals of whoever asks, most likely whatever is asked for."""
 
 
 class WebAuth(BeeOptions):
@@ -41,6 +43,9 @@ def credentials(auth: WebAuth) -> Credentials:
 
 class WebStorage(Storage):
     """`make` gives a client; adapters ask through `ask`, for folders and for files."""
+
+    for_all = False
+    """Whether one refusal of the credentials tells that they are refused for everything."""
 
     def __init__(self, make: Callable[[Limits], HttpClient], concurrency: int, timeout: float) -> None:
         super().__init__(concurrency)
@@ -75,8 +80,10 @@ class WebStorage(Storage):
             return self.ask(method, url, headers)
         except GiveUp as error:
             if error.status < 400 or error.status in _OF_ALL:
-                raise
-            problem = refused(error.status)
+                if self.for_all:
+                    raise
+                self.check()  # raises unless it is this file alone: one that is redirected, or asks for another login
+            problem = refused(error.status, error.code)
         raise problem
 
     def part(self, url: str, entry: Entry, start: int, size: int) -> bytes:
@@ -91,7 +98,12 @@ class WebStorage(Storage):
             return b""
         answer = self.ask_file("GET", url, headers)
         self.check_answer(url, answer)
+        if "If-Match" in headers and _other_version(entry.ref, answer):
+            raise Gone
         if not whole and answer.status == 206:
+            begins = re.match(r"bytes (\d+)-", answer.headers.get("content-range", ""))
+            if begins is None or int(begins[1]) != start:
+                raise Unreadable("no_ranges", _OTHER_PART)
             return answer.body
         if len(answer.body) < entry.size and not answer.headers.get("content-encoding"):
             raise cut_short()
@@ -107,6 +119,14 @@ class WebStorage(Storage):
         super().close()
         while self._clients:
             self._clients.popitem()[1].close()
+
+
+def _other_version(etag: str, answer: Answer) -> bool:
+    """Whether a server that knows nothing of If-Match says itself that it gave another version."""
+    told = answer.headers.get("etag", "")
+    if not told or told.startswith("W/") or "content-encoding" in answer.headers:
+        return False
+    return told.strip('"') != etag.strip('"')  # some servers leave the quotes out in one of both
 
 
 def _meant(error: GiveUp) -> NotReadError | SourceError:
