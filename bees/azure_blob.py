@@ -110,8 +110,11 @@ class AzureBlobStorage(Storage):
         try:
             return request()
         except HttpResponseError as error:
-            code = getattr(error, "error_code", None)
-            problem = _verdict(error.status_code or 0, str(getattr(code, "value", code)), of_file=of_file)
+            if error.status_code in {429, 503}:
+                problem = dial.busy("container", getattr(error.response, "headers", None))
+            else:
+                code = getattr(error, "error_code", None)
+                problem = _verdict(error.status_code or 0, str(getattr(code, "value", code)), of_file=of_file)
         except (AttributeError, TypeError):  # what the library makes of a page that is no listing
             problem = _unread()
         except (AzureError, OSError) as error:
@@ -131,8 +134,6 @@ def _time(blob: Any) -> int | None:
 def _verdict(status: int, code: str, *, of_file: bool) -> SourceError | NotReadError:
     if status < 300:
         return _unread()
-    if status in {429, 503}:
-        return RetryLater("the container asks for fewer requests", code="rate_limited", where="container", after=5.0)
     if status >= 500 or status == 408:
         return RetryLater("the server failed", code="server_error", where="container")
     if status == 401 or code in {"AuthenticationFailed", "InvalidAuthenticationInfo"}:
@@ -145,7 +146,7 @@ def _verdict(status: int, code: str, *, of_file: bool) -> SourceError | NotReadE
         return Unreadable() if status == 403 else refused(status)
     if status == 404:
         return GiveUp("the container is not there", code="no_folder", where="container", advice="correct `container`")
-    return dial.denied()
+    return dial.redirected() if status < 400 else dial.denied()
 
 
 def _unread() -> RetryLater:
@@ -186,7 +187,7 @@ def _client(options: AzureBlobOptions, storage: Storage) -> tuple[Any, Any]:
     try:
         client = ContainerClient(
             url, options.container, credential=given, transport=transport, retry_total=2, retry_connect=1,
-            initial_backoff=1, increment_base=2,
+            initial_backoff=1, increment_base=2, permit_redirects=False,
             connection_timeout=min(options.timeout, 10), read_timeout=options.timeout,
         )  # fmt: skip
     except ValueError:

@@ -111,17 +111,23 @@ class GcsStorage(Storage):
         return None if blob is None else _entry(path, blob)
 
     def _ask(self, request: Callable[[], T], path: str) -> T:
-        from google.api_core.exceptions import GoogleAPICallError
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
         from google.auth.exceptions import GoogleAuthError
-        from requests.exceptions import RequestException
+        from requests.exceptions import RequestException, TooManyRedirects
 
         problem: Exception
         try:
             return request()
         except SourceError:
             raise
+        except RetryError as error:  # of the library's own tries: its cause is what the last of them was told
+            told = error.cause
+            called = isinstance(told, GoogleAPICallError)
+            problem = dial.cause(error) or (_called(told, of_file=bool(path)) if called else _lost(told or error))
         except GoogleAPICallError as error:
-            problem = _verdict(int(error.code or 0), of_file=bool(path))
+            problem = _called(error, of_file=bool(path))
+        except TooManyRedirects:
+            problem = refused(0, "redirected") if path else dial.redirected()
         except GoogleAuthError as error:
             problem = dial.cause(error) or dial.denied()
         except (RequestException, OSError) as error:
@@ -141,9 +147,14 @@ def _entry(path: str, blob: Any) -> Entry:
     return Entry(path, int(blob.size), f"{version} {blob.size}", modified, ref=int(blob.generation))
 
 
-def _verdict(status: int, *, of_file: bool) -> SourceError | NotReadError:
+def _called(error: Any, *, of_file: bool) -> SourceError | NotReadError:
+    status = int(error.code or 0)
     if status in {429, 503}:
-        return RetryLater("the bucket asks for fewer requests", code="rate_limited", where="bucket", after=5.0)
+        return dial.busy("bucket", getattr(error.response, "headers", None))
+    return _verdict(status, of_file=of_file)
+
+
+def _verdict(status: int, *, of_file: bool) -> SourceError | NotReadError:
     if status >= 500 or status == 408:
         return RetryLater("the server failed", code="server_error", where="bucket")
     if status == 401:
@@ -188,12 +199,14 @@ def _client(options: GcsOptions, adapter_of: Storage) -> Any:
     port = to.port or (80 if to.scheme == "http" else 443)
     policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
     plain = dial.session(policy, "endpoint", options.concurrency + 2, adapter_of)
+    plain.max_redirects = 0
     where = ClientOptions(api_endpoint=options.endpoint)
     if options.auth.method == "anonymous":
         return storage.Client("none", AnonymousCredentials(), _http=plain, client_options=where)
     made = _credentials(options.auth.key.get_secret_value())
     session = AuthorizedSession(made, auth_request=Request(plain))
     session.trust_env = False
+    session.max_redirects = 0
     for scheme, adapter in plain.adapters.items():
         session.mount(scheme, adapter)
     return storage.Client(made.project_id or "none", made, _http=session, client_options=where)

@@ -143,6 +143,8 @@ class S3Storage(Storage):
             return request()
         except ClientError as error:
             problem = _verdict(error, of_file=of_file)
+        except RecursionError:  # botocore asks where the bucket is, and that is redirected as well
+            problem = refused(0, "redirected") if of_file else dial.redirected()
         except ResponseParserError:
             problem = RetryLater("the server's answer cannot be read", code="bad_answer", where="endpoint")
         except (BotoCoreError, OSError) as error:
@@ -155,10 +157,10 @@ class S3Storage(Storage):
 
 
 def _verdict(error: Any, *, of_file: bool) -> SourceError | NotReadError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code, meta = str(error.response.get("Error", {}).get("Code", "")), error.response.get("ResponseMetadata", {})
+    status = meta.get("HTTPStatusCode", 0)
     if code in _BUSY or status in (429, 503):
-        return RetryLater("the bucket asks for fewer requests", code="rate_limited", where="bucket", after=5.0)
+        return dial.busy("bucket", meta.get("HTTPHeaders"))
     if status >= 500 or code in {"RequestTimeout", "InternalError"}:
         return RetryLater("the server failed", code="server_error", where="bucket")
     if code in _KEYS or status == 401:
@@ -179,7 +181,7 @@ def _verdict(error: Any, *, of_file: bool) -> SourceError | NotReadError:
     if status in (301, 307, 400):
         advice = "check `region`, `endpoint` and `auth`"
         return GiveUp("the server refuses the request", code="bad_request", where="bucket", advice=advice)
-    return dial.denied()
+    return dial.redirected() if status in (302, 303, 308) else dial.denied()
 
 
 def _lost(error: Exception) -> SourceError:

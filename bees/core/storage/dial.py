@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bees.core.address import AddressPolicy, Origin, system_resolve
 from bees.core.errors import GiveUp, RetryLater, SourceError
+from bees.core.http_verdict import retry_after
 
 if TYPE_CHECKING:
     import requests
@@ -57,6 +58,19 @@ def unreachable(option: str) -> RetryLater:
 def denied(option: str = "auth") -> GiveUp:
     advice = f"check `{option}` and the rights behind it"
     return GiveUp("the credentials are refused", code="denied", where=option, advice=advice)
+
+
+def redirected() -> GiveUp:
+    """Of an object store: it answers itself or not at all, and nobody else is shown a signed request."""
+    advice = "write where it leads into `endpoint`, if it is meant"
+    return GiveUp("the server redirects to another place", code="redirected", where="endpoint", advice=advice)
+
+
+def busy(what: str, headers: Mapping[str, str] | None) -> RetryLater:
+    """`what` asks for fewer requests; its headers may say when to ask again."""
+    told = {name.lower(): value for name, value in (headers or {}).items()}
+    after = retry_after(told) or 5.0
+    return RetryLater(f"the {what} asks for fewer requests", code="rate_limited", where=what, after=after)
 
 
 def pool_classes(policy: AddressPolicy, base: dict[str, Any], option: str, storage: Storage) -> dict[str, Any]:
