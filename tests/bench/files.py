@@ -1,7 +1,8 @@
 """How quick are the file bees, beside what reads the same files without them?
 
 Tables: what the bee takes to read a file into batches, beside pyarrow reading it and COPY of the same rows into
-PostgreSQL (what scrubbing and landing take is the question `load`). Small files: the bee beside the bare library, which
+PostgreSQL; and the whole way from the file into a jar, with a profile and without one, beside pyarrow reading it and
+COPY of the rows as they lie in the jar. Small files: the bee beside the bare library, which
 lists and reads with the same concurrency. Documents: a PDF through the sandboxed child beside pypdfium2 alone. And the
 most memory that a process of its own takes for a large table.
 """
@@ -12,6 +13,8 @@ import asyncio
 import json
 import os
 import random
+import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import load
 import nests
 import psycopg
 import pyarrow as pa
@@ -29,6 +33,8 @@ import pyarrow.csv as pv
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 from report import Figure
+
+from hive.embedded import places
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -40,10 +46,17 @@ from tests.servers.sftp import SftpServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hive.manager import HiveManager
+
 MEGABYTES, QUICK_MEGABYTES = 1000, 50
+LANDED, QUICK_LANDED = 2_000_000, 200_000
+"""Rows of each file that goes into a jar: 105 bytes of CSV each."""
 FILES, QUICK_FILES = 10_000, 1000
 CONCURRENCY = 8
+HOW = {"": {}, " and scrubbed": {"scrubbing": {"profile": load.PROFILE}}}
+"""What a bee's block says besides, by what the figure says of it."""
 _WORDS = ("word", "other", "thing", "place", "order", "shipment", "note,", "quoted")
+_READERS: dict[str, Callable[[Path], pa.Table]] = {"csv": pv.read_csv, "jsonl": pj.read_json, "parquet": pq.read_table}
 _PEAK = """
 import sys
 from pathlib import Path
@@ -64,6 +77,8 @@ def measure(*, quick: bool) -> list[Figure]:
         for _ in range(2):
             for ending in ("csv", "jsonl", "parquet"):
                 seen.setdefault(ending, []).append(_table(folder, ending, database))
+        for _ in range(2):
+            _landed(home, database, LANDED if not quick else QUICK_LANDED, seen)
         peak = int(_peak(folder, "*.csv"))
         with zipfile.ZipFile(folder / "t.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
             packed.write(folder / "t.csv", "t.csv")
@@ -76,10 +91,16 @@ def measure(*, quick: bool) -> list[Figure]:
             for _ in range(2):
                 seen.setdefault(name, []).append(_seconds(bare, count) / _seconds(bee, count))
     beside = "read by the bee, beside pyarrow's reading and COPY"
+    whole = "beside pyarrow's reading and COPY of the ready rows"
     return [
         Figure(f"CSV {beside}", "times the time", seen["csv"], at_most=2.0),
         Figure(f"JSON Lines {beside}", "times the time", seen["jsonl"], at_most=2.0),
         Figure(f"Parquet {beside}", "times the time", seen["parquet"], at_most=1.6),
+        *(
+            Figure(f"{name} into a jar{how}, {whole}", "times the time", seen[f"{ending}{how}"], at_most=bound)
+            for name, ending, bound in (("CSV", "csv", 2.0), ("JSON Lines", "jsonl", 2.0), ("Parquet", "parquet", 1.6))
+            for how in HOW
+        ),
         Figure("most memory for the CSV", "MB", [peak], at_most=400),
         Figure("most memory for the CSV in a zip file", "MB", [zipped], at_most=400),
         Figure("PDF of 100 pages, beside pypdfium2", "times the time", seen["pdf"], at_most=2.0),
@@ -89,15 +110,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
 
 def _write(folder: Path, megabytes: int) -> None:
-    rng = random.Random(5)
-    rows = [
-        {
-            "id": n, "name": rng.choice(_WORDS) + str(n % 97), "amount": round(rng.random() * 1000, 2),
-            "paid": bool(n % 3), "at": f"2024-{n % 12 + 1:02}-{n % 28 + 1:02}T10:00:00Z",
-            "text": " ".join(rng.choices(_WORDS, k=8)),
-        }
-        for n in range(50_000)
-    ]  # fmt: skip
+    rows = _rows()
     some = pa.Table.from_pylist(rows)
     held = pa.BufferOutputStream()
     pv.write_csv(some, held, pv.WriteOptions(include_header=False))
@@ -113,6 +126,62 @@ def _write(folder: Path, megabytes: int) -> None:
             parquet.write_table(some)
 
 
+def _rows() -> list[dict[str, Any]]:
+    rng = random.Random(5)
+    return [
+        {
+            "id": n, "name": rng.choice(_WORDS) + str(n % 97), "amount": round(rng.random() * 1000, 2),
+            "paid": bool(n % 3), "at": f"2024-{n % 12 + 1:02}-{n % 28 + 1:02}T10:00:00Z",
+            "text": " ".join(rng.choices(_WORDS, k=8)),
+        }
+        for n in range(50_000)
+    ]  # fmt: skip
+
+
+def _landed(home: Path, database: str, rows: int, seen: dict[str, list[float]]) -> None:
+    """Each file into a jar of its own, by each way of scrubbing; ratios are entered in `seen`."""
+    folder = places.make_folder(home / f"l{secrets.token_hex(2)}")
+    _write_keyed(folder, rows)
+    with (
+        nests.part(home, "collect", "worker", "--queues", "bees.file", "-c", "1"),
+        nests.part(home, "scrub", "worker", "--queues", "nectar", "-c", "2"),
+        nests.part(home, "beat", "beat"),
+        nests.manager() as hive,
+        psycopg.connect(database, autocommit=True) as ledger,
+    ):
+        nests.wait("three processes", lambda: len(ledger.execute(load.ALIVE).fetchall()) >= 4)
+        for ending, reader in _READERS.items():
+            for how in HOW:
+                _into_jar(hive, folder / f"warm.{ending}", how)
+                took, jar = _into_jar(hive, folder / f"t.{ending}", how)
+                nests.indexed(ledger)
+                began = time.monotonic()
+                reader(folder / f"t.{ending}")
+                floor = time.monotonic() - began + load.copy_ready(ledger, jar, home)
+                seen.setdefault(f"{ending}{how}", []).append(took / floor)
+    shutil.rmtree(folder)
+
+
+def _into_jar(hive: HiveManager, file: Path, how: str) -> tuple[float, str]:
+    """Seconds of a new bee's first flight over one file, and the jar's name."""
+    name = f"{file.parent.name}-{file.name}{how}".replace(".", "-").replace(" ", "-")
+    stream = {"patterns": file.name, "key": "id"}
+    block = {"name": name, "source": {"path": str(file.parent)}, "streams": {"rows": stream}}
+    hive.register_worker("local", block | HOW[how])
+    return load.seconds(nests.landed(hive.fly(name), 1200)), name
+
+
+def _write_keyed(folder: Path, rows: int) -> None:
+    """Files `t` of that many rows, each with an id of its own, and short ones to warm up with."""
+    some = pa.Table.from_pylist(_rows())
+    for part, many in (("t", rows), ("warm", 10_000)):
+        ids = pa.array(range(many))
+        table = some.take(pa.array([n % some.num_rows for n in range(many)])).set_column(0, "id", ids)
+        pv.write_csv(table, str(folder / f"{part}.csv"))
+        pq.write_table(table, folder / f"{part}.parquet")
+        nests.write_rows(folder / f"{part}.jsonl", table.to_pylist())
+
+
 def _table(folder: Path, ending: str, database: str) -> float:
     from bees.local import LocalBee
 
@@ -121,7 +190,7 @@ def _table(folder: Path, ending: str, database: str) -> float:
         rows = sum(batch.table.num_rows for batch in bee.collect_nectar("records", None))
     took = time.monotonic() - began
     began = time.monotonic()
-    read = {"csv": pv.read_csv, "jsonl": pj.read_json, "parquet": pq.read_table}[ending](folder / f"t.{ending}")
+    read = _READERS[ending](folder / f"t.{ending}")
     plain = time.monotonic() - began
     held = pa.BufferOutputStream()
     pv.write_csv(read, held)

@@ -107,7 +107,7 @@ def _round(
         seen["first"] = load(hive, source, jar, expect=rows)
         seen["words"] = seen["first"] + nests.indexed(ledger)
     seen["memory"] = memory()
-    seen["copy"] = _copy_ready(ledger, jar, home)
+    seen["copy"] = copy_ready(ledger, jar, home)
     before = ledger.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()[0][0]
     seen["again"] = seconds(nests.landed(hive.fly(jar), 300))
     seen["written"] = _versions_since(ledger, jar, before)
@@ -183,7 +183,7 @@ def _versions_since(ledger: psycopg.Connection[Any], jar: str, moment: int) -> f
     return float(ledger.execute(newer).fetchall()[0][0])
 
 
-def _copy_ready(ledger: psycopg.Connection[Any], jar: str, home: Path) -> float:
+def copy_ready(ledger: psycopg.Connection[Any], jar: str, home: Path) -> float:
     """The floor: the jar's rows, as they lie there, by COPY into a table like the jar's."""
     part = ledger.execute(_PART, [jar]).fetchone()
     assert part is not None
