@@ -219,9 +219,8 @@ def _odd(text: str) -> bool:
     return "\x00" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
-def texts(table: pa.Table) -> Iterator[tuple[str, pl.Series]]:
+def searchable(table: pa.Table) -> Iterator[str]:
     """The columns of a scrubbed table that people would search: plain text, in the table's order."""
-    for name in table.column_names:
-        field = table.schema.field(name)
-        if not name.startswith("_") and mark_of(field) is None and pa.types.is_string(field.type):
-            yield name, to_polars(table[name])
+    for field in table.schema:
+        if not field.name.startswith("_") and mark_of(field) is None and pa.types.is_string(field.type):
+            yield field.name

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from nectar.batch import FEW
 from nectar.canonical import to_polars
-from nectar.encode import Marks, encode, texts
+from nectar.encode import Marks, encode, searchable
 from nectar.pipeline import Refined
 
 
 def searched(table: pa.Table, *, document: bool) -> tuple[str, ...]:
     """A document's text; of other records all that is plain text."""
-    names = tuple(name for name, _ in texts(table))
+    names = tuple(searchable(table))
     return ("text",) if document and "text" in names else names
 
 

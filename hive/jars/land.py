@@ -220,7 +220,9 @@ def copy_frame(tx: Transaction, table: sql.Composable, frame: pl.DataFrame) -> N
     _copy(tx, table, frame.columns, _pieces(lines), form="text")
 
 
-def _copy(tx: Transaction, table: sql.Composable, columns: Iterable[str], pieces: Iterable[bytes], form: str) -> None:
+def _copy(
+    tx: Transaction, table: sql.Composable, columns: Iterable[str], pieces: Iterable[bytes | memoryview], form: str
+) -> None:
     names = sql.SQL(", ").join(sql.Identifier(c) for c in columns)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(table, names, sql.SQL(form))
     with tx.psycopg.cursor().copy(statement) as copy:
@@ -228,12 +230,12 @@ def _copy(tx: Transaction, table: sql.Composable, columns: Iterable[str], pieces
             copy.write(piece)
 
 
-def _pieces(lines: pl.Series, rows: int = 5_000) -> Iterable[bytes]:
+def _pieces(lines: pl.Series, rows: int = 5_000) -> Iterable[memoryview]:
     """The lines' bytes as they lie in memory, some thousand at a time."""
     for start in range(0, len(lines), rows):
         array = lines.slice(start, rows).to_arrow().cast(pa.large_string())
         offsets, data = np.frombuffer(array.buffers()[1], np.int64), array.buffers()[2]
-        yield memoryview(data)[offsets[array.offset] : offsets[array.offset + len(array)]].tobytes()
+        yield memoryview(data)[offsets[array.offset] : offsets[array.offset + len(array)]]
 
 
 def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:

@@ -44,7 +44,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 """Two dimensions: as many bytes for each of the rows."""
 
 
-def rows(place: Place, frame: pl.DataFrame) -> Iterator[bytes]:
+def rows(place: Place, frame: pl.DataFrame) -> Iterator[bytes | memoryview]:
     """What to write into `COPY ... (COLUMNS) FROM STDIN (FORMAT binary)`, in pieces.
 
     `frame` has the columns of `land.COLUMNS` but `deleted`: hashes as hex text; nulls only in `data` and `marks`.
@@ -65,7 +65,7 @@ def _alike(place: Place) -> bytes:
     return struct.pack(">h", len(COLUMNS)) + b"".join(fields) + struct.pack(">i", 16) + place.flight.bytes
 
 
-def _lines(alike: bytes, part: pl.DataFrame) -> bytes:
+def _lines(alike: bytes, part: pl.DataFrame) -> memoryview:
     key, data, marks = (_text(part[name]) for name in ("record_key", "data", "marks"))
     hash_size, four = np.int32(_HASH), np.int32(4)
     fixed = _beside(
@@ -75,7 +75,7 @@ def _lines(alike: bytes, part: pl.DataFrame) -> bytes:
     )  # fmt: skip
     joined = pc.binary_join_element_wise(pa.scalar(alike, _WIDE), fixed, key, *_json(data), *_json(marks), _BETWEEN)
     offsets = np.frombuffer(joined.buffers()[1], np.int64)
-    return memoryview(joined.buffers()[2])[offsets[joined.offset] : offsets[joined.offset + len(joined)]].tobytes()
+    return memoryview(joined.buffers()[2])[offsets[joined.offset] : offsets[joined.offset + len(joined)]]
 
 
 def _json(texts: pa.LargeBinaryArray) -> tuple[Any, ...]:

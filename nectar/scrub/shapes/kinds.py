@@ -176,6 +176,11 @@ def _looked_at(values: _Values, question: Question) -> Any:
     instants = fit & values.fits(_instant())
     result[instants] = question.order.index(e.DATE_TIME) if e.DATE_TIME in question.order else NOTHING
     rest = fit & ~instants
+    if _SIGNED.issuperset(question.order) and rest.any():
+        dumb = rest.copy()
+        dumb[rest] = ~values.among(rest).fits(_SIGNS)
+        result[dumb] = NOTHING
+        rest &= ~dumb
     if rest.any():
         result[rest] = _told(values.among(rest), question)
     return result
@@ -487,6 +492,13 @@ def _number(values: _Values, lifted: bool) -> Mask:
         fits &= ~values.fits(_DOUBTFUL)
     return fits
 
+
+_SIGNS = f"[0-9]|{SIGNS_OF_ADDRESSES}"
+_SIGNED = frozenset({
+    e.EMAIL_ADDRESS, e.PHONE_NUMBER, e.CREDIT_CARD, e.US_SSN, e.US_BANK_NUMBER, e.ACCOUNT_NUMBER,
+    e.ABA_ROUTING_NUMBER, e.TRANSACTION_ID, e.IBAN_CODE,
+})  # fmt: skip
+"""Kinds whose `may` test below wants a digit, or the sign of an address."""
 
 _TESTS: dict[str, _Tests] = {
     e.EMAIL_ADDRESS: _Tests(
