@@ -66,6 +66,9 @@ class Lines:
         self._file = file
         self._limit = limit
         self._newline, self._end = "\n".encode(encoding.name), "\x1a".encode(encoding.name)
+        self._quote = '"'.encode(encoding.name)
+        self.quoted = False
+        """Whether the line that was taken last is above the limit and holds a quote."""
         self.go_to(self.start)
 
     def go_to(self, place: Place) -> None:
@@ -75,13 +78,18 @@ class Lines:
     def go_to_end(self) -> None:
         self.place = Place(self._file.seek(0, io.SEEK_END), self.place.line)
 
-    def take(self) -> tuple[bytes, bool]:
-        """The next line with its end, empty at the end of the file; False with the beginning of one above the limit."""
+    def take(self, *, through: bool = True) -> tuple[bytes, bool]:
+        """The next line with its end, empty at the end of the file; False with the beginning of one above the limit.
+
+        `through=False`: such a line is not read to its end, and `go_to` must follow.
+        """
         raw, ended = self._piece(self._limit)
         whole, read = ended or len(raw) < self._limit, len(raw)
-        while not ended and not whole:
+        self.quoted = not whole and self._quote in raw
+        while through and not ended and not whole:
             rest, ended = self._piece(HEAD)
             read += len(rest)
+            self.quoted = self.quoted or self._quote in rest
             if not rest:
                 break
         self.place = Place(self.place.offset + read, self.place.line + 1)
@@ -159,6 +167,8 @@ class CsvRows:
 
     Without a `key` each row ends with the columns of `PLACE`. With one, a row in which all of its columns are blank is
     set aside, for all of them would be one record; a row of nothing but delimiters is none then.
+
+    A line above the limit is one row, if no quote is in it.
 
     Quotes are read strictly: a row with text after a closing quote is set aside. After a quote that is never closed,
     nobody can tell rows from text, so the rest of the file is set aside with it, as `unclosed_quote`.
@@ -240,13 +250,18 @@ class CsvRows:
                     elif values:
                         yield line, values
             except csv.Error as error:
-                if self._long or "end of data" in str(error):
+                if self._long and len(self._record) == 1 and not self._lines.quoted:
+                    self._long = False
+                    self.place = self._lines.place
+                    yield self._reject(line, "row_too_long", f"the line is longer than {MAX_ROW} bytes")
+                elif self._long or "end of data" in str(error):
                     self._lines.go_to_end()
                     self.place = self._lines.place
                     yield self._unclosed(line)
                     return
-                self.place = self._lines.place
-                yield self._reject(line, "broken_row", "the row breaks the rules of quoting")
+                else:
+                    self.place = self._lines.place
+                    yield self._reject(line, "broken_row", "the row breaks the rules of quoting")
 
     def _begin(self) -> int:
         self._record.clear()
@@ -338,7 +353,7 @@ def placed(row: dict[str, Any], name: str, line: int) -> dict[str, Any]:
 def _told(lines: Lines) -> str:
     """The delimiter of a first line `sep=;`, as spreadsheets write it; the file then begins behind it."""
     lines.go_to(lines.start)
-    first = lines.take()[0][:64].decode(lines.encoding, "replace").rstrip("\r\n").strip('"')
+    first = lines.take(through=False)[0][:64].decode(lines.encoding, "replace").rstrip("\r\n").strip('"')
     if len(first) != len(_SEPARATOR) + 1 or not first.lower().startswith(_SEPARATOR):
         return ""
     lines.start = lines.place
@@ -362,7 +377,7 @@ def _sample(lines: Lines) -> list[str]:
     lines.go_to(lines.start)
     sample: list[str] = []
     size = 0
-    while size < HEAD and len(sample) < 50 and (raw := lines.take()[0]):
+    while size < HEAD and len(sample) < 50 and (raw := lines.take(through=False)[0]):
         size += len(raw)
         sample.append(raw.decode(lines.encoding, "replace"))
     return sample

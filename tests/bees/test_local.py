@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import json
 import os
+import random
 import socket
 import tempfile
 import time
@@ -439,6 +441,24 @@ def test_a_huge_line_is_set_aside_and_never_held(tmp_path: Path, monkeypatch: py
     assert [r["id"] for r in rows(batches)] == [2]
     assert rejects(batches) == [("a.jsonl:1", "row_too_long")]
     assert len(batches[0].rejects[0].raw) <= 1 << 20
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.zip"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_csv_line_above_the_limit_is_one_row_unless_a_quote_may_reach_beyond_it(
+    tmp_path: Path, name: str, quote: str
+) -> None:
+    """Also in a stream that cannot step back: nobody reads the line to its end to learn how the file is written."""
+    noise = random.Random(1).randbytes(12 << 20).hex().encode()
+    data = b"id,name\n1,Ann\n2," + quote.encode() + noise + noise + b"\n3,Cy\n"
+    made = {"a.csv": lambda: data, "a.csv.gz": lambda: gzip.compress(data, 1), "a.zip": lambda: zipped({"a.csv": data})}
+    (tmp_path / name).write_bytes(made[name]())
+
+    batches = read(tmp_path, "records")
+
+    path = "a.zip/a.csv" if name == "a.zip" else name
+    assert [(r["id"], r["source_row"]) for r in rows(batches)] == [("1", 2)] + [("3", 4)] * (not quote)
+    assert rejects(batches) == [(f"{path}:3", "unclosed_quote" if quote else "row_too_long")]
 
 
 def test_a_row_above_the_limit_ends_a_csv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
