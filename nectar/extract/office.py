@@ -41,13 +41,14 @@ _CHART = re.compile(r"word/charts/chart\d*\.xml")
 _DIAGRAM = re.compile(r"word/diagrams/data\d*\.xml")
 _MHTML = (".mht", ".mhtml")
 """Pages as messages, with their pictures attached."""
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+"""The name of the part that holds an office file with a password."""
 _MOST_SPACES = 1000
 
 
 def locked(content: bytes, _charset: str = "") -> Document:
     """The container of older office files, in which newer ones are locked too."""
-    raise NoText("password_protected" if _ENCRYPTED in content else "unknown_format")
+    raise NoText("password_protected" if ENCRYPTED in content else "unknown_format")
 
 
 def docx(content: bytes, _charset: str = "", within: Within = none_within) -> Document:

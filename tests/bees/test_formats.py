@@ -711,6 +711,20 @@ def test_a_typed_row_with_a_text_that_is_none_is_set_aside(name: str, key: tuple
         assert [row["source_row"] for row in rows(found)] == [1, 3, 5, 6][: len(wanted)]
 
 
+def test_pages_of_parquet_are_held_against_their_sums() -> None:
+    """As Spark writes them: what a disk or a transfer made of a value is no value."""
+    table, held = pa.table({"id": range(5000), "v": [f"value {n:06}" for n in range(5000)]}), io.BytesIO()
+    how = {"compression": "none", "use_dictionary": False, "row_group_size": 2500}
+    pq.write_table(table, held, write_page_checksum=True, **how)
+    data = held.getvalue().replace(b"value 000042", b"value 900042")
+
+    found = parts(data, "t.parquet")
+
+    assert rejects(found) == [("t.parquet, row group 1", "broken_group")]
+    assert [row["id"] for row in rows(found)] == list(range(2500, 5000))
+    assert len(rows(parts(held.getvalue(), "t.parquet"))) == 5000
+
+
 @pytest.mark.parametrize("name", ["t.arrow", "t.arrows"])
 def test_a_batch_of_arrow_that_is_damaged_beside_its_texts_is_told(name: str) -> None:
     """An offset that leads out of the batch is no matter of an encoding, and nobody may read what it leads to."""
@@ -754,6 +768,16 @@ def test_a_spreadsheet_that_declares_entities_is_told(entity: str) -> None:
         ("t.xlsx", "xml_entities")
     ]
     assert [row["id"] for row in rows(parts(named, "t.xlsx"))] == [7, 8]
+
+
+@pytest.mark.parametrize("at", [700, (1 << 20) - 7])
+def test_a_spreadsheet_that_is_locked_and_damaged_is_told_as_locked(at: int) -> None:
+    data = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".ljust(at, b"\0") + "EncryptedPackage".encode("utf-16-le").ljust(
+        600, b"\0"
+    )
+
+    assert rejects(parts(data, "t.xlsx")) == [("t.xlsx", "password_protected")]
+    assert rejects(parts(data[:at], "t.xlsx")) == [("t.xlsx", "broken_file")]
 
 
 def test_a_spreadsheet_that_names_no_sheet_is_damaged() -> None:

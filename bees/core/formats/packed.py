@@ -281,7 +281,7 @@ TRAILING = "trailing_data"
 """All that was compressed was read: the only trouble of which nothing is missing."""
 TROUBLES = {
     TRAILING: "behind the compressed data stands something else, which was left out: compress the file anew",
-    "truncated": "the compressed file ends in its middle: whole rows before that were read",
-    "broken_compression": "the compressed file is damaged: whole rows before that were read",
+    "truncated": "the compressed file ends in its middle: of a table whole rows before that were read",
+    "broken_compression": "the compressed file is damaged: of a table whole rows before that were read",
     "too_much_inside": f"the file unpacks to more than {RATIO} times its size: the rest was left out",
 }

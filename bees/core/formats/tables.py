@@ -21,6 +21,7 @@ from bees.core.formats.sparse_sheets import BROKEN, Row, sparse_sheets
 from bees.core.formats.typed import house, is_sound, rows_table, undecodable
 from bees.core.tabular import PLACE, unique
 from nectar.batch import Reject
+from nectar.extract.office import ENCRYPTED
 from nectar.jsonrows import escape
 
 _TOO_MUCH = f"the file gives more than {RATIO} times its size"
@@ -78,7 +79,7 @@ def _parquet(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterat
     import pyarrow.parquet as pq
 
     try:
-        read = pq.ParquetFile(file, pre_buffer=False)
+        read = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
         groups = read.num_row_groups
     except (pa.ArrowException, OSError, ValueError) as error:
         locked = "encrypt" in str(error).lower()
@@ -211,6 +212,8 @@ def _excel(file: BinaryIO, request: Mapping[str, Any], place: Place) -> Iterator
     except calamine.PasswordError:
         raise Unreadable("password_protected", "the file is locked with a password") from None
     except (calamine.CalamineError, calamine.ZipError, calamine.XmlError, OSError, ValueError):
+        if _is_locked(file):
+            raise Unreadable("password_protected", "the file is locked with a password") from None
         raise Unreadable("broken_file", "the file is damaged, locked, or no spreadsheet") from None
     if not book.sheet_names:  # the reader leaves out what it does not find
         raise Unreadable("broken_file", "the spreadsheet is damaged: it names no sheet")
@@ -255,6 +258,17 @@ def _unpacked_size(file: BinaryIO) -> int:
         size = 0
     file.seek(0)
     return size
+
+
+def _is_locked(file: BinaryIO) -> bool:
+    """Whether what cannot be read names the part that holds a locked spreadsheet (MS-OFFCRYPTO, 2.3)."""
+    file.seek(0)
+    before = b""
+    while block := file.read(1 << 20):
+        if ENCRYPTED in before + block:
+            return True
+        before = block[-len(ENCRYPTED) :]
+    return False
 
 
 def _declares_entities(file: BinaryIO) -> bool:
