@@ -452,3 +452,27 @@ def test_reading_goes_on_amid_the_other_names_of_files(tmp_path: Path, name: str
         found += [row["path"].rpartition("/")[2] for row in batch.table.to_pylist()]
 
     assert sorted(found) == sorted(path for path, _ in entries)
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "inner"])
+@pytest.mark.parametrize("name", ["t.tgz", "t.tar.gz"])
+def test_a_packed_tar_file_that_is_damaged_deletes_no_rows_of_a_stream_of_rows_alone(
+    tmp_path: Path, name: str, how: str
+) -> None:
+    """Nothing of it can be unpacked, so that it looks like one member that is no table."""
+    whole = bytearray(gzip.compress(tarred({"a.csv": b"id\n1\n2\n"})))
+    (tmp_path / name).write_bytes(whole)
+    options = {"path": str(tmp_path), "streams": {"rows": {"patterns": ["*.tgz", "*.tar.gz"], "format": "csv"}}}
+    with LocalBee.from_options(options) as bee:
+        first = list(bee.collect_nectar("rows", None))
+    assert [section.stop for section in first[0].sections[:1]] == [2]
+    whole[30] ^= 8
+    broken = {"cut": bytes(whole[:20]), "flipped": bytes(whole), "inner": gzip.compress(tarred({"b.tgz": whole[:9]}))}
+    (tmp_path / name).write_bytes(broken[how])
+
+    with LocalBee.from_options(options) as bee:
+        second = list(bee.collect_nectar("rows", first[-1].cursor))
+
+    assert not [section for batch in second for section in batch.sections if section.ends]
+    codes = {"cut": "truncated", "flipped": "broken_compression", "inner": "truncated"}
+    assert [reject.code for batch in second for reject in batch.rejects] == [codes[how]]

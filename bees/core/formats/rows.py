@@ -167,8 +167,10 @@ def _archived(file: BinaryIO, name: str, reading: Reading, place: Place | None) 
             yield Part(pa.table({}), at, (item,))
             continue
         if not item.path.lower().endswith(endings):
-            if reading.rows_apart and item.path.lower().endswith(ARCHIVE_ENDINGS):
-                yield _left_out(at)  # one within that nobody could open
+            if item.path.lower().endswith(ARCHIVE_ENDINGS):  # nobody could open it, and what is within is not known
+                item.stream.peek(1)
+                code = item.stream.trouble or "broken_archive"
+                yield _left_out(at) if reading.rows_apart else Part(pa.table({}), at, (told(item.path, code),))
             continue
         within = None
         if begun and item.top == begun["member"]:
