@@ -42,20 +42,22 @@ def extract(table: pa.Table, extractor: Extracts | None = None) -> tuple[pa.Tabl
     """
     if "content" not in table.column_names:
         return table, {}
-    contents = table.column("content").to_pylist()
+    contents = table.column("content")
     types = table.column("media_type").to_pylist() if "media_type" in table.column_names else [None] * len(contents)
     documents: list[Document | None] = []
     failures: dict[int, str] = {}
-    for row, (content, media_type) in enumerate(zip(contents, types, strict=True)):
-        try:
-            documents.append(None if content is None else _document(content, media_type or "", extractor))
+    for row, media_type in enumerate(types):
+        try:  # one after another: of each its bytes are copied only while it is read
+            documents.append(_document(contents[row].as_py(), media_type or "", extractor))
         except NoText as reason:
             documents.append(None)
             failures[row] = reason.code
     return _with_text(table, documents), failures
 
 
-def _document(content: bytes, media_type: str, extractor: Extracts | None) -> Document:
+def _document(content: bytes | None, media_type: str, extractor: Extracts | None) -> Document | None:
+    if content is None:
+        return None
     kind = media_type.partition(";")[0].strip().lower()
     if extractor is not None and needs_reader(kind):
         return extractor.read(content, media_type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nectar.extract.text import first_line
+from nectar.extract.text import first_line, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def _body(text: str) -> str:
 def _outside_code(text: str) -> Iterator[str]:
     """The lines that stand in no fenced block."""
     fence = ""
-    for line in text.split("\n"):
+    for line in lines(text):
         found = _FENCE.match(line)
         if fence:
             if found and found[1].startswith(fence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from functools import partial
 
 from nectar.extract import markdown
@@ -138,8 +139,9 @@ def charset_of(parameters: str) -> str:
 
 def _storable(text: str) -> str:
     """Without halves of surrogate pairs, which some readers give and no text has."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if _HALF.search(text):  # which needs no second text, as writing it in UTF-8 would
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+_HALF = re.compile("[\ud800-\udfff]")

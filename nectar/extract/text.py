@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 HEAD = 64 << 10
@@ -19,6 +21,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _PIECE = 1 << 20
+_SIGN = re.compile(r"\S")
 _UNMARKED = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
 _WIDER = {
     "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
@@ -100,9 +103,19 @@ def normalised(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def lines(text: str) -> Iterator[str]:
+    """As `text.split("\\n")`, one after another."""
+    at = 0
+    while (end := text.find("\n", at)) >= 0:
+        yield text[at:end]
+        at = end + 1
+    yield text[at:]
+
+
 def first_line(text: str, limit: int) -> str:
     """The first line that holds something, at most `limit` characters of it; empty where there is none."""
-    for line in text.split("\n"):
-        if line.strip():
-            return line.strip()[:limit]
-    return ""
+    begin = _SIGN.search(text)
+    if begin is None:
+        return ""
+    line = text[begin.start() : begin.start() + limit].partition("\n")[0]  # no list of all lines of a large text
+    return line.rstrip()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nectar.extract import extract
 from nectar.extract.read import read
-from nectar.extract.text import decode, decodes, encoding_of, looks_textual
+from nectar.extract.text import decode, decodes, encoding_of, first_line, looks_textual
 
 
 def documents(*contents: bytes | None, media_type: str = "text/plain") -> pa.Table:
@@ -169,3 +169,24 @@ def test_front_matter_tells_who_wrote_markdown() -> None:
         made = read(raw, "text/markdown")
         assert (made.title, made.author, made.created, made.language) == expected
         assert made.text == raw.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("", ""), (" \n\t\n", ""), ("\n  A line \t\nmore", "A line"), ("x" * 300, "x" * 200),
+        ("y " * 150, "y " * 99 + "y"),
+    ],
+)  # fmt: skip
+def test_a_title_is_the_first_line_that_holds_something(text: str, title: str) -> None:
+    assert first_line(text, 200) == title
+
+
+def test_a_large_text_is_not_taken_to_pieces_for_its_title() -> None:
+    table = pa.table({"content": [b"a line of this text\n" * 400_000]})
+    tracemalloc.start()
+    try:
+        assert extract(table)[0]["title"].to_pylist() == ["a line of this text"]
+        assert tracemalloc.get_traced_memory()[1] < 3 * table.nbytes
+    finally:
+        tracemalloc.stop()
