@@ -11,9 +11,12 @@ import ftplib
 import io
 import os
 import re
+import select
 import socket
 import ssl
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -89,6 +92,8 @@ class FtpStorage(Storage):
         super().__init__(options.concurrency)
         self._options = options
         self._idle: LifoQueue[ftplib.FTP] = LifoQueue()
+        self._lock = threading.Lock()
+        self._open, self._most = 0, sys.maxsize  # connections: ours, and those that the server lets in, once it said so
 
     def check(self) -> None:
         rooted(self._list)
@@ -201,20 +206,51 @@ class FtpStorage(Storage):
     @contextmanager
     def _connection(self) -> Iterator[ftplib.FTP]:
         """An idle connection or a new one. One that failed is closed."""
-        try:
-            ftp = self._idle.get_nowait()
-        except Empty:
-            ftp = self._connect()
+        ftp = self._taken()
         try:
             yield ftp
         except ftplib.error_perm:
             self._idle.put(ftp)
             raise
         except BaseException:
-            ftp.close()
+            self._hang_up(ftp)
             raise
         else:
             self._idle.put(ftp)
+
+    def _taken(self) -> ftplib.FTP:
+        """A connection; where the server lets no more of them in, one of ours that becomes free."""
+        ends = time.monotonic() + self._options.timeout * 10
+        while time.monotonic() < ends:
+            full = 0 < self._open >= self._most
+            with suppress(Empty):
+                ftp = self._idle.get(block=full, timeout=0.2)
+                if not _ended(ftp):
+                    return ftp
+                self._hang_up(ftp)
+                continue
+            if not full and (made := self._made()) is not None:
+                return made
+        advice = "set it to what the server allows, or ask for more there"
+        raise RetryLater("the server lets no more connections in", code="busy", where="concurrency", advice=advice)
+
+    def _made(self) -> ftplib.FTP | None:
+        """A new connection; None where it is one too many, beside others of ours that were let in."""
+        try:
+            made = self._connect()
+        except (ftplib.error_temp, ftplib.error_perm) as error:
+            if not self._open or str(error)[:3] not in ("421", "530"):
+                raise
+            self._most = self._open
+            return None
+        with self._lock:
+            self._open += 1
+        return made
+
+    def _hang_up(self, ftp: ftplib.FTP) -> None:
+        ftp.close()
+        with self._lock:
+            self._open -= 1
 
     def _connect(self) -> ftplib.FTP:
         given = self._options
@@ -243,9 +279,16 @@ class FtpStorage(Storage):
         super().close()
         while True:
             try:
-                self._idle.get_nowait().close()
+                self._hang_up(self._idle.get_nowait())
             except Empty:
                 return
+
+
+def _ended(ftp: ftplib.FTP) -> bool:
+    """Whether the server hung up, or said something that nobody asked for, while the connection lay idle."""
+    waiting = select.poll()
+    waiting.register(cast("socket.socket", ftp.sock), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _secured(ftp: _Tls) -> None:

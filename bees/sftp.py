@@ -197,6 +197,8 @@ class SftpStorage(Storage):
 
     async def _opened(self) -> Any:
         async with self._lock:
+            if self._connection is not None and self._connection.is_closed():
+                self._connection = self._sftp = None  # ended while nobody asked anything
             if self._sftp is None:
                 self._connection = await self._connect()
                 self._sftp = await self._connection.start_sftp_client()

@@ -38,6 +38,8 @@ T = TypeVar("T")
 _FOLDER, _REPARSE, _DEVICE, _OFFLINE = 0x10, 0x400, 0x40, 0x1000
 _NO_FOLDER, _LOCKED, _LEAVING = 0xC0000103, 0xC0000054, 0xC0000056
 """STATUS_NOT_A_DIRECTORY, STATUS_FILE_LOCK_CONFLICT, STATUS_DELETE_PENDING"""
+_ENDED = {0xC0000203, 0xC00000C9, 0xC000035C, 0xC000020C}
+"""STATUS_USER_SESSION_DELETED, _NETWORK_NAME_DELETED, _NETWORK_SESSION_EXPIRED, _CONNECTION_DISCONNECTED"""
 _IN_USE = "another program holds the file open and lets nobody read it: each flight tries it again"
 _BAD_NAME = 'its name has a sign that the protocol does not carry (one of \\ : * ? " < > |): rename it there'
 _EPOCH = 11_644_473_600  # seconds from 1601, where Windows' time begins, to 1970
@@ -143,7 +145,7 @@ class SmbStorage(Storage):
         file = self._open(entry.path, CreateOptions.FILE_NON_DIRECTORY_FILE)
         try:
             made = bytearray()
-            most = min(self._connection.max_read_size, self.block)
+            most = min(file.connection.max_read_size, self.block)
             while len(made) < size and (piece := _piece(file, start + len(made), min(most, size - len(made)))):
                 made += piece
             now = _of(entry.path, file)
@@ -196,9 +198,11 @@ class SmbStorage(Storage):
 
     def _share(self) -> Any:
         with self._lock:
+            if self._tree is not None and not self._connection.transport.connected:
+                self._connection = self._tree = None  # ended while nobody asked anything
             if self._tree is None:
                 self._connect()
-        return self._tree
+            return self._tree
 
     def _connect(self) -> None:
         from smbprotocol.connection import Connection
@@ -223,10 +227,23 @@ class SmbStorage(Storage):
         self._tree = tree
 
     def _ask(self, request: Callable[[], T]) -> T:
+        """What the server gives; asked once more over a new connection where one that stood before broke."""
+        used = self._connection
+        try:
+            return self._asked(request)
+        except RetryLater as error:
+            stood = used is not None and self._connection is not used
+            if error.code != "connection_lost" or not stood:
+                raise
+        return self._asked(request)
+
+    def _asked(self, request: Callable[[], T]) -> T:
         from smbprotocol import exceptions as smb
 
         problem: Exception
+        used: Any = None
         try:
+            used = self._share().session.connection
             return request()
         except (SourceError, NotReadError):
             raise
@@ -248,15 +265,20 @@ class SmbStorage(Storage):
                 problem = Gone()
             elif status == _LOCKED:
                 problem = Unreadable("in_use", _IN_USE)
+            elif self._tree is not None and isinstance(error, smb.SMBResponseException) and status not in _ENDED:
+                message = "the server could not do what was asked"  # of one file; what is read beside it goes on
+                raise RetryLater(message, code="server_error", where="host") from None
             else:
-                problem = _lost(error, connected=self._tree is not None)
+                problem = _lost(error, connected=self._tree is not None or used is not None)
         if not isinstance(problem, NotReadError):
-            self._drop()
+            self._drop(used)
         raise problem
 
-    def _drop(self) -> None:
-        """The next request connects anew."""
+    def _drop(self, used: Any = None) -> None:
+        """The next request connects anew. Of a connection that was used: unless another took its place already."""
         with self._lock:
+            if used is not None and self._connection is not used:
+                return
             connection, self._connection, self._tree = self._connection, None, None
         if connection is not None:
             _closed(connection)
@@ -297,7 +319,11 @@ def _made(path: str, size: int, written: Any) -> Entry:
 
 
 def _lost(error: Exception, *, connected: bool) -> SourceError:
-    if isinstance(error, TimeoutError) or "timeout" in f"{type(error).__name__} {error}".lower():
+    from smbprotocol.exceptions import SMBResponseException
+
+    # What a server answered says nothing of waiting, and not all that it says can be read.
+    said = "" if isinstance(error, SMBResponseException) else f"{type(error).__name__} {error}".lower()
+    if isinstance(error, TimeoutError) or "timeout" in said:
         return RetryLater("the server does not answer in time", code="timeout", where="host")
     if not connected:
         return dial.unreachable("host")

@@ -15,6 +15,7 @@ from bees.ftp import FtpBee
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read, sections
+from tests.servers.cable import cable
 from tests.servers.ftp import PASSWORD, FTPHandler, ftp_folder, ftps_server, serving
 
 pytestmark = pytest.mark.servers
@@ -90,6 +91,50 @@ def test_a_server_that_cannot_list_exactly_is_named(ftp_folder: Path) -> None:
         with FtpBee.from_options(disk.options) as bee, pytest.raises(GiveUp) as error:
             bee.validate_flight_path()
     assert error.value.code == "no_mlsd"
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_server_that_lets_few_connections_in_is_read_with_those(ftp_folder: Path, most: int) -> None:
+    with serving(ftp_folder, most=most) as port:
+        disk = made(ftp_folder, port)
+        for number in range(30):
+            disk.put(f"{number:02}.txt", b"text")
+        found = read("ftp", disk.options)
+
+    assert [r["path"] for r in rows(found)] == [f"{n:02}.txt" for n in range(30)]
+    assert found[-1].complete
+
+
+def test_who_is_refused_beside_others_of_the_same_name_waits(ftp_folder: Path) -> None:
+    """Some servers answer to one connection too many as to a wrong password."""
+
+    class Few(FTPHandler):  # type: ignore[misc]
+        most = 2
+
+        def ftp_PASS(self, line: str) -> str | None:  # noqa: N802 - the protocol's word
+            others = [one for one in self.ioloop.socket_map.values() if isinstance(one, FTPHandler) and one is not self]
+            if sum(one.authenticated for one in others) >= self.most:
+                self.respond("530 Sorry, the maximum number of clients (2) for this user already connected.")
+                return None
+            return str(super().ftp_PASS(line))
+
+    with serving(ftp_folder, Few) as port:
+        disk = made(ftp_folder, port)
+        for number in range(30):
+            disk.put(f"{number:02}.txt", b"text")
+        found = read("ftp", disk.options)
+
+    assert [r["path"] for r in rows(found)] == [f"{n:02}.txt" for n in range(30)]
+
+
+def test_connections_that_ended_while_they_were_idle_are_made_anew(disk: FolderDisk) -> None:
+    for number in range(20):
+        disk.put(f"{number:02}.txt", b"text")
+    with cable(disk.options["port"]) as wire, FtpBee.from_options(disk.options | {"port": wire.port}) as bee:
+        for _ in range(2):
+            found = list(bee.collect_nectar("documents", None))
+            assert [r["path"] for r in rows(found)] == [f"{n:02}.txt" for n in range(20)]
+            wire.cut()
 
 
 @pytest.mark.parametrize("left_out", [b"size", b"modify", b"type"])

@@ -20,6 +20,8 @@ from bees.sftp import SftpBee, SftpStorage
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
+from tests.servers.cable import cable
+from tests.servers.relay import until
 from tests.servers.sftp import SftpServer, sftp_server
 
 pytestmark = pytest.mark.servers
@@ -221,6 +223,17 @@ def test_a_connection_that_broke_is_made_anew(disk: FolderDisk, sftp_server: Sft
             bee.validate_flight_path()
         sftp_server.start()
         assert [r["path"] for r in rows(list(bee.collect_nectar("documents", None)))] == ["a.txt"]
+
+
+def test_a_connection_that_ended_while_it_was_idle_is_made_anew(disk: FolderDisk) -> None:
+    disk.put("a.txt", b"one")
+    with cable(disk.options["port"]) as wire, SftpBee.from_options(disk.options | {"port": wire.port}) as bee:
+        for made in (1, 2, 3):
+            assert [r["path"] for r in rows(list(bee.collect_nectar("documents", None)))] == ["a.txt"]
+            assert wire.made == made
+            before = bee._storage._connection
+            wire.cut()
+            until(before.is_closed)
 
 
 def test_a_connection_that_is_there_when_nobody_waits_any_more_is_closed(

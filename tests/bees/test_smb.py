@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from smbprotocol.exceptions import SMBResponseException
+from smbprotocol.header import SMB2HeaderResponse
 from smbprotocol.open import (
     CreateDisposition,
     CreateOptions,
@@ -21,10 +23,12 @@ from smbprotocol.open import (
 )
 
 from bees.core.errors import GiveUp, RetryLater
-from bees.smb import SmbBee
+from bees.core.storage.base import Entry
+from bees.smb import SmbBee, SmbStorage
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
+from tests.servers.cable import cable
 from tests.servers.smb import PASSWORD, SmbServer, smb_server
 
 pytestmark = pytest.mark.servers
@@ -94,19 +98,6 @@ def test_a_name_that_the_protocol_does_not_carry_is_told_and_never_leads_elsewhe
     assert len(rows(read("smb", disk.options))) == 7
 
 
-def test_a_name_that_is_no_text_is_told(disk: FolderDisk) -> None:
-    """The server shows it as another one, which nothing answers to."""
-    disk.put("a.txt", b"one")
-    at = disk.folder / os.fsdecode(b"caf\xe9.txt")
-    at.write_bytes(b"two")
-    os.utime(at, (5, 5))
-    first = read("smb", disk.options)
-    second = read("smb", disk.options, cursor=first[-1].cursor)
-
-    assert [r["path"] for r in rows(first) + rows(second)] == ["a.txt"]
-    assert [r.code for b in second for r in b.rejects] == ["not_there"]
-
-
 def test_a_file_that_another_program_holds_open_is_told_as_that(disk: FolderDisk) -> None:
     """As spreadsheets are on a network drive while somebody writes in them."""
     disk.put("a.csv", b"id\n1\n")
@@ -141,6 +132,63 @@ def test_a_share_that_hangs_ends_in_time(disk: FolderDisk) -> None:
             bee.validate_flight_path()
         for connection, _ in held:
             connection.close()
+
+
+def test_a_connection_that_ended_while_it_was_idle_is_made_anew(disk: FolderDisk) -> None:
+    disk.put("a.txt", b"one")
+    with cable(disk.options["port"]) as wire, SmbBee.from_options(disk.options | {"port": wire.port}) as bee:
+        for made in (1, 2, 3):
+            assert [r["path"] for r in rows(list(bee.collect_nectar("documents", None)))] == ["a.txt"]
+            assert wire.made == made
+            wire.cut()
+
+
+def test_a_connection_that_breaks_while_files_are_read_loses_none(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        disk.put(f"{number:02}.txt", b"text")
+    real, cuts = SmbStorage._part, [1]
+    with cable(disk.options["port"]) as wire, SmbBee.from_options(disk.options | {"port": wire.port}) as bee:
+
+        def cutting(self: SmbStorage, entry: Entry, start: int, size: int) -> tuple[bytes, bool]:
+            if entry.path == "05.txt" and cuts:
+                cuts.pop()
+                wire.cut()
+            return real(self, entry, start, size)
+
+        monkeypatch.setattr(SmbStorage, "_part", cutting)
+        found = list(bee.collect_nectar("documents", None))
+
+    assert [r["path"] for r in rows(found)] == [f"{n:02}.txt" for n in range(20)]
+    assert [r for batch in found for r in batch.rejects] == []
+
+
+@pytest.mark.parametrize(("status", "kept"), [(0xC0000185, True), (0xC0000203, False)], ids=["of a file", "logged out"])
+def test_a_file_that_the_server_fails_on_keeps_the_connection(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch, status: int, kept: bool
+) -> None:
+    """So that those which are read beside it do not fail with it; a session that ended is begun anew."""
+    for number in range(9):
+        disk.put(f"{number}.txt", b"text")
+    real, failed = SmbStorage._part, []
+
+    def failing(self: SmbStorage, entry: Entry, start: int, size: int) -> tuple[bytes, bool]:
+        if entry.path == "4.txt" and (kept or not failed):
+            failed.append(entry.path)
+            header = SMB2HeaderResponse()
+            header["status"].set_value(status)
+            raise SMBResponseException(header)
+        return real(self, entry, start, size)
+
+    monkeypatch.setattr(SmbStorage, "_part", failing)
+    with SmbBee.from_options(disk.options) as bee:
+        bee.validate_flight_path()
+        before = bee._storage._connection
+        found = list(bee.collect_nectar("documents", None))
+        assert (bee._storage._connection is before) == kept
+
+    assert [row["path"] for row in rows(found)] == [f"{n}.txt" for n in range(9) if n != 4 or not kept]
 
 
 @contextmanager

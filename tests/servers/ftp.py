@@ -68,13 +68,14 @@ def certificate(folder: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, handler: type[FTPHandler] = FTPHandler) -> Iterator[int]:
-    """The port of a server over the folder, with the user `bee`."""
+def serving(folder: Path, handler: type[FTPHandler] = FTPHandler, most: int = 0) -> Iterator[int]:
+    """The port of a server over the folder, with the user `bee`, who may have `most` connections; 0: any number."""
     authorizer = DummyAuthorizer()
     authorizer.add_user("bee", PASSWORD, str(folder), perm="elr")
     made = type("Handler", (handler,), {"authorizer": authorizer, "auth_failed_timeout": 0})
     loop = IOLoop()
     server = FTPServer(("127.0.0.1", 0), made, ioloop=loop)
+    server.max_cons_per_ip = most
     stop = threading.Event()
 
     def run() -> None:
