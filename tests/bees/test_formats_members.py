@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+import os
 import subprocess
 import tarfile
 import zipfile
@@ -476,3 +478,36 @@ def test_a_packed_tar_file_that_is_damaged_deletes_no_rows_of_a_stream_of_rows_a
     assert not [section for batch in second for section in batch.sections if section.ends]
     codes = {"cut": "truncated", "flipped": "broken_compression", "inner": "truncated"}
     assert [reject.code for batch in second for reject in batch.rejects] == [codes[how]]
+
+
+@pytest.mark.parametrize("name", ["t.tar", "t.tgz", "t\udce9.tar"])
+def test_names_within_a_tar_file_that_are_no_text_are_shown_and_stay_apart(tmp_path: Path, name: str) -> None:
+    """As programs of other encodings write them. Nothing that comes of them may be what no database takes."""
+    odd = os.fsdecode(b"\xe9")
+    members = {
+        f"caf{odd}.csv": b"id\n1\n2\n",
+        os.fsdecode(b"caf\xe8.csv"): b"id\n3\n",
+        f"d{odd}/x.jsonl": b'{"id": "4"}\n',
+    }
+    members |= {f"i{odd}.zip": zipped({"i.csv": "id\n5\n"}), "n\nl.csv": b"id\n6\n", f"bad{odd}.parquet": b"PAR1"}
+    members |= {f"caf{odd}.txt": b"7", f"p{odd}.csv.gz": gzip.compress(b"id\n8\n")[:-9]}
+    data = tarred(members)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name == "t.tgz" else data)
+    found: dict[str, list[dict[str, str]]] = {}
+    told: dict[str, list[str]] = {}
+    for stream in ("documents", "records"):
+        with LocalBee.from_options({"path": str(tmp_path), "batch_rows": 1}) as bee:
+            batches = list(bee.collect_nectar(stream, None))
+            last = list(bee.collect_nectar(stream, batches[0].cursor))
+        assert all(json.dumps(batch.cursor, ensure_ascii=False).encode() for batch in batches)
+        found[stream] = [row for batch in batches for row in batch.table.to_pylist()]
+        told[stream] = [reject.position for batch in batches for reject in batch.rejects]
+        assert all(position.encode() for position in told[stream])
+        assert [row for batch in batches[1:] for row in batch.table.to_pylist()] == [
+            row for batch in last for row in batch.table.to_pylist()
+        ]
+
+    assert [row["id"] for row in found["records"]] == ["1", "2", "3", "4", "5", "6", "8"]
+    assert len({row["source_file"] for row in found["records"]}) == 6
+    assert [row["content"] for row in found["documents"]] == [b"7"]
+    assert (len(told["records"]), told["documents"]) == (2, [])

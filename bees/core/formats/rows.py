@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from bees.core.files import shown
 from bees.core.formats.archives import Inside, inside, kind_of, told
 from bees.core.formats.names import (
     ARCHIVE_ENDINGS,
@@ -159,7 +160,8 @@ def _archived(file: BinaryIO, name: str, reading: Reading, place: Place | None) 
     def wanted(path: str) -> bool:  # the documents within are another stream's
         return path.lower().endswith((*endings, *ARCHIVE_ENDINGS))
 
-    for item in inside(file, name, at.get("member", 0), wanted):
+    for found in inside(file, name, at.get("member", 0), wanted):
+        item = _as_text(found)
         if isinstance(item, Reject):
             if reading.rows_apart and not item.position.lower().endswith(endings):
                 yield _left_out(at)  # the stream of documents tells what is wrong with the archive
@@ -181,6 +183,16 @@ def _archived(file: BinaryIO, name: str, reading: Reading, place: Place | None) 
         for part in _member(item, reading, within):
             at = {"member": item.top, "path": item.path, "in": part.place}
             yield replace(part, place=at)
+
+
+def _as_text(item: Inside | Reject) -> Inside | Reject:
+    """The item under a name that may land: one in another encoding than UTF-8 holds halves of surrogate pairs."""
+    path = item.position if isinstance(item, Reject) else item.path
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return replace(item, position=shown(path)) if isinstance(item, Reject) else replace(item, path=shown(path))
+    return item
 
 
 def _member(item: Inside, reading: Reading, place: Place | None) -> Iterator[Part]:
