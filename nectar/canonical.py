@@ -69,7 +69,7 @@ def records(table: pa.Table) -> pl.Series:
 
 def holds_bytes(table: pa.Table) -> bool:
     """Whether columns hold many bytes, such as documents: as text they are twice as long, and copied often."""
-    return sum(column.nbytes for column in table.columns if _is_bytes(column.type)) > _STEP
+    return bool(sum(column.nbytes for column in table.columns if _is_bytes(column.type)) > _STEP)
 
 
 def pieces(table: pa.Table) -> Iterator[Iterator[bytes]]:

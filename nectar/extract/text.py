@@ -104,7 +104,7 @@ def normalised(text: str) -> str:
 
 
 def lines(text: str) -> Iterator[str]:
-    """As `text.split("\\n")`, one after another."""
+    """What stands between newlines, piece by piece: a large text is not parted at once."""
     at = 0
     while (end := text.find("\n", at)) >= 0:
         yield text[at:end]
