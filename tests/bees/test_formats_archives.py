@@ -7,6 +7,8 @@ import io
 import itertools
 import json
 import struct
+import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -408,6 +410,24 @@ def test_two_members_of_one_name_are_never_mixed(name: str) -> None:
         assert [value for (file, _), value in table.items() if file == f"{inner}/d/a.csv"] == ["1", "2", "3"]
         assert [value for (file, _), value in table.items() if file == f"{inner}/{twins[0]}"] == ["9"]
         assert texts == {f"{inner}/t": b"old text", f"{inner}/{twins[1]}": b"new text"}
+
+
+def test_very_many_members_that_nobody_wants_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, table = io.BytesIO(), tarred({"a.csv": b"id\n1\n"})
+    for number in range(20_000):
+        plain.write(tarfile.TarInfo(f"{number:050}.txt").tobuf())
+    data = plain.getvalue() + table
+    tracemalloc.start()
+    try:
+        parts = list(read_rows(io.BytesIO(data), "t.tar", Reading()))
+        assert tracemalloc.get_traced_memory()[1] < 20_000 * 600
+    finally:
+        tracemalloc.stop()
+    assert [row["id"] for part in parts for row in part.table.to_pylist()] == ["1"]
+    monkeypatch.setattr(core, "LISTED", 10_000)
+    cut = list(read_rows(io.BytesIO(data), "t.tar", Reading()))
+
+    assert [reject.code for part in cut for reject in part.rejects] == ["too_much_inside"]
 
 
 def test_very_many_members_of_one_name_take_no_longer_than_others() -> None:

@@ -26,7 +26,7 @@ from typing import BinaryIO, cast
 
 from bees.core.formats.names import rows_by_name
 from bees.core.formats.packed import RATIO, TRAILING, TROUBLES, Unpacking, inner_name, packing
-from bees.core.formats.tars import opened_tar
+from bees.core.formats.tars import Tar, opened_tar
 from bees.core.formats.window import Readable, Window
 from nectar.batch import Reject
 
@@ -34,6 +34,8 @@ DEEPEST = 3
 """Archives within one another."""
 MOST = 100_000
 """Members of one file, those of archives within it counted too."""
+LISTED = 400_000
+"""Members of a tar file, those counted too that nobody wants: their names are held."""
 TOLD = 100
 """Members that are left out for one reason and told one by one; of more only their number."""
 LARGEST = 64 << 20
@@ -269,9 +271,14 @@ def _listed(file: BinaryIO, name: str) -> Iterator[Found]:
 
         yield from of_seven(file, name)
     else:
+        links: dict[int, list[str]] = {}
         file.seek(0)
         with opened_tar(file) as archive:
-            yield from _of_tar(archive, name)
+            yield from _of_tar(archive, name, links)
+        if links:
+            file.seek(0)
+            with opened_tar(file) as archive:
+                yield from _of_links(archive, links, seeks=True)
 
 
 def _of_packed(file: BinaryIO, kind: str, name: str) -> Iterator[Found]:
@@ -283,13 +290,13 @@ def _of_packed(file: BinaryIO, kind: str, name: str) -> Iterator[Found]:
     if not is_tar:
         yield path, lambda: _Told(window, source)
         return
-    later: dict[int, list[str]] = {}
+    links: dict[int, list[str]] = {}
     try:
         with opened_tar(cast("BinaryIO", window), seeks=False) as archive:
-            yield from _of_tar(archive, path, later)
-        if later:
+            yield from _of_tar(archive, path, links)
+        if links:
             with opened_tar(cast("BinaryIO", Window(Unpacking(file, kind), _HEAD)), seeks=False) as archive:
-                yield from _of_links(archive, later)
+                yield from _of_links(archive, links, seeks=False)
     except tarfile.TarError:
         if not source.trouble:
             raise
@@ -354,38 +361,41 @@ def _directory(file: BinaryIO) -> tuple[int, int]:
     return int(listed), int(count)
 
 
-def _of_tar(archive: tarfile.TarFile, name: str, later: dict[int, list[str]] | None = None) -> Iterator[Found]:
-    """The files, also under their other names (hard links).
-
-    `later`, where the archive can be read forward only: takes these, by the number of the file, for `_of_links`.
-    """
+def _of_tar(archive: Tar, name: str, links: dict[int, list[str]]) -> Iterator[Found]:
+    """The files. Their other names (hard links) go to `links` by the number of the file, for `_of_links`."""
     taken: dict[str, int] = {}
-    files: dict[str, tuple[int, tarfile.TarInfo]] = {}
+    files: dict[str, int] = {}
     for number, info in enumerate(archive):
+        archive.forget()
+        if number >= LISTED:
+            raise TooMuchError
         if not (info.isfile() or info.islnk()):
             continue  # symbolic links and devices lead elsewhere
         if unsafe(info.name):
             yield told(name, "unsafe_name")
             continue
         path = f"{name}/{numbered(info.name, taken)}"
-        at = (number, info) if info.isfile() else files.get(posixpath.normpath(info.linkname))
+        at = number if info.isfile() else files.get(posixpath.normpath(info.linkname))
         if at is None:
             yield Reject(path, _LINK, "the member is another name of a file that is not in the archive before it")
             continue
         files[posixpath.normpath(info.name)] = at
-        if later is None or info.isfile():
-            yield path, lambda at=at: archive.extractfile(at[1])  # type: ignore[misc]
+        if info.isfile():
+            yield path, lambda info=info: archive.extractfile(info)  # type: ignore[misc]
         else:
-            later.setdefault(at[0], []).append(path)
+            links.setdefault(at, []).append(path)
 
 
-def _of_links(archive: tarfile.TarFile, links: dict[int, list[str]]) -> Iterator[Found]:
-    """Other names of files, by the numbers of these: each file is read once and held."""
+def _of_links(archive: Tar, links: dict[int, list[str]], *, seeks: bool) -> Iterator[Found]:
+    """The files once more, under their other names. Where the archive is read forward only, each is held meanwhile."""
     for number, info in enumerate(archive):
+        archive.forget()
         if number not in links:
             continue
         paths = links.pop(number)
-        if info.size > LINKED:
+        if seeks:
+            yield from ((path, partial(archive.extractfile, info)) for path in paths)  # type: ignore[misc]
+        elif info.size > LINKED:
             reason = f"the member is another name of a file of more than {LINKED} bytes: unpack the archive"
             yield from (Reject(path, _LINK, reason) for path in paths)
         elif source := archive.extractfile(info):

@@ -9,9 +9,14 @@ import tarfile
 from typing import Any, BinaryIO, Self
 
 
-class _Tar(tarfile.TarFile):
+class Tar(tarfile.TarFile):
+    members: list[tarfile.TarInfo]
     ended = False
     """Whether the last block was the mark of the end, which is zeros."""
+
+    def forget(self) -> None:
+        """Let go of the members that were met: Python keeps a kilobyte of each."""
+        self.members.clear()
 
 
 class _Header(tarfile.TarInfo):
@@ -32,7 +37,7 @@ class _Header(tarfile.TarInfo):
         return made
 
 
-def opened_tar(file: BinaryIO, *, seeks: bool = True) -> tarfile.TarFile:
+def opened_tar(file: BinaryIO, *, seeks: bool = True) -> Tar:
     """Raises tarfile.ReadError, also while it is gone through, where it is damaged or ends without its mark."""
     mode: Any = "r:" if seeks else "r|"
-    return _Tar.open(fileobj=file, mode=mode, tarinfo=_Header, ignore_zeros=True)
+    return Tar.open(fileobj=file, mode=mode, tarinfo=_Header, ignore_zeros=True)
