@@ -25,6 +25,8 @@ _ASKED = (
     b"<resourcetype/><getcontentlength/><getetag/><getlastmodified/></prop></propfind>"
 )
 _LISTING = 64 << 20
+_UNKNOWN = ("?", "", "")
+"""In place of (size, ETag, time): it is not known whether this is a file or a folder."""
 
 
 class WebdavOptions(RemoteOptions):
@@ -94,41 +96,49 @@ class WebdavStorage(WebStorage):
             raise GiveUp(message, code="no_webdav", where="url", advice="correct `url`")
         own = unquote_to_bytes(urlsplit(url).path).rstrip(b"/")
         found: list[tuple[str, tuple[str, str, str] | None]] = []
-        known = False
+        known = foreign = False
 
         def take(response: ET.Element) -> None:
-            nonlocal known
+            nonlocal known, foreign
             href = unquote_to_bytes(urlsplit((response.findtext("{DAV:}href") or "").strip()).path).rstrip(b"/")
             inner = b"" if href == own else href[len(own) + 1 :]
             if href != own and (not href.startswith(own + b"/") or b"/" in inner):
+                foreign = foreign or (not (own + b"/").startswith(href + b"/") and not href.startswith(own + b"/"))
                 return
             status, known = _status(response), True
             if status >= 500:
                 message = f"the listing of the folder has a hole (status {status})"
                 raise RetryLater(message, code="bad_listing", where="path")
-            if status >= 400 and status != 404:  # a folder or a file: each is asked for, and says what is the matter
+            facts = _facts(response) if status < 400 else _UNKNOWN
+            if facts == _UNKNOWN and status != 404:
+                # A folder or a file: each is asked for, and says what is the matter.
                 found.extend([(os.fsdecode(inner), None), (os.fsdecode(inner), ("", "", ""))])
             elif status != 404:
-                found.append((os.fsdecode(inner), _facts(response)))
+                found.append((os.fsdecode(inner), facts))
 
         _read(answer.body, take)
-        if depth == "1" and not known:
+        if depth == "1" and (foreign or not known):
             message = "the server names its files under other paths than it is asked for"
             raise GiveUp(message, code="no_webdav", where="url", advice="give `url` as the server calls it itself")
         return found
 
 
 def _status(response: ET.Element) -> int:
-    """What the server says of a whole response; 0: nothing, it tells its properties."""
+    """What the server says of a whole response, or of some properties; 0: nothing."""
     parts = (response.findtext("{DAV:}status") or "").split()
     return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
 
 
 def _facts(response: ET.Element) -> tuple[str, str, str] | None:
-    props = [stat.find("{DAV:}prop") for stat in response.iterfind("{DAV:}propstat")]
-    told = [prop for prop in props if prop is not None]
+    """None: a folder. `_UNKNOWN`: the server does not say, because who asks may not know, or because it fails."""
+    stats = [
+        (_status(stat), prop) for stat in response.iterfind("{DAV:}propstat") for prop in stat.iterfind("{DAV:}prop")
+    ]
+    told = [prop for status, prop in stats if status < 300]
     if any(prop.find("{DAV:}resourcetype/{DAV:}collection") is not None for prop in told):
         return None
+    if any(status >= 400 and status != 404 and prop.find("{DAV:}resourcetype") is not None for status, prop in stats):
+        return _UNKNOWN
     texts = [
         next((text for prop in told if (text := prop.findtext(f"{{DAV:}}{name}"))), "")
         for name in ("getcontentlength", "getetag", "getlastmodified")

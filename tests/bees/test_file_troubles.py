@@ -253,9 +253,10 @@ def dav(*responses: tuple[str, str]) -> bytes:
         [("/dav/", "507 Insufficient Storage"), ("/dav/a.txt", "file")],
         [("/dav/", "folder"), ("/dav/a.txt", "file"), ("/dav/in", "503 Service Unavailable")],
         [("/files/", "folder"), ("/files/a.txt", "file")],
+        [("/dav/", "folder"), ("/files/a.txt", "file"), ("/files/in/", "folder")],
         [],
     ],
-    ids=["cut", "a part is away", "other paths", "nothing"],
+    ids=["cut", "a part is away", "other paths", "others' paths", "nothing"],
 )
 def test_a_listing_of_webdav_with_holes_deletes_nothing(listed: list[tuple[str, str]]) -> None:
     pages = {
@@ -275,6 +276,34 @@ def test_a_listing_of_webdav_with_holes_deletes_nothing(listed: list[tuple[str, 
             look("webdav", options, cursor=found[-1].cursor)
 
     assert error.value.code in ("bad_listing", "no_webdav")
+
+
+@pytest.mark.parametrize("status", [403, 401, 500])
+def test_a_folder_of_webdav_that_may_not_be_known_is_no_file(status: int) -> None:
+    """SabreDAV, and Nextcloud with it, refuse every property of what may not be read, its kind among them."""
+    closed = f"<D:propstat><D:prop><D:resourcetype/></D:prop><D:status>HTTP/1.1 {status} No</D:status></D:propstat>"
+    pages = {
+        "/dav/": dav(("/dav/", "folder"), ("/dav/a.txt", "file"), ("/dav/in/", "folder")),
+        "/dav/in/": dav(("/dav/in/", "folder"), ("/dav/in/b.txt", "file")),
+    }
+
+    def server(path: str, _: dict[str, str]) -> Answer:
+        if path.startswith("/dav/in") and closed.encode() in pages["/dav/"]:
+            return 403, b""
+        return (207, pages[path]) if path.endswith("/") else (200, b"text")
+
+    with peer(server) as url:
+        options = {"url": f"{url}/dav/", "allow_private": True}
+        first = look("webdav", options)
+        folder = "<D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop></D:propstat>"
+        known, refused = (f"<D:href>/dav/in{end}</D:href>{told}" for end, told in (("/", folder), ("", closed)))
+        pages["/dav/"] = pages["/dav/"].replace(known.encode(), refused.encode())
+        assert refused.encode() in pages["/dav/"]
+        second = look("webdav", options, cursor=first[-1].cursor)
+
+    assert [row["path"] for row in rows(first)] == ["a.txt", "in/b.txt"]
+    assert rows(second) == [], "nothing in it counts as deleted"
+    assert {r.position for batch in second for r in batch.rejects} == {"in"}
 
 
 def test_a_certificate_that_nobody_trusts_is_refused_with_advice(tmp_path: Path) -> None:
