@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -23,10 +24,11 @@ from pydantic import Field, SecretStr
 
 from bees.core.bee import BeeOptions, BeeType
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.file_listing import SMALL
 from bees.core.filebee import RemoteOptions
 from bees.core.http import Answer, Credentials, HttpClient, Limits
 from bees.core.storage import dial
-from bees.core.storage.base import Entry, Gone, Listed, Storage, joined, rooted, safe_name, walk
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, joined, rooted, safe_name, walk
 from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.rounds import Rounds
 from bees.core.storage.web import WebStorage
@@ -41,6 +43,7 @@ _FIELDS = "nextPageToken,incompleteSearch,files(id,name,mimeType,size,md5Checksu
 _SCOPE = "https://www.googleapis.com/auth/drive.readonly"
 _JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EARLY = 60.0
+_UNSAFE = re.compile(r"[\0/]")
 
 
 class DriveAuth(BeeOptions):
@@ -106,6 +109,19 @@ class DriveStorage(WebStorage):
         url = f"{at}/export?{urlencode({'mimeType': entry.ref.export})}" if entry.ref.export else f"{at}?alt=media"
         return self.part(url if entry.ref.export else f"{url}&supportsAllDrives=true", entry, start, size)
 
+    def same(self, entry: Entry) -> bool:
+        """One answer is of one version; of a large file, which comes in several, it is asked for."""
+        if entry.size <= SMALL:
+            return True
+        fields = "id,name,mimeType,size,md5Checksum,modifiedTime"
+        asked = urlencode({"fields": fields, "supportsAllDrives": "true"})
+        try:
+            url = f"{self._options.endpoint}/drive/v3/files/{quote(entry.ref.id, safe='')}?{asked}"
+            now = _entry(entry.path, _object(self.ask("GET", url).body))
+        except (NotReadError, KeyError):
+            return False
+        return now is not None and now.version == entry.version
+
     def look(self, path: str) -> Entry | None:
         folder = path.rpartition("/")[0]
         try:
@@ -152,9 +168,9 @@ class DriveStorage(WebStorage):
             name = plain
             if plain in several:
                 name = f"{stem}~{item['id']}.{end}" if dot and stem else f"{plain}~{item['id']}"
+            if not safe_name(name):  # a name there may be anything, `..` too
+                name = f"{_UNSAFE.sub('_', plain)}~{item['id']}"
             inner = joined(path, name)
-            if not safe_name(name):
-                continue
             if item["mimeType"] == _FOLDER:
                 self._folders[inner] = item["id"]
                 folders.append(inner)
@@ -308,9 +324,9 @@ def _no_drive() -> GiveUp:
 
 
 def _name(item: Mapping[str, Any]) -> str:
-    """A slash is no part of a path there, and would be one here."""
+    """A slash is no part of a path there, and would be one here. Half a pair of surrogates is no text anywhere."""
     end = _EXPORTS.get(item["mimeType"], ("", ""))[0]
-    return str(item["name"]).replace("/", "_") + end
+    return re.sub("[\ud800-\udfff]", "\ufffd", str(item["name"])).replace("/", "_") + end
 
 
 def _entry(path: str, item: Mapping[str, Any]) -> Entry | None:

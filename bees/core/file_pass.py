@@ -426,7 +426,7 @@ class Pass:
         self._memory.keep(item.key, Record(item.key, version, content, flags))
 
     def _trusted(self, entry: Entry) -> bool:
-        return entry.stamp is None or entry.stamp < time.time_ns() - self._storage.grain
+        return entry.stamp is None or entry.stamp < self._storage.clock() - self._storage.grain
 
     def _rows(self, file: Opened, item: Item) -> Iterator[Batch]:
         place, content = self._resume(file, item)

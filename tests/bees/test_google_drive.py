@@ -16,7 +16,7 @@ from bees.core.errors import GiveUp, SourceError
 from bees.google_drive import _FOLDER, DriveStorage, GoogleDriveBee
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
-from tests.bees.file_systems import Disk, FileSystemContract, read
+from tests.bees.file_systems import Disk, FileSystemContract, read, sections
 from tests.bees.test_file_troubles import peer
 from tests.servers.drive import VALID, DriveMock, drive_mock, exporting, tokens
 
@@ -131,6 +131,54 @@ def test_files_of_the_same_name_carry_their_id(disk: DriveDisk) -> None:
     found = {r["path"]: r["content"] for r in rows(read("google_drive", disk.options))}
 
     assert found == {f"a~{ids[0]}.txt": b"one", f"a~{ids[1]}.txt": b"two", "b_c.txt": b"three"}
+
+
+def test_names_that_are_no_names_elsewhere_are_read(disk: DriveDisk) -> None:
+    """A name may be anything there."""
+    ids = {name: disk.server.make(name, disk.ids[""], "text/plain", "text") for name in ("..", ".")}
+
+    found = rows(read("google_drive", disk.options))
+
+    assert {row["path"] for row in found} == {f"{name}~{id_}" for name, id_ in ids.items()}
+
+
+def test_a_name_that_is_no_text_stops_no_flight() -> None:
+    files = [{"id": str(n), "name": name, "mimeType": "text/plain", "size": "4"} for n, name in enumerate("a\ud800")]
+    auth = {"method": "oauth2", **SECRETS}
+
+    def drive(_: str, asked: dict[str, str]) -> tuple[int, bytes]:
+        return 200, json.dumps({"files": files}).encode() if "q" in asked else b"text"
+
+    with peer(drive) as url, tokens(VALID) as (token_url, _):
+        options = {"endpoint": url, "token_url": token_url, "allow_private": True, "auth": auth}
+        found = read("google_drive", options)
+
+    assert [row["path"] for row in rows(found)] == ["a", "\ufffd#" + rows(found)[1]["path"].partition("#")[2]]
+
+
+def test_a_large_file_that_changes_while_it_is_read_is_not_told_as_whole(
+    disk: DriveDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("bees.google_drive", "bees.core.file_pass"):
+        monkeypatch.setattr(f"{place}.SMALL", 8)
+    monkeypatch.setattr(DriveStorage, "block", 16)
+    disk.put("a.csv", b"id\n" + b"1\n" * 50)
+    real, changed = DriveStorage.read, []
+
+    def changing(self: DriveStorage, entry: Any, start: int, size: int) -> bytes:
+        if start >= 16 and not changed:
+            changed.append(start)
+            disk.put("a.csv", b"id\n" + b"2\n" * 50)
+        return real(self, entry, start, size)
+
+    monkeypatch.setattr(DriveStorage, "read", changing)
+    first = read("google_drive", disk.options, "records")
+    second = read("google_drive", disk.options, "records", first[-1].cursor)
+
+    assert changed
+    assert [ends for *_, ends in sections(first)] == [False]
+    assert [row["id"] for row in rows(second)] == ["2"] * 50
+    assert sections(second) == [("a.csv", 50, True, True)]
 
 
 def test_a_file_that_comes_on_two_pages_keeps_its_name(disk: DriveDisk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bees.core.errors import GiveUp
+from bees.core.http import HttpClient
 from bees.webdav import _read
 from hive.embedded.places import free_port
-from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk
+from tests.bees.contract import rows
+from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
 from tests.servers.webdav import PASSWORD, webdav
 
 pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[FolderDisk]:
+    with webdav(tmp_path) as url:
+        made = FolderDisk(tmp_path)
+        auth = {"method": "basic", "username": "bee", "password": PASSWORD}
+        made.options = {"url": url, "allow_private": True, "auth": auth}
+        made.unreachable = made.options | {"url": f"http://127.0.0.1:{free_port()}/files/"}
+        made.denied = made.options | {"auth": auth | {"password": "wrong-secret"}}
+        made.secrets = (PASSWORD, "wrong-secret")
+        yield made
 
 
 class TestWebdav(FileSystemContract):
     connector = "webdav"
 
     @pytest.fixture
-    def disk(self, tmp_path: Path) -> Iterator[Disk]:
-        with webdav(tmp_path) as url:
-            made = FolderDisk(tmp_path)
-            auth = {"method": "basic", "username": "bee", "password": PASSWORD}
-            made.options = {"url": url, "allow_private": True, "auth": auth}
-            made.unreachable = made.options | {"url": f"http://127.0.0.1:{free_port()}/files/"}
-            made.denied = made.options | {"auth": auth | {"password": "wrong-secret"}}
-            made.secrets = (PASSWORD, "wrong-secret")
-            yield made
+    def disk(self, disk: Disk) -> Disk:
+        return disk
+
+
+@pytest.mark.parametrize("behind", [0, 3600, -3600])
+def test_a_young_file_is_looked_at_again_by_the_servers_clock(
+    disk: FolderDisk, monkeypatch: pytest.MonkeyPatch, behind: int
+) -> None:
+    """Its ETag is made of size and time: what changed a moment ago may change again and keep it."""
+    monkeypatch.setattr(HttpClient, "skew", property(lambda _: -float(behind)))
+    at = (int(time.time()) - behind) * 10**9
+    for name in ("a.txt", "old.txt"):
+        disk.put(name, b"one")
+    os.utime(disk.folder / "a.txt", ns=(at, at))
+    first = read("webdav", disk.options)
+    for name in ("a.txt", "old.txt"):
+        times = (disk.folder / name).stat()
+        (disk.folder / name).write_bytes(b"eno")
+        os.utime(disk.folder / name, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert [r["content"] for r in rows(read("webdav", disk.options, cursor=first[-1].cursor))] == [b"eno"]
 
 
 @pytest.mark.parametrize(

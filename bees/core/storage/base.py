@@ -10,6 +10,7 @@ import bisect
 import io
 import marshal
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -181,6 +182,10 @@ class Storage(ABC):
             return True  # `read` asked for this version
         now = self.look(entry.path)
         return now is not None and now.version == entry.version
+
+    def clock(self) -> int:
+        """Nanoseconds since 1970 by the source's clock, where it tells the time; else by ours."""
+        return time.time_ns()
 
     def close(self) -> None:
         """Give back what was opened. May be called twice."""

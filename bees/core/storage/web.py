@@ -6,6 +6,7 @@ import datetime as dt
 import email.utils
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -61,6 +62,14 @@ class WebStorage(Storage):
             self._clients[me] = self._make(self._limits)
             self._clients[me].through(self.gate)
         return self._clients[me]
+
+    def clock(self) -> int:
+        skews = [client.skew for client in list(self._clients.values())]
+        return time.time_ns() + int(max(skews, key=abs, default=0.0) * 10**9)
+
+    def same(self, entry: Entry) -> bool:
+        """Whoever has an ETag asks for it with each read."""
+        return bool(entry.ref) or super().same(entry)
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes | None = None
@@ -150,13 +159,17 @@ def instant(text: str) -> int | None:
 
 
 def entry_of(path: str, size: str, etag: str, modified: str) -> Entry:
-    """By its ETag, if that is a strong one; else by size and time. Without either it is read each time."""
-    time = instant(modified)
+    """By its ETag, if that is a strong one; else by size and time. Without either it is read each time.
+
+    Many servers make a strong ETag of size and second, nginx among them: while the file is young, it may change again
+    and keep it.
+    """
+    at = instant(modified)
     length = int(size) if size.isdecimal() else -1
     if etag and not etag.startswith("W/"):
-        return Entry(path, length, f"{etag} {length}", time, ref=etag)
-    stamp = time * 1000 if time is not None else 2**63
-    return Entry(path, length, f"{etag} {length} {time}", time, stamp)
+        return Entry(path, length, f"{etag} {length}", at, at * 1000 if at is not None else None, ref=etag)
+    stamp = at * 1000 if at is not None else 2**63
+    return Entry(path, length, f"{etag} {length} {at}", at, stamp)
 
 
 def folder_url(root: httpx.URL, path: str) -> httpx.URL:
