@@ -7,6 +7,7 @@ listed ETag, so a file is never put together of two versions.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -23,7 +24,10 @@ from bees.core.storage.rounds import Rounds
 
 T = TypeVar("T")
 _ARCHIVED = "the blob is archived: rehydrate it, or leave it out by `patterns`"
+_BAD_NAME = "the name holds `.` or `..` between slashes, which no request can carry: rename it there"
 _PAGE = 5000
+_LATE = re.compile("[\ue000-\uffff\U00010000-\U0010ffff]")
+"""Characters whose order in UTF-16 is another one than in UTF-8, the order of everything here."""
 
 
 class AzureAuth(BeeOptions):
@@ -70,15 +74,18 @@ class AzureBlobStorage(Storage):
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         asked: dict[str, Any] = {"name_starts_with": self._prefix or None, "results_per_page": _PAGE}
         if after:
-            asked["start_from"] = self._prefix + os.fsdecode(after)
+            asked["start_from"] = self._prefix + _LATE.split(os.fsdecode(after), maxsplit=1)[0]
+        for entry in _in_order(self._entries(asked, recursive=recursive)):
+            if entry.key > after:
+                yield entry
+
+    def _entries(self, asked: dict[str, Any], *, recursive: bool) -> Iterator[Entry]:
         found = self._listing(asked, recursive=recursive)
         while (blob := self._ask(lambda: next(found, None))) is not None:
             path = blob.name[len(self._prefix) :]
             if not path or path.endswith("/") or (blob.get("metadata") or {}).get("hdi_isfolder"):
                 continue
-            entry = Entry(path, blob.size, f"{blob.etag} {blob.size}", _time(blob), ref=blob.etag)
-            if entry.key > after:
-                yield entry
+            yield Entry(path, blob.size, f"{blob.etag} {blob.size}", _time(blob), ref=blob.etag)
 
     def _listing(self, asked: dict[str, Any], *, recursive: bool) -> Iterator[Any]:
         pages = (self._client.list_blobs if recursive else self._client.walk_blobs)(**asked).by_page()
@@ -92,6 +99,8 @@ class AzureBlobStorage(Storage):
 
         if not size:
             return b""
+        if not {".", ".."}.isdisjoint(entry.path.split("/")):  # on its way it would become another blob's name
+            raise Unreadable("bad_name", _BAD_NAME)
         blob = self._client.get_blob_client(self._prefix + entry.path)
         asked = {"etag": entry.ref, "match_condition": MatchConditions.IfNotModified, "max_concurrency": 1}
         return bytes(self._ask(lambda: blob.download_blob(start, size, **asked).readall(), of_file=True))
@@ -125,6 +134,27 @@ class AzureBlobStorage(Storage):
         super().close()
         self._client.close()
         self._session.close()
+
+
+def _in_order(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """By their bytes, whether the service goes by UTF-8 or by UTF-16: there, characters above U+FFFF come early.
+
+    What has the same beginning as such a name, up to that character, is held until all of it is there.
+    """
+    held: list[Entry] = []
+    beginning = ""
+    for entry in entries:
+        if held and not entry.path.startswith(beginning):
+            yield from sorted(held, key=lambda one: one.key)
+            held = []
+        early = re.search("[\U00010000-\U0010ffff]", entry.path)
+        if held:
+            held.append(entry)
+        elif early:
+            held, beginning = [entry], entry.path[: early.start()]
+        else:
+            yield entry
+    yield from sorted(held, key=lambda one: one.key)
 
 
 def _time(blob: Any) -> int | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
@@ -41,6 +42,8 @@ from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, fo
 _NO_LIST = "the page that should list the folder's files is another one: a login, an error, a page of its own"
 _ANOTHER = "the server answers with another page in the file's place: a login, most likely"
 _ELSEWHERE = "the listing is redirected to another place: if it is meant, write where it leads into `url` and `path`"
+_LISTING = 64 << 20
+_TOO_LARGE = "the page of links is larger than 64 MiB: part the folder there"
 _INDEX = re.compile(r"\b(?:index of|directory (?:listing|of)|listing (?:of|for)|parent directory)\b", re.IGNORECASE)
 _TROUBLE = re.compile(
     r"\b(?:errors?|unavailable|maintenance|forbidden|unauthori[sz]ed|denied|not found|bad gateway|timed? ?out"
@@ -68,8 +71,9 @@ class HttpIndexBee(GatedFileBee):
 class HttpIndexStorage(WebStorage):
     def __init__(self, options: HttpIndexOptions) -> None:
         def make(limits: Limits) -> HttpClient:
+            wide = replace(limits, body=max(limits.body, _LISTING))
             return HttpClient(
-                options.url, credentials=credentials(options.auth), allow_private=options.allow_private, limits=limits
+                options.url, credentials=credentials(options.auth), allow_private=options.allow_private, limits=wide
             )
 
         super().__init__(make, options.concurrency, options.timeout)
@@ -131,7 +135,10 @@ class HttpIndexStorage(WebStorage):
     def _links(self, path: str) -> tuple[list[Entry], list[str]]:
         """Files, of which no more is known than the name, and folders."""
         url = str(folder_url(self._root, path)).rstrip("/") + "/"
-        answer = self.ask("GET", url)
+        try:
+            answer = self.ask("GET", url)
+        except Unreadable as error:
+            raise Unreadable("too_large", _TOO_LARGE) if error.code == "no_ranges" else error from None
         page = _Page.of(answer)
         base, own = str(answer.url), urlsplit(str(answer.url))
         if _is_elsewhere(url, base):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bees.core.errors import GiveUp, SourceError
+from bees.http_index import HttpIndexBee
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
@@ -138,6 +139,20 @@ def test_the_pages_of_web_servers_are_lists_also_of_nothing(page: str) -> None:
         gone = read("http_index", options, cursor=found[-1].cursor)
 
     assert [(row["path"], row["_op"]) for row in rows(gone)] == [("a.txt", "delete")]
+
+
+def test_a_page_of_very_many_links_is_read() -> None:
+    site = Site()
+    link = f'<a href="{{:06}}-{"x" * 40}.bin">a file of a long name</a>      01-Jan-2024 10:00      12\n'
+    links = "".join(map(link.format, range(45_000)))
+    site.put("/", NGINX.format(f'{links}<a href="in/">in/</a>'))
+    site.put("/in/", NGINX.format('<a href="a.txt">a.txt</a>'))
+    site.put("/in/a.txt", "text", "text/plain")
+    with serving(site) as options, HttpIndexBee.from_options(options) as bee:
+        bee.validate_flight_path()
+        files, folders = bee._storage._links("")
+
+    assert (len(files), folders) == (45_000, ["in"])
 
 
 def test_a_server_that_knows_no_head_is_read_and_dead_links_are_gone() -> None:
