@@ -213,12 +213,14 @@ def _client(options: AzureBlobOptions, storage: Storage) -> tuple[Any, Any]:
     port = to.port or (80 if to.scheme == "http" else 443)
     policy = dial.policy_for(to.scheme, to.hostname or "", port, allow_private=options.allow_private)
     session = dial.session(policy, "endpoint", options.concurrency + 2, storage)
-    transport = RequestsTransport(session=session, session_owner=False, use_env_settings=False)
+    transport = RequestsTransport(  # of a transport that is given, the client sets no times: they would be 300 s
+        session=session, session_owner=False, use_env_settings=False,
+        connection_timeout=min(options.timeout, 10), read_timeout=options.timeout,
+    )  # fmt: skip
     try:
         client = ContainerClient(
             url, options.container, credential=given, transport=transport, retry_total=2, retry_connect=1,
             initial_backoff=1, increment_base=2, permit_redirects=False,
-            connection_timeout=min(options.timeout, 10), read_timeout=options.timeout,
         )  # fmt: skip
     except ValueError:
         advice = "correct `account`, `endpoint` and `auth`"

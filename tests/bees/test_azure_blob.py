@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import time
 from typing import Any
 
 import pytest
 
 from bees.azure_blob import AzureBlobBee
-from bees.core.errors import GiveUp, SourceError
+from bees.core.errors import GiveUp, RetryLater, SourceError
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, read
@@ -99,6 +101,20 @@ def test_a_name_that_no_request_can_carry_leads_to_no_other_blob() -> None:
 
     assert (rows(found), asked) == ([], [])
     assert {r.code for batch in found for r in batch.rejects} == {"bad_name"}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_service_that_hangs_ends_in_time(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/one"
+        options = {"account": "one", "container": "papers", "endpoint": url, "allow_private": True, "timeout": 0.5}
+        began = time.monotonic()
+        bee = AzureBlobBee.from_options(options | {"auth": {"method": "anonymous"}})
+        with bee, pytest.raises(RetryLater) as error:
+            bee.validate_flight_path()
+
+    assert error.value.code == "timeout"
+    assert time.monotonic() - began < 60
 
 
 def test_credentials_that_are_missing_are_named() -> None:
