@@ -69,7 +69,7 @@ class WebStorage(Storage):
 
     def same(self, entry: Entry) -> bool:
         """Whoever has an ETag asks for it with each read."""
-        return bool(entry.ref) or super().same(entry)
+        return True if entry.ref else super().same(entry)
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes | None = None
@@ -132,7 +132,7 @@ class WebStorage(Storage):
 
 def _other_version(etag: str, answer: Answer) -> bool:
     """Whether a server that knows nothing of If-Match says itself that it gave another version."""
-    told = answer.headers.get("etag", "")
+    told: str = answer.headers.get("etag", "")
     if not told or told.startswith("W/") or "content-encoding" in answer.headers:
         return False
     return told.strip('"') != etag.strip('"')  # some servers leave the quotes out in one of both
