@@ -26,7 +26,7 @@ from hive.flight.frame import frame_of, searched, tombstones
 from hive.flight.missed import empty
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.sections import cut, hold
-from hive.flight.settled import place_of, rejected, settle
+from hive.flight.settled import keys_above, place_of, rejected, settle
 from hive.flight.task import Left, Task
 from hive.jars import index, land
 from hive.jars.quarantine import REASONS, Bad, quarantine
@@ -302,7 +302,10 @@ def _land(work: Work) -> bool:
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
         raised = set(work.raised["key_hash"]) if not work.raised.is_empty() else set()
-        settle(tx, work.place, written | raised | {bad.key_hash for bad in work.bad if bad.key_hash})
+        settle(
+            tx, work.place, written | raised | {bad.key_hash for bad in work.bad if bad.key_hash},
+            lambda: _above(work, written | raised),
+        )  # fmt: skip
         if work.bad:
             quarantine(tx, work.rt.keyring(task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
         deleted = len(written & work.gone)
@@ -324,6 +327,15 @@ def _land(work: Work) -> bool:
         crash.point("process:before-commit")
     crash.point("process:after-commit")
     return waiting
+
+
+def _above(work: Work, met: set[str]) -> list[str]:
+    """Keys of the archives and folders that the documents among these records were found in."""
+    if not work.meta.document or work.ids.is_empty() or "path" not in work.table.column_names:
+        return []
+    here = work.ids.filter(pl.col("key_hash").is_in(list(met)) & ~pl.col("deleted"))
+    paths = work.table["path"].take(pa.array(here["at"].to_list(), pa.int64())).to_pylist()
+    return keys_above(paths, work.rt.keyring(work.task.tenant).key("record")[1])
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
@@ -61,12 +61,21 @@ def _keys_of(rejects: Sequence[Reject], key: Sequence[str], secret: bytes) -> li
     return key_hashes(places, PLACE, secret).to_list()
 
 
-def settle(tx: Transaction, place: Place, keys: Iterable[str]) -> None:
-    """End what older batches put aside of these records, which were written or found as they are."""
+def settle(tx: Transaction, place: Place, keys: Iterable[str], more: Callable[[], Iterable[str]] = lambda: ()) -> None:
+    """End what older batches put aside of these records, which were written or found as they are.
+
+    `more`: keys besides, asked for only where anything may be ended.
+    """
     held = list(keys)
-    where = {"stream": place.stream, "epoch": place.epoch, "seq": place.seq, "keys": held}
+    where = {"stream": place.stream, "epoch": place.epoch, "seq": place.seq}
     if held and tx.psycopg.execute(_WAITING, where).fetchone() == (True,):
-        tx.psycopg.execute(_SETTLE, where)
+        tx.psycopg.execute(_SETTLE, {**where, "keys": [*held, *more()]})
+
+
+def keys_above(paths: Sequence[str], secret: bytes) -> list[str]:
+    """The key hashes of the archives and folders that these documents are in: from one that is read, they come."""
+    above = {path[:end] for path in paths for end, sign in enumerate(path) if sign == "/" and end}
+    return key_hashes(pa.table({"path": sorted(above)}), _PATH, secret).to_list() if above else []
 
 
 def keys_of_files(names: Sequence[str], secret: bytes) -> list[str]:

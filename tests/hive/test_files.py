@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hive.jars.quarantine import open_entry
 from tests.hive.nest import Nest, make_nest, nest
+from tests.nectar.documents import zipped
 
 __all__ = ["make_nest", "nest"]
 
@@ -112,3 +113,21 @@ def test_a_mended_file_ends_what_quarantine_holds_of_it(nest: Nest) -> None:
     (root / "c.csv").write_text("a,b\n1,2\n4,5\n")
     nest.land("papers")
     assert {state for _, state, _ in aside(nest)} == {"dropped"}
+
+
+def test_what_is_said_of_an_archive_ends_when_documents_come_from_it(nest: Nest) -> None:
+    root = nest.register("papers", streams={"papers": {"patterns": "*", "format": "document"}})
+    (root / "c.txt").write_text("text of c")
+    whole = zipped({"in/a.txt": b"text of a", "b.txt": b"text of b"})
+    (root / "d").mkdir()
+    for name in ("a", "z"):
+        (root / "d" / f"{name}.zip").write_bytes(whole[:-30])
+    nest.land("papers")
+    assert [(state, place) for _, state, place in aside(nest)] == [("open", "d/a.zip"), ("open", "d/z.zip")]
+
+    (root / "d" / "a.zip").write_bytes(whole)
+    result = nest.land("papers")
+
+    assert [(state, place) for _, state, place in aside(nest)] == [("dropped", ""), ("open", "d/z.zip")]
+    assert result.state == "complete"
+    assert sorted(held(nest)) == ["c.txt", "d/a.zip/b.txt", "d/a.zip/in/a.txt"]
