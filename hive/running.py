@@ -110,8 +110,9 @@ def detach(settings: Settings, argv: list[str], *, timeout: float = 120.0) -> di
         deadline = time.monotonic() + timeout
         while not _ready(settings, pid):
             if os.waitpid(pid, os.WNOHANG)[0]:
-                said = process.last_lines(path, since=since, lines=20).removeprefix("hive: ")
-                raise StartFailed(f"the hive did not start: {said}")
+                said = process.last_lines(path, since=since, lines=20).splitlines()
+                why = "\n".join(line for line in said if not line.startswith("hive: warning: "))
+                raise StartFailed(f"the hive did not start: {why.removeprefix('hive: ')}")
             if time.monotonic() > deadline:
                 _end_detached(pid)
                 raise StartFailed(f"the hive was not ready after {timeout:.0f} s; its log is {path}")

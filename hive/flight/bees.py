@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
 from bees.core.inbox import Inbox, InboxBee
-from hive.config.references import BadReference, resolve
+from hive.config.references import BadReference, MissingReference, resolve
 from hive.config.shape import options_now
 from hive.registry import connector
 from hive.settings import environment
@@ -154,8 +154,16 @@ def _resolved(name: str, kind: str, config: Mapping[str, Any], vault: Callable[[
     try:
         found: dict[str, Any] = resolve(told, environ=environment(), vault=vault, bee=name, field="source")
     except BadReference as error:
-        raise GiveUp(str(error), code="missing_reference", where=error.field) from None
+        variable = isinstance(error, MissingReference) and error.reference.kind == "environment"
+        advice = _OWN_ENVIRONMENT if variable else ""
+        raise GiveUp(str(error), code="missing_reference", where=error.field, advice=advice) from None
     return found
+
+
+_OWN_ENVIRONMENT = (
+    "a process has the environment that it was started with: end the hive, set it, and start it again there; "
+    "or keep the secret in the vault, where a change is seen at once"
+)
 
 
 def _print(kind: str, options: Mapping[str, Any]) -> bytes:

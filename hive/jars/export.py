@@ -138,7 +138,7 @@ def _readable(tx: Transaction, jar: FoundJar, stream: Mapping[str, Any]) -> dict
         return columns
     checks = [
         sql.SQL("bool_and(data ->> {name} IS NULL OR coalesce({fits}, false))").format(
-            name=sql.Literal(name), fits=_fits(name, kind)
+            name=_literal(name), fits=_fits(name, kind)
         )
         for name, kind in typed.items()
     ]
@@ -160,8 +160,13 @@ def _fits(name: str, kind: str) -> sql.Composed:
 
 def _value(name: str, kind: str) -> sql.Composed:
     if kind in _TYPES:
-        return sql.SQL("{}(data -> {})").format(sql.Identifier("hive", f"as_{kind}"), sql.Literal(name))
-    return sql.SQL("data ->> {}").format(sql.Literal(name))
+        return sql.SQL("{}(data -> {})").format(sql.Identifier("hive", f"as_{kind}"), _literal(name))
+    return sql.SQL("data ->> {}").format(_literal(name))
+
+
+def _literal(name: str) -> sql.Literal:
+    """Within a statement that has parameters."""
+    return sql.Literal(name.replace("%", "%%"))
 
 
 def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:

@@ -9,9 +9,11 @@ from typing import ClassVar
 
 import pytest
 
+from bees.core.errors import GiveUp
 from hive.config.load import from_mapping
 from hive.config.problems import ConfigProblems
 from hive.config.references import BadReference, MissingReference, Reference, joined, lift_secrets, references, resolve
+from hive.flight.bees import make_bee
 from tests.hive.village import CANARY, VillageOptions, only_the_village, read  # noqa: F401
 
 
@@ -165,3 +167,11 @@ class TestLiftSecrets:
         assert CANARY not in json.dumps(lifted.block())
         assert lifted.streams == bee.streams
         assert lifted.source["host"] == "h"
+
+
+def test_a_variable_that_a_process_lacks_is_said_to_be_its_own(monkeypatch):
+    monkeypatch.delenv("NO_SUCH_TOKEN", raising=False)
+    config = {"source": {"path": "${NO_SUCH_TOKEN}"}, "streams": {"a": {}}}
+    with pytest.raises(GiveUp, match=r"environment variable NO_SUCH_TOKEN is missing.*start it again there") as caught:
+        make_bee("post", "local", config, lambda _: "")
+    assert (caught.value.code, caught.value.where) == ("missing_reference", "source.path")

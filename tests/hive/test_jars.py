@@ -131,3 +131,15 @@ def test_one_stream_goes_into_a_folder_that_is_there(nest, tmp_path):
 
     assert [file.name for file in written.files] == ["rows.parquet"]
     assert pq.read_table(folder / "rows.parquet")["name"].to_pylist() == ["Ada"]
+
+
+@pytest.mark.parametrize("name", ["Rabatt %", "%s", "100%%", "%(part)s", "it's"])
+def test_a_column_of_any_name_goes_into_parquet(nest, tmp_path, name):
+    write(nest.register() / "a.jsonl", [{"id": 1, name: "Ada", f"{name} n": 7}])
+    nest.land()
+
+    export(nest.rt.db, "people", "parquet", tmp_path / "out.parquet")
+
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table[name].to_pylist() == ["Ada"]
+    assert table[f"{name} n"].to_pylist() == [7]

@@ -360,6 +360,12 @@ def test_detach_comes_back_when_the_hive_is_ready(hive, monkeypatch):
     assert hive.left_behind() == []
 
 
+def test_detach_names_the_reason_and_no_warning_before_it(hive):
+    words = "raise SystemExit('hive: warning: records land as they are\\nhive: the port is taken')"
+    with pytest.raises(StartFailed, match=r"^the hive did not start: the port is taken$"):
+        detach(hive.settings, [sys.executable, "-c", words])
+
+
 def test_detach_shows_the_last_words_of_a_hive_that_does_not_start(hive):
     with pytest.raises(StartFailed, match="no honey today"):
         detach(hive.settings, [sys.executable, "-c", "raise SystemExit('no honey today')"])
