@@ -135,7 +135,7 @@ class LimitsConfig(_Part):
         ge=0,
         le=1,
         description="share of a stream's records that a complete read may miss and delete, 0.3 if not given; "
-        "where it misses more, none is deleted and `hive doctor` says so",
+        "where it misses more (and over 10), none is deleted and `hive doctor` says so",
     )
 
     @model_validator(mode="before")

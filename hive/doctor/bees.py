@@ -121,7 +121,8 @@ def held_deletes(tx: Transaction) -> list[Finding]:
         waiting(
             "records are gone at the source and still in the jar", f"bee {row.bee}, stream {row.stream}",
             f"its last complete read did not meet {row.held_deletes} records: too many to delete them unasked",
-            "look at the source; if they are gone indeed, set `limits: {max_deleted: 1}` of the bee and fly it again"
+            "look at the source; if they are gone indeed, set `limits: {max_deleted: 1}` of the bee (and of "
+            "one that reads files `max_deleted: 1` in its `source`), and fly it again"
             f"; where it follows changes: hive fly {row.bee} --full-refresh",
         )
         for row in asked(tx, "look_held_deletes")
