@@ -61,6 +61,10 @@ SELECT f.id::text AS flight, b.name AS bee, f.state, coalesce(s.rows, f.records_
                        FROM hive.receipt WHERE day = f.day AND flight = f.id) r ON f.state = 'running'
 """
 _SCRUBBED = "SELECT field, kind, action, count FROM hive.scrubbed WHERE flight = %s ORDER BY field, kind, action"
+_SET_ASIDE = """
+SELECT code, min(reason) AS reason, sum(records)::int AS records FROM hive.quarantine
+ WHERE flight = %s AND state = 'open' GROUP BY code ORDER BY records DESC, code
+"""
 _OWN_PROFILES = """
 SELECT DISTINCT config -> 'scrubbing' -> 'profiles' AS profiles FROM hive.bee
  WHERE tenant = %s AND jsonb_exists(config -> 'scrubbing' -> 'profiles', %s)
@@ -102,6 +106,8 @@ class FlightResult:
     slot_key: str
     scrubbed: Sequence[Mapping[str, Any]] | None = None
     """What was taken out: {field, kind, action, count}. None where it was not asked for, as in a list of flights."""
+    set_aside: Sequence[Mapping[str, Any]] | None = None
+    """What still lies in quarantine of it: {code, reason, records}. None as above."""
 
     @property
     def warning(self) -> str | None:
@@ -118,11 +124,13 @@ class FlightResult:
 
     def json(self) -> dict[str, Any]:
         """As `hive flight ID --json` prints it."""
-        told = {k: v for k, v in self.__dict__.items() if k not in ("slot_key", "scrubbed")}
+        told = {k: v for k, v in self.__dict__.items() if k not in ("slot_key", "scrubbed", "set_aside")}
         told["slot"] = self.slot_key
         told["warning"] = self.warning
         if self.scrubbed is not None:
             told["scrubbed"] = [dict(line) for line in self.scrubbed]
+        if self.set_aside is not None:
+            told["set_aside"] = [dict(line) for line in self.set_aside]
         for name in ("started_at", "finished_at"):
             told[name] = told[name].isoformat() if told[name] else None
         return told
@@ -247,7 +255,8 @@ class HiveManager:
         rows = self._rows(_FLIGHT + " WHERE f.id = %s", [wanted])
         if not rows:
             raise UnknownFlight(f"no flight has the id {flight_id}; `hive flights` lists them")
-        return FlightResult(**rows[0], scrubbed=self._rows(_SCRUBBED, [wanted]))
+        aside = self._rows(_SET_ASIDE, [wanted]) if rows[0]["records_quarantined"] else []
+        return FlightResult(**rows[0], scrubbed=self._rows(_SCRUBBED, [wanted]), set_aside=aside)
 
     def flights(self, bee: str | None = None, limit: int = 20) -> list[FlightResult]:
         """The newest flights, of one bee or of all; those of a removed bee, too. Raises UnknownBee."""

@@ -177,10 +177,14 @@ def _tell(result: FlightResult, *, json: bool) -> None:
     told: dict[str, Any] = result.json()
     told["error"] = show.error_text(result.error) or None
     told["started_at"], told["finished_at"] = result.started_at, result.finished_at
-    lines = told.pop("scrubbed", None)
+    lines, aside = told.pop("scrubbed", None), told.pop("set_aside", None)
     if told["warning"] is None:
         del told["warning"]
     show.fields(told)
     if lines:
         print()
         show.table(("field", "kind", "action", "taken out"), [tuple(line.values()) for line in lines], empty="")
+    if aside:
+        print()
+        show.table(("set aside", "reason", "records"), [tuple(line.values()) for line in aside], empty="")
+        show.say("hive quarantine list names each of them")

@@ -420,6 +420,10 @@ class TestFly:
 
         assert said.code == 0, said.err
         assert (said.json["state"], said.json["records_landed"], said.json["records_quarantined"]) == ("complete", 1, 1)
+        assert [(line["code"], line["records"]) for line in said.json["set_aside"]] == [("no_key", 1)]
+        told = hive("flight", "people")
+        assert "no_key" in told.out
+        assert "hive quarantine list" in told.err
 
     def test_with_wait_a_failed_flight_is_code_1_and_says_what_to_do(self, hive, nest):
         nest.register().rmdir()
