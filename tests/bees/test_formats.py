@@ -770,6 +770,21 @@ def test_a_spreadsheet_that_declares_entities_is_told(entity: str) -> None:
     assert [row["id"] for row in rows(parts(named, "t.xlsx"))] == [7, 8]
 
 
+def test_a_picture_that_declares_entities_is_no_part_that_is_read() -> None:
+    """Illustrator declares namespaces so in each SVG, and spreadsheets hold pictures as they were."""
+    book, held = openpyxl.Workbook(), io.BytesIO()
+    for value in ("id", 7, 8):
+        book.active.append([value])
+    book.save(held)
+    with zipfile.ZipFile(held, "a") as parts_of_it:
+        declared = '<!DOCTYPE svg [<!ENTITY ns_svg "http://www.w3.org/2000/svg">]>'
+        parts_of_it.writestr("xl/media/image1.svg", f'<?xml version="1.0"?>{declared}<svg xmlns="&ns_svg;"/>')
+
+    found = parts(held.getvalue(), "t.xlsx")
+
+    assert (rejects(found), [row["id"] for row in rows(found)]) == ([], [7, 8])
+
+
 @pytest.mark.parametrize("at", [700, (1 << 20) - 7])
 def test_a_spreadsheet_that_is_locked_and_damaged_is_told_as_locked(at: int) -> None:
     data = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".ljust(at, b"\0") + "EncryptedPackage".encode("utf-16-le").ljust(

@@ -26,6 +26,8 @@ from nectar.jsonrows import escape
 
 _TOO_MUCH = f"the file gives more than {RATIO} times its size"
 _HEAD = 16 << 10
+_PICTURE = ".svg"
+"""Parts that no reader of values looks at, and in which drawing programs declare namespaces as entities."""
 _LARGEST = 128 << 20
 """Bytes of one part, which goes to the parent in one frame."""
 
@@ -276,6 +278,8 @@ def _declares_entities(file: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(file) as parts:
             for info in parts.infolist():
+                if info.filename.lower().endswith(_PICTURE):
+                    continue
                 with parts.open(info) as part:
                     if b"<!ENTITY" in part.read(_HEAD).replace(b"\0", b""):  # of UTF-16
                         return True
