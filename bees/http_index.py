@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from html.parser import HTMLParser
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
@@ -42,7 +41,6 @@ from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, fo
 _NO_LIST = "the page that should list the folder's files is another one: a login, an error, a page of its own"
 _ANOTHER = "the server answers with another page in the file's place: a login, most likely"
 _ELSEWHERE = "the listing is redirected to another place: if it is meant, write where it leads into `url` and `path`"
-_LISTING = 64 << 20
 _TOO_LARGE = "the page of links is larger than 64 MiB: part the folder there"
 _INDEX = re.compile(r"\b(?:index of|directory (?:listing|of)|listing (?:of|for)|parent directory)\b", re.IGNORECASE)
 _TROUBLE = re.compile(
@@ -71,9 +69,8 @@ class HttpIndexBee(GatedFileBee):
 class HttpIndexStorage(WebStorage):
     def __init__(self, options: HttpIndexOptions) -> None:
         def make(limits: Limits) -> HttpClient:
-            wide = replace(limits, body=max(limits.body, _LISTING))
             return HttpClient(
-                options.url, credentials=credentials(options.auth), allow_private=options.allow_private, limits=wide
+                options.url, credentials=credentials(options.auth), allow_private=options.allow_private, limits=limits
             )
 
         super().__init__(make, options.concurrency, options.timeout)
@@ -87,18 +84,26 @@ class HttpIndexStorage(WebStorage):
         return walk(lambda path: self._list(path, after), after, recursive=recursive, names=self._links)
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
-        return self.part(str(folder_url(self._root, entry.path)), entry, start, size)
+        return self.part(str(folder_url(self._root, entry.path)), entry, start, size, wide=True)
 
     def look(self, path: str) -> Entry | None:
         url = str(folder_url(self._root, path))
         try:
-            answer = self.ask_file("HEAD", url, {"Accept-Encoding": "identity"})
+            answer = self._told(url)
         except Gone:
             return None
         self.check_answer(url, answer)
-        headers = answer.headers
-        told = (headers.get(name, "") for name in ("content-length", "etag", "last-modified"))
-        return entry_of(path, *told)
+        length, *others = (answer.headers.get(name, "") for name in ("content-length", "etag", "last-modified"))
+        size = answer.headers.get("content-range", "").rpartition("/")[2] if answer.status == 206 else length
+        return entry_of(path, size, *others)
+
+    def _told(self, url: str) -> Answer:
+        """What the server says of a file. Some know nothing of HEAD, and say 404 or 405: those give a part of it."""
+        plain = {"Accept-Encoding": "identity"}
+        try:
+            return self.ask_file("HEAD", url, plain)
+        except NotReadError:
+            return self.ask_file("GET", url, plain | {"Range": "bytes=0-0"})
 
     def _list(self, path: str, after: bytes) -> tuple[list[Entry], list[str]]:
         listed, folders = self._links(path)
@@ -108,13 +113,9 @@ class HttpIndexStorage(WebStorage):
         return [entry for entry in found if entry is not None], folders
 
     def _looked(self, entry: Entry) -> Entry | None:
-        """A file that is listed; None where its link leads nowhere. Some servers know nothing of HEAD and say 404."""
+        """A file that is listed; None where its link leads nowhere."""
         try:
             found = self.look(entry.path)
-            if found is None:
-                self.ask_file("GET", str(folder_url(self._root, entry.path)), {"Range": "bytes=0-0"})
-        except Gone:
-            return None
         except NotReadError:
             return entry  # listed, and refused when it is read
         except RetryLater as error:
@@ -123,7 +124,7 @@ class HttpIndexStorage(WebStorage):
                 raise
             return entry  # it fails when it is read, and is tried again then
         self._failed = 0
-        return found or entry
+        return found
 
     def check_answer(self, url: str, answer: Answer) -> None:
         """A redirect that leads to a page of another name."""
@@ -136,7 +137,7 @@ class HttpIndexStorage(WebStorage):
         """Files, of which no more is known than the name, and folders."""
         url = str(folder_url(self._root, path)).rstrip("/") + "/"
         try:
-            answer = self.ask("GET", url)
+            answer = self.ask_wide("GET", url)
         except Unreadable as error:
             raise Unreadable("too_large", _TOO_LARGE) if error.code == "no_ranges" else error from None
         page = _Page.of(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,9 +83,9 @@ OWN = "<!doctype html><h1>Our files</h1><p>{}</p>"
 class Site:
     """A web server whose pages a test writes: (status, type, body, where to)."""
 
-    def __init__(self, *, heads: bool = True) -> None:
-        """`heads`: it knows HEAD; else it says 404 to it."""
-        self.heads = heads
+    def __init__(self, *, heads: bool = True, ranges: bool = False) -> None:
+        """`heads`: it knows HEAD; else it says 404 to it. `ranges`: it gives parts of files."""
+        self.heads, self.ranges = heads, ranges
         self.pages: dict[str, tuple[int, str, str, str]] = {}
 
     def put(self, path: str, body: str, kind: str = "text/html", status: int = 200, to: str = "") -> None:
@@ -99,15 +100,21 @@ def serving(site: Site) -> Iterator[dict[str, Any]]:
         def do_GET(self) -> None:
             known = site.pages if site.heads or self.command == "GET" else {}
             status, kind, body, to = known.get(self.path, (404, "text/html", "not here", ""))
+            data = body.encode()
+            part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if site.ranges else None
+            if part and status == 200:
+                status, whole, data = 206, len(data), data[int(part[1]) : int(part[2]) + 1]
             self.send_response(status)
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body.encode())))
+            self.send_header("Content-Length", str(len(data)))
+            if part:
+                self.send_header("Content-Range", f"bytes {part[1]}-{int(part[1]) + len(data) - 1}/{whole}")
             for name, value in (("Location", to), ("ETag", f'"{hash(body)}"')):
                 if value:
                     self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(body.encode())
+                self.wfile.write(data)
 
         do_HEAD = do_GET  # noqa: N815 - the protocol's word
 
@@ -166,6 +173,47 @@ def test_a_server_that_knows_no_head_is_read_and_dead_links_are_gone() -> None:
         gone = read("http_index", options, cursor=found[-1].cursor)
 
     assert [(row["path"], row["_op"]) for row in rows(gone)] == [("a.txt", "delete")]
+
+
+def table(lines: int) -> str:
+    return "id,text\n" + "".join(f"{n},{'x' * 100}\n" for n in range(lines))
+
+
+def test_a_large_file_of_a_server_without_ranges_is_asked_for_once() -> None:
+    site = Site()
+    site.put("/", NGINX.format('<a href="a.csv">a.csv</a>'))
+    site.put("/a.csv", table(120_000), "text/csv")
+    with serving(site) as options, troubled(options["url"].rstrip("/")) as relay:
+        found = read("http_index", {"url": f"{relay.url}/", "allow_private": True}, stream="records")
+
+    assert len(rows(found)) == 120_000
+    assert relay.seen.count(("GET", "/a.csv")) == 1
+
+
+def test_a_large_file_of_a_server_that_knows_no_head_is_read_by_ranges() -> None:
+    """Its size is told with a part of it, and so is its version: nothing is read twice."""
+    site = Site(heads=False, ranges=True)
+    site.put("/", NGINX.format('<a href="a.csv">a.csv</a>'))
+    site.put("/a.csv", table(120_000), "text/csv")
+    with serving(site) as options:
+        found = read("http_index", options, stream="records")
+        again = read("http_index", options, stream="records", cursor=found[-1].cursor)
+
+    assert (len(rows(found)), again) == (120_000, [])
+
+
+def test_large_files_of_a_server_that_tells_no_size_are_not_held_in_memory() -> None:
+    """Files of unknown size are read ahead, several at once."""
+    site = Site(heads=False)
+    names = ["a.csv", "b.csv", "c.csv"]
+    site.put("/", NGINX.format("".join(f'<a href="{name}">{name}</a>' for name in names)))
+    for name, lines in zip(names, (10, 120_000, 10), strict=True):
+        site.put(f"/{name}", table(lines), "text/csv")
+    with serving(site) as options:
+        found = read("http_index", options, stream="records")
+
+    assert {row["source_file"] for row in rows(found)} == {"a.csv", "c.csv"}
+    assert [(r.position, r.code) for batch in found for r in batch.rejects] == [("b.csv", "no_ranges")]
 
 
 LOGIN = """<html><head><title>Files</title></head><body><form><input name="u"><input type="Password" name="p"></form>

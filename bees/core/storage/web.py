@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import httpx
@@ -20,6 +21,8 @@ from bees.core.http import Answer, Credentials, HttpClient, Limits, basic
 from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable, refused
 from bees.core.storage.ranges import cut_short
 
+WIDE = 64 << 20
+"""Bytes of a listing, or of a file that comes as a whole because its server gives no parts."""
 _OTHER_PART = "the server sends another part of the file than it is asked for: mend it there"
 _OF_ALL = (401, 407)
 """Refusals of whoever asks, most likely whatever is asked for."""
@@ -54,17 +57,20 @@ class WebStorage(Storage):
         body = max(SMALL, self.block) + (1 << 16)
         self._limits = Limits(connect=min(timeout, 10), read=timeout, total=timeout * 4, body=body)
         self._clients: dict[int, HttpClient] = {}
+        self._wide: dict[int, HttpClient] = {}
+        self._kept: tuple[tuple[str, str], bytes] = ("", ""), b""  # a whole file that was asked for in parts
 
-    def client(self) -> HttpClient:
-        """The client of the calling thread."""
-        me = threading.get_ident()
-        if me not in self._clients:
-            self._clients[me] = self._make(self._limits)
-            self._clients[me].through(self.gate)
-        return self._clients[me]
+    def client(self, *, wide: bool = False) -> HttpClient:
+        """The client of the calling thread; `wide`: one that takes answers of `WIDE` bytes."""
+        me, clients = threading.get_ident(), self._wide if wide else self._clients
+        if me not in clients:
+            most = max(WIDE, self._limits.body) if wide else self._limits.body
+            clients[me] = self._make(replace(self._limits, body=most))
+            clients[me].through(self.gate)
+        return clients[me]
 
     def clock(self) -> int:
-        skews = [client.skew for client in list(self._clients.values())]
+        skews = [client.skew for client in (*self._clients.values(), *self._wide.values())]
         return time.time_ns() + int(max(skews, key=abs, default=0.0) * 10**9)
 
     def same(self, entry: Entry) -> bool:
@@ -75,18 +81,28 @@ class WebStorage(Storage):
         self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes | None = None
     ) -> Answer:
         """Raises Gone for what is not there, Unreadable for what may not be read, and SourceError."""
+        return self._asked(self.client(), method, url, headers, content)
+
+    def ask_wide(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """As `ask`, for answers of up to `WIDE` bytes."""
+        return self._asked(self.client(wide=True), method, url, headers)
+
+    @staticmethod
+    def _asked(
+        client: HttpClient, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None = None
+    ) -> Answer:
         problem: NotReadError | SourceError
         try:
-            return self.client().request(method, url, where="path", headers=headers, content=content)
+            return client.request(method, url, where="path", headers=headers, content=content)
         except GiveUp as error:
             problem = _meant(error)
         raise problem
 
-    def ask_file(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def ask_file(self, method: str, url: str, headers: Mapping[str, str], *, wide: bool = False) -> Answer:
         """For one file: what the server refuses of it says nothing of the others. Raises as `ask` does."""
         problem: Unreadable
         try:
-            return self.ask(method, url, headers)
+            return (self.ask_wide if wide else self.ask)(method, url, headers)
         except GiveUp as error:
             if error.status < 400 or error.status in _OF_ALL:
                 if self.for_all:
@@ -95,8 +111,11 @@ class WebStorage(Storage):
             problem = refused(error.status, error.code)
         raise problem
 
-    def part(self, url: str, entry: Entry, start: int, size: int) -> bytes:
-        """Bytes of a file, of the listed version where `entry.ref` is its ETag."""
+    def part(self, url: str, entry: Entry, start: int, size: int, *, wide: bool = False) -> bytes:
+        """Bytes of a file, of the listed version where `entry.ref` is its ETag.
+
+        `wide`: where the server sends all of it in place of a part, up to `WIDE` bytes of it are taken.
+        """
         headers = {"Accept-Encoding": "identity"}
         if isinstance(entry.ref, str) and entry.ref:
             headers["If-Match"] = entry.ref
@@ -105,7 +124,10 @@ class WebStorage(Storage):
             headers["Range"] = f"bytes={start}-{start + size - 1}"
         if size == 0:
             return b""
-        answer = self.ask_file("GET", url, headers)
+        mark, kept = self._kept
+        if start and not whole and mark == (url, entry.version):
+            return kept[start : start + size]
+        answer = self.ask_file("GET", url, headers, wide=wide and not whole)
         self.check_answer(url, answer)
         if "If-Match" in headers and _other_version(entry.ref, answer):
             raise Gone
@@ -116,7 +138,10 @@ class WebStorage(Storage):
             return answer.body
         if len(answer.body) < entry.size and not answer.headers.get("content-encoding"):
             raise cut_short()
-        return answer.body if whole else answer.body[start : start + size]
+        if whole:
+            return answer.body
+        self._kept = (url, entry.version), answer.body
+        return answer.body[start : start + size]
 
     def check_size(self, entry: Entry, data: bytes, *, same: bool) -> None:
         """`part` does: what came in an encoding that nobody asked for has another size than the file."""
@@ -126,8 +151,10 @@ class WebStorage(Storage):
 
     def close(self) -> None:
         super().close()
-        while self._clients:
-            self._clients.popitem()[1].close()
+        self._kept = ("", ""), b""
+        for clients in (self._clients, self._wide):
+            while clients:
+                clients.popitem()[1].close()
 
 
 def _other_version(etag: str, answer: Answer) -> bool:
