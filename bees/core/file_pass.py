@@ -42,7 +42,7 @@ from bees.core.filebee import FileOptions, Plan
 from bees.core.files import digest, document, document_table, shown, tail, trouble
 from bees.core.formats import Place, TableBuffer, read_rows
 from bees.core.formats.members import LeftOut, members
-from bees.core.formats.names import BLANK, seen_kind
+from bees.core.formats.names import BLANK, is_lock, seen_kind
 from bees.core.formats.packed import beginning
 from bees.core.storage.base import IN_A_ROW, Closed, Entry, Gone, NotReadError, Opened, Storage, Unreadable
 from bees.core.storage.memory import EMPTY, KIND, MISSING, NO_VERSION, ONLY_NAMED, SENT, Memory, Record
@@ -390,7 +390,8 @@ class Pass:
                 top, again = one.top, 0
                 self._half = replace(half, place={"member": top, "passed": passed})
                 key, told = member_key(item.key, one.path), len(self._buffer.rejects)
-                if self._judged(replace(file.entry, path=one.path), shown(one.path), one.data) and key:
+                meant = not is_lock(one.path)
+                if meant and self._judged(replace(file.entry, path=one.path), shown(one.path), one.data) and key:
                     found.keys.add(key)
                 found.sure = found.sure and len(self._buffer.rejects) == told
             if self._buffer.full():

@@ -34,6 +34,7 @@ from bees.core.file_inside import inside_of
 from bees.core.file_rows import FileStream, Patterns, reading
 from bees.core.files import DOCUMENT_COLUMNS, matcher
 from bees.core.formats import ROW_ENDINGS
+from bees.core.formats.names import is_lock, names_locks
 from bees.core.storage.base import Storage, missing_driver
 from bees.core.storage.memory import begun_anew, names_only
 from bees.core.tabular import PLACE
@@ -192,7 +193,9 @@ class FileBee(WorkerBee):
             raise GiveUp(f"there is no stream {name!r}", code="no_stream", where="streams", advice=advice)
         stream = streams[name]
         document, endings = reading(stream, built_in=not self.options.streams)
-        matches = matcher(stream.patterns or self.options.patterns)
+        patterns = stream.patterns or self.options.patterns
+        matches = matcher(patterns)
+        locks = matcher(tuple(filter(names_locks, patterns)))
         # Of the two streams of every folder each file is in one: a rule on a field must not be passed by in a text.
         refused = ROW_ENDINGS if document and not self.options.streams else ()
         key = tuple(jsonrows.escape(field) for field in stream.key)
@@ -208,6 +211,7 @@ class FileBee(WorkerBee):
             name=name, document=document, stream=stream, key=key, settings=json.dumps(how),
             rows_apart=not self.options.streams,
             wanted=lambda path: matches(path)
+            and (not is_lock(path) or locks(path))
             and (not endings or path.lower().endswith(endings))
             and not (refused and path.lower().endswith(refused)),
         )  # fmt: skip

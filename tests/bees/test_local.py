@@ -520,6 +520,47 @@ def test_files_with_other_columns_make_batches_of_their_own(tmp_path: Path) -> N
     assert len(rows(read(tmp_path, "records"))) == 4
 
 
+LOCKS = ("~$book.xlsx", "in/~$letter.docx", "in/.~lock.sheet.ods#")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("stream", ["documents", "records"])
+def test_lock_files_of_office_programs_are_left_out(tmp_path: Path, stream: str, packed: bool) -> None:
+    """They stand beside a file as long as somebody has it open, and hold that person's name."""
+    files = dict.fromkeys(LOCKS, "\x05Jane Doe") | {".~lock.people.csv#": ",jane,host", "~$note.txt": "Jane Doe"}
+    files |= {"a.txt": "text", "b.csv": "id\n1\n", "in/.lock.txt": "text", "in/~c.csv": "id\n2\n"}
+    for name, data in ({"all.zip": zipped(files)} if packed else {n: t.encode() for n, t in files.items()}).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+
+    batches = read(tmp_path, stream)
+
+    found = {row.get("path") or row["source_file"] for row in rows(batches)}
+    meant = {"a.txt", "in/.lock.txt"} if stream == "documents" else {"b.csv", "in/~c.csv"}
+    assert ({path.removeprefix("all.zip/") for path in found}, rejects(batches)) == (meant, [])
+
+
+@pytest.mark.parametrize(("pattern", "named"), [("~$*", LOCKS[:2]), ("in/.~lock.*#", LOCKS[2:])])
+def test_a_lock_file_that_a_pattern_names_is_a_file(tmp_path: Path, pattern: str, named: tuple[str, ...]) -> None:
+    for name in LOCKS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("Jane Doe")
+
+    found = read(tmp_path, "s", streams={"s": {"patterns": [pattern, "*.txt"], "format": "document"}})
+
+    assert sorted(paths(found)) == sorted(named)
+
+
+def test_a_lock_file_that_came_before_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "~$note.txt").write_text("Jane Doe")
+    (tmp_path / "note.txt").write_text("text")
+    with monkeypatch.context() as before:
+        before.setattr("bees.core.filebee.is_lock", lambda _: False)
+        first = read(tmp_path)
+
+    assert rows(read(tmp_path, cursor=first[-1].cursor)) == [{"path": "~$note.txt", "_op": "delete"}]
+
+
 def test_a_configured_key_needs_no_place_and_a_missing_one_is_told(tmp_path: Path) -> None:
     stream = {"patterns": ["*.csv", "*.jsonl"], "key": ["_id"]}
     write(tmp_path, a_csv="_id,x\n1,2\n", b_csv="x\n2\n", c_jsonl='{"_id": 3}\n{"x": 4}\n')

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from bees.core.formats.archives import LARGEST, inside, kind_of, told
-from bees.core.formats.names import ARCHIVE_ENDINGS, rows_by_name
+from bees.core.formats.names import ARCHIVE_ENDINGS, is_lock, rows_by_name
 from bees.core.formats.packed import ENDINGS, TRAILING, packing
 from nectar.batch import Reject
 
@@ -43,7 +43,7 @@ def members(file: BinaryIO, name: str, start: int = 0, *, rows_apart: bool = Fal
             if not (rows_apart and rows_by_name(item.position)):
                 yield _left_out(item) if _is_of_one(item, name) else item
         elif rows_by_name(item.path):
-            if not rows_apart:
+            if not rows_apart and not is_lock(item.path):
                 reason = (
                     "the table was left out: read it as rows, by a stream with `format: csv` or another one of rows"
                 )

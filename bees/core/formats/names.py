@@ -74,6 +74,20 @@ def is_companion(head: bytes) -> bool:
     return head.startswith(b"\0\5\x16\7\0\2\0\0")
 
 
+def is_lock(path: str) -> bool:
+    """Whether the name is of the small file that an office program writes beside one that somebody has open.
+
+    Microsoft's: `~$book.xlsx`; LibreOffice's: `.~lock.book.ods#`. They hold that person's name, nothing of the file.
+    """
+    name = path.rpartition("/")[2]
+    return name.startswith("~$") or (name.startswith(".~lock.") and name.endswith("#"))
+
+
+def names_locks(pattern: str) -> bool:
+    """Whether a pattern of a stream means such files and no others."""
+    return pattern.rpartition("/")[2].startswith(("~$", ".~lock"))
+
+
 def is_table(head: bytes) -> bool:
     """Whether a file holds rows by its bytes alone."""
     return _binary(head) is not None or is_workbook(head)

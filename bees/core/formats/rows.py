@@ -22,6 +22,7 @@ from bees.core.formats.names import (
     format_by_name,
     format_of,
     is_companion,
+    is_lock,
     is_page,
     is_workbook,
 )
@@ -158,7 +159,9 @@ def _archived(file: BinaryIO, name: str, reading: Reading, place: Place | None) 
     endings = ROW_ENDINGS if reading.format == "auto" else endings_of(reading.format)
 
     def wanted(path: str) -> bool:  # the documents within are another stream's
-        return path.lower().endswith((*endings, *ARCHIVE_ENDINGS))
+        # Reading may have stopped in a file that is left out now: what follows it is found by it.
+        meant = not is_lock(path) or path == at.get("path")
+        return meant and path.lower().endswith((*endings, *ARCHIVE_ENDINGS))
 
     for found in inside(file, name, at.get("member", 0), wanted):
         item = _as_text(found)
