@@ -29,7 +29,8 @@ SUMS = [
     ("note", "PHONE_NUMBER", "remove", 2),
     ("note", "rule", "remove", 1),
 ]
-SECRETS = ("ada@", "ben@", "555", "7741", "K-1234")
+SECRETS = ("ada@", "ben@", "555-0", "B-7741", "K-1234")
+"""An id of a flight may hold some digits of them: as much of each as none does by chance."""
 
 
 def scrubbed(nest: Nest, flight: str) -> list[tuple[str, str, str, int]]:
