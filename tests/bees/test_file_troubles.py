@@ -278,6 +278,17 @@ def test_a_listing_of_webdav_with_holes_deletes_nothing(listed: list[tuple[str, 
     assert error.value.code in ("bad_listing", "no_webdav")
 
 
+def test_a_file_that_webdav_lists_twice_in_one_version_is_one() -> None:
+    dated = b"</D:getetag><D:getlastmodified>Mon, 01 Jan 2024 10:00:00 GMT</D:getlastmodified>"
+    listed = dav(("/dav/", "folder"), ("/dav/a.txt", "file"), ("/dav/a.txt", "file"))
+    pages = {"/dav/": listed.replace(b"</D:getetag>", dated)}
+    with peer(lambda path, _: (207, pages[path]) if path in pages else (200, b"text")) as url:
+        found = look("webdav", {"url": f"{url}/dav/", "allow_private": True})
+
+    assert ([row["path"] for row in rows(found)], [r.code for b in found for r in b.rejects]) == (["a.txt"], [])
+    assert found[-1].complete
+
+
 @pytest.mark.parametrize("status", [403, 401, 500])
 def test_a_folder_of_webdav_that_may_not_be_known_is_no_file(status: int) -> None:
     """SabreDAV, and Nextcloud with it, refuse every property of what may not be read, its kind among them."""

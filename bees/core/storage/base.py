@@ -137,6 +137,13 @@ class Storage(ABC):
     def check(self) -> None:
         """Prove that the root is there and can be listed. Raises SourceError."""
 
+    def is_there(self) -> bool:
+        """Whether the root is known to be there, of one under which nothing is listed. Raises SourceError.
+
+        A store of objects knows no folders: there a folder without any object cannot be told from a misspelt one.
+        """
+        return True
+
     @abstractmethod
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         """Files beneath the root whose key is above `after`, in order. What is no regular file is left out."""
@@ -235,7 +242,7 @@ def _piled(rows: list[bytes]) -> Iterator[Listed | bytes]:
 
 def _is_another(entry: Entry, twin: Entry) -> bool:
     """Whether two files told by one name are two: not where each change has its own version, and it is the same."""
-    return twin != entry or entry.stamp is not None
+    return twin != entry or (entry.stamp is not None and entry.ref is None)
 
 
 def _ordered(items: Iterable[Listed | bytes]) -> Iterator[Listed | bytes]:
