@@ -68,8 +68,11 @@ class AzureBlobStorage(Storage):
         self._client, self._session = _client(options, self)
 
     def check(self) -> None:
+        self.is_there()
+
+    def is_there(self) -> bool:
         found = self._listing({"name_starts_with": self._prefix or None, "results_per_page": 1}, recursive=True)
-        self._ask(lambda: next(found, None))
+        return self._ask(lambda: next(found, None)) is not None
 
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         asked: dict[str, Any] = {"name_starts_with": self._prefix or None, "results_per_page": _PAGE}

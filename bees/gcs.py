@@ -64,7 +64,10 @@ class GcsStorage(Storage):
         self._bucket = self._client.bucket(options.bucket)
 
     def check(self) -> None:
-        self._ask(lambda: next(iter(self._listing("", recursive=True, most=1)), None), "")
+        self.is_there()
+
+    def is_there(self) -> bool:
+        return self._ask(lambda: next(iter(self._listing("", recursive=True, most=1)), None), "") is not None
 
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         start = self._prefix + after.decode("utf-8", "surrogateescape") if after else ""

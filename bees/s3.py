@@ -76,6 +76,9 @@ class S3Storage(Storage):
     def check(self) -> None:
         self._ask(lambda: self._page(b"", "/", ""))
 
+    def is_there(self) -> bool:
+        return bool(self._ask(lambda: self._page(b"", "", "")).get("Contents"))
+
     def entries(self, after: bytes, *, recursive: bool) -> Iterator[Listed]:
         start, token, rounds = after.decode("utf-8", "surrogateescape"), "", Rounds("path")
         while True:

@@ -70,6 +70,10 @@ _NO_ARCHIVE = (
     "the file held documents and is no archive now: what it gave stays until it is one again; "
     "if this is meant, fly the bee with --full-refresh, or set `max_deleted: 1`"
 )
+_NOTHING = (
+    "nothing at all is listed under `path`, and what came from there before stays: check `path`; "
+    "if this is meant, `max_deleted: 1` or --full-refresh says so"
+)
 _EMPTY = "the file is empty, as no whole one of its kind is"
 _NOT_THERE = (
     "the source lists the file, and twice it was not there when it was read: the name may hold signs that cannot be "
@@ -126,6 +130,7 @@ class Pass:
         self._listed = (not cursor or "listed" in cursor) and options.mode == "file_monitor"
         self._begins = not cursor or "begins" in cursor
         self._anew = "anew" in cursor
+        self._met = self._bare = False
         self._closed: list[bytes] = []
         self._half: _Half | None = None
         self._broken: _At | None = None
@@ -151,6 +156,7 @@ class Pass:
                 self._quiet = min(self._quiet, time.monotonic() + _QUIET)
                 if self._buffer.full() or time.monotonic() >= self._quiet:
                     yield self._flush()
+            self._bare = self._is_bare()
         except SourceError:
             # What was read before it failed is not read again.
             if self._buffer.rows or self._buffer.rejects or self._memory.pos != self._begun or self._waits:
@@ -160,10 +166,20 @@ class Pass:
             turns.close()
         yield from self._end()
 
+    def _is_bare(self) -> bool:
+        """Whether nothing is listed where a folder that is not there looks the same, and more than that is lost by it.
+
+        Not where a person says that it is meant.
+        """
+        known = self._full or self._memory.missing
+        asked = known and not (self._met or self._anew) and self._options.max_deleted < 1
+        return bool(asked) and not self._storage.is_there()
+
     def _is_fetched(self, item: Item, entry: Entry) -> bool:
         return self._storage.concurrency > 1 and entry.size <= SMALL and not self._same_version(item, entry)
 
     def _take(self, item: Item) -> Iterator[Batch]:
+        self._met = self._met or item.now is not None
         if self._at and item.key > self._at_key:
             self._at = None
         if item.now is not None and (mine := self._inside.get(item.key)):
@@ -587,20 +603,26 @@ class Pass:
 
     def _end(self) -> Iterator[Batch]:
         pieces: Iterator[Piece] = iter(())
-        held = 0
+        held = files = 0
         lost = self._lost()
         met = self._anew and self._full  # what a complete reading of everything did not meet the hive finds out itself
         if self._options.mode == "file_monitor" and (self._memory.missing or lost):
             files, missing = self._memory.counted(met=met)
-            if missing > _FEW and missing > files * self._options.max_deleted:
+            if self._bare or (missing > _FEW and missing > files * self._options.max_deleted):
                 held = missing
             else:
                 pieces = gone(self._memory, lost, self._options.batch_rows, met=met)
+        anew: Cursor = {}
+        if self._bare and self._full:  # of earlier readings nothing is known, and a complete one would end them
+            held = held or 1
+            anew = {"full": True, "begins": True} | ({"listed": True} if self._listed else {})
+            self._full = self._listed = False
         if held and held != self._cursor.get("held"):
             what = "documents are gone" if self._plan.document else "files are gone"
             reason = f"{held} of {files} {what}, more than `max_deleted`: none of them was deleted"
             self._full = False
-            self._reject(Reject(self._plan.name, "too_many_gone", reason))
+            told = ("nothing_listed", _NOTHING) if self._bare else ("too_many_gone", reason)
+            self._reject(Reject(self._plan.name, *told))
         for piece in pieces:
             if self._plan.document and (self._buffer.rows or self._buffer.rejects):
                 yield self._flush()
@@ -614,7 +636,7 @@ class Pass:
                 return
         for name in [LISTED] if self._listed else []:
             self._sections.gone(name, self._tables.count)
-        end = self._ended(held)
+        end = {**self._ended(held), **anew}
         if self._buffer.rows or self._buffer.rejects or self._sections.wait() or end != self._sent or "whole" in end:
             yield self._flush(end, complete=self._full)
 

@@ -6,7 +6,7 @@ import errno
 import json
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -101,6 +101,65 @@ def test_when_very_many_are_gone_a_person_is_asked_and_everything_else_goes_on()
     assert [r["path"] for r in rows(held)] == ["new.txt"]
     assert again == [], "it is told once"
     assert len(deleted(allowed)) == 40
+
+
+class Objects(MadeStorage):
+    """A store without folders."""
+
+    def is_there(self) -> bool:
+        return bool(self.files)
+
+
+def tables(number: int) -> dict[str, str]:
+    return {f"{n}.csv": f"id\n{n}\n" for n in range(number)}
+
+
+@pytest.mark.parametrize("number", [1, 3, 30])
+@pytest.mark.parametrize(("stream", "made"), [("documents", texts), ("records", tables)])
+def test_where_nothing_is_listed_under_a_prefix_nothing_is_deleted(
+    stream: str, made: Callable[[int], dict[str, str]], number: int
+) -> None:
+    """A misspelt prefix looks as an empty one does."""
+    storage = Objects(made(number))
+    end = read(storage, stream=stream)[0][-1].cursor
+    whole, storage.files = storage.files, {}
+
+    held = read(storage, end, stream)[0]
+    again = read(storage, held[-1].cursor, stream)[0]
+    meant = read(storage, held[-1].cursor, stream, max_deleted=1)[0]
+    refreshed = read(storage, MadeBee.begin_anew(held[-1].cursor), stream)[0]
+    storage.files = whole
+    back = read(storage, held[-1].cursor, stream)[0]
+
+    assert (deleted(held), sections(held), coded(held)) == ([], [], [(stream, "nothing_listed")])
+    assert "check `path`" in held[0].rejects[0].reason
+    assert (again, refreshed[-1].complete, rows(back), coded(back)) == ([], True, [], [])
+    assert len(deleted(meant) or sections(meant)) == number
+
+
+@pytest.mark.parametrize("mode", ["file_monitor", "bucket_snapshot"])
+def test_a_first_reading_of_nothing_under_a_prefix_is_not_complete(mode: str) -> None:
+    """Where `path` was changed the bee knows nothing of what came before, and the hive would find all of it gone."""
+    storage = Objects({})
+    first = read(storage, mode=mode)[0]
+    again = read(storage, first[-1].cursor, mode=mode)[0]
+    refreshed = read(storage, MadeBee.begin_anew(first[-1].cursor), mode=mode)[0]
+    meant = read(storage, first[-1].cursor, mode=mode, max_deleted=1)[0]
+    storage.files = texts(2)
+    found = read(storage, first[-1].cursor, mode=mode)[0]
+
+    assert ([b.complete for b in first], coded(first)) == ([False], [("documents", "nothing_listed")])
+    assert not any(b.complete or b.rejects for b in again), "it is told once"
+    assert [b[-1].complete for b in (refreshed, meant, found)] == [True, True, True]
+    assert (coded(refreshed), coded(meant), len(rows(found))) == ([], [], 2)
+
+
+def test_where_no_file_is_wanted_under_a_prefix_what_is_gone_is_gone() -> None:
+    storage = Objects(texts(3))
+    end = read(storage)[0][-1].cursor
+    storage.files = {"picture.csv": "id\n1\n"}
+
+    assert len(deleted(read(storage, end)[0])) == 3
 
 
 def test_what_comes_back_is_not_deleted() -> None:
@@ -382,11 +441,11 @@ def test_an_unchanged_bucket_of_a_hundred_thousand_keys_is_not_read() -> None:
 
 
 def test_a_pile_of_files_is_listed_as_a_list_of_them_is_and_takes_little() -> None:
-    def listing(made: type) -> Any:
+    def listing(made: type, ref: str | None = "tag") -> Any:
         def listed(folder: str) -> Any:
             files, base = made(), f"{folder}/" if folder else ""
             for name in ("b", "a", "a.b", "é", "b", "\udcff", "a!", "b"):
-                files.append(Entry(f"{base}{name}", len(name), f"v {name}", None, 2**63, ref="tag"))
+                files.append(Entry(f"{base}{name}", len(name), f"v {name}", None, 2**63, ref=ref))
             return files, ["a!x", "in", "a"] if not folder else []
 
         return listed
@@ -394,7 +453,8 @@ def test_a_pile_of_files_is_listed_as_a_list_of_them_is_and_takes_little() -> No
     for after in (b"", b"a", b"a/b", b"in/a.b"):
         piled, plain = (list(walk(listing(kind), after, recursive=True)) for kind in (Pile, list))
         assert piled == plain
-    assert sum(isinstance(item, Closed) for item in walk(listing(Pile), b"", recursive=False)) == 1
+    for ref, told in (("tag", 0), (None, 1)):  # one of the same tag is the same file
+        assert sum(isinstance(item, Closed) for item in walk(listing(Pile, ref), b"", recursive=False)) == told
 
     pile = Pile()
     tracemalloc.start()

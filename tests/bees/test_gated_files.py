@@ -13,6 +13,7 @@ import pytest
 from bees.core.errors import RetryLater
 from bees.core.resilience.gate import BudgetGate, GatedBee
 from bees.core.resilience.quota import MemoryBudget, Quota
+from tests.bees.contract import rows
 from tests.bees.test_azure_blob import ContainerDisk
 from tests.bees.test_gcs import BucketDisk
 from tests.bees.test_resilience_http import Counting
@@ -80,3 +81,22 @@ def test_a_budget_that_is_used_up_is_for_later(source: tuple[str, dict[str, Any]
     assert error.value.code == "rate_limited"
     assert error.value.after is not None
     assert error.value.after > 500
+
+
+@pytest.mark.parametrize("source", ["azure_blob", "gcs", "s3"], indirect=True)
+def test_a_prefix_under_which_nothing_is_listed_deletes_nothing(source: tuple[str, dict[str, Any]]) -> None:
+    connector, options = source
+    with bee_of(connector, options) as bee:
+        first = list(bee.collect_nectar("files", None))
+    with bee_of(connector, options | {"path": "misspelt"}) as bee:
+        found = list(bee.collect_nectar("files", first[-1].cursor))
+        anew = list(bee.collect_nectar("files", None))
+    with bee_of(connector, options | {"path": "misspelt", "max_deleted": 1}) as bee:
+        meant = list(bee.collect_nectar("files", first[-1].cursor))
+
+    assert (len(rows(first)), first[-1].complete) == (FILES, True)
+    for batches in (found, anew):
+        assert [(len(rows([b])), b.complete, [r.code for r in b.rejects]) for b in batches] == [
+            (0, False, ["nothing_listed"])
+        ]
+    assert [row["_op"] for row in rows(meant)] == ["delete"] * FILES
