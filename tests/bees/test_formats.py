@@ -101,6 +101,26 @@ def test_blocks_of_csv_give_what_the_strict_reader_gives(small_blocks: None) -> 
         assert sorted(rejects(found)) == sorted((r.position, r.code) for r in expected if isinstance(r, Reject)), raw
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "position", "reason"),
+    [
+        (
+            "f.csv", b"id,name\n1,Jane\n", "f.csv",
+            "the file has no column _no and part of the stream's key: correct `key`, or the first line of the file",
+        ),
+        ("f.csv", b"part,_no\n,\n", "", ""),
+        ("f.jsonl", b'{"part": 1}\n', "f.jsonl:1", "the row has no key: _no is missing"),
+        ("f.jsonl", b'{"id": 1, "part": null}\n', "f.jsonl:1", "the row has no key: _no and part are missing"),
+        ("f.json", b'[{"_no": 7, "name": "Jane"}]', "f.json, item 1", "the row has no key: part is missing"),
+    ],
+)  # fmt: skip
+def test_the_fields_of_the_key_that_are_missing_are_named(name: str, data: bytes, position: str, reason: str) -> None:
+    found = parts(data, name, key=("_no", "part"), format="json" if name.endswith(".json") else "auto")
+
+    told = [(r.position, r.code, r.reason) for part in found for r in part.rejects]
+    assert told == ([(position, "no_key", reason)] if reason else [])
+
+
 @pytest.mark.parametrize("blocks", ["small", "large"])
 def test_a_row_of_csv_whose_key_is_blank_is_no_record(blocks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if blocks == "small":
@@ -856,6 +876,45 @@ def test_files_without_rows_are_told() -> None:
     assert rejects(parts(b"\x89PNG" + bytes(90), "f.csv")) == [("f.csv", "not_text")]
     assert rejects(parts(b"hello", "f.bin")) == [("f.bin", "unknown_format")]
     assert parts(b"", "f.csv") == []
+
+
+MAIL = b"Subject: Offer\r\nDate: Mon, 1 Jan 2024 10:00:00 +0000\r\nTo: jane@example.com\r\n\r\nDear Jane\r\n"
+FOLDED = b"Received: from a.example (a.example [192.0.2.1])\r\n\tby b.example; Mon, 1 Jan 2024\r\n"
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.tsv", "f.jsonl", "f.csv.gz"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n",
+        b"\n%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n",
+        b"{\\rtf1\\ansi Dear Jane, thank you\\par}\n",
+        b"From: jane@example.com\r\n" + MAIL,
+        b"MIME-Version: 1.0\n" + MAIL.replace(b"\r", b""),
+        FOLDED + MAIL,
+    ],
+)
+def test_a_document_that_is_called_a_table_is_no_rows(data: bytes, name: str) -> None:
+    found = parts(gzip.compress(data) if name.endswith(".gz") else data, name)
+
+    assert (rows(found), rejects(found)) == ([], [(name, "not_text")])
+
+
+@pytest.mark.parametrize(
+    ("data", "number"),
+    [
+        (b"From: ,To: ,Date: \na: 1,b: 2,c: 3\nd: 1,e: 2,f: 3\n", 2),
+        (b"From: ;To: \nCc: a;b\nTo: c;d\n", 2),
+        (b"From: \nSubject: a\nno field\nTo: c\n", 3),
+        (b"From: \nSubject: a\n\nTo: c\n", 2),
+        (b"Subject: \nFrom: a\nTo: b\n", 2),
+        (b"text\n%PDF-1.4\n{\\rtf\n", 2),
+    ],
+)
+def test_a_table_that_looks_like_a_message_is_one(data: bytes, number: int) -> None:
+    found = parts(data, "f.csv")
+
+    assert (len(rows(found)), rejects(found)) == (number, [])
 
 
 def test_formats_are_known_by_content_and_then_by_name() -> None:

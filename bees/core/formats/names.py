@@ -141,6 +141,28 @@ def is_page(head: bytes) -> bool:
     return _PAGE.match(head[encoding_of(head[:4]).bom :]) is not None
 
 
+_DOCUMENTS = (b"%PDF-", b"{\\rtf")
+_FIRST_FIELD = re.compile(rb"(?:From|Received|Return-Path|Delivered-To|Message-ID|MIME-Version): ", re.IGNORECASE)
+_FIELD = re.compile(rb"[!-9;-~]+:(?:[ \t]|$)")
+
+
+def is_text_document(head: bytes, delimiter: str = "") -> bool:
+    """Whether a text is a document whatever its name: PDF or RTF all in ASCII, or an e-mail message (RFC 5322, 2.2).
+
+    A message begins with a field that programs write first, and two more follow it. A first line that `delimiter`, or
+    without one any usual mark, parts into columns is a table's.
+    """
+    text = head[encoding_of(head[:4]).bom :].lstrip()
+    if text.startswith(_DOCUMENTS):
+        return True
+    lines = [line.rstrip(b"\r") for line in text.split(b"\n")]
+    marks = (delimiter.encode(),) if delimiter else (b",", b";", b"\t", b"|")
+    if not _FIRST_FIELD.match(lines[0]) or any(mark in lines[0] for mark in marks):
+        return False
+    fields = [line for line in lines[1:] if not line.startswith((b" ", b"\t"))][:2]  # a line that is indented goes on
+    return len(fields) == 2 and all(map(_FIELD.match, fields))
+
+
 def endings_of(chosen: str) -> tuple[str, ...]:
     """The endings of files of one format, compressed ones too."""
     plain = [ending for ending, found in _BY_ENDING.items() if found == chosen]

@@ -24,6 +24,7 @@ from bees.core.formats.names import (
     is_companion,
     is_lock,
     is_page,
+    is_text_document,
     is_workbook,
 )
 from bees.core.formats.packed import ENDINGS, TROUBLES, Unpacking, WholeLines, inner_name, packing
@@ -105,7 +106,8 @@ def _textual(
     if reading.encoding == "auto":
         reading = replace(reading, encoding=found_encoding(_further(file, head) if head.isascii() else head))
     encoding = encoding_of(head[:4], reading.encoding)
-    if not looks_textual(head, encoding) and not decodes(head, encoding.name, whole=False):
+    binary = not looks_textual(head, encoding) and not decodes(head, encoding.name, whole=False)
+    if binary or is_text_document(head, reading.delimiter):
         yield _rejected(name, "not_text", _NO_ROWS, place)
         return
     if offset == "offset" and not head.strip(b"\0"):  # as after a crash of the machine that wrote it
