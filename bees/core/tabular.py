@@ -111,6 +111,16 @@ class Lines:
         return made, False
 
 
+def no_key(fields: Sequence[str], how: str = "missing") -> str:
+    """Why a row is set aside whose fields of the stream's key, as the configuration calls them, hold nothing."""
+    return f"the row has no key: {' and '.join(fields)} {'are' if fields[1:] else 'is'} {how}"
+
+
+def _no_column(fields: Sequence[str]) -> str:
+    named = " and ".join(fields)
+    return f"the file has no column {named} of the stream's key: correct `key`, or the first line of the file"
+
+
 class JsonRows:
     """One object a line. Empty lines are no rows. Without a `key` each row gets the columns of `PLACE`."""
 
@@ -154,8 +164,8 @@ class JsonRows:
         row = rows[0]
         if not self._key:
             return placed(row, self._name, number)
-        if any(row.get(field) is None for field in self._key):
-            return self._reject(number, "no_key", "a field of the stream's key is missing", raw)
+        if missing := [field for field in self._key if row.get(field) is None]:
+            return self._reject(number, "no_key", no_key(missing), raw)
         return row
 
     def _reject(self, line: int, code: str, reason: str, raw: bytes) -> Reject:
@@ -193,7 +203,7 @@ class CsvRows:
         self._width = 0
         self._placed = not key
         self.key_at: tuple[int, ...] = ()
-        self.keyless = f"the row has no key: {' and '.join(key)} {'are' if key[1:] else 'is'} blank"
+        self.keyless = no_key(key, "blank")
         self._begin_file(header, key)
 
     def _begin_file(self, header: bool, key: tuple[str, ...]) -> None:
@@ -207,8 +217,8 @@ class CsvRows:
             fields = first[1] if header else [""] * self._width
             names = [escape(name.strip() or f"column_{number}") for number, name in enumerate(fields, 1)]
             self.columns = (*unique(names, own), *own)
-            if {escape(field) for field in key} - set(self.columns):
-                self.refusal = Reject(self._name, "no_key", "the file has no column for a field of the stream's key")
+            if missing := [field for field in key if escape(field) not in self.columns]:
+                self.refusal = Reject(self._name, "no_key", _no_column(missing))
             else:
                 self.key_at = tuple(self.columns.index(escape(field)) for field in key)
         self.go_to(self.place if header else self._lines.start)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from bees.core.formats.json_items import CutOffError, Recoded, TooLongError, cut
 from bees.core.formats.part import Part, Place, Reading
-from bees.core.tabular import MAX_RAW, MAX_ROW, placed
+from bees.core.tabular import MAX_RAW, MAX_ROW, no_key, placed
 from nectar.batch import Reject
 from nectar.errors import SkipRecord
 from nectar.extract.text import encoding_of
@@ -82,8 +82,8 @@ class JsonDocumentParts:
         key = self._reading.key
         if not key:
             rows.append(placed(row, self._name, number))
-        elif any(row.get(field) is None for field in key):
-            rejects.append(Reject(f"{self._name}, item {number}", "no_key", "a field of the stream's key is missing"))
+        elif missing := [field for field in key if row.get(field) is None]:
+            rejects.append(Reject(f"{self._name}, item {number}", "no_key", no_key(missing)))
         else:
             rows.append(row)
 
