@@ -18,6 +18,8 @@ from bees.core.storage.memory import MISSING, NO_VERSION, SENT, Record, pack, un
 
 _LONGEST = 32_000
 """Bytes of a key at most; who has a longer one is not remembered."""
+_TOGETHER = 4096
+"""Keys of `Told` that are packed for good."""
 
 
 def member_key(archive: bytes, path: str) -> bytes | None:
@@ -63,6 +65,32 @@ def by_archive(keys: Iterable[bytes]) -> dict[bytes, set[bytes]]:
     for key in keys:
         made.setdefault(key.partition(b"\0")[0], set()).add(key)
     return made
+
+
+class Told:
+    """Keys that are told of once each, in a cursor with every batch: only the newest of them are packed anew."""
+
+    def __init__(self, stored: Any) -> None:
+        self._packed = [text for text in (stored if isinstance(stored, list) else [stored]) if text]
+        self._keys = set().union(*map(keys_in, self._packed))
+        self._new: set[bytes] = set()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def add(self, key: bytes) -> None:
+        self._keys.add(key)
+        self._new.add(key)
+        if len(self._new) >= _TOGETHER:
+            self._packed.append(packed_keys(self._new))
+            self._new.clear()
+
+    def stored(self) -> list[str]:
+        """For a cursor."""
+        return [*self._packed, packed_keys(self._new)] if self._new else list(self._packed)
 
 
 class Found:

@@ -24,7 +24,7 @@ import structlog
 
 from bees.core.errors import RetryLater, SourceError
 from bees.core.file_gone import Piece, gone
-from bees.core.file_inside import Found, by_archive, inside_of, keys_in, member_key, merged, packed_keys
+from bees.core.file_inside import Found, Told, by_archive, inside_of, member_key, merged, packed_keys
 from bees.core.file_listing import SMALL, Item, ahead, items
 from bees.core.file_rows import (
     HOLDERS,
@@ -141,7 +141,7 @@ class Pass:
         self._found = Found({})
         self._failures = self._given = self._waits = 0
         self._passed: Counter[bytes] = Counter()  # content -> paths that were looked at for an old name
-        self._moved = keys_in(cursor.get("moved", ""))
+        self._moved = Told(cursor.get("moved"))
         self._from: Place = {}
         self._sent = cursor
         self._quiet = float("inf")
@@ -579,7 +579,7 @@ class Pass:
         if left:
             here["doubtful"] = [base64.b64encode(key).decode() for key in left]
         if self._moved:
-            here["moved"] = packed_keys(self._moved)
+            here["moved"] = self._moved.stored()
         if self._inside and (inside := set().union(*self._inside.values()) - inside_of({"at": at})):
             here["inside"] = packed_keys(inside)
         return here | ({"at": at} if at else {})
@@ -648,7 +648,7 @@ class Pass:
     def _ended(self, held: int) -> Cursor:
         ended = self._memory.ended(forget=not held) | ({"held": held} if held else {})
         left = set().union(*self._inside.values()) - (set() if held else self._lost())
-        ended |= {"moved": packed_keys(self._moved)} if held and self._moved else {}
+        ended |= {"moved": self._moved.stored()} if held and self._moved else {}
         return ended | ({"inside": packed_keys(left)} if left else {})
 
     def _deletes(self, paths: list[str], cursor: Cursor, *, complete: bool = False) -> Batch:

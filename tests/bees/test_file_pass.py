@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bees.core import file_inside
 from bees.core.errors import GiveUp, RetryLater
+from bees.core.file_inside import Told
 from bees.core.filebee import FileBee, RemoteOptions
 from bees.core.storage.base import Closed, Entry, Gone, Listed, Pile, Storage, Unreadable, walk
 from bees.core.storage.memory import SENT, Memory, Record, begun_anew, pack, unpack
@@ -627,3 +629,21 @@ def test_a_thousand_renamed_files_are_told_in_little_time() -> None:
 
     assert len({row["moved_from"] for row in rows(batches) if row.get("moved_from")}) == 3000
     assert time.process_time() - begun < 20
+
+
+def test_names_that_were_told_are_packed_once_and_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_inside, "_TOGETHER", 10)
+    packed: list[int] = []
+    pack = file_inside.packed_keys
+    monkeypatch.setattr(file_inside, "packed_keys", lambda keys: (packed.append(len(keys)), pack(keys))[1])
+    told = Told(pack([b"older"]))
+    for number in range(95):
+        told.add(b"%d" % number)
+        stored = told.stored()
+
+    assert max(packed) <= 10
+    again = Told(json.loads(json.dumps(stored)))
+    assert all(key in again for key in [b"older", *(b"%d" % number for number in range(95))])
+    assert b"95" not in again
+    assert not Told(None)
+    assert [b"a" in Told(text) for text in ("", "no pack", 7, [])] == [False] * 4
