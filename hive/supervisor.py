@@ -173,7 +173,8 @@ class Supervisor:
         gateway_host = self._settings.gateway_host
         gateway = _port("HIVE_GATEWAY_PORT", self._settings.gateway_port, gateway_host)
         flower = _port("HIVE_FLOWER_PORT", self._settings.flower_port, places.LOOPBACK)
-        threading.Thread(target=_load_code, name="load-code", daemon=True).start()
+        # No daemon: Python aborts where it ends in the middle of loading a library of C, so it waits for the thread.
+        threading.Thread(target=_load_code, name="load-code").start()
         if self._command is _hive_command:
             self._forks = ForkServer(dict(os.environ), log_folder(self._settings) / "forkserver.log")
             self._forks.start()

@@ -83,9 +83,9 @@ class Hive:
         ports = {"HIVE_GATEWAY_PORT": "0", "HIVE_FLOWER_PORT": "0"}
         return {**os.environ, **ports, "HIVE_DATA_DIR": str(self.folder), **extra}
 
-    def up(self, **extra: str) -> subprocess.Popen[str]:
+    def up(self, driver: str = DRIVER, **extra: str) -> subprocess.Popen[str]:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER],
+            [sys.executable, "-c", driver],
             cwd=ROOT,
             env=self.environment(**extra),
             stdout=subprocess.PIPE,
@@ -248,6 +248,24 @@ def test_ctrl_c_in_the_middle_of_starting_leaves_nothing(hive, moment):
     assert hive.left_behind() == []
     assert not hive.settings.state_path.exists()
     assert not list(hive.folder.glob("postgres-*"))
+
+
+def test_an_end_in_the_middle_of_loading_code_waits_for_it(hive):
+    slow = (
+        "import pathlib, os, time, hive.supervisor\n"
+        "def load():\n"
+        "    time.sleep(1)\n"
+        "    (pathlib.Path(os.environ['HIVE_DATA_DIR']) / 'loaded').touch()\n"
+        "hive.supervisor._load_code = load\n"
+    )
+    process = hive.up(driver=slow + DRIVER)
+    wait_until(lambda: (hive.folder / "hive.lock").exists() or process.poll() is not None)
+
+    hive.end()
+
+    assert process.returncode == 0
+    assert (hive.folder / "loaded").exists()
+    assert hive.left_behind() == []
 
 
 def test_a_process_that_does_not_listen_is_killed_after_its_grace(hive):
