@@ -233,9 +233,7 @@ def _copy(
 def _pieces(lines: pl.Series, rows: int = 5_000) -> Iterable[memoryview]:
     """The lines' bytes as they lie in memory, some thousand at a time."""
     for start in range(0, len(lines), rows):
-        array = lines.slice(start, rows).to_arrow().cast(pa.large_string())
-        offsets, data = np.frombuffer(array.buffers()[1], np.int64), array.buffers()[2]
-        yield memoryview(data)[offsets[array.offset] : offsets[array.offset + len(array)]]
+        yield wire.content(lines.slice(start, rows).to_arrow().cast(pa.large_string()))
 
 
 def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:

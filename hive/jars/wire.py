@@ -74,8 +74,13 @@ def _lines(alike: bytes, part: pl.DataFrame) -> memoryview:
         four, part["row"].to_numpy(), _sizes(key),
     )  # fmt: skip
     joined = pc.binary_join_element_wise(pa.scalar(alike, _WIDE), fixed, key, *_json(data), *_json(marks), _BETWEEN)
-    offsets = np.frombuffer(joined.buffers()[1], np.int64)
-    return memoryview(joined.buffers()[2])[offsets[joined.offset] : offsets[joined.offset + len(joined)]]
+    return content(joined)
+
+
+def content(texts: pa.LargeBinaryArray | pa.LargeStringArray) -> memoryview:
+    """The bytes of all of them, one behind the other, as they lie in memory."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int64)
+    return memoryview(texts.buffers()[2])[offsets[texts.offset] : offsets[texts.offset + len(texts)]]
 
 
 def _json(texts: pa.LargeBinaryArray) -> tuple[Any, ...]:
@@ -102,10 +107,7 @@ def _sizes(texts: pa.LargeBinaryArray) -> Any:
 def _hashes(column: pl.Series) -> Bytes:
     """Bytes of hashes that are written as hex text of one length."""
     text = _text(column)
-    offsets = np.frombuffer(text.buffers()[1], np.int64)
-    first, last = offsets[text.offset], offsets[text.offset + len(text)]
-    plain = binascii.unhexlify(memoryview(text.buffers()[2])[first:last])
-    return np.frombuffer(plain, np.uint8).reshape(len(text), _HASH)
+    return np.frombuffer(binascii.unhexlify(content(text)), np.uint8).reshape(len(text), _HASH)
 
 
 def _beside(count: int, *parts: Any) -> pa.LargeBinaryArray:
