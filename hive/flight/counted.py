@@ -28,15 +28,16 @@ _NAMES = ("field", "kind", "action", "count")
 
 
 def counted(
-    removed: pa.Table, keys: pl.Series, written: Collection[str], action_of: Callable[[str, str], str]
+    removed: pa.Table, keys: pl.Series, written: Collection[str] | None, action_of: Callable[[str, str], str]
 ) -> list[Line]:
     """Sums by field, kind and action of what was taken out of the records that were written.
 
     removed    (row, field, kind, count), see `nectar.pipeline.Refined`
     keys       key of each row (hex)
+    written    keys of those records; None: all were
     action_of  what was done with a (field, kind)
     """
-    if not removed.num_rows or not written:
+    if not removed.num_rows or (written is not None and not written):
         return []
     sums = _few(removed, keys, written) if removed.num_rows <= FEW else _many(removed, keys, written)
     return _lines((*at, action_of(*at) or "rule", count) for at, count in sums)
@@ -52,17 +53,17 @@ def as_json(lines: Sequence[Line]) -> str | None:
     return json.dumps(lines, ensure_ascii=False) if lines else None
 
 
-def _few(removed: pa.Table, keys: pl.Series, written: Collection[str]) -> Iterable[tuple[tuple[str, str], int]]:
+def _few(removed: pa.Table, keys: pl.Series, written: Collection[str] | None) -> Iterable[tuple[tuple[str, str], int]]:
     sums: Counter[tuple[str, str]] = Counter()
     for row, name, kind, count in zip(*[removed[c].to_pylist() for c in _COLUMNS], strict=True):
-        if keys[row] in written:
+        if written is None or keys[row] in written:
             sums[name, kind] += count
     return sums.items()
 
 
-def _many(removed: pa.Table, keys: pl.Series, written: Collection[str]) -> Iterable[tuple[tuple[str, str], int]]:
+def _many(removed: pa.Table, keys: pl.Series, written: Collection[str] | None) -> Iterable[tuple[tuple[str, str], int]]:
     frame = pl.DataFrame(pl.from_arrow(removed.select(_COLUMNS)))
-    if len(written) < len(keys):
+    if written is not None and len(written) < len(keys):
         landed = keys.is_in(list(written))
         frame = frame.filter(landed.gather(frame["row"]))
     sums = frame.group_by("field", "kind").agg(pl.col("count").cast(pl.Int64).sum())

@@ -28,7 +28,7 @@ from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
 from hive.flight.sections import cut, hold
 from hive.flight.settled import keys_above, place_of, rejected, settle
 from hive.flight.task import Left, Task
-from hive.jars import index, land
+from hive.jars import index, land, wire
 from hive.jars.quarantine import REASONS, Bad, quarantine
 from hive.jars.views import kinds_of, learn, merged_kind
 from hive.ledger.db import UNREACHABLE, Transaction
@@ -93,8 +93,8 @@ class Work:
     """What of a record is text that people search."""
     fresh: bool = False
     """The jar seems to hold none of the records."""
-    taken_out: Callable[[set[str]], list[Line]] = field(default=lambda _: [])
-    """What was scrubbed from the records of these keys, counted."""
+    taken_out: Callable[[Collection[str] | None], list[Line]] = field(default=lambda _: [])
+    """What was scrubbed from the records of these keys (None: of all), counted."""
 
 
 def process(task: Task, rt: Runtime) -> Left:
@@ -302,13 +302,12 @@ def _land(work: Work) -> bool:
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
         raised = set(work.raised["key_hash"]) if not work.raised.is_empty() else set()
-        settle(
-            tx, work.place, written | raised | {bad.key_hash for bad in work.bad if bad.key_hash},
-            lambda: _above(work, written | raised),
-        )  # fmt: skip
+        unread = [bad.key_hash for bad in work.bad if bad.key_hash]
+        if written or raised or unread:
+            settle(tx, work.place, lambda: [*written.keys, *raised, *unread, *_above(work, written.keys | raised)])
         if work.bad:
             quarantine(tx, work.rt.keyring(task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
-        deleted = len(written & work.gone)
+        deleted = len(written.keys & work.gone) if work.gone else 0
         counts = {
             "landed": len(written) - deleted,
             "unchanged": work.unchanged + len(raised) - (superseded - work.superseded),
@@ -317,13 +316,14 @@ def _land(work: Work) -> bool:
             "quarantined": sum(b.records for b in work.bad),
         }
         if work.meta.whole and not work.ids.is_empty():
-            keys = land.joined(work.ids["key_hash"].unique())
-            tx.run("see", checkpoint=work.checkpoint, seq=work.place.seq, row_from=work.first, keys=keys)
+            met = work.ids["key_hash"].unique() if work.superseded else work.ids["key_hash"]
+            tx.run("see", checkpoint=work.checkpoint, seq=work.place.seq, row_from=work.first, keys=wire.hashes(met))
         if work.meta.sections and task.mode != "snapshot":
             hold(tx, work)
         waiting = complete_part(
-            tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts, scrubbed=work.taken_out(written)
-        )
+            tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts,
+            scrubbed=work.taken_out(None if len(written) == work.frame.height else written.keys),
+        )  # fmt: skip
         crash.point("process:before-commit")
     crash.point("process:after-commit")
     return waiting
@@ -353,16 +353,16 @@ def _in_time(limit: float) -> Iterator[None]:
         ) from error
 
 
-def land_frame(tx: Transaction, work: Work) -> set[str]:
-    """Write the records, and down what is to be indexed. Gives the keys that were written: the others are newer there.
+def land_frame(tx: Transaction, work: Work) -> land.Written:
+    """Write the records, and down what is to be indexed. Gives what was written: the others are newer there.
 
     Raises NotFresh where records that seemed new are not.
     """
     written = land.write(tx, work.place, work.frame, fresh=work.fresh and not work.gone)
     crash.point("process:mid-write")
-    if written.keys and (work.fields or not written.fresh):
+    if written and (work.fields or not written.fresh):
         index.note(tx, work.place, written, work.fields, document=work.meta.document)
-    return written.keys
+    return written
 
 
 def _raise(tx: Transaction, work: Work) -> int:

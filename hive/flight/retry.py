@@ -17,7 +17,7 @@ from hive.flight.seal import unpack
 from hive.flight.sections import current, hold
 from hive.flight.task import Task
 from hive.jars.jar import mark_changed
-from hive.jars.land import Place
+from hive.jars.land import Place, Written
 from hive.jars.quarantine import open_record, quarantine
 from hive.ledger.db import Transaction
 from hive.runtime import Runtime
@@ -101,9 +101,9 @@ def _land(rt: Runtime, work: Work, parts: list[Work], there: Sequence[str], numb
     return Retried(landed, superseded, failed)
 
 
-def _count(tx: Transaction, work: Work, written: set[str]) -> None:
+def _count(tx: Transaction, work: Work, written: Written) -> None:
     """What was taken out counts for the flight that collected the record, and for its bee where that is closed."""
-    lines = work.taken_out(written)
+    lines = work.taken_out(written.keys)
     if lines:
         flight = work.place.flight
         told = tx.psycopg.execute("SELECT scrubbed, state FROM hive.flight WHERE id = %s FOR UPDATE", [flight])

@@ -27,6 +27,8 @@ from hive.jars.jar import STREAM, partition
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    import polars as pl
+
     from hive.flight.process import Work
     from hive.flight.seal import Meta
     from hive.ledger.db import Database, Transaction
@@ -112,23 +114,30 @@ def hold(tx: Transaction, work: Work, *, lost: bool = False) -> None:
             partial |= set() if bad.key_hash else {name}
     if not given:
         return
+    values = {
+        "checkpoint": work.checkpoint, "epoch": work.place.epoch, "seq": work.place.seq, "row_from": work.first,
+        "sections": hashed(list(given), _secret(work)), "partial": [name in partial for name in given],
+    }  # fmt: skip
     if spans and work.ids.width:
-        _add_keys(given, spans, work)
-    tx.run(
-        "hold_sections", checkpoint=work.checkpoint, epoch=work.place.epoch, seq=work.place.seq, row_from=work.first,
-        keys=";".join(map(",".join, given.values())),
-        sections=hashed(list(given), _secret(work)), partial=[name in partial for name in given],
-    )  # fmt: skip
+        parts = _parts(spans, work)
+        if len(given) == 1 and not any(given.values()) and len(parts) == 1:
+            from hive.jars.wire import hashes
+
+            tx.run("hold_section", **values, keys=hashes(parts[0][1]))
+            return
+        for name, keys in parts:
+            given[name].extend(keys)
+    tx.run("hold_sections", **values, keys=";".join(map(",".join, given.values())))
 
 
-def _add_keys(given: dict[str, list[str]], spans: Sequence[tuple[str, int, int]], work: Work) -> None:
+def _parts(spans: Sequence[tuple[str, int, int]], work: Work) -> list[tuple[str, pl.Series]]:
     """The keys of the rows, by the section in whose span each stands. Rows stand in the batch's order."""
     import numpy as np
 
-    at, keys = work.ids["at"].to_numpy() + work.first, work.ids["key_hash"].to_list()
-    places = np.searchsorted(at, [(start, stop) for _, start, stop in spans])
-    for (name, _, _), (start, stop) in zip(spans, places.tolist(), strict=True):
-        given[name].extend(keys[start:stop])
+    at, keys = work.ids["at"].to_numpy() + work.first, work.ids["key_hash"]
+    places = np.searchsorted(at, [(start, stop) for _, start, stop in spans]).tolist()
+    named = zip([name for name, _, _ in spans], places, strict=True)
+    return [(name, keys.slice(start, stop - start)) for name, (start, stop) in named]
 
 
 def _section_of(place: str, names: Collection[str]) -> str | None:

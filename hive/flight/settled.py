@@ -61,15 +61,14 @@ def _keys_of(rejects: Sequence[Reject], key: Sequence[str], secret: bytes) -> li
     return key_hashes(places, PLACE, secret).to_list()
 
 
-def settle(tx: Transaction, place: Place, keys: Iterable[str], more: Callable[[], Iterable[str]] = lambda: ()) -> None:
+def settle(tx: Transaction, place: Place, keys: Callable[[], Iterable[str]]) -> None:
     """End what older batches put aside of these records, which were written or found as they are.
 
-    `more`: keys besides, asked for only where anything may be ended.
+    `keys`: asked for only where anything may be ended.
     """
-    held = list(keys)
     where = {"stream": place.stream, "epoch": place.epoch, "seq": place.seq}
-    if held and tx.psycopg.execute(_WAITING, where).fetchone() == (True,):
-        tx.psycopg.execute(_SETTLE, {**where, "keys": [*held, *more()]})
+    if tx.psycopg.execute(_WAITING, where).fetchone() == (True,):
+        tx.psycopg.execute(_SETTLE, {**where, "keys": list(keys())})
 
 
 def keys_above(paths: Sequence[str], secret: bytes) -> list[str]:

@@ -61,7 +61,7 @@ def note(tx: Transaction, place: Place, written: Written, fields: Sequence[str],
         "part": place.part, "jar": place.jar, "bee": place.bee, "stream": place.stream, "seq": place.seq,
         "fields": list(fields), "document": document, "fresh": written.fresh,
     }  # fmt: skip
-    _note(tx, values, written.keys)
+    _note(tx, values, written.listed)
 
 
 def forget(tx: Transaction, place: Mapping[str, Any], keys: Collection[str]) -> None:

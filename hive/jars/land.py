@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,18 @@ class NotFresh(HiveError):
 
 @dataclass(frozen=True)
 class Written:
-    """Keys (hex) of the records that a landing wrote; `fresh`: the jar held none of them before."""
+    """Keys (hex) of the records that a landing wrote, each once; `fresh`: the jar held none of them before."""
 
-    keys: set[str]
+    listed: Collection[str] = ()
     fresh: bool = True
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    @cached_property
+    def keys(self) -> set[str]:
+        """As a set, which takes longer than anything else that is done with them: most landings need none."""
+        return set(self.listed)
 
 
 COLUMNS = ("key_hash", "content_hash", "record_key", "row", "data", "marks", "deleted")
@@ -180,7 +189,7 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = F
     all; nothing is written then, and the transaction is lost.
     """
     if frame.is_empty():
-        return Written(set())
+        return Written()
     if frame.height > 1:
         frame = frame.sort("key_hash")
     if fresh:
@@ -200,7 +209,7 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = F
     statement = _UPSERT.format(honey=partition("honey", place.part), source=source)
     row = tx.psycopg.execute(statement, values).fetchone()
     assert row is not None
-    return Written(set(row[0] or ()), row[1])
+    return Written(row[0] or (), row[1])
 
 
 def _copy_fresh(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
@@ -209,7 +218,7 @@ def _copy_fresh(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
         _copy(tx, partition("honey", place.part), wire.COLUMNS, wire.rows(place, frame), form="binary")
     except psycopg.errors.UniqueViolation as error:
         raise NotFresh("the jar holds one of these records already") from error
-    return Written(set(frame["key_hash"].to_list()))
+    return Written(frame["key_hash"])
 
 
 def copy_frame(tx: Transaction, table: sql.Composable, frame: pl.DataFrame) -> None:

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hive.ledger.packed import ByteArrays, byte_arrays
 from nectar import identity
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ def _lines(alike: bytes, part: pl.DataFrame) -> memoryview:
     )  # fmt: skip
     joined = pc.binary_join_element_wise(pa.scalar(alike, _WIDE), fixed, key, *_json(data), *_json(marks), _BETWEEN)
     return content(joined)
+
+
+def hashes(column: pl.Series) -> ByteArrays:
+    """Hashes that are written as hex text, none of them null: a list of Python's takes the server and us far longer."""
+    size = np.broadcast_to(_big_endian(np.int32(_HASH)), (len(column), 4))
+    return byte_arrays(len(column), np.concatenate([size, _hashes(column)], axis=1).tobytes())
 
 
 def content(texts: pa.LargeBinaryArray | pa.LargeStringArray) -> memoryview:

@@ -19,6 +19,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.rows import namedtuple_row
 
+from hive.ledger import packed
 from hive.ledger.patience import Patience
 
 _CONNECT: dict[str, int] = {
@@ -92,15 +93,16 @@ def make_engine(
         connect_args=connect,
         hide_parameters=True,
     )
-    sa.event.listen(engine, "connect", _keep_statements)
+    sa.event.listen(engine, "connect", _opened)
     return engine
 
 
-def _keep_statements(connection: psycopg.Connection[Any], _: object) -> None:
+def _opened(connection: psycopg.Connection[Any], _: object) -> None:
     """By itself psycopg keeps 100 prepared statements. Ours, times the jars' partitions, are more, and each one that is
     thrown out costs a round trip to forget it, another to prepare it, and a new plan.
     """
     connection.prepared_max = 1000
+    packed.register(connection)
 
 
 @functools.cache

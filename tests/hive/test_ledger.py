@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from hive.jars.wire import hashes
 from hive.ledger.db import make_engine
 from hive.ledger.migrate import NewerSchema, ensure_migrated, migrate
 from hive.ledger.tables import DAILY, metadata
@@ -53,3 +55,15 @@ def test_a_database_of_a_newer_version_is_left_alone(engine, empty_database_url)
 
     with pytest.raises(NewerSchema, match="upgrade this installation"):
         ensure_migrated(engine, empty_database_url)
+
+
+@pytest.mark.parametrize("given", [[], ["00" * 15 + "ff"], ["ab" * 16, "00" * 16, "0123456789abcdef" * 2]])
+def test_packed_hashes_arrive_as_they_are(engine, given):
+    connection = engine.raw_connection()
+    with connection.cursor() as cursor:
+        values = {"keys": hashes(pl.Series(given, dtype=pl.String))}
+        cursor.execute("SELECT ARRAY(SELECT encode(k, 'hex') FROM unnest(%(keys)s) k)", values)
+        found = cursor.fetchone()
+    connection.close()
+
+    assert found == (given,)

@@ -147,9 +147,8 @@ SELECT open_parts, open_parts = 0 AND NOT EXISTS (SELECT FROM raised) AS behind,
 -- see --
 -- With the landing of a batch, the keys that it held, where a reading of everything has begun or waits to be compared.
 INSERT INTO hive.seen (checkpoint, seq, row_from, keys)
-SELECT %(checkpoint)s, %(seq)s, %(row_from)s, array_agg(decode(k, 'hex')) FROM unnest(string_to_array(%(keys)s, ',')) k
- WHERE EXISTS (SELECT FROM hive.checkpoint WHERE id = %(checkpoint)s AND (pass_from >= 0 OR whole_to IS NOT NULL))
-HAVING count(*) > 0;
+SELECT %(checkpoint)s, %(seq)s, %(row_from)s, %(keys)s
+ WHERE EXISTS (SELECT FROM hive.checkpoint WHERE id = %(checkpoint)s AND (pass_from >= 0 OR whole_to IS NOT NULL));
 
 -- lock_whole --
 -- Complete reads whose every batch has landed, of the bee and jar of a flight. One in parts is complete when all of them

@@ -20,6 +20,14 @@ SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(seq)s, %(row_from)
     ON CONFLICT (checkpoint, section, epoch, seq, row_from) DO UPDATE
    SET keys = s.keys || excluded.keys, partial = s.partial OR excluded.partial;
 
+-- hold_section --
+-- The same for one section, as most batches of large files have it.
+INSERT INTO hive.section_keys AS s (checkpoint, section, epoch, seq, row_from, keys, partial)
+SELECT %(checkpoint)s, decode(n.section, 'hex'), %(epoch)s, %(seq)s, %(row_from)s, %(keys)s, n.partial
+  FROM unnest(%(sections)s::text[], %(partial)s::bool[]) AS n(section, partial)
+    ON CONFLICT (checkpoint, section, epoch, seq, row_from) DO UPDATE
+   SET keys = s.keys || excluded.keys, partial = s.partial OR excluded.partial;
+
 -- lock_sections --
 -- Streams of which sections were read to their end, and of which everything that was sealed has landed. Nobody seals more
 -- of them before this transaction ends. Its commit waits for no disk: what a crash takes back is found and done again.
