@@ -45,6 +45,9 @@ _SESSION = {
 }
 
 
+_NAME = re.compile(r"%\((\w+)\)s")
+
+
 class DatabaseAway(Exception):
     """The database cannot be reached, or left in the middle: whether the last statement was done is not known."""
 
@@ -130,6 +133,18 @@ def _of_day(text: LiteralString, day: dt.date) -> LiteralString:
     return text.replace("_{day}", f"_{day:%Y%m%d}")
 
 
+@functools.lru_cache(maxsize=2048)
+def _numbered(text: LiteralString) -> tuple[LiteralString, tuple[str, ...]]:
+    """A statement as the server reads it, with $1 for the first of its names, and these names.
+
+    psycopg does the same, and anew at each run of a statement of more than 4,096 characters.
+    """
+    names = dict.fromkeys(_NAME.findall(text))
+    for number, name in enumerate(names, 1):
+        text = text.replace(f"%({name})s", f"${number}")
+    return text.replace("%%", "%"), tuple(names)
+
+
 class Transaction:
     """An open transaction. `run` executes a named statement, `psycopg` is the connection underneath."""
 
@@ -141,7 +156,9 @@ class Transaction:
         text = statements()[name]
         if "day" in values:
             text = _of_day(text, values["day"])
-        return self.psycopg.cursor(row_factory=namedtuple_row).execute(text, values)
+        numbered, names = _numbered(text)
+        cursor = psycopg.RawCursor(self.psycopg, row_factory=namedtuple_row)
+        return cursor.execute(numbered, [values[n] for n in names])
 
 
 @contextmanager
