@@ -1,13 +1,15 @@
 -- create_flights --
 -- The unique slot is the lock of schedulers: no row comes back for one whose flight another one made already. First
 -- tasks are hinted at once as far as their queue has room; those that people ask for have one of their own, which
--- nothing scheduled takes, nor a lost hint of it.
+-- nothing scheduled takes, nor a lost hint of it. The limit leaves nothing out: with it the planner takes any number of
+-- flights for few, and keeps its plan, which costs as much as making a flight.
 WITH now AS (
     SELECT clock_timestamp() AS at
 ), wanted AS (
     SELECT * FROM unnest(%(bees)s::int[], %(slot_keys)s::text[], %(flights)s::uuid[], %(modes)s::text[], %(jars)s::int[],
                          %(config_versions)s::bigint[], %(data_keys)s::bytea[], %(queues)s::text[], %(delays)s::float8[])
         WITH ORDINALITY AS w(bee, slot_key, flight, mode, jar, config_version, data_key, queue, delay, n)
+     LIMIT cardinality(%(bees)s::int[])
 ), taken AS (
     INSERT INTO hive.slot (bee, slot_key, flight, outcome)
     SELECT bee, slot_key, flight, 'flown' FROM wanted ORDER BY bee, slot_key
