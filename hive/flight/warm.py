@@ -22,13 +22,13 @@ FEW_LOOKS = 50_000
 def share(queues: Sequence[str]) -> None:
     """In the parent, before it forks: what all processes of the pool need, and what starts no thread.
 
-    The recognisers take a second of a processor. Each process has them from its birth, also one that replaces a dead
-    one.
+    The recognisers take a second of a processor, and half of one with their first batch. Each process has all of that
+    from its birth, also one that replaces a dead one.
     """
     if PROCESS_QUEUE in queues:
-        from nectar.scrub import detect
+        from nectar.scrub import warm
 
-        detect(["a text without anything"])
+        warm()
         gc.collect()
         gc.freeze()
 
@@ -44,9 +44,9 @@ def warm_up(rt: Runtime, queues: Sequence[str]) -> None:
             connector(name)
     if PROCESS_QUEUE in queues:
         from hive.flight import process  # noqa: F401 - for what it imports; polars starts threads
-        from nectar.scrub import detect
+        from nectar.scrub import warm
 
-        detect(["a text without anything"])
+        warm()
     # What is loaded by now stays: the collector need not walk through it again and again (7 to 9 % of scrubbing), and
     # through what a batch makes seldom (10 %).
     gc.collect()

@@ -306,7 +306,13 @@ def _several(given: Iterable[str]) -> tuple[str, ...]:
 
 
 def warm(entities: Iterable[str] = DEFAULT) -> None:
-    """Import and compile everything now, so that the first record does not wait. Call it after a fork."""
+    """Import and compile everything now, so that the first record does not wait. It starts no thread."""
     # The second number is none, so every region's numbering plan is asked for it, and thereby read.
     # The letters that are not ASCII make the tables of `view`.
-    scan_texts(["warm@example.com 202-555-0143 99-99-9999", "w\u00e4rm \uff14", "two words"], frozenset(entities))
+    wanted = frozenset(entities)
+    texts = ["warm@example.com 202-555-0143 99-99-9999", "4111 1111 1111 1111", "w\u00e4rm \uff14", "two words"]
+    scan_texts(texts, wanted)
+    if PHONE_NUMBER in wanted:
+        from nectar.scrub.phones import numbering, phones
+
+        numbering.learn(phones.REGIONS)

@@ -227,6 +227,13 @@ class Automaton:
             step += 1
         return found
 
+    def learn(self, sizes: Iterable[int], each: int) -> None:
+        """Work out the transitions that random strings of these sizes take, so that later ones find most of them."""
+        chance = np.random.default_rng(0)  # always the same
+        for size in sizes:
+            digits = chance.integers(48, 58, each * size, dtype=np.uint8)
+            self.matches(digits, np.arange(each) * size, np.full(each, size))
+
     def match(self, digits: str) -> bool:
         """For one string of ASCII digits."""
         tables = self._tables

@@ -28,6 +28,9 @@ _MAIN = {str(code): regions[0] for code, regions in COUNTRY_CODE_TO_REGION_CODE.
 _NO_REGION = "001"
 """The library's name for codes of services that belong to no country, such as +800."""
 
+_LEARNT_SIZES, _LEARNT = range(7, 13), 1000
+"""Digits of most numbers, and how many random ones of each size are asked about ahead."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Format:
@@ -303,6 +306,11 @@ def closer(regions: tuple[str, ...]) -> Automaton:
     It lets more through than `verdict`, but takes many numbers at a time.
     """
     return Automaton("|".join(dict.fromkeys(_closer(plan, _bare(plan)) for plan in map(_plan, regions))))
+
+
+def learn(regions: tuple[str, ...]) -> None:
+    """Prepare what every number is asked first: a fifth of a second of a processor, which a first batch is spared."""
+    closer(regions).learn(_LEARNT_SIZES, _LEARNT)
 
 
 @cache
