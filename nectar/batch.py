@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # what only names batches, as a command that reads the ledger
 MARK = b"hive.mark"
 FEW = 32
 """Rows up to which plain Python is faster than expressions over columns (measured: 4 to 10 times for one row)."""
+LITTLE = 1 << 20
+"""Bytes up to which it may be so: of a large text it makes a copy at each step."""
 Distinct = Literal["", "first", "more"]
 """Whether a batch belongs to a run in which no key comes twice, as its first one or as one more; empty: not known."""
 Cursor = Mapping[str, Any]

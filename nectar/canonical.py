@@ -32,7 +32,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from nectar.batch import FEW, mark_of
+from nectar.batch import FEW, LITTLE, mark_of
 
 _STEP = 1 << 20
 DEEPEST = 100
@@ -52,7 +52,7 @@ def records(table: pa.Table) -> pl.Series:
     names = sorted(n for n in table.column_names if not n.startswith("_"))
     if not names:
         return pl.Series([""] * table.num_rows, dtype=pl.String)
-    if table.num_rows <= FEW:
+    if table.num_rows <= FEW and table.nbytes <= LITTLE:
         heads = [f"{len(name.encode())}:{name}" for name in names]
         rows = zip(*[_values(table, name) for name in names], strict=True)
         return pl.Series(
@@ -67,33 +67,47 @@ def records(table: pa.Table) -> pl.Series:
     return columns.together(parts)
 
 
-def holds_bytes(table: pa.Table) -> bool:
-    """Whether columns hold many bytes, such as documents: as text they are twice as long, and copied often."""
-    return bool(sum(column.nbytes for column in table.columns if _is_bytes(column.type)) > _STEP)
+def is_heavy(table: pa.Table) -> bool:
+    """Whether columns hold many bytes, such as documents, which as text are twice as long, or few rows much text.
+
+    Their text is copied often.
+    """
+    held = sum(column.nbytes for column in table.columns if _is_bytes(column.type))
+    return bool(held > _STEP or (table.num_rows <= FEW and table.nbytes > LITTLE))
 
 
-def pieces(table: pa.Table) -> Iterator[Iterator[bytes]]:
-    """The same as `records` gives, row by row in pieces: the text of bytes is never held as a whole."""
+def pieces(table: pa.Table) -> Iterator[Iterator[bytes | memoryview]]:
+    """The same as `records` gives, row by row in pieces: a long text is never copied as a whole."""
     names = sorted(n for n in table.column_names if not n.startswith("_"))
     columns = [
         (
             f"{len(name.encode())}:{name}".encode(),
-            table[name] if _is_bytes(table.schema.field(name).type) else _values(table, name),
+            table[name] if _is_bytes(table.schema.field(name).type) or _is_plain(table, name) else _values(table, name),
         )
         for name in names
     ]
     return (_pieces(columns, row) for row in range(table.num_rows))
 
 
-def _pieces(columns: Sequence[tuple[bytes, Any]], row: int) -> Iterator[bytes]:
+def _pieces(columns: Sequence[tuple[bytes, Any]], row: int) -> Iterator[bytes | memoryview]:
     for head, column in columns:
         value = column[row]
         if not isinstance(value, pa.Scalar):
             yield head + value.encode() if value is not None else b""
         elif value.is_valid:
             data = memoryview(value.as_buffer())
+            if not _is_bytes(value.type):
+                yield head + b"s%d:" % len(data)
+                yield data
+                continue
             yield head + b"b%d:" % (2 * len(data))
             yield from (binascii.hexlify(data[at : at + _STEP]) for at in range(0, len(data), _STEP))
+
+
+def _is_plain(table: pa.Table, name: str) -> bool:
+    """Texts that stand for themselves."""
+    field = table.schema.field(name)
+    return bool(field.type == pa.string() and mark_of(field) is None)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -114,7 +128,7 @@ def _values(table: pa.Table, name: str) -> list[str | None]:
     """The tagged values of a column; what `_Columns` does for many rows."""
     column, field = table[name], table.schema.field(name)
     tag: str | pl.Series
-    if field.type in (pa.string(), pa.int64()) and mark_of(field) is None:
+    if _is_plain(table, name) or (field.type == pa.int64() and mark_of(field) is None):
         tag = "s" if field.type == pa.string() else "j"
         texts = [None if v is None else str(v) for v in column.to_pylist()]
     else:

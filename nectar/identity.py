@@ -25,7 +25,7 @@ def key_hashes(table: pa.Table, key: Sequence[str], secret: bytes) -> pl.Series:
 
 def content_hashes(table: pa.Table, secret: bytes) -> pl.Series:
     """HMAC-SHA-256 of each row's canonical content, its first 128 bits as hex."""
-    if not canonical.holds_bytes(table):
+    if not canonical.is_heavy(table):
         return _keyed(canonical.records(table), secret)
     digests = []
     for pieces in canonical.pieces(table):

@@ -91,6 +91,17 @@ def test_a_large_document_is_hashed_in_little_memory():
         tracemalloc.stop()
 
 
+def test_long_texts_hash_the_same_alone_and_among_many_rows():
+    rows = [
+        {"id": n, "text": f"{n} \u00fc" * (200_000 if n < 3 else 1), "note": None if n == 1 else "s"} for n in range(40)
+    ]
+    many, few = pa.Table.from_pylist(rows), pa.Table.from_pylist(rows[:3])
+
+    assert canonical.is_heavy(few)
+    assert not canonical.is_heavy(many)
+    assert content_hashes(few, SECRET).to_list() == content_hashes(many, SECRET).to_list()[:3]
+
+
 def test_a_hash_is_an_hmac_of_the_canonical_text():
     table = pa.table({"id": ["a"], "n": [7]})
 
