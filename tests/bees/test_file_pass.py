@@ -503,7 +503,7 @@ def test_a_long_listing_without_a_batch_tells_its_place(monkeypatch: pytest.Monk
     storage = MadeStorage(texts(9) | {f"{n:03}.bin": "" for n in range(20, 40)} | {"050.txt": "last"})
     options: dict[str, Any] = {"patterns": ["*.txt"], "max_deleted": 1}
     end = read(storage, **options)[0][-1].cursor
-    monkeypatch.setattr("bees.core.file_pass._QUIET", 0.0)
+    monkeypatch.setattr("bees.core.file_batches._QUIET", 0.0)
 
     told, _ = read(storage, end, **options)
 
@@ -532,7 +532,7 @@ def test_deletions_that_wait_are_told_once_also_by_a_long_listing(monkeypatch: p
     end = read(storage)[0][-1].cursor
     storage.files = {p: t for p, t in storage.files.items() if p < "060"}
     held = read(storage, end)[0][-1].cursor
-    monkeypatch.setattr("bees.core.file_pass._QUIET", 0.0)
+    monkeypatch.setattr("bees.core.file_batches._QUIET", 0.0)
 
     middle = read(storage, held)[0][20].cursor
     rest, _ = read(storage, middle)

@@ -78,7 +78,7 @@ def fingerprint(root: Path) -> list[tuple[str, int, int, bytes]]:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bee reads an hour after the files were written, so their times can be trusted."""
     now = time.time_ns
-    monkeypatch.setattr("bees.core.file_pass.time.time_ns", lambda: now() + HOUR)
+    monkeypatch.setattr("bees.core.storage.base.time.time_ns", lambda: now() + HOUR)
 
 
 class LocalContract(BeeContract):
@@ -705,7 +705,7 @@ def test_whatever_changes_and_wherever_reading_stops_the_jar_holds_what_the_file
     cursor = None
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         root, now = Path(folder), time.time_ns
-        patch.setattr("bees.core.file_pass.time.time_ns", lambda: now() + HOUR * aged)
+        patch.setattr("bees.core.storage.base.time.time_ns", lambda: now() + HOUR * aged)
         for changes, stop in [*legs, ([], 10**6), ([], 10**6)]:
             for what in changes:
                 change(root, *what)
