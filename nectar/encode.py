@@ -83,11 +83,11 @@ def _objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Seri
 
 def _few_objects(plain: list[pl.Series], raw: list[pl.Series], rows: int) -> pl.Series:
     """The same for few rows of texts, integers and booleans."""
-    heads = [f"{json.dumps(column.name, ensure_ascii=False)}:" for column in (*plain, *raw)]
-    columns = [[orjson.dumps(value).decode() for value in column.to_list()] for column in plain]
-    columns += [["null" if value is None else value for value in column.to_list()] for column in raw]
+    names = [column.name for column in (*plain, *raw)]
+    columns = [column.to_list() for column in plain]
+    columns += [[None if v is None else orjson.Fragment(v) for v in column.to_list()] for column in raw]
     lines = zip(*columns, strict=True) if columns else [()] * rows
-    written = ["{" + ",".join([h + v for h, v in zip(heads, line, strict=True)]) + "}" for line in lines]
+    written = [orjson.dumps(dict(zip(names, line, strict=True))).decode() for line in lines]
     return pl.Series(written, dtype=pl.String)
 
 

@@ -34,7 +34,7 @@ from hive.jars.views import kinds_of, learn, merged_kind
 from hive.ledger.db import UNREACHABLE, Transaction
 from hive.runtime import Runtime
 from hive.settings import Settings
-from nectar.batch import Reject
+from nectar.batch import LITTLE, Reject
 from nectar.deadline import Deadline
 from nectar.identity import content_hashes, key_hashes
 from nectar.pipeline import refine
@@ -159,7 +159,7 @@ def prepare(work: Work, forced: Collection[str] | None, *, ask_all: bool = True)
     work.superseded = work.ids.height - newest.height  # also what came before the source emptied the stream
     if not ask_all and newest.height >= land.MANY and not newest["deleted"].any():
         work.fresh = not _standing(work, newest.gather_every(newest.height // SAMPLE)).strip("n")
-    todo = newest if work.fresh else _leave_unchanged(work, newest, forced)
+    todo = newest if work.fresh else _leave_unchanged(work, newest, forced, ask_all=ask_all)
     if not todo.is_empty():
         _refine(work, todo)
 
@@ -215,11 +215,15 @@ def _set_bad(work: Work, at: int, code: str, key_hash: str | None, reason: str |
     )
 
 
-def _leave_unchanged(work: Work, newest: pl.DataFrame, forced: Collection[str] | None) -> pl.DataFrame:
+def _leave_unchanged(
+    work: Work, newest: pl.DataFrame, forced: Collection[str] | None, *, ask_all: bool
+) -> pl.DataFrame:
     """Take out the records that the jar holds as they are; what is left must be scrubbed and written."""
     if forced is EVERYTHING:
         return newest
     letters = _standing(work, newest)
+    # A long text takes a sixth of the memory by COPY.
+    work.fresh = not ask_all and work.table.nbytes > LITTLE and not letters.strip("n") and not newest["deleted"].any()
     if "s" not in letters and "q" not in letters:
         return newest
     standing = pl.Series(np.frombuffer(letters.encode(), "S1").astype("U1"))
