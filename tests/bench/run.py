@@ -46,7 +46,7 @@ QUESTIONS = {
     "accuracy": ("accuracy", 300),
     "api": ("api", 300),
     "quota": ("quota", 300),
-    "files": ("files", 600),
+    "files": ("files", 1800),
     "changes": ("changes", 300),
     "databases": ("databases", 900),
     "shown": ("shown", 300),
