@@ -143,7 +143,7 @@ def winner(text, hits, question):
 
 
 def check(values, question):
-    told = kinds._settle(kinds._Values(pa.array(values)), question)
+    told = kinds._settle(kinds.Values(pa.array(values)), question)
     for text, answer in zip(values, told.tolist(), strict=True):
         if answer == UNKNOWN:
             continue
@@ -205,7 +205,7 @@ def test_any_text_is_settled_as_the_recognisers_say(values, profile, field):
 
 def test_regions_of_a_profile_leave_telephone_numbers_to_the_scan():
     asked = question("gdpr_compliant", more_regions=True)
-    told = kinds._settle(kinds._Values(pa.array(["78 651 450", "786514509", "no digits", "202-555-0143"])), asked)
+    told = kinds._settle(kinds.Values(pa.array(["78 651 450", "786514509", "no digits", "202-555-0143"])), asked)
     assert told.tolist() == [UNKNOWN, UNKNOWN, NOTHING, asked.order.index(e.PHONE_NUMBER)]
 
 
@@ -228,7 +228,7 @@ def test_regions_of_a_profile_leave_telephone_numbers_to_the_scan():
 def test_typed_columns_are_settled_without_a_scan(field, make, share):
     rng = random.Random(field)
     values = list(dict.fromkeys(make(rng) for _ in range(500)))
-    told = kinds._settle(kinds._Values(pa.array(values)), question("gdpr_compliant", field))
+    told = kinds._settle(kinds.Values(pa.array(values)), question("gdpr_compliant", field))
     assert (told != UNKNOWN).mean() >= share
 
 
@@ -258,7 +258,7 @@ def small_numbers(rng, many=3000):
 def test_small_numbers_are_settled_as_a_scan_of_each_says(profile, field):
     values = list(dict.fromkeys(small_numbers(random.Random(f"{profile} {field}"))))
     asked = replace(question(profile, field), threshold=profile_named(profile, {}).threshold)
-    told = kinds._settle(kinds._Values(pa.array(values)), asked)
+    told = kinds._settle(kinds.Values(pa.array(values)), asked)
     scanned = scan_texts(values, frozenset(asked.order), asked.lifted, asked.threshold)
     for text, answer in zip(values, told.tolist(), strict=True):
         if answer != UNKNOWN:
@@ -288,7 +288,7 @@ def test_without_a_profile_only_what_a_rule_names_changes():
 
 def test_other_characters_are_left_to_the_scan():
     values = ["José", "Jürgen 202-555-0143", "\uff11\uff12\uff13-45-6789", "a\u200b@b.com", "two\nlines", "x" * 257]
-    told = kinds._settle(kinds._Values(pa.array(values)), question("gdpr_compliant"))
+    told = kinds._settle(kinds.Values(pa.array(values)), question("gdpr_compliant"))
     assert told.tolist() == [UNKNOWN] * len(values)
 
 

@@ -74,12 +74,12 @@ _IPV4 = re.compile(rf"(?<![0-9.]){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9]|\.[0-9])")
 _GLUED = re.compile(
     r"(?:[^\W\d_][-_/#]|[0-9][-_/.]|[#$€£¥₹§%]\s?|[^\s0-9]/|\b(?:EUR|USD|GBP|CHF|Rs)\.?\s?)\Z", re.IGNORECASE
 )
-_UNITS = (
+UNITS = (
     r"bytes?|octets?|[kmgt]i?b|bits?|[mnµu]s|sec(?:onds?|s)?|min(?:utes?)?|hours?|days?|px|pixels?|dpi|[kcm]m|kg|mg|[kmg]?hz|rpm"
     r"|mmhg|kwh|eur(?:os?)?|usd|gbp|chf|pln|sek|dkk|nok|dollars?|pieces?|pcs|stk|st[üu]ck|units?|items?|rows?|records?"
     r"|lines?|views?|points?|votes?|shares?|copies|times|people|inhabitants|einwohner|habitants|habitantes"
 )
-_MEASURED = re.compile(rf"\s?(?:\.[0-9]|[%‰€$£¥₹°²³]|(?:{_UNITS})\b(?!\s?[:=]))", re.IGNORECASE)
+_MEASURED = re.compile(rf"\s?(?:\.[0-9]|[%‰€$£¥₹°²³]|(?:{UNITS})\b(?!\s?[:=]))", re.IGNORECASE)
 
 # IP addresses.
 

@@ -25,6 +25,7 @@ from nectar.scrub.profile.profiles import Profile
 from nectar.scrub.profile.rules import FieldRule, Rules
 from nectar.scrub.shapes.domains import domains
 from nectar.scrub.shapes.kinds import FEWEST, NOTHING, UNKNOWN, Question, settle
+from nectar.scrub.shapes.prose import Findings, findings
 from nectar.scrub.shapes.splices import Outcome, label_of, spliced
 from nectar.scrub.treat import actions
 from nectar.scrub.treat.treatment import Action, Treatment
@@ -156,9 +157,17 @@ class Cells:
         """What `kinds.settle` tells of distinct texts of the field at `path`, in places of `kinds`."""
         if self.rules.patterns or distinct is None:
             return None
+        return settle(distinct, self._question(path))
+
+    def _question(self, path: str) -> Question:
         profile = self.profile
-        question = Question(self.kinds, context.lifted(path), profile.threshold, bool(profile.regions))
-        return settle(distinct, question)
+        return Question(self.kinds, context.lifted(path), profile.threshold, bool(profile.regions))
+
+    def told(self, path: str, texts: pa.Array) -> Findings | None:
+        """What `prose.findings` tells of distinct texts of the field at `path`."""
+        if self.rules.patterns or any(treatment.action is Action.KEEP for _, treatment in self.profile.treatments):
+            return None
+        return findings(texts, self._question(path))
 
     def rewritten(self, kind: str, texts: Sequence[str] | pa.Array) -> Sequence[str | None] | None:
         """What stands for texts that are findings of this kind as a whole; None: they stay."""

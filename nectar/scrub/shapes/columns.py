@@ -17,6 +17,7 @@ from nectar.scrub.profile.rules import FieldRule
 from nectar.scrub.shapes.cells import Cells
 from nectar.scrub.shapes.documents import scrub_documents
 from nectar.scrub.shapes.kinds import UNKNOWN, may_be_cards
+from nectar.scrub.shapes.prose import Findings
 from nectar.scrub.shapes.splices import Outcome
 from nectar.scrub.shapes.tree import Members, number_text, scrub_trees
 
@@ -131,6 +132,19 @@ class _Changes:
         self.new += new
         self._of(*what)[places] += 1
 
+    def replace(self, places: Rows, found: Findings, new: Sequence[str], kinds: Sequence[str], path: str) -> None:
+        """Findings within the values at these places, with what stands for each."""
+        known = found.kinds >= 0
+        changed = np.unique(found.owners[known])
+        if not len(changed):
+            return
+        texts = found.written(new)
+        self.places.append(places[changed])
+        self.new += [texts[number] for number in changed.tolist()]
+        for place in np.unique(found.kinds[known]).tolist():
+            counts = np.bincount(found.owners[found.kinds == place], minlength=len(places))
+            self._of(path, kinds[place])[places] += counts.astype(np.int32)
+
     def _of(self, path: str, entity: str) -> Rows:
         if (path, entity) not in self.counts:
             self.counts[path, entity] = np.zeros(self.many, dtype=np.int32)
@@ -233,18 +247,29 @@ class Columns:
         """Scrub distinct texts: those that are settled by their column's kind at once, the others by a scan of each."""
         settled = self.cells.settled(path, distinct)
         if settled is None:
-            values = distinct.to_pylist()
-            changes.enter(values, self.cells.scanned(path, values))
+            self._read(distinct, path, np.arange(len(distinct)), changes)
             return
-        unknown = np.flatnonzero(settled == UNKNOWN)
-        values = distinct.take(pa.array(unknown)).to_pylist()
-        changes.enter(values, self.cells.scanned(path, values), unknown)
+        self._read(distinct, path, np.flatnonzero(settled == UNKNOWN), changes)
         for place in np.unique(settled[settled >= 0]).tolist():
             at = np.flatnonzero(settled == place)
             kind = self.cells.kinds[place]
             new = self.cells.rewritten(kind, distinct.take(pa.array(at)))
             if new is not None:
                 changes.take(at, new, (path, kind))
+
+    def _read(self, distinct: pa.Array, path: str, places: Rows, changes: _Changes) -> None:
+        """Scrub the distinct texts at these places by what stands in them: plain ones together, each other alone."""
+        found = self.cells.told(path, distinct.take(pa.array(places)))
+        if found is not None:
+            kinds = self.cells.kinds
+            new = np.array(found.pieces[1::2], dtype=object)
+            for place in np.unique(found.kinds[found.kinds >= 0]).tolist():
+                at = found.kinds == place
+                new[at] = [text or "" for text in self.cells.rewritten(kinds[place], new[at].tolist()) or ()]
+            changes.replace(places[found.at], found, new.tolist(), kinds, path)
+            places = np.delete(places, found.at[found.told])
+        values = distinct.take(pa.array(places)).to_pylist()
+        changes.enter(values, self.cells.scanned(path, values), places)
 
     def _scalars(self, array: pa.Array, path: str, rule: FieldRule | None, rows: Rows) -> pa.Array:
         """Numbers, and under a rule anything. Without one, binary and temporal values stay as they are."""

@@ -51,7 +51,7 @@ Mask = Any
 
 
 @dataclass(frozen=True)
-class _Values:
+class Values:
     """Distinct values. `plans`: what the numbering plans said of digits, for all tests of these values."""
 
     array: pa.Array
@@ -61,8 +61,12 @@ class _Values:
         """Where the pattern is found (anchor it to match the whole)."""
         return pc.match_substring_regex(self.array, pattern).to_numpy(zero_copy_only=False)
 
-    def among(self, mask: Mask) -> _Values:
-        return _Values(self.array.filter(pa.array(mask)), self.plans)
+    def shorter(self, most: int) -> Mask:
+        """Where they have no more bytes than that."""
+        return pc.less_equal(pc.binary_length(self.array), most).to_numpy(zero_copy_only=False)
+
+    def among(self, mask: Mask) -> Values:
+        return Values(self.array.filter(pa.array(mask)), self.plans)
 
     def digits(self) -> pa.Array:
         """The values without anything but ASCII digits."""
@@ -84,8 +88,8 @@ class _Tests:
     may       see the module's text; called with the values, and whether the field's name lifts the kind
     """
 
-    may: Callable[[_Values, bool], Mask]
-    whole: tuple[str, Callable[[_Values, bool], Mask]] | None = None
+    may: Callable[[Values, bool], Mask]
+    whole: tuple[str, Callable[[Values, bool], Mask]] | None = None
     strength: int = PATTERN
     lifted: bool = False
 
@@ -104,6 +108,12 @@ class Question:
     lifted: frozenset[str]
     threshold: float
     more_regions: bool = False
+
+    @property
+    def is_usual(self) -> bool:
+        """The threshold is one for which the tests hold, and above the score of what is doubted."""
+        low, high = _THRESHOLDS
+        return low < self.threshold <= high
 
     @cached_property
     def strengths(self) -> tuple[int, ...]:
@@ -127,15 +137,15 @@ def settle(values: pa.Array, question: Question) -> Any | None:
         return None
     places = np.linspace(0, len(values) - 1, _SAMPLED).astype(np.int64)
     try:
-        tried = _settle(_Values(values.take(pa.array(places))), question)
-        return _settle(_Values(values), question) if (tried != UNKNOWN).mean() >= _ENOUGH else None
+        tried = _settle(Values(values.take(pa.array(places))), question)
+        return _settle(Values(values), question) if (tried != UNKNOWN).mean() >= _ENOUGH else None
     except NectarError:
         raise  # somebody's profile asks for what is not there
     except Exception:  # noqa: BLE001  the scan finds out which value it was, and spoils no other
         return None
 
 
-def _settle(values: _Values, question: Question) -> Any:
+def _settle(values: Values, question: Question) -> Any:
     if not _blind_to_small(question):
         return _looked_at(values, question)
     small = values.fits(_SMALL)
@@ -170,7 +180,7 @@ def _scanned_for() -> frozenset[str]:
     return frozenset(kind for name in BUILT_IN for kind, _ in profile_named(name, {}).treatments)
 
 
-def _looked_at(values: _Values, question: Question) -> Any:
+def _looked_at(values: Values, question: Question) -> Any:
     result = np.full(len(values.array), UNKNOWN, dtype=np.int16)
     fit = _readable(values)
     instants = fit & values.fits(_instant())
@@ -182,15 +192,14 @@ def _looked_at(values: _Values, question: Question) -> Any:
         result[dumb] = NOTHING
         rest &= ~dumb
     if rest.any():
-        result[rest] = _told(values.among(rest), question)
+        result[rest] = told(values.among(rest), question)
     return result
 
 
-def _readable(values: _Values) -> Mask:
+def _readable(values: Values) -> Mask:
     """One short line of ASCII: what the tests are written for."""
-    short = pc.less_equal(pc.binary_length(values.array), _LONGEST)
-    plain = pc.and_(pc.string_is_ascii(values.array), short).to_numpy(zero_copy_only=False)
-    return plain & ~values.fits(r"\n")
+    plain = pc.string_is_ascii(values.array).to_numpy(zero_copy_only=False)
+    return plain & values.shorter(_LONGEST) & ~values.fits(r"\n")
 
 
 @cache
@@ -200,7 +209,12 @@ def _instant() -> str:
     return rf"\A(?:{_INSTANT.pattern})\z"
 
 
-def _told(values: _Values, question: Question) -> Any:
+def told(values: Values, question: Question, aided: Mask | None = None) -> Any:
+    """As `settle` says, for values that are short, of one line and ASCII, however few.
+
+    aided  None for values that stand alone; else they stand in texts whose words may lift any kind, and here is told of
+           which text a word may make a weak form of a social security number believable
+    """
     order, lifted, strengths = question.order, question.lifted, question.strengths
     winner = np.full(len(values.array), NOTHING, dtype=np.int16)
     whole = {}
@@ -215,7 +229,7 @@ def _told(values: _Values, question: Question) -> Any:
             whole[order[place]] = mask
             winner[mask & (winner == NOTHING)] = place
     unknown = np.zeros(len(winner), dtype=bool)
-    wordy = values.fits("[A-Za-z]")
+    wordy = values.fits("[A-Za-z]") if aided is None else np.ones(len(winner), dtype=bool)
     for place, kind in enumerate(order):
         if kind not in _TESTS:
             continue
@@ -227,6 +241,8 @@ def _told(values: _Values, question: Question) -> Any:
             unknown[open_] = _TESTS[kind].may(values.among(open_), kind in lifted)
             if kind == e.PHONE_NUMBER and question.more_regions:
                 unknown[open_] = values.among(open_).fits(_CHAIN)
+        if aided is not None and kind == e.US_SSN and (weak := open_ & aided).any():
+            unknown[weak] |= values.among(weak).fits(_run(_SOCIAL))
     others = [place for place, kind in enumerate(order) if kind not in _TESTS]
     if others:
         open_ = ~(unknown | question.beaten(winner, min(others), CHECKSUM))
@@ -261,7 +277,7 @@ def _in_others(texts: Sequence[str], kinds: frozenset[str], question: Question) 
 # Tests
 
 
-def _always(values: _Values, _lifted: bool) -> Mask:
+def _always(values: Values, _lifted: bool) -> Mask:
     return np.ones(len(values.array), dtype=bool)
 
 
@@ -271,30 +287,34 @@ def _run(least: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _words(kind: str) -> str:
+def words_of(kind: str) -> str:
     """A context word, anywhere: without one, and without the field's name, the kind's weak forms count nothing."""
     return "(?i)" + "|".join(map(re.escape, context.needles(kind, loosely=True)))
 
 
-def _weak(kind: str, least: int) -> Callable[[_Values, bool], Mask]:
+def _weak(kind: str, least: int) -> Callable[[Values, bool], Mask]:
     """The kind is believed only near a word, and has this many digits at least."""
 
-    def may(values: _Values, lifted: bool) -> Mask:
-        return values.fits(_run(least)) & (lifted or values.fits(_words(kind)))
+    def may(values: Values, lifted: bool) -> Mask:
+        return values.fits(_run(least)) & (lifted or values.fits(words_of(kind)))
 
     return may
 
 
-def _form(pattern: str) -> Callable[[_Values, bool], Mask]:
+def _form(pattern: str) -> Callable[[Values, bool], Mask]:
     return lambda values, _lifted: values.fits(pattern)
 
 
-def _social(values: _Values, lifted: bool) -> Mask:
+_SOCIAL = 9
+"""Digits of a social security number."""
+
+
+def _social(values: Values, lifted: bool) -> Mask:
     medium = values.fits("[0-9]{3}[^0-9A-Za-z]{1,2}[0-9]{2}[^0-9A-Za-z]{1,2}[0-9]{4}")
-    return medium | (values.fits(_run(9)) & (lifted or values.fits(_words(e.US_SSN))))
+    return medium | (values.fits(_run(_SOCIAL)) & (lifted or values.fits(words_of(e.US_SSN))))
 
 
-def _issued(values: _Values, _lifted: bool) -> Mask:
+def _issued(values: Values, _lifted: bool) -> Mask:
     """Not one of the numbers that are never given out: an area 666, a serial number 0, nine digits that are the same.
 
     Nor one of those that were printed in advertisements and examples.
@@ -307,7 +327,7 @@ def _issued(values: _Values, _lifted: bool) -> Mask:
 _CARD = r"\A(?:[346][0-9]|5[0-5])(?:[0-9]{14}|[0-9]{2}(?:-[0-9]{4}){3})\z"
 
 
-def _card(values: _Values, _lifted: bool) -> Mask:
+def _card(values: Values, _lifted: bool) -> Mask:
     """Bare digits need their check digit; in any other form a card may stand."""
     may = values.fits(_run(12))
     bare = may & values.fits(r"\A[0-9]{12,19}\z")
@@ -316,7 +336,7 @@ def _card(values: _Values, _lifted: bool) -> Mask:
     return may
 
 
-def _routing(values: _Values, lifted: bool) -> Mask:
+def _routing(values: Values, lifted: bool) -> Mask:
     may = _weak(e.ABA_ROUTING_NUMBER, 9)(values, lifted)
     bare = may & values.fits(r"\A[0-9]{1,19}\z")
     if bare.any():
@@ -358,14 +378,14 @@ def aba(numbers: Any) -> Mask:
     return total % np.uint64(10) == 0
 
 
-_DOMAIN = r"[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*\.[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*"
+DOMAIN = r"[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*\.[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+)*"
 SIGNS_OF_ADDRESSES = r"@|%40|[\[({] ?[aA][tT] ?[\])}]"
 """One of these is in every e-mail address, also where it is spelt out or encoded."""
 
-_ADDRESS = rf"\A[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+-])?@{_DOMAIN}\z"
+_ADDRESS = rf"\A[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+-])?@{DOMAIN}\z"
 
 
-def _delivered(values: _Values, _lifted: bool) -> Mask:
+def _delivered(values: Values, _lifted: bool) -> Mask:
     """Addresses whose domain the recogniser takes. Behind a plain name nothing but the domain counts."""
     domains = pc.replace_substring_regex(values.array, r"\A[^@]*@", "").dictionary_encode()
     judged = [_takes_domain(domain) for domain in domains.dictionary.to_pylist()]
@@ -407,7 +427,7 @@ _AMERICAN = (
 """Ways to write a number of the North American numbering plan."""
 
 
-def _phone(values: _Values, lifted: bool) -> Mask:
+def _phone(values: Values, lifted: bool) -> Mask:
     from nectar.scrub.phones.likely import FORMED
 
     may = values.fits(_CHAIN)
@@ -425,7 +445,7 @@ def _phone(values: _Values, lifted: bool) -> Mask:
     return may
 
 
-def _in_a_plan(values: _Values) -> Mask:
+def _in_a_plan(values: Values) -> Mask:
     """Whether digits, or a decimal number or a part of it, may be a number by some region's plan."""
     fits = ~_in_plans(values.digits(), values.plans, wanted=False)
     decimal = ~fits & values.fits(r"\.")
@@ -462,7 +482,7 @@ _DOUBTFUL = (
 """All forms of the value alone that `doubts` may doubt, and more: such a value is scanned."""
 
 
-def _number(values: _Values, lifted: bool) -> Mask:
+def _number(values: Values, lifted: bool) -> Mask:
     """Digits that some region's plan takes; in other forms, what is valid in the United States.
 
     In a field of telephone numbers an American form is enough.
@@ -486,7 +506,7 @@ def _number(values: _Values, lifted: bool) -> Mask:
         said = [verdict_abroad(digits) is True for digits in values.among(abroad).digits().to_pylist()]
         fits[abroad] |= np.array(said, dtype=bool)
     if not lifted:
-        national = _Values(pc.replace_substring_regex(values.among(~simple).array, r"x.*\z", "")).digits()
+        national = Values(pc.replace_substring_regex(values.among(~simple).array, r"x.*\z", "")).digits()
         ten = pc.utf8_slice_codeunits(national, -10)
         fits[~simple] = [verdict(digits, "US") is True for digits in ten.to_pylist()]
         fits &= ~values.fits(_DOUBTFUL)
@@ -519,7 +539,7 @@ _TESTS: dict[str, _Tests] = {
         _routing, (r"\A[0123678][0-9]{8}\z", lambda values, _lifted: aba(values.numbers())), CHECKSUM, lifted=True
     ),
     e.TRANSACTION_ID: _Tests(
-        lambda values, lifted: values.fits("[0-9]") & (lifted or values.fits(_words(e.TRANSACTION_ID))),
+        lambda values, lifted: values.fits("[0-9]") & (lifted or values.fits(words_of(e.TRANSACTION_ID))),
         (r"\A[A-Za-z][A-Za-z0-9_-]{3,62}[A-Za-z0-9]\z", lambda values, _lifted: values.fits("[0-9]")),
         lifted=True,
     ),
