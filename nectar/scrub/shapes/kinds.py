@@ -223,7 +223,8 @@ def told(values: Values, question: Question, aided: Mask | None = None) -> Any:
         if tests is None or tests.whole is None or (tests.lifted and order[place] not in lifted):
             continue
         form, proof = tests.whole
-        mask = values.fits(form)
+        # Nothing of this kind can matter where a stronger one was proven.
+        mask = values.fits(form) & ~question.beaten(winner, place, _highest(order[place]))
         if mask.any():
             mask[mask] = proof(values.among(mask), order[place] in lifted)
             whole[order[place]] = mask
@@ -234,8 +235,9 @@ def told(values: Values, question: Question, aided: Mask | None = None) -> Any:
         if kind not in _TESTS:
             continue
         # The best reason that a finding of this kind can have, where the value holds words and where not.
-        highest = [CHECKSUM] * 2 if _TESTS[kind].strength == CHECKSUM else [CONTEXT, max(strengths[place], PATTERN)]
-        with_words, without = (question.beaten(winner, place, strength) for strength in highest)
+        highest = _highest(kind)
+        alone = highest if highest == CHECKSUM else max(strengths[place], PATTERN)
+        with_words, without = (question.beaten(winner, place, strength) for strength in (highest, alone))
         open_ = ~(unknown | with_words | (without & ~wordy) | whole.get(kind, unknown))
         if open_.any():
             unknown[open_] = _TESTS[kind].may(values.among(open_), kind in lifted)
@@ -251,6 +253,11 @@ def told(values: Values, question: Question, aided: Mask | None = None) -> Any:
         )
     winner[unknown] = UNKNOWN
     return winner
+
+
+def _highest(kind: str) -> int:
+    """The best reason that a finding of this kind can have."""
+    return CHECKSUM if _TESTS[kind].strength == CHECKSUM else CONTEXT
 
 
 def _in_others(texts: Sequence[str], kinds: frozenset[str], question: Question) -> Mask:
@@ -492,6 +499,8 @@ def _number(values: Values, lifted: bool) -> Mask:
 
     simple = values.fits(_SIMPLE)
     fits = np.zeros(len(simple), dtype=bool)
+    doubtful = np.zeros_like(fits) if lifted else values.fits(_DOUBTFUL)
+    simple &= ~doubtful
     if lifted:
         american = values.fits(_AMERICAN)
         fits[american] = [looks_dialled(text) for text in values.among(american).array.to_pylist()]
@@ -506,10 +515,11 @@ def _number(values: Values, lifted: bool) -> Mask:
         said = [verdict_abroad(digits) is True for digits in values.among(abroad).digits().to_pylist()]
         fits[abroad] |= np.array(said, dtype=bool)
     if not lifted:
-        national = Values(pc.replace_substring_regex(values.among(~simple).array, r"x.*\z", "")).digits()
+        other = ~(simple | doubtful)
+        national = Values(pc.replace_substring_regex(values.among(other).array, r"x.*\z", "")).digits()
         ten = pc.utf8_slice_codeunits(national, -10)
-        fits[~simple] = [verdict(digits, "US") is True for digits in ten.to_pylist()]
-        fits &= ~values.fits(_DOUBTFUL)
+        fits[other] = [verdict(digits, "US") is True for digits in ten.to_pylist()]
+        fits &= ~doubtful
     return fits
 
 
