@@ -53,7 +53,7 @@ _END = "[.,;:]?"
 _APART = f"{_NUMBER}{_END} {_PLAIN}*{_DIVIDES}{_PLAIN}* |{_DIVIDING}{_END} (?:{_PLAIN}* )?"
 _TOLD = rf"\A(?:{_PLAIN}*|(?:{_PLAIN}* )?(?:{_APART})*{_NUMBER}{_END}(?: {_PLAIN}*)?)\z"
 _MEASURED = rf"[0-9] ?(?i:{UNITS})\b"
-_SPLITS = re.compile(rf"(?<![^ \n])({_FOUND})")
+_SPLITS = re.compile(rf"(?<![^ \n])(?=[^ \n@0-9]*[@0-9])({_FOUND})")
 _LEFT = re.compile(r"@|[0-9]{4}|[0-9]-[0-9]")
 """Would stand between findings if that took a text apart in another way than it was told by."""
 
