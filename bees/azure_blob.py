@@ -1,7 +1,7 @@
 """Blobs of an Azure Storage container: documents and tables.
 
 A version is an ETag: a second flight over an unchanged container lists it and reads no content. Reads ask for the
-listed ETag, so a file is never put together of two versions.
+listed ETag, or for the one that all answers tell in its place, so a file is never put together of two versions.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
-from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
+from bees.core.storage.base import Changed, Entry, Gone, Listed, NotReadError, Storage, Unreadable, no_parts, refused
 from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.rounds import Rounds
+from bees.core.storage.versions import Part, Versions
 
 T = TypeVar("T")
 _ARCHIVED = "the blob is archived: rehydrate it, or leave it out by `patterns`"
@@ -66,6 +67,7 @@ class AzureBlobStorage(Storage):
         inside = options.path.strip("/")
         self._prefix = f"{inside}/" if inside else ""
         self._client, self._session = _client(options, self)
+        self._versions = Versions()
 
     def check(self) -> None:
         self.is_there()
@@ -105,8 +107,16 @@ class AzureBlobStorage(Storage):
         if not {".", ".."}.isdisjoint(entry.path.split("/")):  # on its way it would become another blob's name
             raise Unreadable("bad_name", _BAD_NAME)
         blob = self._client.get_blob_client(self._prefix + entry.path)
-        asked = {"etag": entry.ref, "match_condition": MatchConditions.IfNotModified, "max_concurrency": 1}
-        return bytes(self._ask(lambda: blob.download_blob(start, size, **asked).readall(), of_file=True))
+
+        def get(etag: str) -> Part:
+            asked = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
+            return self._ask(lambda: _part(blob.download_blob(start, size, max_concurrency=1, **asked)), of_file=True)
+
+        whole = not start and size >= entry.size
+        found = self._versions.read(entry, entry.ref, get, whole=whole).data
+        if len(found) > size:
+            raise no_parts()
+        return found
 
     def look(self, path: str) -> Entry | None:
         try:
@@ -122,11 +132,15 @@ class AzureBlobStorage(Storage):
         try:
             return request()
         except HttpResponseError as error:
-            if error.status_code in {429, 503}:
+            if error.response is None:  # the body of an answer broke off, as often as the library asked for it
+                problem = dial.cause(error) or dial.lost("account")
+            elif error.status_code in {429, 503}:
                 problem = dial.busy("container", getattr(error.response, "headers", None))
             else:
                 code = getattr(error, "error_code", None)
                 problem = _verdict(error.status_code or 0, str(getattr(code, "value", code)), of_file=of_file)
+        except ValueError:  # an answer that does not say which part of the blob it is
+            problem = no_parts() if of_file else _unread()
         except (AttributeError, TypeError):  # what the library makes of a page that is no listing
             problem = _unread()
         except (AzureError, OSError) as error:
@@ -137,6 +151,11 @@ class AzureBlobStorage(Storage):
         super().close()
         self._client.close()
         self._session.close()
+
+
+def _part(answer: Any) -> Part:
+    total = str(answer.properties.content_range).rpartition("/")[2]
+    return Part(bytes(answer.readall()), str(answer.properties.etag or ""), int(total) if total.isdecimal() else -1)
 
 
 def _in_order(entries: Iterator[Entry]) -> Iterator[Entry]:
@@ -174,7 +193,7 @@ def _verdict(status: int, code: str, *, of_file: bool) -> SourceError | NotReadE
     if code == "BlobArchived":
         return Unreadable("archived", _ARCHIVED)
     if of_file and status in (404, 412, 416):
-        return Gone()
+        return Changed() if status == 412 else Gone()
     if of_file:  # such as one that is encrypted with a key of its owner
         return Unreadable() if status == 403 else refused(status)
     if status == 404:
@@ -196,7 +215,7 @@ def _lost(error: Exception) -> SourceError:
         )
     if "Timeout" in text + inner:
         return RetryLater("the server does not answer in time", code="timeout", where="endpoint")
-    return dial.unreachable("account")
+    return dial.lost("account") if text == "ServiceResponseError" else dial.unreachable("account")
 
 
 def _client(options: AzureBlobOptions, storage: Storage) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ for the listed generation, so a file is never put together of two versions.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, TypeVar
@@ -17,7 +18,7 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
-from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
+from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, no_parts, refused
 from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.rounds import Rounds
 
@@ -25,6 +26,8 @@ T = TypeVar("T")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _FIELDS = "kind,items(name,size,generation,updated,md5Hash,crc32c),nextPageToken"
 _PAGE = 1000
+_BROKEN = {"ChunkedEncodingError", "ProtocolError", "IncompleteRead", "ConnectionResetError", "RemoteDisconnected"}
+"""Errors, also within others, of an answer that broke off."""
 
 
 class GcsAuth(BeeOptions):
@@ -105,7 +108,9 @@ class GcsStorage(Storage):
         }
         if start or size < entry.size:
             asked |= {"start": start, "end": start + size - 1}
-        return bytes(self._ask(lambda: blob.download_as_bytes(**asked), entry.path))
+        taken = _Bounded(size)
+        self._ask(lambda: blob.download_to_file(taken, **asked), entry.path)
+        return taken.getvalue()
 
     def look(self, path: str) -> Entry | None:
         blob = self._ask(
@@ -116,24 +121,26 @@ class GcsStorage(Storage):
     def _ask(self, request: Callable[[], T], path: str) -> T:
         from google.api_core.exceptions import GoogleAPICallError, RetryError
         from google.auth.exceptions import GoogleAuthError
+        from google.cloud.storage.exceptions import InvalidResponse
         from requests.exceptions import RequestException, TooManyRedirects
+        from urllib3.exceptions import HTTPError
 
         problem: Exception
         try:
             return request()
-        except SourceError:
+        except (SourceError, NotReadError):
             raise
         except RetryError as error:  # of the library's own tries: its cause is what the last of them was told
             told = error.cause
-            called = isinstance(told, GoogleAPICallError)
-            problem = dial.cause(error) or (_called(told, of_file=bool(path)) if called else _lost(told or error))
-        except GoogleAPICallError as error:
+            answered = isinstance(told, (GoogleAPICallError, InvalidResponse))
+            problem = dial.cause(error) or (_called(told, of_file=bool(path)) if answered else _lost(told or error))
+        except (GoogleAPICallError, InvalidResponse) as error:
             problem = _called(error, of_file=bool(path))
         except TooManyRedirects:
             problem = refused(0, "redirected") if path else dial.redirected()
         except GoogleAuthError as error:
             problem = dial.cause(error) or dial.denied()
-        except (RequestException, OSError) as error:
+        except (RequestException, HTTPError, OSError) as error:
             problem = dial.cause(error) or _lost(error)
         except Exception as error:  # noqa: BLE001 - the library wraps a retry's last failure in errors of its own
             problem = dial.cause(error) or RetryLater("the server failed", code="server_error", where="endpoint")
@@ -144,6 +151,21 @@ class GcsStorage(Storage):
         self._client.close()
 
 
+class _Bounded(io.BytesIO):
+    """Takes what was asked for. The library goes on behind what it has when an answer breaks off, and counts nothing:
+    a server that sends no parts begins again then, or sends all of a large file.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self._size:
+            raise no_parts()
+        return super().write(data)
+
+
 def _entry(path: str, blob: Any) -> Entry:
     modified = int(blob.updated.timestamp() * 1_000_000) if blob.updated else None
     version = blob.md5_hash or blob.crc32c or blob.generation
@@ -151,7 +173,7 @@ def _entry(path: str, blob: Any) -> Entry:
 
 
 def _called(error: Any, *, of_file: bool) -> SourceError | NotReadError:
-    status = int(error.code or 0)
+    status = int(getattr(error, "code", 0) or getattr(error.response, "status_code", 0))
     if status in {429, 503}:
         return dial.busy("bucket", getattr(error.response, "headers", None))
     return _verdict(status, of_file=of_file)
@@ -182,7 +204,8 @@ def _lost(error: Exception) -> SourceError:
         )
     if "Timeout" in name:
         return RetryLater("the server does not answer in time", code="timeout", where="endpoint")
-    return dial.unreachable("endpoint")
+    broken = _BROKEN.intersection(type(one).__name__ for one in (error, *error.args))
+    return dial.lost("endpoint") if broken else dial.unreachable("endpoint")
 
 
 def _retry(seconds: float) -> Any:
@@ -210,6 +233,7 @@ def _client(options: GcsOptions, adapter_of: Storage) -> Any:
     session = AuthorizedSession(made, auth_request=Request(plain))
     session.trust_env = False
     session.max_redirects = 0
+    session.hooks = plain.hooks
     for scheme, adapter in plain.adapters.items():
         session.mount(scheme, adapter)
     return storage.Client(made.project_id or "none", made, _http=session, client_options=where)

@@ -1,7 +1,7 @@
 """Objects of an S3 bucket, of Amazon or of any server that speaks the protocol: documents and tables.
 
 A version is an ETag: a second flight over an unchanged bucket lists it and reads no content. Reads ask for the listed
-ETag, so a file is never put together of two versions.
+ETag, or for the one that all answers tell in its place, so a file is never put together of two versions.
 """
 
 from __future__ import annotations
@@ -16,9 +16,20 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater, SourceError
 from bees.core.filebee import RemoteOptions
 from bees.core.storage import dial
-from bees.core.storage.base import Entry, Gone, Listed, NotReadError, Storage, Unreadable, refused
+from bees.core.storage.base import (
+    Changed,
+    Entry,
+    Gone,
+    Listed,
+    NotReadError,
+    Storage,
+    Unreadable,
+    no_parts,
+    refused,
+)
 from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.rounds import Rounds
+from bees.core.storage.versions import Part, Versions
 
 _BUSY = {
     "SlowDown",
@@ -72,6 +83,7 @@ class S3Storage(Storage):
         inside = options.path.strip("/")
         self._prefix = f"{inside}/" if inside else ""
         self._client = _client(options, self)
+        self._versions = Versions()
 
     def check(self) -> None:
         self._ask(lambda: self._page(b"", "/", ""))
@@ -117,16 +129,37 @@ class S3Storage(Storage):
         return self._client.list_objects_v2(**asked)
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
-        key, etag = entry.ref
-        asked = {"Bucket": self._bucket, "Key": key, "IfMatch": etag}
-        if start or size < entry.size:
+        whole = not start and size >= entry.size
+
+        def get(etag: str) -> Part:
+            part: Part = self._ask(lambda: self._part(entry, start, size, etag, whole=whole), of_file=True)
+            return part
+
+        return self._versions.read(entry, entry.ref[1], get, whole=whole).data
+
+    def _part(self, entry: Entry, start: int, size: int, etag: str, *, whole: bool) -> Part:
+        from urllib3.exceptions import HTTPError
+
+        asked = {"Bucket": self._bucket, "Key": entry.ref[0]}
+        if etag:
+            asked["IfMatch"] = etag
+        if not whole:
             asked["Range"] = f"bytes={start}-{start + size - 1}"
-
-        def request() -> bytes:
-            with self._client.get_object(**asked)["Body"] as body:
-                return bytes(body.read())
-
-        return bytes(self._ask(request, of_file=True))
+        answer = self._client.get_object(**asked)
+        body = answer["Body"]
+        try:
+            begins, _, total = answer.get("ContentRange", "").removeprefix("bytes ").partition("/")
+            if not whole and not begins.startswith(f"{start}-"):
+                raise no_parts()
+            data = bytes(body.read(size + 1))  # no more than one above, whatever the server sends
+        except HTTPError:  # of what breaks within a body botocore knows some only
+            raise dial.lost("endpoint") from None
+        finally:
+            body.close()
+        if whole and len(data) > size:
+            raise Changed
+        all_of_it = answer.get("ContentLength", -1) if whole else int(total) if total.isdecimal() else -1
+        return Part(data[:size], answer.get("ETag", ""), all_of_it)
 
     def look(self, path: str) -> Entry | None:
         try:
@@ -176,7 +209,7 @@ def _verdict(error: Any, *, of_file: bool) -> SourceError | NotReadError:
             advice="set the clock of this machine, or of the server",
         )  # fmt: skip
     if of_file and status in (404, 412, 416):
-        return Gone()
+        return Changed() if status == 412 else Gone()
     if of_file:
         return Unreadable() if status == 403 else refused(status)
     if status == 404:
@@ -201,7 +234,7 @@ def _lost(error: Exception) -> SourceError:
         return RetryLater("the server does not answer in time", code="timeout", where="endpoint")
     if name in {"EndpointConnectionError", "ConnectionError"}:
         return dial.unreachable("endpoint")
-    return RetryLater("the connection broke", code="connection_lost", where="endpoint")
+    return dial.lost("endpoint")
 
 
 def _client(options: S3Options, storage: Storage) -> Any:

@@ -16,7 +16,7 @@ from bees.core.bee import BeeOptions, BeeType, Name
 from bees.core.errors import GiveUp, RetryLater
 from bees.core.filebee import RemoteOptions
 from bees.core.http import HttpClient, Limits, checked_url
-from bees.core.storage.base import Entry, Gone, Listed, Pile, Storage, joined, rooted, safe_name, walk
+from bees.core.storage.base import Entry, Gone, Listed, Opened, Pile, Storage, joined, rooted, safe_name, walk
 from bees.core.storage.gated import GatedFileBee
 from bees.core.storage.web import WebAuth, WebStorage, credentials, entry_of, folder_url
 
@@ -24,7 +24,6 @@ _ASKED = (
     b'<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop>'
     b"<resourcetype/><getcontentlength/><getetag/><getlastmodified/></prop></propfind>"
 )
-_LISTING = 64 << 20
 _UNKNOWN = ("?", "", "")
 """In place of (size, ETag, time): it is not known whether this is a file or a folder."""
 
@@ -48,9 +47,8 @@ class WebdavBee(GatedFileBee):
 class WebdavStorage(WebStorage):
     def __init__(self, options: WebdavOptions) -> None:
         def make(limits: Limits) -> HttpClient:
-            wide = Limits(limits.connect, limits.read, limits.total, max(limits.body, _LISTING), limits.redirects)
             return HttpClient(
-                options.url, credentials=credentials(options.auth), allow_private=options.allow_private, limits=wide
+                options.url, credentials=credentials(options.auth), allow_private=options.allow_private, limits=limits
             )
 
         super().__init__(make, options.concurrency, options.timeout)
@@ -63,7 +61,11 @@ class WebdavStorage(WebStorage):
         return walk(self._list, after, recursive=recursive)
 
     def read(self, entry: Entry, start: int, size: int) -> bytes:
-        return self.part(str(self._at(entry.path)), entry, start, size)
+        return self.part(str(self._at(entry.path)), entry, start, size, wide=True)
+
+    def fetch(self, entry: Entry) -> Opened:
+        """Some servers tell no size: such a file may be of any."""
+        return super().fetch(entry) if entry.size >= 0 else self.unsized(str(self._at(entry.path)), entry)
 
     def look(self, path: str) -> Entry | None:
         try:
@@ -90,7 +92,8 @@ class WebdavStorage(WebStorage):
     def _properties(self, path: str, depth: str, end: str) -> list[tuple[str, tuple[str, str, str] | None]]:
         """Name and (size, ETag, time) of what stands in a folder, None for folders; a name is empty for itself."""
         url = str(self._at(path)).rstrip("/") + end
-        answer = self.ask("PROPFIND", url, {"Depth": depth, "Content-Type": "application/xml"}, _ASKED)
+        headers = {"Depth": depth, "Content-Type": "application/xml"}
+        answer = self.ask_wide("PROPFIND", url, headers, _ASKED)
         if answer.status != 207:
             message = "the server does not answer as WebDAV"
             raise GiveUp(message, code="no_webdav", where="url", advice="correct `url`")

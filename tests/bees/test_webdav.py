@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bees.core.errors import GiveUp
 from bees.core.http import HttpClient
-from bees.webdav import _read
+from bees.webdav import WebdavStorage, _read
 from hive.embedded.places import free_port
 from tests.bees.contract import rows
 from tests.bees.file_systems import Disk, FileSystemContract, FolderDisk, read
+from tests.servers.troubled import Relay, troubled
 from tests.servers.webdav import PASSWORD, webdav
 
 pytestmark = pytest.mark.servers
@@ -66,3 +69,52 @@ def test_a_listing_that_is_no_xml_or_declares_entities_is_refused(page: bytes) -
     with pytest.raises(GiveUp) as error:
         _read(page, lambda _: None)
     assert error.value.code == "no_webdav"
+
+
+@pytest.fixture
+def unsized(disk: FolderDisk, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[dict[str, Any], Relay]]:
+    """The server behind a relay that takes sizes out of its listings. A range has 16 KiB."""
+    monkeypatch.setattr(WebdavStorage, "block", 16 << 10)
+    monkeypatch.setattr("bees.core.storage.web.SMALL", 16 << 10)
+
+    def without(method: str, _: str, __: dict[str, str], data: bytes) -> bytes:
+        return re.sub(b"<[^/>]*getcontentlength>[0-9]*</[^>]*>", b"", data) if method == "PROPFIND" else data
+
+    with troubled(disk.options["url"].removesuffix("/files/")) as relay:
+        relay.change = without
+        yield disk.options | {"url": f"{relay.url}/files/"}, relay
+
+
+def test_of_a_file_of_unknown_size_no_more_than_a_range_is_asked_for_at_once(
+    disk: FolderDisk, unsized: tuple[dict[str, Any], Relay]
+) -> None:
+    options, relay = unsized
+    texts = {f"{n}.txt": b"%d " % n * (n * 12_000) for n in range(8)} | {"empty.txt": b""}
+    for name, text in texts.items():
+        disk.put(name, text)
+    relay.harm = lambda _, path, headers: (416, {}, b"") if "empty" in path and "range" in headers else None
+    disk.put("rows.csv", b"id\n" + b"".join(b"%d\n" % n for n in range(20_000)))
+
+    found = {row["path"]: row["content"] for row in rows(read("webdav", options))}
+    table = [row["id"] for row in rows(read("webdav", options, "records"))]
+
+    assert found == texts
+    assert table == [str(n) for n in range(20_000)]
+    parts = [h.get("Range", "") for (m, path), h in zip(relay.seen, relay.headers, strict=True) if m == "GET"]
+    asked = [[int(n) for n in part.removeprefix("bytes=").split("-")] for part in parts if part]
+    assert max(last - first for first, last in asked) < 16 << 10
+    assert parts.count("") == 1, "the empty one has no first byte"
+
+
+def test_files_of_unknown_size_whose_server_gives_no_parts_are_read_in_their_turn(
+    disk: FolderDisk, unsized: tuple[dict[str, Any], Relay]
+) -> None:
+    options, relay = unsized
+    texts = {f"{n}.txt": b"%d " % n * (n * 20_000) for n in range(4)}
+    for name, text in texts.items():
+        disk.put(name, text)
+    relay.without = ("range",)
+
+    found = {row["path"]: row["content"] for row in rows(read("webdav", options))}
+
+    assert found == texts

@@ -78,7 +78,11 @@ class NotReadError(Exception):
 
 
 class Gone(NotReadError):
-    """It was listed and is no more, or is no regular file any more, or another version of it took its place."""
+    """It was listed and is no more, or is no regular file any more."""
+
+
+class Changed(Gone):
+    """It is there, and another version of it took its place."""
 
 
 class Unreadable(NotReadError):
@@ -88,6 +92,11 @@ class Unreadable(NotReadError):
         super().__init__(code)
         self.code = code
         self.reason = reason
+
+
+def no_parts() -> Unreadable:
+    """Of a large file whose server sends all of it in place of a part."""
+    return Unreadable("no_ranges", "the file is large, and the server does not send parts of files")
 
 
 def refused(status: int, code: str = "") -> Unreadable:

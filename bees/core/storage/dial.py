@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bees.core.address import AddressPolicy, Origin, system_resolve
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import requests
 
     from bees.core.storage.base import Storage
+
+_SAID = 64 << 10
+"""Bytes of an error that are read."""
 
 
 def policy_for(
@@ -53,6 +57,11 @@ def dial(policy: AddressPolicy, host: str, port: int, timeout: float, option: st
 def unreachable(option: str) -> RetryLater:
     advice = f"check `{option}`, and that the server runs"
     return RetryLater("no connection to the server", code="unreachable", where=option, advice=advice)
+
+
+def lost(option: str) -> RetryLater:
+    """In the middle of an answer, or of what was asked: the server was there."""
+    return RetryLater("the connection broke", code="connection_lost", where=option)
 
 
 def denied(option: str = "auth") -> GiveUp:
@@ -117,18 +126,35 @@ def _guarded(pool: Any, policy: AddressPolicy, option: str, storage: Storage) ->
 
 
 def session(policy: AddressPolicy, option: str, connections: int, storage: Storage) -> requests.Session:
-    """A session of requests that dials so, reads nothing of the environment and uses no proxy."""
+    """A session of requests that dials so, reads nothing of the environment and uses no proxy.
+
+    `connections` are kept open. Who needs one more gets it: nobody waits for one that a library forgot to give back.
+    """
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.poolmanager import pool_classes_by_scheme
 
     made = requests.Session()
     made.trust_env = False
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, pool_block=True)
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections)
     adapter.poolmanager.pool_classes_by_scheme = pool_classes(policy, pool_classes_by_scheme, option, storage)
     made.mount("http://", adapter)
     made.mount("https://", adapter)
+    made.hooks["response"].append(_let_go)
     return made
+
+
+def _let_go(response: Any, **_: Any) -> None:
+    """Read what an error says, and give its connection back: Google's library does neither before it tries again."""
+    from urllib3.exceptions import HTTPError
+
+    if response.status_code >= 400 and not response._content_consumed:  # noqa: SLF001 - it has no public name
+        said = b""
+        with suppress(HTTPError, OSError):
+            said = response.raw.read(_SAID, decode_content=True)
+        response.raw.close()
+        response.raw.release_conn()
+        response._content, response._content_consumed = said, True  # noqa: SLF001
 
 
 def cause(error: BaseException) -> SourceError | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import io
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import BinaryIO, Literal, cast
 
 import httpx
 from pydantic import Field, SecretStr
@@ -18,8 +19,19 @@ from bees.core.bee import BeeOptions
 from bees.core.errors import GiveUp, SourceError
 from bees.core.file_listing import SMALL
 from bees.core.http import Answer, Credentials, HttpClient, Limits, basic
-from bees.core.storage.base import Entry, Gone, NotReadError, Storage, Unreadable, refused
-from bees.core.storage.ranges import cut_short
+from bees.core.storage.base import (
+    Changed,
+    Entry,
+    Gone,
+    NotReadError,
+    Opened,
+    Storage,
+    Unreadable,
+    no_parts,
+    refused,
+)
+from bees.core.storage.ranges import Later, cut_short
+from bees.core.storage.versions import Part, Versions
 
 WIDE = 64 << 20
 """Bytes of a listing, or of a file that comes as a whole because its server gives no parts."""
@@ -58,6 +70,7 @@ class WebStorage(Storage):
         self._limits = Limits(connect=min(timeout, 10), read=timeout, total=timeout * 4, body=body)
         self._clients: dict[int, HttpClient] = {}
         self._wide: dict[int, HttpClient] = {}
+        self._versions = Versions()
         self._kept: tuple[tuple[str, str], bytes] = ("", ""), b""  # a whole file that was asked for in parts
 
     def client(self, *, wide: bool = False) -> HttpClient:
@@ -75,7 +88,8 @@ class WebStorage(Storage):
 
     def same(self, entry: Entry) -> bool:
         """Whoever has an ETag asks for it with each read."""
-        return True if entry.ref else super().same(entry)
+        listed = isinstance(entry.ref, str) and entry.ref and self._versions.is_listed(entry, entry.ref)
+        return True if listed else super().same(entry)
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes | None = None
@@ -83,9 +97,11 @@ class WebStorage(Storage):
         """Raises Gone for what is not there, Unreadable for what may not be read, and SourceError."""
         return self._asked(self.client(), method, url, headers, content)
 
-    def ask_wide(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def ask_wide(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> Answer:
         """As `ask`, for answers of up to `WIDE` bytes."""
-        return self._asked(self.client(wide=True), method, url, headers)
+        return self._asked(self.client(wide=True), method, url, headers, content)
 
     @staticmethod
     def _asked(
@@ -116,32 +132,60 @@ class WebStorage(Storage):
 
         `wide`: where the server sends all of it in place of a part, up to `WIDE` bytes of it are taken.
         """
-        headers = {"Accept-Encoding": "identity"}
-        if isinstance(entry.ref, str) and entry.ref:
-            headers["If-Match"] = entry.ref
-        whole = size < 0 or (start == 0 and size >= entry.size)
-        if not whole:
-            headers["Range"] = f"bytes={start}-{start + size - 1}"
+        whole = size < 0 or (start == 0 and 0 <= entry.size <= size)
         if size == 0:
             return b""
         mark, kept = self._kept
         if start and not whole and mark == (url, entry.version):
             return kept[start : start + size]
-        answer = self.ask_file("GET", url, headers, wide=wide and not whole)
-        self.check_answer(url, answer)
-        if "If-Match" in headers and _other_version(entry.ref, answer):
-            raise Gone
-        if not whole and answer.status == 206:
-            begins = re.match(r"bytes (\d+)-", answer.headers.get("content-range", ""))
-            if begins is None or int(begins[1]) != start:
-                raise Unreadable("no_ranges", _OTHER_PART)
-            return answer.body
-        if len(answer.body) < entry.size and not answer.headers.get("content-encoding"):
-            raise cut_short()
-        if whole:
-            return answer.body
-        self._kept = (url, entry.version), answer.body
-        return answer.body[start : start + size]
+        return self._part(url, entry, start, -1 if whole else size, wide=wide and not whole).data
+
+    def unsized(self, url: str, entry: Entry) -> Opened:
+        """A file whose size the listing does not tell: one range of it is asked for, which tells how large it is.
+
+        If it does not, and the file is larger than that, all of it is read in its turn, up to `WIDE` bytes.
+        """
+        try:
+            first = self._part(url, entry, 0, self.block)
+        except Gone:  # a file of no bytes has no first one
+            first = self._part(url, entry, 0, -1)
+        except Unreadable as error:
+            if error.code != no_parts().code:
+                raise
+            first = Part(b"")
+        if first.total > len(first.data):
+            return self.open(replace(entry, size=first.total))
+        known = first.total >= 0
+        later = Later(lambda: self._part(url, entry, 0, -1, wide=True).data)
+        handle = io.BytesIO(first.data) if known else io.BufferedReader(later, 1 << 18)
+        now = replace(entry, size=first.total) if known else entry
+        return Opened(cast("BinaryIO", handle), now, lambda: self.same(entry))
+
+    def _part(self, url: str, entry: Entry, start: int, size: int, *, wide: bool = False) -> Part:
+        """`size` as of `Storage.read`: -1 where no part is asked for, but the file."""
+        listed = entry.ref if isinstance(entry.ref, str) else ""
+
+        def get(etag: str) -> Part:
+            headers = {"Accept-Encoding": "identity"} | ({"If-Match": etag} if etag else {})
+            if size >= 0:
+                headers["Range"] = f"bytes={start}-{start + size - 1}"
+            answer = self.ask_file("GET", url, headers, wide=wide)
+            self.check_answer(url, answer)
+            version = _version(answer, asked=bool(etag))
+            if size >= 0 and answer.status == 206:
+                part = re.match(r"bytes (\d+)-\d*(?:/(\d+))?", answer.headers.get("content-range", ""))
+                if part is None or int(part[1]) != start:
+                    raise Unreadable("no_ranges", _OTHER_PART)
+                return Part(answer.body, version, int(part[2] or -1))
+            encoded = bool(answer.headers.get("content-encoding"))
+            if len(answer.body) < entry.size and not encoded and (etag or not listed):
+                raise cut_short()
+            if size >= 0:
+                self._kept = (url, entry.version), answer.body
+            data = answer.body if size < 0 else answer.body[start : start + size]
+            return Part(data, version, -1 if encoded else len(answer.body))
+
+        return self._versions.read(entry, listed, get, whole=size < 0) if listed else get("")
 
     def check_size(self, entry: Entry, data: bytes, *, same: bool) -> None:
         """`part` does: what came in an encoding that nobody asked for has another size than the file."""
@@ -157,22 +201,22 @@ class WebStorage(Storage):
                 clients.popitem()[1].close()
 
 
-def _other_version(etag: str, answer: Answer) -> bool:
-    """Whether a server that knows nothing of If-Match says itself that it gave another version."""
+def _version(answer: Answer, *, asked: bool) -> str:
+    """The ETag that came with an answer. Where the listed one was asked for, others than strong ones tell no other."""
     told: str = answer.headers.get("etag", "")
-    if not told or told.startswith("W/") or "content-encoding" in answer.headers:
-        return False
-    return told.strip('"') != etag.strip('"')  # some servers leave the quotes out in one of both
+    if asked:
+        return "" if told.startswith("W/") or "content-encoding" in answer.headers else told
+    return told or str(answer.headers.get("last-modified", ""))
 
 
 def _meant(error: GiveUp) -> NotReadError | SourceError:
     """What a refusal means for one file or folder. Wrong credentials concern them all."""
     if error.status in (404, 410, 412, 416):
-        return Gone()
+        return Changed() if error.status == 412 else Gone()
     if error.status == 403:
         return Unreadable()
     if error.code == "body_too_large":
-        return Unreadable("no_ranges", "the file is large, and the server does not send parts of files")
+        return no_parts()
     return error
 
 
