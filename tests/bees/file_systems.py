@@ -12,14 +12,13 @@ from __future__ import annotations
 import inspect
 import json
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bees.core.file_sections import LISTED
-from bees.core.http import Answer
 from bees.core.storage.base import Storage
 from nectar.batch import Batch
 from tests.bees.contract import BeeContract, Source, bee_class, rows
@@ -219,8 +218,9 @@ def cut_short(monkeypatch: pytest.MonkeyPatch, whole: bytes) -> None:
     def half(given: Any) -> Any:
         if isinstance(given, tuple):
             return (half(given[0]), *given[1:])
-        if isinstance(given, Answer):
-            return replace(given, body=half(given.body))
+        for field in ("body", "data"):  # of an answer, or of a part of a file
+            if is_dataclass(given) and hasattr(given, field):
+                return replace(given, **{field: half(getattr(given, field))})
         return given[: len(whole) // 2] if given == whole else given
 
     def patched(real: Any) -> Any:
