@@ -16,6 +16,9 @@ from hive.ledger.hints import ADHOC, SCHEDULED, Hint
 from hive.runtime import Runtime
 from hive.vault.envelope import new_data_key, wrap
 
+_TOGETHER = 500
+"""Flights that are made with one statement."""
+
 
 @dataclass(frozen=True)
 class Bee:
@@ -93,6 +96,23 @@ def create_flights(
 
 
 def _create(
+    tx: Transaction,
+    rt: Runtime,
+    wanted: Sequence[Wanted],
+    jars: Sequence[int],
+    *,
+    mode: str,
+    full_refresh: bool,
+    priority: int,
+) -> list[Made | None]:
+    made: list[Made | None] = []
+    for first in range(0, len(wanted), _TOGETHER):
+        some = slice(first, first + _TOGETHER)
+        made += _create_some(tx, rt, wanted[some], jars[some], mode=mode, full_refresh=full_refresh, priority=priority)
+    return made
+
+
+def _create_some(
     tx: Transaction,
     rt: Runtime,
     wanted: Sequence[Wanted],

@@ -497,6 +497,19 @@ class TestHints:
         with nest.rt.db.transaction() as tx:
             assert [hint.id for hint in choose(tx, "bees.file", 4)] == [nest.sent[0].id]
 
+    def test_very_many_flights_share_the_room_and_are_made_once(self, make_nest):
+        nest = make_nest(hints_per_queue=4)
+        nest.register()
+        [(name,)] = nest.rows("SELECT name FROM hive.bee")
+        wanted = [Wanted(nest.hive._bee(name), f"slot@{n}") for n in range(1_100)]
+        with nest.rt.db.transaction() as tx:
+            made = create_flights(tx, nest.rt, wanted)
+            again = create_flights(tx, nest.rt, wanted)
+
+        assert again == [None] * 1_100
+        assert [bool(one.hints) for one in made] == [True] * 4 + [False] * 1_096
+        assert nest.one("SELECT count(*) FROM hive.flight") == 1_100
+
     def test_who_comes_late_waits_behind_few_tasks_of_a_large_flight(self, make_nest):
         nest = make_nest(batch_rows=1, hints_per_queue=8)
         write(nest.register("large") / "a.jsonl", people(0, 30))

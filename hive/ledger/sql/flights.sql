@@ -1,8 +1,9 @@
 -- create_flights --
 -- The unique slot is the lock of schedulers: no row comes back for one whose flight another one made already. First
 -- tasks are hinted at once as far as their queue has room; those that people ask for have one of their own, which
--- nothing scheduled takes, nor a lost hint of it. The limit leaves nothing out: with it the planner takes any number of
--- flights for few, and keeps its plan, which costs as much as making a flight.
+-- nothing scheduled takes, nor a lost hint of it. The limit leaves nothing out: with it a plan that is kept for any
+-- number of flights looks as cheap as a new one for each, which would cost as much as making a flight. A kept plan may
+-- take time with the square of their number, so many are made some at a time.
 WITH now AS (
     SELECT clock_timestamp() AS at
 ), wanted AS (
