@@ -186,8 +186,7 @@ class EmbeddedPostgres(Server):
                 if initdb is not None and initdb.returncode is None:
                     process.signal_group(initdb, signal.SIGINT)  # asked first, its server gives shared memory back
                     process.ended(initdb, 2.0)
-                    process.signal_group(initdb, signal.SIGKILL)
-                    initdb.wait()
+                    process.kill_group(initdb)
         if initdb.returncode != 0:
             said = process.last_lines(self.log_path, since=since)
             raise ServerError(f"no database could be made in {data}: {said}")

@@ -160,6 +160,26 @@ def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
         os.killpg(process.pid, signum)
 
 
+def kill_group(process: subprocess.Popen[bytes], patience: float = 5.0) -> None:
+    """Kill a process that `spawn` started and all that it started in its session, and wait until none of them lives.
+
+    One that was killed may still write for a moment: a folder is only removed after all of them are gone.
+    """
+    signal_group(process, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + patience
+    while _living_in_group(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _living_in_group(group: int) -> bool:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
 def ended(process: subprocess.Popen[bytes], timeout: float) -> bool:
     """Wait for the end, at most `timeout` seconds."""
     try:

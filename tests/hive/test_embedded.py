@@ -328,3 +328,21 @@ def test_text_is_compared_by_the_builtin_provider_and_vectors_are_there(postgres
         )
         connection.execute("CREATE EXTENSION vector")
         assert connection.execute("SELECT '[1,2]'::vector <-> '[1,3]'::vector").fetchone() == (1.0,)
+
+
+def test_a_group_that_was_killed_is_waited_for_with_all_that_it_started(tmp_path):
+    """The leader is gone first; what it started holds much memory and so takes a while to end."""
+    heavy = "import os; held = b'1' * (300 << 20); print(os.getpid(), flush=True); import time; time.sleep(60)"
+    leader = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {heavy!r}])"
+    path = tmp_path / "log"
+    with process.open_log(path) as log:
+        started = process.spawn(
+            [sys.executable, "-c", leader], log=log, env=dict(os.environ), death_signal=signal.SIGKILL
+        )
+    wait_until(lambda: path.read_text().endswith("\n"))
+    held = psutil.Process(int(path.read_text()))
+
+    process.kill_group(started)
+
+    assert started.returncode == -signal.SIGKILL
+    assert not held.is_running() or held.status() == psutil.STATUS_ZOMBIE
