@@ -350,6 +350,12 @@ def surely_dialled(region: str) -> Automaton:
 
 
 @cache
+def surely_taken(region: str) -> Automaton | None:
+    """Matches most of the digits for which `verdict` is True; None where a national number may lack its prefix."""
+    return None if any(form.needs_prefix for form in _plan(region).formats) else surely_dialled(region)
+
+
+@cache
 def surely_behind_zero(region: str) -> Automaton | None:
     """Matches most of what is valid in the region behind its national prefix of zero; None where that is another."""
     plan = _plan(region)

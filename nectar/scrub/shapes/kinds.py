@@ -432,6 +432,8 @@ _AMERICAN = (
     r"|\A(?:\+1[-. ]?|1[-. ]|001[-. ])?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ])[0-9]{3}[-. ][0-9]{4}(?: ?x[0-9]{2,5})?\z"
 )
 """Ways to write a number of the North American numbering plan."""
+_GROUPED = r"\A(?:\+?1-)?[0-9]{3}-[0-9]{3}-[0-9]{4}\z"
+"""The most usual of them, which always looks like a number that is dialled."""
 
 
 def _phone(values: Values, lifted: bool) -> Mask:
@@ -465,16 +467,22 @@ def _in_a_plan(values: Values) -> Mask:
 
 def _in_plans(digits: pa.Array, plans: dict[str, bool | None], *, wanted: bool) -> Mask:
     """Where it is certain that digits are a number by some region's plan (True), or by none (False)."""
-    from nectar.scrub.phones.numbering import closer, verdict_anywhere
+    from nectar.scrub.phones.numbering import closer, surely_taken, verdict_anywhere
     from nectar.scrub.phones.phones import REGIONS
 
     close = closer(REGIONS).matches_strings(digits)
+    sure = np.zeros(len(digits), dtype=bool) if wanted else ~close
+    american = surely_taken("US")
+    if american is not None and close.any():
+        taken = close.copy()
+        taken[close] = american.matches_strings(digits.filter(pa.array(close)))
+        sure |= taken & wanted
+        close &= ~taken
     said = []
     for text in digits.filter(pa.array(close)).to_pylist():
         if text not in plans:
             plans[text] = verdict_anywhere(text, REGIONS)
         said.append(plans[text] is wanted)
-    sure = np.zeros(len(digits), dtype=bool) if wanted else ~close
     sure[close] = said
     return sure
 
@@ -503,7 +511,9 @@ def _number(values: Values, lifted: bool) -> Mask:
     simple &= ~doubtful
     if lifted:
         american = values.fits(_AMERICAN)
-        fits[american] = [looks_dialled(text) for text in values.among(american).array.to_pylist()]
+        fits[american] = values.among(american).fits(_GROUPED)
+        odd = american & ~fits
+        fits[odd] = [looks_dialled(text) for text in values.among(odd).array.to_pylist()]
         simple &= ~american
     fits[simple] = _in_plans(values.among(simple).digits(), values.plans, wanted=True)
     fits[simple] &= ~values.among(simple).fits(_TIMED)
