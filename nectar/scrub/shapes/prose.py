@@ -15,13 +15,13 @@ Whatever else there is, the text is scanned. So this is a short cut and never a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nectar.errors import NectarError
 from nectar.scrub.find import entities as e
@@ -53,8 +53,10 @@ _END = "[.,;:]?"
 _APART = f"{_NUMBER}{_END} {_PLAIN}*{_DIVIDES}{_PLAIN}* |{_DIVIDING}{_END} (?:{_PLAIN}* )?"
 _TOLD = rf"\A(?:{_PLAIN}*|(?:{_PLAIN}* )?(?:{_APART})*{_NUMBER}{_END}(?: {_PLAIN}*)?)\z"
 _MEASURED = rf"[0-9] ?(?i:{UNITS})\b"
-_SPLITS = re.compile(rf"(?<![^ \n])(?=[^ \n@0-9]*[@0-9])({_FOUND})")
-_LEFT = re.compile(r"@|[0-9]{4}|[0-9]-[0-9]")
+_APIECE = rf"(?:\A| )(?:{_FOUND})"
+_BEGIN, _STOP = "\x01", "\x02"
+"""Stand in no text that is told."""
+_LEFT = r"@|[0-9]{4}|[0-9]-[0-9]"
 """Would stand between findings if that took a text apart in another way than it was told by."""
 
 
@@ -105,8 +107,8 @@ def _are_plain(values: Values) -> Any:
 def _findings(texts: pa.Array, question: Question) -> Findings | None:
     at = np.flatnonzero(_are_plain(Values(texts)))
     some = texts.take(pa.array(at))
-    pieces, owners = _parted(some.to_pylist())
-    if _LEFT.search("".join(pieces[::2])):
+    pieces, owners = _parted(some)
+    if Values(pa.array(["".join(pieces[::2])], pa.large_string())).fits(_LEFT).any():
         return None
     aided = Values(some).fits(words_of(e.US_SSN))
     found = Values(pa.array(pieces[1::2], pa.large_string()))
@@ -119,7 +121,8 @@ def _findings(texts: pa.Array, question: Question) -> Findings | None:
     return Findings(at, is_told, pieces, owners, kinds)
 
 
-def _parted(texts: list[str]) -> tuple[list[str], Any]:
-    pieces = _SPLITS.split("\n".join(texts))
-    owners = np.cumsum([piece.count("\n") for piece in pieces[:-1:2]], dtype=np.int64)
-    return pieces, owners
+def _parted(texts: pa.Array) -> tuple[list[str], Any]:
+    marked = pc.replace_substring_regex(texts, _APIECE, rf"{_BEGIN}\0{_STOP}")
+    owners = np.repeat(np.arange(len(texts)), pc.count_substring(marked, _STOP).to_numpy())
+    written = "\n".join(marked.to_pylist()).replace(f"{_BEGIN} ", f" {_BEGIN}")
+    return written.replace(_BEGIN, _STOP).split(_STOP), owners
