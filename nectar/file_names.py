@@ -64,6 +64,8 @@ def look_again(
                 found[field] = waiting
     if not found:
         return scrubbed
+    from nectar.scrub.shapes.columns import summed  # here, so that those who only read carry no scrubber
+
     rows = sorted({row for waiting in found.values() for row in waiting})
     again = scrubber.scrub(_apart(found, rows), deadline)
     for field, waiting in found.items():
@@ -75,7 +77,7 @@ def look_again(
         table = table.set_column(at, table.schema.field(field), pa.array(values, pa.string()))
     counted = again.removed
     places = pa.array([rows[row] for row in counted["row"].to_pylist()], counted.schema.field("row").type)
-    removed = pa.concat_tables([scrubbed.removed, counted.set_column(0, counted.schema.field("row"), places)])
+    removed = summed(pa.concat_tables([scrubbed.removed, counted.set_column(0, counted.schema.field("row"), places)]))
     return Looked(table, removed, {**scrubbed.failed, **{rows[row]: code for row, code in again.failed.items()}})
 
 

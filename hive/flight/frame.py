@@ -16,6 +16,10 @@ from nectar.canonical import to_polars
 from nectar.encode import Marks, encode, searchable
 from nectar.pipeline import Refined
 
+_BITS = 52
+"""Of which a sum of different powers of two is exact."""
+_TABLED = 1 << 20
+
 
 def searched(table: pa.Table, *, document: bool) -> tuple[str, ...]:
     """A document's text; of other records all that is plain text."""
@@ -94,8 +98,8 @@ def marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
     """Per record: what was removed from which field (kinds and counts), and which fields could not be held exactly."""
     if removed.num_rows <= FEW:
         return pl.Series(marks_of(removed, inexact, rows), dtype=pl.String)
-    owners, sorts, lines = _sorts(removed)
-    one_of_each = marks_of(lines, {}, len(set(sorts.tolist())))
+    owners, sorts, lines = _sorts(removed, rows)
+    one_of_each = marks_of(lines, {}, int(sorts.max()) + 1)
     which = np.full(rows, len(one_of_each))
     which[owners] = sorts
     written = pl.Series([*one_of_each, None], dtype=pl.String).gather(which)
@@ -106,30 +110,40 @@ def marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
     return written
 
 
-def _sorts(removed: pa.Table) -> tuple[Any, Any, pa.Table]:
+def _sorts(removed: pa.Table, rows: int) -> tuple[Any, Any, pa.Table]:
     """Which rows something was removed from, of which sort each is, and the lines of one row of each sort.
 
     Rows of which the same was removed are of one sort: there are few, however many rows. In the lines returned the
     sort's number stands in the place of the row's.
     """
-    order = np.argsort(removed["row"].to_numpy(), kind="stable")
-    removed = removed.take(pa.array(order))
-    owners, starts, sizes = np.unique(removed["row"].to_numpy(), return_index=True, return_counts=True)
+    of = removed["row"].to_numpy()
     codes = removed["count"].to_numpy().astype(np.int64)
     for column in ("field", "kind"):
         named = removed[column].combine_chunks().dictionary_encode()
-        codes = np.unique(codes * len(named.dictionary) + named.indices.to_numpy(), return_inverse=True)[1]
-    many = int(codes.max()) + 2
-    sorts = sizes
-    for place in range(int(sizes.max())):
-        more = sizes > place
-        step = sorts * many
-        step[more] += codes[starts[more] + place] + 1
-        sorts = np.unique(step, return_inverse=True)[1]
+        codes = codes * len(named.dictionary) + named.indices.to_numpy()
+    codes = _small(codes)
+    owners = np.flatnonzero(np.bincount(of, minlength=rows))
+    sorts = np.zeros(len(owners), dtype=np.int64)
+    for low in range(0, int(codes.max()) + 1, _BITS):
+        some = (codes >= low) & (codes < low + _BITS)
+        # A row has one line at most of each code, so this sum is a set of codes.
+        sets = np.bincount(of[some], np.exp2(codes[some] - low), minlength=rows)[owners]
+        told = np.unique(sets, return_inverse=True)[1]
+        sorts = _small(sorts * (int(told.max()) + 1) + told)
     firsts = np.unique(sorts, return_index=True)[1]
-    told = np.concatenate([np.arange(starts[n], starts[n] + sizes[n]) for n in firsts.tolist()])
-    numbers = np.repeat(np.arange(len(firsts)), sizes[firsts])
-    return owners, sorts, removed.take(pa.array(told)).set_column(0, "row", pa.array(numbers))
+    numbers = np.full(rows, -1)
+    numbers[owners[firsts]] = np.arange(len(firsts))
+    numbers = numbers[of]
+    lines = removed.filter(pa.array(numbers >= 0))
+    return owners, sorts, lines.set_column(0, "row", pa.array(numbers[numbers >= 0]))
+
+
+def _small(codes: Any) -> Any:
+    """Numbers from zero on in the place of these: equal ones where they are equal."""
+    if codes.max() >= _TABLED:
+        return np.unique(codes, return_inverse=True)[1]
+    there = np.bincount(codes) > 0
+    return (np.cumsum(there) - 1)[codes]
 
 
 def marks_of(removed: pa.Table, inexact: Marks, rows: int) -> list[str | None]:

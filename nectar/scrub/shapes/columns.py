@@ -31,15 +31,27 @@ def summed(lines: pa.Table) -> pa.Table:
 
     `Table.group_by` would do, and imports Arrow's engine for queries: 12 MB of each process.
     """
-    keys = REMOVED.names[:3]
-    lines = lines.sort_by([(key, "ascending") for key in keys]).combine_chunks()
-    again = np.ones(max(len(lines) - 1, 0), dtype=bool)
-    for key in keys:
-        column = lines[key]
-        again &= pc.equal(column.slice(1), column.slice(0, max(len(lines) - 1, 0))).to_numpy()
-    firsts = np.flatnonzero(np.concatenate(([True], ~again)))[: len(lines)]
-    counts: Rows = np.add.reduceat(lines["count"].to_numpy(), firsts) if len(firsts) else []
-    return lines.take(pa.array(firsts)).set_column(3, REMOVED.field(3), pa.array(counts, pa.int32()))
+    fields, kinds = (lines[name].combine_chunks().dictionary_encode() for name in ("field", "kind"))
+    many = len(kinds.dictionary)
+    what = [(path, kind) for path in fields.dictionary.to_pylist() for kind in kinds.dictionary.to_pylist()]
+    numbers = fields.indices.to_numpy().astype(np.int64) * many + kinds.indices.to_numpy()
+    return _in_order(lines["row"].to_numpy(), numbers, lines["count"].to_numpy(), what)
+
+
+def _in_order(rows: Rows, numbers: Rows, counts: Rows, what: Sequence[tuple[str, str]]) -> pa.Table:
+    """Lines of REMOVED by row, field and kind; `numbers`: of each line the place of its field and kind in `what`."""
+    sorted_ = sorted(set(what))
+    places = {one: place for place, one in enumerate(sorted_)}
+    at = rows.astype(np.int64) * len(sorted_) + np.array([places[one] for one in what], dtype=np.int64)[numbers]
+    order = np.argsort(at, kind="stable")
+    at = at[order]
+    firsts = np.flatnonzero(np.diff(at, prepend=-1))
+    counts = np.add.reduceat(counts[order], firsts) if len(firsts) else counts
+    at = at[firsts]
+    which = pa.array(at % len(sorted_)) if sorted_ else pa.array([], pa.int64())
+    names = [pa.array([one[part] for one in sorted_], pa.string()).take(which) for part in (0, 1)]
+    row = pa.array(rows[order][firsts], pa.int32())
+    return pa.table([row, *names, pa.array(counts, pa.int32())], schema=REMOVED)
 
 
 @dataclass
@@ -60,22 +72,14 @@ class Tally:
         """One line for each row, field and kind, in the order of the rows."""
         if sum(len(rows) for parts in self.taken.values() for rows, _ in parts) <= FEW:
             return self._few_removed()
-        tables = [
-            pa.table(
-                {
-                    "row": pa.array(rows, pa.int32()),
-                    "field": pa.repeat(_storable(path), len(rows)),
-                    "kind": pa.repeat(kind, len(rows)),
-                    "count": pa.array(counts, pa.int32()),
-                },
-                schema=REMOVED,
-            )
-            for (path, kind), parts in self.taken.items()
-            for rows, counts in parts
-        ]
-        if not tables:
-            return REMOVED.empty_table()
-        return summed(pa.concat_tables(tables))
+        parts = [(what, *part) for what, given in self.taken.items() for part in given]
+        sizes = [len(rows) for _, rows, _ in parts]
+        return _in_order(
+            np.concatenate([rows for _, rows, _ in parts]),
+            np.repeat(np.arange(len(parts)), sizes),
+            np.concatenate([counts for *_, counts in parts]),
+            [(_storable(path), kind) for (path, kind), *_ in parts],
+        )
 
     def _few_removed(self) -> pa.Table:
         """The same without the machinery of tables, which takes longer than a batch of few records has to wait."""
