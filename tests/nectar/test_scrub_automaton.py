@@ -2,6 +2,8 @@
 
 import random
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import phonenumbers
@@ -27,6 +29,29 @@ PATTERNS = [
 def drawn(count, longest, seed):
     pick = random.Random(seed)
     return ["".join(pick.choices("0123456789", k=pick.randint(0, longest))) for _ in range(count)]
+
+
+@pytest.fixture
+def often_interrupted():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_that_make_one_together_get_the_same_answers(often_interrupted):
+    pattern = numbering.closer(REGIONS)._pattern
+    compiled = re.compile(pattern)
+    parts = [drawn(300, 14, seed) for seed in range(4)]
+    expected = [[compiled.match(string) is not None for string in part] for part in parts]
+    asked = [pa.array(part) for part in parts]
+
+    for _ in range(3):
+        automaton = Automaton(pattern)
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(automaton.matches_strings, asked))
+        assert [answers.tolist() for answers in found] == expected
+        assert [automaton.matches_strings(strings).tolist() for strings in asked] == expected
 
 
 @pytest.mark.parametrize("pattern", [*PATTERNS, numbering.closer(REGIONS)._pattern])

@@ -8,6 +8,7 @@ are). A transition is worked out when a string first takes it.
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Iterable
 from re import _constants as op  # type: ignore[attr-defined]
@@ -195,7 +196,7 @@ def _allowed(kind: Any, given: Any) -> int:
 class Automaton:
     """Whether an expression matches at the beginning of strings of ASCII digits, as `re.match` says.
 
-    A look-ahead may not stand in what is repeated. Threads may share one: what a race loses is worked out again.
+    A look-ahead may not stand in what is repeated. Threads may share one.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -263,17 +264,20 @@ class _Tables:
     def __init__(self, terms: _Terms, states: list[int], start: int) -> None:
         self.terms, self.states, self.start = terms, states, start
         self._numbers = {term: number for number, term in enumerate(states)}
+        self._lock = threading.Lock()
         self._flat = array("i")
         self._grow()
 
     def _grow(self) -> None:
         room = max(256, len(self.states) * 2)
         # An array and numpy's view of it: one number of it is read three times as fast.
-        self._flat = self._flat + array("i", [_UNKNOWN]) * (room * 10 - len(self._flat))
-        self._next = np.frombuffer(self._flat, dtype=np.int32)
+        flat = self._flat + array("i", [_UNKNOWN]) * (room * 10 - len(self._flat))
         accepting = np.zeros(room, dtype=bool)
         accepting[: len(self.states)] = [self.terms.nullable[term] for term in self.states]
+        # In this order: who finds a new state in the last of them has room for it in the others.
         self.accepting = accepting
+        self._next = np.frombuffer(flat, dtype=np.int32)
+        self._flat = flat
 
     def after(self, state: Numbers, digit: Numbers) -> Numbers:
         """The state that follows each of these with its digit."""
@@ -289,8 +293,14 @@ class _Tables:
     def following(self, place: int) -> int:
         """The state behind a state and a digit (`state * 10 + digit`)."""
         number = self._flat[place]
-        if number != _UNKNOWN:
-            return number
+        return number if number != _UNKNOWN else self._learnt(place)
+
+    def _learnt(self, place: int) -> int:
+        """Two threads may not number at once: terms or states would get each other's numbers."""
+        with self._lock:
+            return self._worked_out(place)
+
+    def _worked_out(self, place: int) -> int:
         term = self.terms.derived(self.states[place // 10], place % 10)
         known = self._numbers.get(term)
         if known is None:
