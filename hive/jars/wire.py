@@ -39,7 +39,6 @@ _EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 _AT_ONCE = 5_000
 """Rows that are handed over together: some megabytes."""
 _WIDE = pa.large_binary()
-_BETWEEN = pa.scalar(b"", _WIDE)
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 """Two dimensions: as many bytes for each of the rows."""
@@ -74,7 +73,9 @@ def _lines(alike: bytes, part: pl.DataFrame) -> memoryview:
         hash_size, _hashes(part["key_hash"]), hash_size, _hashes(part["content_hash"]),
         four, part["row"].to_numpy(), _sizes(key),
     )  # fmt: skip
-    joined = pc.binary_join_element_wise(pa.scalar(alike, _WIDE), fixed, key, *_json(data), *_json(marks), _BETWEEN)
+    joined = pc.binary_join_element_wise(
+        pa.scalar(alike, _WIDE), fixed, key, *_json(data), *_json(marks), pa.scalar(b"", _WIDE)
+    )
     return content(joined)
 
 
