@@ -1,7 +1,9 @@
 """Expressions over digits, asked about many strings at once, say what `re` says."""
 
+import os
 import random
 import re
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from nectar.scrub.find import digits
+from nectar.scrub.phones import automaton as numbers_of
 from nectar.scrub.phones import numbering
 from nectar.scrub.phones.automaton import Automaton
 from nectar.scrub.phones.phones import REGIONS, e164
@@ -52,6 +55,17 @@ def test_threads_that_make_one_together_get_the_same_answers(often_interrupted):
             found = list(threads.map(automaton.matches_strings, asked))
         assert [answers.tolist() for answers in found] == expected
         assert [automaton.matches_strings(strings).tolist() for strings in asked] == expected
+
+
+def test_a_child_that_is_forked_off_while_a_thread_works_out_states_goes_on():
+    automaton = Automaton("1(?:2|3)4")
+    with numbers_of._numbering:  # as a thread holds it that the child does not have
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            os._exit(0 if automaton.match("124") and not automaton.match("114") else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("pattern", [*PATTERNS, numbering.closer(REGIONS)._pattern])

@@ -8,6 +8,7 @@ are). A transition is worked out when a string first takes it.
 
 from __future__ import annotations
 
+import os
 import threading
 from array import array
 from collections.abc import Iterable
@@ -35,6 +36,17 @@ _REMEMBERED = 10_000
 _Term = tuple[Any, ...]
 """What is to be matched: a kind and its parts, which are numbers of other terms."""
 
+_numbering = threading.Lock()
+
+
+def _in_a_child() -> None:
+    """Another thread may have held the lock when this process was forked off."""
+    global _numbering  # noqa: PLW0603
+    _numbering = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_a_child)
+
 _NONE, _EMPTY, _ALL = range(3)
 """Terms that are always there: nothing matches, only the empty string does, every string does."""
 
@@ -53,9 +65,10 @@ class _Terms:
     def _term(self, term: _Term, *, nullable: bool) -> int:
         number = self._numbers.get(term)
         if number is None:
-            number = self._numbers[term] = len(self.terms)
+            number = len(self.terms)
+            self.nullable[number:] = [nullable]
             self.terms.append(term)
-            self.nullable.append(nullable)
+            self._numbers[term] = number  # last: whatever breaks off before it leaves nothing wrong
         return number
 
     def digit(self, allowed: int) -> int:
@@ -264,7 +277,6 @@ class _Tables:
     def __init__(self, terms: _Terms, states: list[int], start: int) -> None:
         self.terms, self.states, self.start = terms, states, start
         self._numbers = {term: number for number, term in enumerate(states)}
-        self._lock = threading.Lock()
         self._flat = array("i")
         self._grow()
 
@@ -297,17 +309,18 @@ class _Tables:
 
     def _learnt(self, place: int) -> int:
         """Two threads may not number at once: terms or states would get each other's numbers."""
-        with self._lock:
+        with _numbering:
             return self._worked_out(place)
 
     def _worked_out(self, place: int) -> int:
         term = self.terms.derived(self.states[place // 10], place % 10)
         known = self._numbers.get(term)
         if known is None:
-            known = self._numbers[term] = len(self.states)
+            known = len(self.states)
             self.states.append(term)
             if known >= len(self.accepting):
                 self._grow()
             self.accepting[known] = self.terms.nullable[term]
+            self._numbers[term] = known  # last, as in `_Terms`
         self._flat[place] = known
         return known
