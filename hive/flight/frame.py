@@ -18,6 +18,7 @@ from nectar.pipeline import Refined
 
 _BITS = 52
 """Of which a sum of different powers of two is exact."""
+_MOST_SETS = 4
 _TABLED = 1 << 20
 
 
@@ -98,7 +99,10 @@ def marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
     """Per record: what was removed from which field (kinds and counts), and which fields could not be held exactly."""
     if removed.num_rows <= FEW:
         return pl.Series(marks_of(removed, inexact, rows), dtype=pl.String)
-    owners, sorts, lines = _sorts(removed, rows)
+    found = _sorts(removed, rows)
+    if found is None:
+        return pl.Series(marks_of(removed, inexact, rows), dtype=pl.String)
+    owners, sorts, lines = found
     one_of_each = marks_of(lines, {}, int(sorts.max()) + 1)
     which = np.full(rows, len(one_of_each))
     which[owners] = sorts
@@ -110,11 +114,12 @@ def marks(removed: pa.Table, inexact: Marks, rows: int) -> pl.Series:
     return written
 
 
-def _sorts(removed: pa.Table, rows: int) -> tuple[Any, Any, pa.Table]:
+def _sorts(removed: pa.Table, rows: int) -> tuple[Any, Any, pa.Table] | None:
     """Which rows something was removed from, of which sort each is, and the lines of one row of each sort.
 
-    Rows of which the same was removed are of one sort: there are few, however many rows. In the lines returned the
-    sort's number stands in the place of the row's.
+    Rows of which the same was removed are of one sort: there are few, however many rows. None where there are many, as
+    with fields that are named for each row. In the lines returned the sort's number stands in the place of the row's.
+    `removed` has one line at most for each row, field and kind.
     """
     of = removed["row"].to_numpy()
     codes = removed["count"].to_numpy().astype(np.int64)
@@ -122,12 +127,14 @@ def _sorts(removed: pa.Table, rows: int) -> tuple[Any, Any, pa.Table]:
         named = removed[column].combine_chunks().dictionary_encode()
         codes = codes * len(named.dictionary) + named.indices.to_numpy()
     codes = _small(codes)
+    if codes.max() >= _MOST_SETS * _BITS:
+        return None
     owners = np.flatnonzero(np.bincount(of, minlength=rows))
     sorts = np.zeros(len(owners), dtype=np.int64)
     for low in range(0, int(codes.max()) + 1, _BITS):
         some = (codes >= low) & (codes < low + _BITS)
         # A row has one line at most of each code, so this sum is a set of codes.
-        sets = np.bincount(of[some], np.exp2(codes[some] - low), minlength=rows)[owners]
+        sets = np.bincount(of[some], np.ldexp(1.0, codes[some] - low), minlength=rows)[owners]
         told = np.unique(sets, return_inverse=True)[1]
         sorts = _small(sorts * (int(told.max()) + 1) + told)
     firsts = np.unique(sorts, return_index=True)[1]

@@ -33,6 +33,17 @@ def test_many_marks_read_as_few_do(found, inexact):
     assert [m and json.loads(m) for m in marks] == [m and json.loads(m) for m in one_by_one]
 
 
+def test_fields_that_are_named_for_each_record_are_marked_too():
+    schema = pa.schema([("row", pa.int32()), ("field", pa.string()), ("kind", pa.string()), ("count", pa.int32())])
+    lines = [(row, f"users.{row % 300}.mail", "EMAIL_ADDRESS", 1 + row % 2) for row in range(600)]
+    removed = pa.table([list(column) for column in zip(*lines, strict=True)], schema=schema)
+
+    marks = frame.marks(removed, {}, 601).to_list()
+
+    assert json.loads(marks[301]) == {"removed": {"users.1.mail": {"EMAIL_ADDRESS": 2}}}
+    assert marks == frame.marks_of(removed, {}, 601)
+
+
 def test_a_key_of_one_column_reads_as_python_writes_it():
     hashes = pl.Series(["aa", "bb", "cc"])
     table = pa.table({"n": pa.array([1, None, -3]), "t": ["x\0y", None, ""], "f": [1.5, 2.0, None]})
