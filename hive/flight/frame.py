@@ -19,7 +19,9 @@ from nectar.pipeline import Refined
 _BITS = 52
 """Of which a sum of different powers of two is exact."""
 _MOST_SETS = 4
+"""Passes over all lines, beyond which record by record is as quick."""
 _TABLED = 1 << 20
+"""Numbers below it are looked up in a table, others sorted."""
 
 
 def searched(table: pa.Table, *, document: bool) -> tuple[str, ...]:
