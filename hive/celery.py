@@ -108,6 +108,24 @@ def _put(self: redis.Channel, queue: str, message: dict[str, Any], **more: Any) 
 
 
 redis.Channel._put = _put  # noqa: SLF001
+_new_client = redis.Channel._create_client  # noqa: SLF001 - the only place where a channel makes them
+
+
+def _create_client(self: redis.Channel, asynchronous: bool = False) -> Any:
+    """One client for all that a channel says over its pool, and not another one for each of its words.
+
+    Kombu takes one twice for each message that comes, and once for each that goes; making it takes longer than what it
+    is made for. It holds nothing but the pool.
+    """
+    if asynchronous:
+        return _new_client(self, asynchronous=True)
+    held = vars(self).get("_kept_client")
+    if held is None or held.connection_pool is not self.pool:
+        held = vars(self)["_kept_client"] = _new_client(self)
+    return held
+
+
+redis.Channel._create_client = _create_client  # noqa: SLF001
 
 
 def _broker() -> str:
