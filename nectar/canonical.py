@@ -135,7 +135,16 @@ def _values(table: pa.Table, name: str) -> list[str | None]:
         tag, series = _text(column, field)
         texts = series.to_list()
     tags = [tag] * len(texts) if isinstance(tag, str) else tag.to_list()
-    return [None if v is None else f"{t}{len(v.encode())}:{v}" for t, v in zip(tags, texts, strict=True)]
+    return [None if v is None else _tagged(t, v) for t, v in zip(tags, texts, strict=True)]
+
+
+def key_of(values: Sequence[str | int]) -> str:
+    """The canonical text of one key, as `keys` gives it for a row of a table."""
+    return "".join([_tagged("s" if isinstance(value, str) else "j", str(value)) for value in values])
+
+
+def _tagged(tag: str, text: str) -> str:
+    return f"{tag}{len(text.encode())}:{text}"
 
 
 class _Columns:

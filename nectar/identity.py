@@ -23,6 +23,11 @@ def key_hashes(table: pa.Table, key: Sequence[str], secret: bytes) -> pl.Series:
     return _keyed(canonical.keys(table, key), secret)
 
 
+def key_hash(key: Sequence[str | int], secret: bytes) -> str:
+    """The same of one key whose values are at hand, without a table around them."""
+    return _digest(canonical.key_of(key), secret.hex().encode())
+
+
 def content_hashes(table: pa.Table, secret: bytes) -> pl.Series:
     """HMAC-SHA-256 of each row's canonical content, its first 128 bits as hex."""
     if not canonical.is_heavy(table):
@@ -39,7 +44,10 @@ def content_hashes(table: pa.Table, secret: bytes) -> pl.Series:
 def _keyed(texts: pl.Series, secret: bytes) -> pl.Series:
     if len(texts) <= FEW:
         key = secret.hex().encode()
-        digests = [None if t is None else hmac.digest(key, t.encode(), "sha256").hex() for t in texts.to_list()]
-        return pl.Series([d and d[: BITS // 4] for d in digests], dtype=pl.String)
+        return pl.Series([None if t is None else _digest(t, key) for t in texts.to_list()], dtype=pl.String)
     digest = plh.col("text").chash.hmac_sha256(key=secret.hex())
     return pl.DataFrame({"text": texts}).select(digest.str.slice(0, BITS // 4)).to_series()
+
+
+def _digest(text: str, key: bytes) -> str:
+    return hmac.digest(key, text.encode(), "sha256").hex()[: BITS // 4]

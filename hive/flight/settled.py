@@ -12,7 +12,7 @@ from hive.jars.land import Place
 from hive.jars.quarantine import Bad
 from hive.ledger.db import Transaction
 from nectar.batch import Reject
-from nectar.identity import key_hashes
+from nectar.identity import key_hash, key_hashes
 
 _PATH = ("path",)
 _LINE = re.compile(r"(?s)(.+)(?::|, item )([0-9]{1,18})")
@@ -20,7 +20,8 @@ _WITHIN = re.compile(r", (?:row group|batch|row) [0-9]+$")
 _WHOLE = 0
 """The line of what is wrong with a file as a whole."""
 _WAITING = """
-    SELECT EXISTS (SELECT FROM hive.quarantine WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL)
+    SELECT EXISTS (SELECT FROM hive.quarantine
+                    WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL) AS any
 """
 _SETTLE = """
     UPDATE hive.quarantine q SET state = 'dropped', body = ''
@@ -67,17 +68,16 @@ def settle(tx: Transaction, place: Place, keys: Callable[[], Iterable[str]]) -> 
     `keys`: asked for only where anything may be ended.
     """
     where = {"stream": place.stream, "epoch": place.epoch, "seq": place.seq}
-    if tx.psycopg.execute(_WAITING, where).fetchone() == (True,):
-        tx.psycopg.execute(_SETTLE, {**where, "keys": list(keys())})
+    if tx.execute(_WAITING, where).fetchone() == (True,):
+        tx.execute(_SETTLE, {**where, "keys": list(keys())})
 
 
 def keys_above(paths: Sequence[str], secret: bytes) -> list[str]:
     """The key hashes of the archives and folders that these documents are in: from one that is read, they come."""
     above = {path[:end] for path in paths for end, sign in enumerate(path) if sign == "/" and end}
-    return key_hashes(pa.table({"path": sorted(above)}), _PATH, secret).to_list() if above else []
+    return [key_hash((path,), secret) for path in sorted(above)]
 
 
 def keys_of_files(names: Sequence[str], secret: bytes) -> list[str]:
     """The key hashes (hex) under which files as a whole are put aside."""
-    places = pa.table({PLACE[0]: pa.array(names, pa.string()), PLACE[1]: pa.array([_WHOLE] * len(names), pa.int64())})
-    return key_hashes(places, PLACE, secret).to_list()
+    return [key_hash((name, _WHOLE), secret) for name in names]

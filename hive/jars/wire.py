@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from hive.ledger.packed import ByteArrays, byte_arrays
 from nectar import identity
+from nectar.batch import FEW
 
 if TYPE_CHECKING:
     from hive.jars.land import Place
@@ -81,6 +82,9 @@ def _lines(alike: bytes, part: pl.DataFrame) -> memoryview:
 
 def hashes(column: pl.Series) -> ByteArrays:
     """Hashes that are written as hex text, none of them null: a list of Python's takes the server and us far longer."""
+    if len(column) <= FEW:
+        head = struct.pack(">i", _HASH)
+        return byte_arrays(len(column), b"".join([head + bytes.fromhex(text) for text in column.to_list()]))
     size = np.broadcast_to(_big_endian(np.int32(_HASH)), (len(column), 4))
     return byte_arrays(len(column), np.concatenate([size, _hashes(column)], axis=1).tobytes())
 
