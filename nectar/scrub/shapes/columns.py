@@ -16,7 +16,7 @@ from nectar.scrub.profile.profiles import Action
 from nectar.scrub.profile.rules import FieldRule
 from nectar.scrub.shapes.cells import Cells
 from nectar.scrub.shapes.documents import scrub_documents
-from nectar.scrub.shapes.kinds import UNKNOWN, may_be_cards
+from nectar.scrub.shapes.kinds import FEWEST, UNKNOWN, may_be_cards
 from nectar.scrub.shapes.prose import Findings
 from nectar.scrub.shapes.splices import Outcome
 from nectar.scrub.shapes.tree import Members, number_text, scrub_trees
@@ -221,6 +221,8 @@ class Columns:
     def _text(self, array: pa.Array, path: str, mark: str | None, rule: FieldRule | None, rows: Rows) -> pa.Array:
         if rule is None and self.cells.looks_for_nothing(mark):
             return array
+        if rule is None and mark not in {"json", "number"} and len(array) < FEWEST:
+            return self._few(array, path, rows)
         wide = array if not _is_view(array.type) else array.cast(pa.large_string())
         coded = wide.dictionary_encode()
         distinct = coded.dictionary
@@ -236,6 +238,24 @@ class Columns:
         else:
             self._detect(distinct, path, changes)
         return self._changed(coded, distinct, changes, rows).cast(array.type) if changes.places else array
+
+    def _few(self, array: pa.Array, path: str, rows: Rows) -> pa.Array:
+        """Texts so few that each is scanned before their column could be looked at as a whole."""
+        values = array.to_pylist()
+        outcomes = self.cells.scanned(path, list(dict.fromkeys(value for value in values if value is not None)))
+        if not outcomes:
+            return array
+        new = list(values)
+        for place, (row, value) in enumerate(zip(rows.tolist(), values, strict=True)):
+            outcome = outcomes.get(value) if value is not None else None
+            if outcome is None:
+                continue
+            new[place] = outcome.value
+            if outcome.failed:
+                self.tally.failed.setdefault(row, outcome.failed)
+            for shown, kind, count in outcome.counts:
+                self.tally.add(shown, kind, np.array([row]), np.array([count]))
+        return pa.array(new, array.type)
 
     def _ruled(self, distinct: pa.Array, path: str, rule: FieldRule, changes: _Changes) -> None:
         """What a field's rule makes of distinct texts, of which none is null."""
