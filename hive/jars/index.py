@@ -71,7 +71,7 @@ def forget(tx: Transaction, place: Mapping[str, Any], keys: Collection[str]) -> 
 
 def _note(tx: Transaction, values: Mapping[str, Any], keys: Collection[str]) -> None:
     few = [bytes.fromhex(key) for key in keys] if len(keys) < MANY else None
-    tx.psycopg.execute(
+    tx.execute(
         "INSERT INTO hive.unindexed (part, jar, bee, stream, seq, fields, document, fresh, keys, records)"
         " VALUES (%(part)s, %(jar)s, %(bee)s, %(stream)s, %(seq)s, %(fields)s, %(document)s, %(fresh)s, %(keys)s,"
         " %(records)s)",

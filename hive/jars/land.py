@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from psycopg import sql
 
 from hive.errors import HiveError
 from hive.jars import wire
-from hive.jars.jar import STREAM, partition
+from hive.jars.jar import partition
 from hive.ledger.db import Transaction
 from nectar.batch import FEW
 
@@ -62,10 +62,11 @@ class Written:
 COLUMNS = ("key_hash", "content_hash", "record_key", "row", "data", "marks", "deleted")
 """Of the frame that `write` takes: hashes as hex text, `data` and `marks` as JSON text or null."""
 
-_UPSERT = sql.SQL("""
+_UPSERT: LiteralString = """
 WITH landed AS (
-    INSERT INTO {honey} AS h (part, jar, bee, stream, epoch, seq, "row", written_seq, scrub_version, collected_at,
-                              deleted_at, flight, key_hash, content_hash, record_key, data, marks)
+    INSERT INTO hive.honey_{part} AS h (part, jar, bee, stream, epoch, seq, "row", written_seq, scrub_version,
+                                        collected_at, deleted_at, flight, key_hash, content_hash, record_key, data,
+                                        marks)
     SELECT %(part)s, %(jar)s, %(bee)s, %(stream)s, %(epoch)s, %(seq)s, n."row", %(seq)s, %(scrub_version)s,
            %(collected_at)s::timestamptz, CASE WHEN n.deleted THEN clock_timestamp() END, %(flight)s,
            decode(n.key_hash, 'hex'), decode(n.content_hash, 'hex'), n.record_key, n.data::jsonb, n.marks::jsonb
@@ -78,58 +79,15 @@ WITH landed AS (
      WHERE (h.epoch, h.seq, h."row") < (excluded.epoch, excluded.seq, excluded."row")
     RETURNING encode(h.key_hash, 'hex') AS key, h.xmax = 0 AS fresh
 )
-SELECT array_agg(key), coalesce(bool_and(fresh), true) FROM landed
-""")
+SELECT array_agg(key) AS keys, coalesce(bool_and(fresh), true) AS fresh FROM landed
+"""
 # A higher pos wins, whatever the order of arrival: the WHERE above is that rule's only home.
 
-_ARRAYS = sql.SQL(
+_ARRAYS: LiteralString = (
     "unnest(%(keys)s::text[], %(contents)s::text[], %(record_keys)s::text[], %(rows)s::int[], %(datas)s::text[],"
     " %(marks)s::text[], %(deleteds)s::bool[])"
     ' AS n(key_hash, content_hash, record_key, "row", data, marks, deleted)'
 )
-
-
-_STANDING = sql.SQL("""
-SELECT string_agg(CASE WHEN h.key_hash IS NULL THEN 'n'
-                       WHEN h.scrub_version <> %(scrub_version)s THEN 'o'
-                       WHEN h.deleted_at IS NULL AND h.content_hash <> asked.content THEN 'o'
-                       WHEN h.deleted_at IS NOT NULL
-                            AND h.content_hash <> set_byte(asked.content, 0, get_byte(asked.content, 0) # 128) THEN 'o'
-                       WHEN (SELECT EXISTS (SELECT FROM hive.quarantine q
-                                             WHERE q.stream = %(stream)s AND q.key_hash IS NULL AND q.state = 'open'
-                                               AND q.code IN ('killed_worker', 'dead_batch'))) THEN 'q'
-                       WHEN (SELECT EXISTS (SELECT FROM hive.quarantine q
-                                             WHERE q.stream = %(stream)s AND q.key_hash IS NOT NULL
-                                               AND q.state = 'open'))
-                            AND EXISTS (SELECT FROM hive.quarantine q
-                                         WHERE q.stream = %(stream)s AND q.key_hash = h.key_hash
-                                           AND q.state = 'open') THEN 'q'
-                       ELSE 's' END, '' ORDER BY asked.at)
-  FROM (SELECT decode(key_hash, 'hex') AS key, decode(content_hash, 'hex') AS content, at
-          FROM unnest(string_to_array(%(keys)s, ','), string_to_array(%(contents)s, ','))
-               WITH ORDINALITY AS n(key_hash, content_hash, at) OFFSET 0) asked
-  LEFT JOIN LATERAL (SELECT key_hash, content_hash, scrub_version, deleted_at
-                       FROM {honey} WHERE {here} AND key_hash = asked.key OFFSET 0) h ON true
-""")
-# A letter for each record, and texts with commas between: a row and a list for each cost a multiple (measured).
-_RAISE = sql.SQL("""
-WITH aimed AS (
-    SELECT h.at, n."row", n.content_hash
-      FROM unnest(%(keys)s::text[], %(rows)s::int[], %(contents)s::text[]) AS n(key_hash, "row", content_hash)
-     CROSS JOIN LATERAL (SELECT ctid AS at FROM {honey} WHERE {here} AND key_hash = decode(n.key_hash, 'hex')
-                         OFFSET 0) h
-)
-UPDATE {honey} h SET epoch = %(epoch)s, seq = %(seq)s, "row" = aimed."row" FROM aimed
- WHERE h.ctid = aimed.at AND h.content_hash = decode(aimed.content_hash, 'hex') AND h.deleted_at IS NULL
-   AND (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, aimed."row")
-RETURNING encode(h.key_hash, 'hex')
-""")
-_OLDER = sql.SQL("""
-SELECT n.key_hash FROM unnest(%(keys)s::text[], %(rows)s::int[]) AS n(key_hash, "row")
-  LEFT JOIN LATERAL (SELECT epoch, seq, "row" FROM {honey} WHERE {here} AND key_hash = decode(n.key_hash, 'hex')
-                     OFFSET 0) h ON true
- WHERE h.epoch IS NULL OR (h.epoch, h.seq, h."row") < (%(epoch)s, %(seq)s, n."row")
-""")
 
 
 def standing(tx: Transaction, place: Place, keys: pl.Series, contents: pl.Series) -> str:
@@ -150,9 +108,8 @@ def standing(tx: Transaction, place: Place, keys: pl.Series, contents: pl.Series
 
 
 def _standing(tx: Transaction, place: Place, keys: str, contents: str) -> str:
-    values = {**_values(place), "keys": keys, "contents": contents}
-    row = tx.psycopg.execute(_STANDING.format(**_jar(place)), values).fetchone()
-    return (row and row[0]) or ""
+    row = tx.run("standing", **_values(place), keys=keys, contents=contents).fetchone()
+    return (row and row.letters) or ""
 
 
 def joined(hashes: pl.Series) -> str:
@@ -171,7 +128,7 @@ def raise_pos(
     if not keys:
         return set()
     values = {"keys": list(keys), "rows": list(rows), "contents": list(contents)}
-    return {row[0] for row in tx.psycopg.execute(_RAISE.format(**_jar(place)), {**_values(place), **values})}
+    return {row.key for row in tx.run("raise_pos", **_values(place), **values)}
 
 
 def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
@@ -179,7 +136,7 @@ def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
     if not keys:
         return set()
     values = {"keys": list(keys), "rows": list(keys.values())}
-    return {row[0] for row in tx.psycopg.execute(_OLDER.format(**_jar(place)), {**_values(place), **values})}
+    return {row.key_hash for row in tx.run("older", **_values(place), **values)}
 
 
 def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = False) -> Written:
@@ -194,7 +151,7 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = F
         frame = frame.sort("key_hash")
     if fresh:
         return _copy_fresh(tx, place, frame)
-    source: sql.Composable = _ARRAYS
+    source = _ARRAYS
     values = _values(place)
     if frame.height < MANY:
         names = ("keys", "contents", "record_keys", "rows", "datas", "marks", "deleteds")
@@ -205,11 +162,10 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = F
             " marks text, deleted bool) ON COMMIT DROP"
         )
         copy_frame(tx, sql.SQL("landing"), frame.select(COLUMNS))
-        source = sql.SQL("landing AS n")
-    statement = _UPSERT.format(honey=partition("honey", place.part), source=source)
-    row = tx.psycopg.execute(statement, values).fetchone()
+        source = "landing AS n"
+    row = tx.execute(_UPSERT.replace("{source}", source), values).fetchone()
     assert row is not None
-    return Written(row[0] or (), row[1])
+    return Written(row.keys or (), row.fresh)
 
 
 def _copy_fresh(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:
@@ -252,10 +208,6 @@ def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:
         for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
             column = column.str.replace_all(plain, escaped, literal=True)
     return column.cast(pl.String).fill_null("\\N")
-
-
-def _jar(place: Place) -> dict[str, sql.Composable]:
-    return {"honey": partition("honey", place.part), "here": STREAM}
 
 
 def _where(place: Place) -> dict[str, Any]:

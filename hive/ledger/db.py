@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, LiteralString, cast
@@ -133,6 +133,12 @@ def _of_day(text: LiteralString, day: dt.date) -> LiteralString:
     return text.replace("_{day}", f"_{day:%Y%m%d}")
 
 
+@functools.lru_cache(maxsize=1024)
+def _of_part(text: LiteralString, part: int) -> LiteralString:
+    """A statement on one partition of the jars: whose it is need not be found out at each run."""
+    return text.replace("_{part}", f"_{part}")
+
+
 @functools.lru_cache(maxsize=2048)
 def _numbered(text: LiteralString) -> tuple[LiteralString, tuple[str, ...]]:
     """A statement as the server reads it, with $1 for the first of its names, and these names.
@@ -152,13 +158,21 @@ class Transaction:
         self.psycopg = connection
 
     def run(self, name: str, /, **values: Any) -> psycopg.Cursor[Any]:
-        """Execute a statement; `_{day}` in it is the partition of the value `day`."""
-        text = statements()[name]
+        """Execute a statement of `hive/ledger/sql/`."""
+        return self.execute(statements()[name], values)
+
+    def execute(self, text: LiteralString, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+        """Execute a text with names, `%(name)s`; `_{day}` and `_{part}` in it are the partitions of these values.
+
+        It is prepared at its first run, so it must be one of few.
+        """
         if "day" in values:
             text = _of_day(text, values["day"])
+        if "part" in values:
+            text = _of_part(text, values["part"])
         numbered, names = _numbered(text)
         cursor = psycopg.RawCursor(self.psycopg, row_factory=namedtuple_row)
-        return cursor.execute(numbered, [values[n] for n in names])
+        return cursor.execute(numbered, [values[n] for n in names], prepare=True)
 
 
 @contextmanager
