@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,7 +26,7 @@ from hive.flight.counted import Line, as_json, counted
 from hive.flight.frame import frame_of, searched, tombstones
 from hive.flight.missed import empty
 from hive.flight.seal import Meta, flight_key, open_batch, pack, place, unpack
-from hive.flight.sections import cut, hold
+from hive.flight.sections import cut, end_unmissed, hold
 from hive.flight.settled import keys_above, place_of, rejected, settle
 from hive.flight.task import Left, Task
 from hive.jars import index, land, wire
@@ -55,6 +56,15 @@ class Outrun(HiveError):
     def __init__(self, keys: set[str]) -> None:
         super().__init__("other landings changed these records meanwhile")
         self.keys = keys
+
+
+class Ended(NamedTuple):
+    """`waiting`: other tasks of its queue wait for a hint. `level`: all of its stream that was sealed has landed, and
+    nobody seals more of it before this transaction ends.
+    """
+
+    waiting: bool
+    level: bool
 
 
 class LandingTooLong(HiveError):
@@ -93,6 +103,8 @@ class Work:
     """What of a record is text that people search."""
     fresh: bool = False
     """The jar seems to hold none of the records."""
+    of_whole: bool = True
+    """It may belong to a reading of everything, which is compared with the jar when it ended."""
     taken_out: Callable[[Collection[str] | None], list[Line]] = field(default=lambda _: [])
     """What was scrubbed from the records of these keys (None: of all), counted."""
 
@@ -137,7 +149,10 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
     first_left = row.landed_seq >= row.seq - 1
     first = row.seq if meta.distinct_from is None else meta.distinct_from
     in_order = whole and row.landed_seq >= first - 1 and not row.uncompared
-    return Work(task, rt, spot, row.checkpoint, in_order, first_left, cut, low, meta, numbered)
+    return Work(
+        task, rt, spot, row.checkpoint, in_order, first_left, cut, low, meta, numbered,
+        of_whole=meta.whole and row.of_whole,
+    )  # fmt: skip
 
 
 def prepare(work: Work, forced: Collection[str] | None, *, ask_all: bool = True) -> None:
@@ -319,18 +334,20 @@ def _land(work: Work) -> bool:
             "deleted": deleted + work.emptyings,
             "quarantined": sum(b.records for b in work.bad),
         }
-        if work.meta.whole and not work.ids.is_empty():
+        if work.of_whole and not work.ids.is_empty():
             met = work.ids["key_hash"].unique() if work.superseded else work.ids["key_hash"]
             tx.run("see", checkpoint=work.checkpoint, seq=work.place.seq, row_from=work.first, keys=wire.hashes(met))
         if work.meta.sections and task.mode != "snapshot":
             hold(tx, work)
-        waiting = complete_part(
+        ended = complete_part(
             tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts,
             scrubbed=work.taken_out(None if len(written) == work.frame.height else written.keys),
         )  # fmt: skip
+        if ended.level and work.meta.sections and task.mode != "snapshot":
+            end_unmissed(tx, work)
         crash.point("process:before-commit")
     crash.point("process:after-commit")
-    return waiting
+    return ended.waiting
 
 
 def _above(work: Work, met: set[str]) -> list[str]:
@@ -393,7 +410,7 @@ def complete_part(
     *,
     dead: bool = False,
     scrubbed: Sequence[Line] = (),
-) -> bool:
+) -> Ended:
     """The end of a landing: receipt, the payload's removal, the task's end, and last the watermark."""
     part = tx.run(
         "complete_part", day=task.day, id=task.id, queue=task.queue, batch=task.batch, checkpoint=checkpoint, seq=seq,
@@ -405,7 +422,7 @@ def complete_part(
         state = tx.run("lock_checkpoint", checkpoint=checkpoint).fetchone()
         assert state is not None
         tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)
-    return bool(part.waiting and not dead)
+    return Ended(waiting=bool(part.waiting and not dead), level=part.level)
 
 
 def hold_landing(tx: Transaction, task: Task, limit: float) -> None:

@@ -14,15 +14,15 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
-import pyarrow as pa
 import structlog
 from psycopg import sql
 
 from hive.flight.missed import FEW as AT_LEAST
-from hive.flight.missed import LIMIT, MOST, Found, living_of, looked_up, retire
+from hive.flight.missed import LIMIT, LITTLE, MOST, Found, living_of, looked_up, retire
 from hive.jars.jar import STREAM, partition
+from hive.ledger.db import statements
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -44,6 +44,29 @@ _MISSED = sql.SQL(
     "     WHERE o.checkpoint = %(checkpoint)s AND (o.epoch, o.seq) < (%(epoch)s, told.from_seq))"
     "  GROUP BY k HAVING NOT bool_or(t.section IS NULL OR (s.epoch, s.seq) >= (%(epoch)s, t.from_seq))"
 )
+_END_UNMISSED: LiteralString = """
+WITH told AS MATERIALIZED ({told}),
+older AS MATERIALIZED (
+    SELECT s.ctid AS at, s.partial FROM hive.section_keys s JOIN told USING (section)
+     WHERE s.checkpoint = %(checkpoint)s AND (s.epoch, s.seq) < (%(epoch)s, told.from_seq)
+), plain AS MATERIALIZED (
+    SELECT (SELECT sum(keys) FROM told) <= %(little)s AND NOT EXISTS (SELECT FROM older WHERE partial)
+           AND NOT EXISTS (SELECT FROM hive.section_read r
+                            WHERE r.checkpoint = %(checkpoint)s AND r.to_seq IS NOT NULL
+                              AND NOT (r.own AND EXISTS (SELECT FROM told WHERE told.section = r.section)))
+           AND EXISTS (SELECT FROM hive.checkpoint
+                        WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND held_deletes = 0) AS so
+), missed AS MATERIALIZED (
+    SELECT FROM hive.section_keys s JOIN told t USING (section), unnest(s.keys) k
+     WHERE (SELECT so FROM plain) AND s.checkpoint = %(checkpoint)s AND EXISTS (SELECT FROM older)
+     GROUP BY k HAVING NOT bool_or((s.epoch, s.seq) >= (%(epoch)s, t.from_seq)) LIMIT 1
+), forgotten AS (
+    DELETE FROM hive.section_keys s USING older
+     WHERE s.ctid = older.at AND (SELECT so FROM plain) AND NOT EXISTS (SELECT FROM missed)
+)
+DELETE FROM hive.section_read
+ WHERE checkpoint = %(checkpoint)s AND to_seq IS NOT NULL AND (SELECT so FROM plain) AND NOT EXISTS (SELECT FROM missed)
+"""
 _LIVING = sql.SQL(
     "SELECT k FROM unnest(%(keys)s::text[]) AS k CROSS JOIN LATERAL ("
     "  SELECT FROM {honey} WHERE {here} AND key_hash = decode(k, 'hex') AND deleted_at IS NULL OFFSET 0) AS living"
@@ -64,9 +87,9 @@ class Told:
 
 def hashed(names: Sequence[str], secret: bytes) -> list[str]:
     """What the ledger calls these sections."""
-    from nectar.identity import key_hashes  # here, so that a pool forks without polars
+    from nectar.identity import key_hash  # here, so that a pool forks without polars
 
-    return key_hashes(pa.table({"section": pa.array(names, pa.string())}), ("section",), secret).to_list()
+    return [key_hash((name,), secret) for name in names]
 
 
 def told(sections: Sequence[Section], secret: bytes, key: Sequence[str], first: int) -> Told:
@@ -162,6 +185,16 @@ def current(tx: Transaction, work: Work) -> list[str]:
     where = {"checkpoint": work.checkpoint, "epoch": work.place.epoch, "seq": work.place.seq}
     held = {row.section for row in tx.run("current_sections", **where, sections=told)}
     return [name for name, section in zip(names, told, strict=True) if section in held]
+
+
+def end_unmissed(tx: Transaction, work: Work) -> None:
+    """Compare as `retire_left` does where nothing comes of it, the usual case, in the landing itself and in one step.
+
+    After a landing with which all that was sealed has landed; its lock on the checkpoint lets nobody seal more. Where
+    anything may be missed, was set aside or is of many keys, nothing is done: that is for the flight's end.
+    """
+    where = {"checkpoint": work.checkpoint, "epoch": work.place.epoch, "little": LITTLE}
+    tx.execute(_END_UNMISSED.replace("{told}", statements()["told_sections"]), where)
 
 
 def retire_left(db: Database, flight: uuid.UUID, day: dt.date) -> bool:

@@ -104,9 +104,11 @@ SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_
   FROM hive.batch WHERE state = 'sealed';
 
 -- load_batch --
--- `uncompared`: a complete read before this batch has not been compared with the jar yet.
+-- `uncompared`: a complete read before this batch has not been compared with the jar yet. `of_whole`: one has begun or
+-- waits for it, so what the batch holds is to be written down.
 SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body,
-       coalesce(c.whole_to < b.seq, false) AS uncompared
+       coalesce(c.whole_to < b.seq, false) AS uncompared,
+       coalesce(c.pass_from >= 0, false) OR c.whole_to IS NOT NULL AS of_whole
   FROM hive.batch_{day} b JOIN hive.checkpoint c ON c.id = b.checkpoint
   LEFT JOIN hive.payload_{day} p ON p.batch = b.id
  WHERE b.id = %(batch)s;
@@ -114,7 +116,7 @@ SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body,
 -- complete_part --
 -- The receipt is the evidence that this range landed: its key refuses a second one. The payload goes with the last part
 -- of its batch. Then the task ends and what it held is free; a dead one was ended before, as dead. Last the watermark, in
--- the usual case: the newest batch of the stream landed, and everything before it had. `behind`: it is another case.
+-- the usual case: the newest batch of the stream landed, and everything before it had (`level`). `behind`: it is another.
 WITH receipt AS (
     INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted,
                                     quarantined, scrubbed)
@@ -136,7 +138,7 @@ WITH receipt AS (
      WHERE id = %(checkpoint)s AND landed_seq = %(seq)s - 1 AND sealed_seq = %(seq)s AND (SELECT open_parts FROM part) = 0
     RETURNING landed_seq
 )
-SELECT open_parts, open_parts = 0 AND NOT EXISTS (SELECT FROM raised) AS behind,
+SELECT open_parts, EXISTS (SELECT FROM raised) AS level, open_parts = 0 AND NOT EXISTS (SELECT FROM raised) AS behind,
        (SELECT count(*) FROM hive.task_{day} h
          WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s
        AND EXISTS (SELECT FROM hive.task_{day} w
