@@ -53,7 +53,7 @@ older AS MATERIALIZED (
     SELECT (SELECT sum(keys) FROM told) <= %(little)s AND NOT EXISTS (SELECT FROM older WHERE partial)
            AND NOT EXISTS (SELECT FROM hive.section_read r
                             WHERE r.checkpoint = %(checkpoint)s AND r.to_seq IS NOT NULL
-                              AND NOT (r.own AND EXISTS (SELECT FROM told WHERE told.section = r.section)))
+                              AND NOT EXISTS (SELECT FROM told WHERE told.section = r.section))
            AND EXISTS (SELECT FROM hive.checkpoint
                         WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND held_deletes = 0) AS so
 ), missed AS MATERIALIZED (
@@ -191,7 +191,8 @@ def end_unmissed(tx: Transaction, work: Work) -> None:
     """Compare as `retire_left` does where nothing comes of it, the usual case, in the landing itself and in one step.
 
     After a landing with which all that was sealed has landed; its lock on the checkpoint lets nobody seal more. Where
-    anything may be missed, was set aside or is of many keys, nothing is done: that is for the flight's end.
+    anything was set aside, is of many keys or may be missed (another section may still hold it), nothing is done: that
+    is for the flight's end.
     """
     where = {"checkpoint": work.checkpoint, "epoch": work.place.epoch, "little": LITTLE}
     tx.execute(_END_UNMISSED.replace("{told}", statements()["told_sections"]), where)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hive.flight import sections
 from tests.hive.nest import Nest, make_nest, nest
 
 __all__ = ["make_nest", "nest"]
@@ -75,6 +76,34 @@ def test_rows_of_a_shortened_file_and_of_a_deleted_one_leave_the_jar(nest: Nest)
     (root / "b.csv").write_text(table(101, 102))
     assert nest.land("rows").records_landed == 2
     assert ids(nest) == [1, 2, 3, 101, 102]
+
+
+@pytest.mark.parametrize("key", ["", "id"])
+def test_where_nothing_is_missed_the_landing_itself_forgets_the_older_reading(
+    nest: Nest, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    root = folder(nest, key=key)
+    compared: list[Any] = []
+    real = sections.retire_left
+
+    def watched(*given: Any) -> bool:
+        compared.append(left(nest))
+        return real(*given)
+
+    monkeypatch.setattr(sections, "retire_left", watched)
+    (root / "a.csv").write_text(table(1, 2, 3))
+    (root / "b.csv").write_text(table(4))
+    nest.land("rows")
+    (root / "a.csv").write_text(table(1, 2, 3, 5).replace("thing 2", "another"))
+    more = nest.land("rows")
+    assert (more.records_landed, more.records_unchanged, more.records_deleted) == (2, 2, 0)
+    assert (compared, left(nest)) == ([], (0, 5))
+
+    (root / "a.csv").write_text(table(1, 2, 5))
+    less = nest.land("rows")
+    assert (less.records_landed, less.records_deleted) == ((1, 1) if key else (2, 1))
+    assert (compared, left(nest)) == ([(1, 8)], (0, 4))
+    assert ids(nest) == [1, 2, 4, 5]
 
 
 @pytest.mark.parametrize("stream", ["rows", "documents"])
