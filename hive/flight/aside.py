@@ -56,7 +56,7 @@ def set_aside(tx: Transaction, task: Task, rt: Runtime, code: str, error: dict[s
     counts = {"landed": 0, "unchanged": 0, "superseded": 0, "deleted": 0, "quarantined": rows}
     if error is not None:
         tx.run("give_up", day=task.day, id=task.id, error=Jsonb(error))
-    complete_part(tx, task, rt.settings, checkpoint, place.seq, counts, dead=error is not None)
+    complete_part(tx, task, rt.settings, checkpoint, place, counts, dead=error is not None)
 
 
 def _unopened(tx: Transaction, task: Task) -> tuple[Place, int, bytes]:

@@ -36,12 +36,17 @@ ROOM = 2**32
 """Batches that a part may have in a round."""
 
 
+def may_cut(bee: OpenBee) -> bool:
+    """Whether a bee of this kind reads any stream in parts."""
+    return type(bee.bee).slices is not WorkerBee.slices
+
+
 def asked(task: Task, bee: OpenBee, streams: Sequence[Stream], rt: Runtime) -> dict[str, Sequence[str]]:
     """The parts of the streams that fall into some. May ask the source; not for a stream that goes on from a cursor.
 
     What cannot be read at all is told by the task that reads it: the other streams land.
     """
-    if type(bee.bee).slices is WorkerBee.slices:
+    if not may_cut(bee):
         return {}
     found: dict[str, Sequence[str]] = {}
     begun = _begun(task, rt) if any(stream.cursor is not None for stream in streams) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bees.core.errors import GiveUp, SourceError
 from hive.config.shape import version_of
@@ -26,13 +27,13 @@ def plan(task: Task, bee: OpenBee, rt: Runtime) -> tuple[Task, Point]:
     Superseded when a flight with a newer configuration was faster.
     """
     streams = offered(task, bee)
+    alone = _read_on(task, bee, streams, rt)
+    if alone is not None:
+        return task.adopted(alone.checkpoint), alone
     hints: list[Hint] = []
-    alone = _as_before(task, bee, streams[0], rt) if len(streams) == 1 else None
-    goes_on = alone is not None and alone.cursor is not None and streams[0].cursor is not None
-    cuts = {} if goes_on else parts.asked(task, bee, streams, rt)
-    alone = None if cuts else alone
-    with rt.db.single() if alone else rt.db.transaction() as tx:
-        points = [alone] if alone else [register(tx, task, stream) for stream in streams]
+    cuts = parts.asked(task, bee, streams, rt)
+    with rt.db.transaction() as tx:
+        points = [register(tx, task, stream) for stream in streams]
         whole = not _falls_apart(streams[0], points[0], cuts)
         if whole:
             adopt(tx, task, points[0])
@@ -75,10 +76,15 @@ def adopt(tx: Transaction, task: Task, point: Point) -> None:
     row = tx.run(
         "adopt", day=task.day, id=task.id, fence=task.fence, owner=task.owner, checkpoint=point.checkpoint
     ).fetchone()
+    _is_mine(task, row, point.stream)
+
+
+def _is_mine(task: Task, row: Any, stream: str) -> None:
+    """What came of it. Raises StaleFence, or LeaseHeld."""
     if row is None or not row.held:
         raise StaleFence(f"task {task.ref} was taken back from this worker")
     if not row.leased:
-        raise LeaseHeld(f"another flight of {task.bee_name!r} reads {point.stream!r} just now")
+        raise LeaseHeld(f"another flight of {task.bee_name!r} reads {stream!r} just now")
 
 
 def parted(
@@ -122,12 +128,22 @@ def take_lease(tx: Transaction, task: Task) -> bool:
     return row is not None
 
 
-def _as_before(task: Task, bee: OpenBee, stream: Stream, rt: Runtime) -> Point | None:
-    """The stream's checkpoint where nothing has to be written: the usual case, for which a lone statement will do."""
-    with rt.db.single() as tx:
-        row = tx.run("find_stream", jar=task.jar, bee=task.bee, stream=stream.name).fetchone()
-    if row is None or row.slices or row.fingerprint != bee.fingerprint(stream) or task.full_refresh:
+def _read_on(task: Task, bee: OpenBee, streams: Sequence[Stream], rt: Runtime) -> Point | None:
+    """The usual case in one step: a stream alone that is read on as it stands, so nothing has to be written first.
+
+    A stream that its source may cut into parts must have been begun. Raises StaleFence, or LeaseHeld.
+    """
+    stream, cuts = streams[0], parts.may_cut(bee)
+    if len(streams) > 1 or task.full_refresh or (cuts and stream.cursor is None):
         return None
+    with rt.db.single() as tx:
+        row = tx.run(
+            "adopt_stream", day=task.day, id=task.id, fence=task.fence, owner=task.owner, jar=task.jar, bee=task.bee,
+            stream=stream.name, fingerprint=bee.fingerprint(stream), begun=cuts,
+        ).fetchone()  # fmt: skip
+    if row is None:
+        return None
+    _is_mine(task, row, stream.name)
     return point_of(row, stream.name)
 
 

@@ -59,12 +59,16 @@ class Outrun(HiveError):
 
 
 class Ended(NamedTuple):
-    """`waiting`: other tasks of its queue wait for a hint. `level`: all of its stream that was sealed has landed, and
-    nobody seals more of it before this transaction ends.
+    """What the end of a landing finds.
+
+    waiting  other tasks of its queue wait for a hint
+    level    all of its stream that was sealed has landed, and nobody seals more of it before this transaction ends
+    entries  quarantine has open entries of the stream that name their record
     """
 
     waiting: bool
     level: bool
+    entries: bool
 
 
 class LandingTooLong(HiveError):
@@ -122,7 +126,7 @@ def process(task: Task, rt: Runtime) -> Left:
             forced |= outrun.keys
         except land.NotFresh:
             ask_all = True
-        work = load(task, rt)
+        work = load(replace(task, sealed=None), rt)
 
 
 def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
@@ -131,7 +135,7 @@ def load(task: Task, rt: Runtime, *, scrubbed: bool = True) -> Work:
     `scrubbed=False`: no scrubber is made, for records that are set aside as they are.
     """
     with rt.db.single() as tx:
-        row = tx.run("load_batch", day=task.day, batch=task.batch).fetchone()
+        row = task.sealed or tx.run("load_batch", day=task.day, batch=task.batch).fetchone()
         assert row is not None
         scrub_version = rt.scrubbers.of(tx, task, rt.keyring(task.tenant)).number if scrubbed else 0
     data_key = flight_key(rt.key, task.data_key, task.flight)
@@ -321,9 +325,6 @@ def _land(work: Work) -> bool:
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
         raised = set(work.raised["key_hash"]) if not work.raised.is_empty() else set()
-        unread = [bad.key_hash for bad in work.bad if bad.key_hash]
-        if written or raised or unread:
-            settle(tx, work.place, lambda: [*written.keys, *raised, *unread, *_above(work, written.keys | raised)])
         if work.bad:
             quarantine(tx, work.rt.keyring(task.tenant).key("quarantine"), work.place, work.checkpoint, work.bad)
         deleted = len(written.keys & work.gone) if work.gone else 0
@@ -340,9 +341,12 @@ def _land(work: Work) -> bool:
         if work.meta.sections and task.mode != "snapshot":
             hold(tx, work)
         ended = complete_part(
-            tx, task, work.rt.settings, work.checkpoint, work.place.seq, counts,
+            tx, task, work.rt.settings, work.checkpoint, work.place, counts,
             scrubbed=work.taken_out(None if len(written) == work.frame.height else written.keys),
         )  # fmt: skip
+        unread = [bad.key_hash for bad in work.bad if bad.key_hash]
+        if ended.entries and (written or raised or unread):
+            settle(tx, work.place, [*written.keys, *raised, *unread, *_above(work, written.keys | raised)])
         if ended.level and work.meta.sections and task.mode != "snapshot":
             end_unmissed(tx, work)
         crash.point("process:before-commit")
@@ -379,10 +383,13 @@ def land_frame(tx: Transaction, work: Work) -> land.Written:
 
     Raises NotFresh where records that seemed new are not.
     """
-    written = land.write(tx, work.place, work.frame, fresh=work.fresh and not work.gone)
+    document = work.meta.document
+    written = land.write(
+        tx, work.place, work.frame, fresh=work.fresh and not work.gone, fields=work.fields, document=document
+    )
     crash.point("process:mid-write")
-    if written and (work.fields or not written.fresh):
-        index.note(tx, work.place, written, work.fields, document=work.meta.document)
+    if written and work.fields and not written.noted:
+        index.note(tx, work.place, written, work.fields, document=document)
     return written
 
 
@@ -405,7 +412,7 @@ def complete_part(
     task: Task,
     settings: Settings,
     checkpoint: int,
-    seq: int,
+    place: land.Place,
     counts: dict[str, int],
     *,
     dead: bool = False,
@@ -413,16 +420,16 @@ def complete_part(
 ) -> Ended:
     """The end of a landing: receipt, the payload's removal, the task's end, and last the watermark."""
     part = tx.run(
-        "complete_part", day=task.day, id=task.id, queue=task.queue, batch=task.batch, checkpoint=checkpoint, seq=seq,
-        row_from=task.row_from, row_to=task.row_to, flight=task.flight, dead=dead, few=settings.hints_per_queue // 2,
-        scrubbed=as_json(scrubbed), **counts,
+        "complete_part", day=task.day, id=task.id, queue=task.queue, batch=task.batch, checkpoint=checkpoint,
+        seq=place.seq, stream=place.stream, row_from=task.row_from, row_to=task.row_to, flight=task.flight, dead=dead,
+        few=settings.hints_per_queue // 2, scrubbed=as_json(scrubbed), **counts,
     ).fetchone()  # fmt: skip
     assert part is not None
     if part.behind:
         state = tx.run("lock_checkpoint", checkpoint=checkpoint).fetchone()
         assert state is not None
         tx.run("move_watermark", checkpoint=checkpoint, landed_seq=state.landed_seq)
-    return Ended(waiting=bool(part.waiting and not dead), level=part.level)
+    return Ended(waiting=bool(part.waiting and not dead), level=part.level, entries=part.entries)
 
 
 def hold_landing(tx: Transaction, task: Task, limit: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -19,10 +19,6 @@ _LINE = re.compile(r"(?s)(.+)(?::|, item )([0-9]{1,18})")
 _WITHIN = re.compile(r", (?:row group|batch|row) [0-9]+$")
 _WHOLE = 0
 """The line of what is wrong with a file as a whole."""
-_WAITING = """
-    SELECT EXISTS (SELECT FROM hive.quarantine
-                    WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL) AS any
-"""
 _SETTLE = """
     UPDATE hive.quarantine q SET state = 'dropped', body = ''
      WHERE q.stream = %(stream)s AND q.state = 'open' AND (q.epoch, q.seq) < (%(epoch)s, %(seq)s)
@@ -62,14 +58,10 @@ def _keys_of(rejects: Sequence[Reject], key: Sequence[str], secret: bytes) -> li
     return key_hashes(places, PLACE, secret).to_list()
 
 
-def settle(tx: Transaction, place: Place, keys: Callable[[], Iterable[str]]) -> None:
-    """End what older batches put aside of these records, which were written or found as they are.
-
-    `keys`: asked for only where anything may be ended.
-    """
+def settle(tx: Transaction, place: Place, keys: Iterable[str]) -> None:
+    """End what older batches put aside of these records, which were written or found as they are."""
     where = {"stream": place.stream, "epoch": place.epoch, "seq": place.seq}
-    if tx.execute(_WAITING, where).fetchone() == (True,):
-        tx.execute(_SETTLE, {**where, "keys": list(keys())})
+    tx.execute(_SETTLE, {**where, "keys": list(keys)})
 
 
 def keys_above(paths: Sequence[str], secret: bytes) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from hive.errors import StaleFence
@@ -52,10 +52,13 @@ class Task:
     """The flight's: it keeps what it began with, but for credentials and stricter scrubbing."""
     newest_config: int
     data_key: bytes | None
+    sealed: Any = field(default=None, repr=False, compare=False)
+    """Its batch as the statement `load_batch` gives it, where the claim brought it along: one of few bytes."""
 
     @classmethod
     def from_row(cls, row: Any) -> Self:
-        return cls(**{f.name: getattr(row, f.name) for f in fields(cls)})
+        sealed = row if getattr(row, "body", None) is not None else None
+        return cls(**{f.name: getattr(row, f.name) for f in fields(cls) if f.name != "sealed"}, sealed=sealed)
 
     @property
     def ref(self) -> str:

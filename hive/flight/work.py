@@ -42,6 +42,8 @@ log = structlog.get_logger()
 CRASHES_BEFORE_HALVING = 2
 MOST_UNSETTLED = 3
 """Verdicts that could not be written, each simpler than the one before."""
+LITTLE = 64 << 10
+"""Bytes of a sealed batch that comes with the claim of its task, and not by a statement of its own."""
 MOST_PARTS = 256
 """After so many parts of which none landed, a batch is set aside as it is, and not cut into single records."""
 
@@ -71,7 +73,7 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
 
 def claim(day: dt.date, number: int, rt: Runtime, *, full: bool = False) -> Task | None:
     """The right to run a task; None for a duplicate, stale or not yet allowed hint. `full`: nothing may be read now."""
-    limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "full": full}
+    limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "full": full, "little": LITTLE}
     with rt.db.single() as tx:
         try:
             row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()

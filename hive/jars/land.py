@@ -45,10 +45,14 @@ class NotFresh(HiveError):
 
 @dataclass(frozen=True)
 class Written:
-    """Keys (hex) of the records that a landing wrote, each once; `fresh`: the jar held none of them before."""
+    """Keys (hex) of the records that a landing wrote, each once; `fresh`: the jar held none of them before.
+
+    `noted`: it is written down that they wait for the index.
+    """
 
     listed: Collection[str] = ()
     fresh: bool = True
+    noted: bool = False
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -77,9 +81,14 @@ WITH landed AS (
            deleted_at = excluded.deleted_at, flight = excluded.flight, content_hash = excluded.content_hash,
            record_key = excluded.record_key, data = excluded.data, marks = excluded.marks
      WHERE (h.epoch, h.seq, h."row") < (excluded.epoch, excluded.seq, excluded."row")
-    RETURNING encode(h.key_hash, 'hex') AS key, h.xmax = 0 AS fresh
+    RETURNING h.key_hash AS key, h.xmax = 0 AS fresh
+), noted AS (
+    INSERT INTO hive.unindexed (part, jar, bee, stream, seq, fields, document, fresh, keys, records)
+    SELECT %(part)s, %(jar)s, %(bee)s, %(stream)s, %(seq)s, %(fields)s, %(document)s, bool_and(fresh),
+           CASE WHEN count(*) < %(many)s THEN array_agg(key) END, count(*)
+      FROM landed HAVING count(*) > 0 AND (cardinality(%(fields)s::text[]) > 0 OR NOT bool_and(fresh))
 )
-SELECT array_agg(key) AS keys, coalesce(bool_and(fresh), true) AS fresh FROM landed
+SELECT array_agg(encode(key, 'hex')) AS keys, coalesce(bool_and(fresh), true) AS fresh FROM landed
 """
 # A higher pos wins, whatever the order of arrival: the WHERE above is that rule's only home.
 
@@ -139,11 +148,20 @@ def older(tx: Transaction, place: Place, keys: Mapping[str, int]) -> set[str]:
     return {row.key_hash for row in tx.run("older", **_values(place), **values)}
 
 
-def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = False) -> Written:
+def write(
+    tx: Transaction,
+    place: Place,
+    frame: pl.DataFrame,
+    *,
+    fresh: bool = False,
+    fields: Sequence[str] = (),
+    document: bool = False,
+) -> Written:
     """Insert or update the records of `frame` (see COLUMNS), at most one for each key.
 
     `fresh`: the jar seems to hold none of them, so they go straight into it. Raises NotFresh if it holds one after
-    all; nothing is written then, and the transaction is lost.
+    all; nothing is written then, and the transaction is lost. `fields`, `document`: what is to be indexed, as
+    `index.note` has it; such a note is not made for what goes straight into the jar.
     """
     if frame.is_empty():
         return Written()
@@ -152,7 +170,7 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = F
     if fresh:
         return _copy_fresh(tx, place, frame)
     source = _ARRAYS
-    values = _values(place)
+    values = {**_values(place), "fields": list(fields), "document": document, "many": MANY}
     if frame.height < MANY:
         names = ("keys", "contents", "record_keys", "rows", "datas", "marks", "deleteds")
         values |= {n: frame[c].to_list() for n, c in zip(names, COLUMNS, strict=True)}
@@ -165,7 +183,7 @@ def write(tx: Transaction, place: Place, frame: pl.DataFrame, *, fresh: bool = F
         source = "landing AS n"
     row = tx.execute(_UPSERT.replace("{source}", source), values).fetchone()
     assert row is not None
-    return Written(row.keys or (), row.fresh)
+    return Written(row.keys or (), row.fresh, noted=True)
 
 
 def _copy_fresh(tx: Transaction, place: Place, frame: pl.DataFrame) -> Written:

@@ -16,6 +16,7 @@ import pytest
 import hive.flight.process
 from hive.errors import StaleFence
 from hive.flight import close
+from hive.flight import work as working
 from hive.flight.create import Wanted, create_flights
 from hive.flight.process import process
 from hive.flight.task import Task
@@ -556,3 +557,17 @@ class TestHints:
 
         for hint in nest.sent:
             assert json.dumps([hint.ref]) == f'["{dt.datetime.now(dt.UTC):%Y%m%d}.{hint.id}"]'
+
+
+@pytest.mark.parametrize("little", [0, 64 << 10])
+def test_a_batch_of_few_bytes_comes_with_the_claim_of_its_task(nest, monkeypatch, little):
+    monkeypatch.setattr(working, "LITTLE", little)
+    sealed(nest, people(0, 3))
+    claimed = nest.claim(nest.due("process")[0], nest.runtime("other:1:1"))
+
+    assert (claimed.sealed is not None) == (little > 0)
+    assert "sealed" not in repr(claimed)
+
+    process(claimed, nest.rt)
+    assert nest.rows("SELECT state FROM hive.batch") == [("landed",)]
+    assert len(nest.jar()) == 3

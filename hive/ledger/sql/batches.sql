@@ -104,7 +104,7 @@ SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_
   FROM hive.batch WHERE state = 'sealed';
 
 -- load_batch --
--- `uncompared`: a complete read before this batch has not been compared with the jar yet. `of_whole`: one has begun or
+-- Those of few bytes come with their claim, which has the same columns. `uncompared`: a complete read before this batch has not been compared with the jar yet. `of_whole`: one has begun or
 -- waits for it, so what the batch holds is to be written down.
 SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body,
        coalesce(c.whole_to < b.seq, false) AS uncompared,
@@ -117,6 +117,7 @@ SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body,
 -- The receipt is the evidence that this range landed: its key refuses a second one. The payload goes with the last part
 -- of its batch. Then the task ends and what it held is free; a dead one was ended before, as dead. Last the watermark, in
 -- the usual case: the newest batch of the stream landed, and everything before it had (`level`). `behind`: it is another.
+-- `entries`: quarantine has open ones of the stream that name their record.
 WITH receipt AS (
     INSERT INTO hive.receipt_{day} (day, checkpoint, seq, row_from, row_to, flight, landed, unchanged, superseded, deleted,
                                     quarantined, scrubbed)
@@ -139,6 +140,8 @@ WITH receipt AS (
     RETURNING landed_seq
 )
 SELECT open_parts, EXISTS (SELECT FROM raised) AS level, open_parts = 0 AND NOT EXISTS (SELECT FROM raised) AS behind,
+       EXISTS (SELECT FROM hive.quarantine
+                WHERE stream = %(stream)s AND state = 'open' AND key_hash IS NOT NULL) AS entries,
        (SELECT count(*) FROM hive.task_{day} h
          WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s
        AND EXISTS (SELECT FROM hive.task_{day} w
@@ -255,6 +258,32 @@ SELECT c.id AS checkpoint, c.stream, c.fingerprint, c.epoch, c.sealed_cursor, c.
        c.pass_from IS NOT NULL AS midway
   FROM hive.stream s JOIN hive.checkpoint c ON c.stream = s.id AND c.slice = ''
  WHERE s.jar = %(jar)s AND s.bee = %(bee)s AND s.name = %(stream)s;
+
+-- adopt_stream --
+-- `find_stream` and `adopt` in one step, where the stream is read on as it stands and nothing has to be written first.
+-- `begun`: only if a reading of it has begun.
+WITH found AS MATERIALIZED (
+    SELECT c.id AS checkpoint, c.stream, c.fingerprint, c.epoch, c.sealed_cursor, c.sealed_seq, c.slice, c.slices, c.ended,
+           c.pass_from IS NOT NULL AS midway
+      FROM hive.stream s JOIN hive.checkpoint c ON c.stream = s.id AND c.slice = ''
+     WHERE s.jar = %(jar)s AND s.bee = %(bee)s AND s.name = %(stream)s AND c.slices = 0
+       AND c.fingerprint = %(fingerprint)s AND (c.sealed_cursor IS NOT NULL OR NOT %(begun)s)
+), mine AS (
+    UPDATE hive.task_{day} t SET kind = 'collect', checkpoint = found.checkpoint
+      FROM found
+     WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running'
+    RETURNING t.id
+), leased AS (
+    UPDATE hive.lease l SET day = %(day)s, task = mine.id, fence = %(fence)s, taken_at = clock_timestamp()
+      FROM mine
+     WHERE l.checkpoint = (SELECT checkpoint FROM hive.lease
+                            WHERE checkpoint = (SELECT checkpoint FROM found) AND (task IS NULL OR task = %(id)s)
+                              FOR UPDATE SKIP LOCKED)
+    RETURNING l.checkpoint
+)
+SELECT found.*, EXISTS (SELECT FROM mine) AS held, EXISTS (SELECT FROM leased) AS leased,
+       set_config('synchronous_commit', 'off', true) AS commit
+  FROM found;
 
 -- register_stream --
 -- Finds or makes a stream, its checkpoint and its lease in one step.

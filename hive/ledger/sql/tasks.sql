@@ -1,6 +1,7 @@
 -- claim --
 -- A claim raises attempt and fence, by the database's clock only. No row: a duplicate, stale or not yet allowed hint.
--- `starts`: the slot of a flight of which nothing was claimed before, else null.
+-- `starts`: the slot of a flight of which nothing was claimed before, else null. From `seq` on: the sealed batch, if it is
+-- a little one.
 -- Reading waits while its source asked for patience or while too much sealed data waits to land.
 --
 -- This commit, like those of `adopt`, `hold_landing` and `close_flight`, does not wait for the disk. A server that
@@ -32,8 +33,12 @@ SELECT c.day, c.id, c.flight, c.bee, c.kind, c.queue, c.priority, c.attempt, c.c
        c.batch, c.row_from, c.row_to, set_config('synchronous_commit', 'off', true) AS commit,
        b.name AS bee_name, b.tenant, b.source, f.mode, f.full_refresh, f.jar, f.config_version,
        b.config_version AS newest_config, f.data_key,
-       j.part, j.name AS jar_name, (SELECT slot_key FROM started) AS starts
-  FROM claimed c JOIN hive.flight f ON f.id = c.flight JOIN hive.bee b ON b.id = c.bee JOIN hive.jar j ON j.id = f.jar;
+       j.part, j.name AS jar_name, (SELECT slot_key FROM started) AS starts,
+       s.seq, s.epoch, s.rows, k.stream, k.landed_seq, p.body, coalesce(k.whole_to < s.seq, false) AS uncompared,
+       coalesce(k.pass_from >= 0, false) OR k.whole_to IS NOT NULL AS of_whole
+  FROM claimed c JOIN hive.flight f ON f.id = c.flight JOIN hive.bee b ON b.id = c.bee JOIN hive.jar j ON j.id = f.jar
+  LEFT JOIN hive.payload_{day} p ON p.batch = c.batch AND octet_length(p.body) <= %(little)s
+  LEFT JOIN hive.batch_{day} s ON s.id = p.batch LEFT JOIN hive.checkpoint k ON k.id = s.checkpoint;
 
 -- defer --
 -- A hint that came while the task was not claimable: look again a little later.
