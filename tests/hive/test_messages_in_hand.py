@@ -63,3 +63,16 @@ def test_one_that_nobody_has_in_hand_makes_no_room(channel, monkeypatch):
         channel.basic_ack("of another channel")
 
     assert not channel.qos.can_consume()
+
+
+def test_a_channel_speaks_by_one_client_until_its_pool_is_another(channel):
+    with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+        assert first is second
+        assert first.ping()
+    assert channel.client is not first  # the one that waits for messages has its own connections
+
+    channel._disconnect_pools()
+    with channel.conn_or_acquire() as third:
+        assert third is not first
+        assert third.connection_pool is channel.pool
+        assert third.ping()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nectar import canonical
 from nectar.batch import marked
-from nectar.identity import content_hashes, key_hashes
+from nectar.identity import content_hashes, key_hash, key_hashes
 from nectar.jsonrows import parse, text
 from nectar.jsonrows import table as table_of
 
@@ -54,6 +54,14 @@ def every_kind() -> pa.Table:
     arrays += [pa.array(["1.10", "NaN", None]), pa.array(['{"k": [1]}', '"a\\u00e9"', None])]
     fields += [marked("number", pa.string(), "number"), marked("json", pa.string(), "json")]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+@given(st.lists(st.tuples(st.text(), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=40))
+def test_a_key_at_hand_is_named_as_in_a_table(keys):
+    names, numbers = zip(*keys, strict=True)
+    table = pa.table({"name": pa.array(names, pa.string()), "number": pa.array(numbers, pa.int64())})
+
+    assert key_hashes(table, ("name", "number"), SECRET).to_list() == [key_hash(key, SECRET) for key in keys]
 
 
 def test_hashes_are_those_of_the_golden_file():
