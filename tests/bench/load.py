@@ -72,7 +72,9 @@ def measure(*, quick: bool) -> list[Figure]:
 
 def _figures(seen: dict[str, list[float]], rows: int, hand: float, pair: float | None) -> list[Figure]:
     first = seen["first"]
-    ratios = {name: [s / f for s, f in zip(seconds, first, strict=True)] for name, seconds in seen.items()}
+    ratios = {
+        name: [s / f for s, f in zip(seen[name], first, strict=True)] for name in ("again", "changed", "snapshot")
+    }
     floor, words = ([s / c for s, c in zip(seen[what], seen["copy"], strict=True)] for what in ("first", "words"))
     figures = [
         Figure("first load beside COPY of the ready rows", "x the time", floor, at_most=2.0),
