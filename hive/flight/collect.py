@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from bees.core.bee import WorkerBee
 from bees.core.errors import GiveUp
 from hive import crash
 from hive.config.shape import version_of
@@ -140,6 +141,7 @@ class Leg:
             "bee": task.bee, "rows": rows, "bytes": batch.table.nbytes, "body": self._pack(batch, seq) if rows else b"",
             "next_queue": PROCESS_QUEUE, "priority": task.priority, "room": limits.hints_per_queue, "last": last,
             "queue": task.queue, "few": limits.hints_per_queue // 2, "source": task.source,
+            "told": type(self.bee.bee).sealed is not WorkerBee.sealed,
         }  # fmt: skip
         secret = self.rt.keyring(task.tenant).key("record")[1]
         told = sections.told(batch.sections, secret, self.stream.key, seq + (not rows))

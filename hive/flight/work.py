@@ -51,7 +51,7 @@ MOST_PARTS = 256
 def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     """Run one task if it may be claimed. False: there was nothing to do, and nothing happened."""
     crash.point(f"{stage}:before-claim")
-    task = claim(day, number, rt, full=stage == "collect" and rt.backlog.is_full())
+    task = claim(day, number, rt, stage, full=stage == "collect" and rt.backlog.is_full())
     if task is None:
         return False
     rt.moved()
@@ -71,12 +71,15 @@ def work(day: dt.date, number: int, stage: str, rt: Runtime) -> bool:
     return True
 
 
-def claim(day: dt.date, number: int, rt: Runtime, *, full: bool = False) -> Task | None:
-    """The right to run a task; None for a duplicate, stale or not yet allowed hint. `full`: nothing may be read now."""
+def claim(day: dt.date, number: int, rt: Runtime, stage: str | None = None, *, full: bool = False) -> Task | None:
+    """The right to run a task; None for a duplicate, stale or not yet allowed hint.
+
+    `stage`: what the hint is for, None for whatever the task is. `full`: nothing may be read now.
+    """
     limits = {"flight_bytes": rt.settings.pending_bytes_per_flight, "full": full, "little": LITTLE}
     with rt.db.single() as tx:
         try:
-            row = tx.run("claim", day=day, id=number, owner=rt.owner, **limits).fetchone()
+            row = tx.run("claim", day=day, id=number, owner=rt.owner, stage=stage, **limits).fetchone()
         except psycopg.errors.UndefinedTable:
             return None  # a hint of a day that was forgotten long ago
         if row is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from bees.local import LocalBee
 from hive.embedded import EmbeddedPostgres
 from hive.flight.close import close_if_done
+from hive.flight.work import work
 from hive.janitor import expire
 from hive.ledger.migrate import migrate
 from tests.hive.nest import Nest, rows_of, write
@@ -62,10 +64,43 @@ def test_what_a_crash_forgets_is_done_again(server, tmp_path, kinds):
     forgotten = nest.hive.flight(flight).state
     recover(nest)
 
-    assert (landed, forgotten) == ("complete" if "process" in kinds else "running", "running")
+    assert (landed, forgotten) == ("complete" if "process" in kinds else "running", "queued")
     assert nest.hive.flight(flight).state == "complete"
     assert nest.jar() == rows_of(file)
     assert nest.one("SELECT count(*) FROM hive.receipt WHERE flight = %s", flight) == 1
+    nest.close()
+
+
+@pytest.mark.parametrize("hears", [False, True])
+def test_a_seal_that_the_source_hears_of_is_not_forgotten(server, tmp_path, monkeypatch, hears):
+    heard = []
+    if hears:
+        monkeypatch.setattr(LocalBee, "sealed", lambda _, cursor: heard.append(cursor))
+    nest = Nest(server.url(), tmp_path)
+    write(nest.register() / "a.jsonl", [{"id": 1, "name": "Ada"}])
+    nest.fly()
+    nest.drain(kinds=["plan", "collect"])
+
+    crash(server, nest)
+    nest = Nest(server.url(), tmp_path)
+
+    assert nest.one("SELECT count(*) FROM hive.batch") == len(heard) == int(hears)
+    recover(nest)
+    assert len(nest.jar()) == 1
+    nest.close()
+
+
+def test_a_hint_of_a_forgotten_task_claims_none_of_another_stage(server, tmp_path):
+    nest = Nest(server.url(), tmp_path)
+    write(nest.register() / "a.jsonl", [{"id": 1, "name": "Ada"}])
+    nest.fly()
+    day, number, _ = nest.due("plan")[0]
+
+    assert not work(day, number, "process", nest.rt)
+    nest.hurry()
+    nest.drain()
+
+    assert len(nest.jar()) == 1
     nest.close()
 
 

@@ -16,7 +16,8 @@ RETURNING epoch;
 -- payload and its task, or nothing of them; without rows the source only moved on, as a listing without changes does.
 -- The reader counts its batches itself: nothing is `moved` when another one sealed this seq or reading began anew.
 -- With its `last` batch the reading task ends and frees what it held; a leg that goes on is no poison, and its attempts
--- start anew. One statement, because a flight of few records is mostly round trips.
+-- start anew. One statement, because a flight of few records is mostly round trips. `told`: the source hears of it, so its
+-- commit waits for the disk; see `claim` for the others.
 WITH held AS (
     SELECT t.id FROM hive.task_{day} t JOIN hive.lease l ON l.checkpoint = t.checkpoint AND l.task = t.id AND l.fence = t.fence
      WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running'
@@ -89,6 +90,7 @@ WITH held AS (
 )
 SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved,
        (SELECT enabled FROM hive.bee WHERE id = %(bee)s) AS enabled,
+       CASE WHEN NOT %(told)s THEN set_config('synchronous_commit', 'off', true) END AS commit,
        (SELECT id FROM next) AS next, (SELECT hinted FROM next) AS hinted,
        %(last)s AND (SELECT count(*) FROM hive.task_{day} h
                       WHERE h.queue = %(queue)s AND h.state = 'queued' AND h.hinted_at IS NOT NULL) <= %(few)s

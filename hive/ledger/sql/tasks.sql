@@ -4,14 +4,16 @@
 -- a little one.
 -- Reading waits while its source asked for patience or while too much sealed data waits to land.
 --
--- This commit, like those of `adopt`, `hold_landing` and `close_flight`, does not wait for the disk. A server that
--- crashes forgets such a step whole, never a part of it and never an earlier one, and the step is done again: only what
--- others were told of (a source that its records are safe, the broker which tasks there are) must be on disk first. Its
--- sequence may give a forgotten fence once more, so a task belongs to fence *and* owner.
+-- This commit, like those of `adopt`, `hold_landing`, `close_flight` and most of `seal`, does not wait for the disk. A
+-- server that crashes forgets such a step whole, never a part of it and never an earlier one, and the step is done again:
+-- only what others were told of (a source that its records are safe, a person which flights there are) must be on disk
+-- first. Its sequences may give a forgotten number once more: so a task belongs to fence *and* owner, and a hint of a
+-- forgotten task claims none of another `stage`.
 WITH mine AS (
     SELECT t.id
       FROM hive.task_{day} t JOIN hive.bee b ON b.id = t.bee
      WHERE t.id = %(id)s AND t.state = 'queued' AND t.available_at <= clock_timestamp()
+       AND coalesce((t.kind = 'process') = (%(stage)s::text = 'process'), true)
        AND (t.kind = 'process'
             OR ((b.retry_at IS NULL OR b.retry_at <= clock_timestamp())
                 AND NOT %(full)s
