@@ -160,7 +160,9 @@ class Leg:
         self.grounded = row.enabled is False and (self.enabled or task.priority == SCHEDULED)
         self.enabled = bool(row.enabled)
         self.paused = batch.pauses
-        self.seq, self.followed, self.waiting = seq, self.followed or rows > 0, row.waiting
+        # A last batch without rows ends the task, and what came out of it may have landed by now, and closed nothing.
+        self.followed = rows > 0 or (self.followed and not last)
+        self.seq, self.waiting = seq, row.waiting
         self._send()
         self.bee.bee.sealed(batch.cursor)  # only now the source hears that its records are safe
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hive.flight import sections
+from hive.flight.collect import Leg
 from tests.hive.nest import Nest, make_nest, nest
 
 __all__ = ["make_nest", "nest"]
@@ -104,6 +105,51 @@ def test_where_nothing_is_missed_the_landing_itself_forgets_the_older_reading(
     assert (less.records_landed, less.records_deleted) == ((1, 1) if key else (2, 1))
     assert (compared, left(nest)) == ([(1, 8)], (0, 4))
     assert ids(nest) == [1, 2, 4, 5]
+
+
+def test_many_sections_are_compared_at_the_flights_end_only(nest: Nest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "_AT_ONCE", 2)
+    root = folder(nest)
+    for name in "abc":
+        (root / f"{name}.csv").write_text(table(ord(name)))
+    nest.fly("rows")
+    nest.drain(kinds=["plan", "collect"])
+    with monkeypatch.context() as patch:
+        patch.setattr(sections, "retire_left", lambda *_: False)
+        nest.drain()
+    assert left(nest) == (3, 3)
+
+    (root / "c.csv").write_text(table(1))
+    assert nest.land("rows").records_landed == 1
+    assert left(nest) == (0, 3)
+
+
+def test_a_flight_whose_rows_land_before_its_last_batch_without_any_is_closed(
+    make_nest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nest = make_nest(batch_rows=2)
+    root = folder(nest, batch_rows=2, max_deleted=1.0)
+    (root / "a.csv").write_text(table(1, 2))
+    (root / "b.csv").write_text(table(3))
+    nest.land("rows")
+    (root / "a.csv").write_text(table(4, 5))
+    (root / "b.csv").unlink()
+    seal, rows = Leg._seal, []
+
+    def watched(leg: Leg, batch: Any, *, last: bool) -> None:
+        seal(leg, batch, last=last)
+        rows.append((batch.table.num_rows, last))
+        if not last:
+            nest.drain(kinds=["process"])
+
+    monkeypatch.setattr(Leg, "_seal", watched)
+    flight = nest.fly("rows")
+    nest.drain()
+
+    assert rows[-1] == (0, True)
+    assert sum(count for count, _ in rows) == 2
+    assert nest.hive.flight(flight).state == "complete"
+    assert ids(nest) == [4, 5]
 
 
 @pytest.mark.parametrize("stream", ["rows", "documents"])

@@ -61,7 +61,7 @@ class TestClose:
     def test_without_that_rule_it_ends_before_its_records(self, make_nest, monkeypatch):
         without(monkeypatch, "totals", self.RULE)
 
-        assert self.closed_early(make_nest(batch_rows=1)) == ("failed", 1)
+        assert self.closed_early(make_nest(batch_rows=1)) == ("failed", 0)
 
     ONCE = "WHERE id = %(flight)s AND state IN ('queued', 'running')"
 
