@@ -95,18 +95,24 @@ _current: tuple[int, Runtime] | None = None
 
 
 def open_runtime(
-    chosen: Settings | None = None, send: Send = _nobody, owner: str = "", *, answer_limit: float | None = None
+    chosen: Settings | None = None,
+    send: Send = _nobody,
+    owner: str = "",
+    *,
+    answer_limit: float | None = None,
+    kept_plans: bool = False,
 ) -> Runtime:
     """A runtime of its own; the caller closes it. An empty or older database gets the schema first.
 
-    `answer_limit` is that of `Database`: for processes that nobody watches.
+    `answer_limit` and `kept_plans` are those of `Database`: for processes that nobody watches, and for workers.
 
     Raises NotRunning or MissingHiveKey with what to set, NewerSchema, or UNREACHABLE.
     """
     chosen = chosen or settings()
     url = chosen.database()  # first: where no hive runs, no key is made up
     key = hive_key(chosen)
-    database = Database(url, transaction_pooling=chosen.transaction_pooling, answer_limit=answer_limit)
+    pooling = chosen.transaction_pooling
+    database = Database(url, transaction_pooling=pooling, answer_limit=answer_limit, kept_plans=kept_plans)
     try:
         ensure_migrated(database.engine, url)
     except BaseException:
@@ -116,8 +122,9 @@ def open_runtime(
 
 
 def runtime(send: Send = _nobody, owner: str = "") -> Runtime:
-    """The runtime of this process. A child made by fork gets its own: no connection is shared across a fork."""
+    """The runtime of this worker. A child made by fork gets its own: no connection is shared across a fork."""
     global _current  # noqa: PLW0603 - one per process is the point
     if _current is None or _current[0] != os.getpid():
-        _current = (os.getpid(), open_runtime(send=send, owner=owner, answer_limit=settings().answer_limit))
+        limit = settings().answer_limit
+        _current = (os.getpid(), open_runtime(send=send, owner=owner, answer_limit=limit, kept_plans=True))
     return _current[1]

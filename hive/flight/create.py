@@ -155,7 +155,8 @@ def fly_now(
 ) -> uuid.UUID:
     """An ad-hoc flight: made, committed and hinted. The same `request` twice gives one flight only."""
     slot_key = f"adhoc:{request or uuid.uuid4()}"
-    with rt.db.transaction() as tx:
+    # A jar may stay that its flight was not made for; a snapshot's may not.
+    with rt.db.transaction() if mode == "snapshot" else rt.db.single() as tx:
         made = create_flight(tx, rt, bee, slot_key, mode=mode, full_refresh=full_refresh, priority=ADHOC)
         flight = made.flight if made else _flight_of_slot(tx, bee.id, slot_key)
     crash.point("create:after-commit")

@@ -46,6 +46,8 @@ SAMPLE = 250
 """Records of a batch, about, that the jar is asked for where it may be that it holds none of them."""
 EVERYTHING = None
 """All keys: nothing is left out as unchanged, the pos decides."""
+_NOTHING = pl.DataFrame()
+_NO_RECORDS = pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String))
 SCAN_LIMIT = 30.0
 """Seconds that the search for personal data in one value may take; a value that takes longer is quarantined."""
 
@@ -92,7 +94,7 @@ class Work:
     first: int
     meta: Meta
     rejects: list[tuple[int, Reject]]
-    ids: pl.DataFrame = field(default_factory=pl.DataFrame)
+    ids: pl.DataFrame = field(default_factory=lambda: _NOTHING)
     bad: list[Bad] = field(default_factory=list)
     superseded: int = 0
     unchanged: int = 0
@@ -101,8 +103,8 @@ class Work:
     emptied: int | None = None
     """Place of the last record that says that the source emptied the stream: whatever is older goes."""
     emptyings: int = 0
-    raised: pl.DataFrame = field(default_factory=pl.DataFrame)
-    frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(land.COLUMNS, pl.String)))
+    raised: pl.DataFrame = field(default_factory=lambda: _NOTHING)
+    frame: pl.DataFrame = field(default_factory=lambda: _NO_RECORDS)
     fields: tuple[str, ...] = ()
     """What of a record is text that people search."""
     fresh: bool = False
@@ -321,6 +323,7 @@ def _land(work: Work) -> bool:
     with _in_time(limit), work.rt.db.transaction(limit=limit + LANDING_GRACE) as tx:
         hold_landing(tx, task, limit)
         if work.emptied is not None:
+            tx.run("lock_checkpoint", checkpoint=work.checkpoint)  # before what quarantine holds, as everybody does
             empty(tx, work.place, work.first + work.emptied, work.checkpoint, task.day)
         superseded = work.superseded + _raise(tx, work)
         written = land_frame(tx, work)
@@ -348,6 +351,7 @@ def _land(work: Work) -> bool:
         if ended.entries and (written or raised or unread):
             settle(tx, work.place, [*written.keys, *raised, *unread, *_above(work, written.keys | raised)])
         if ended.level and work.meta.sections and task.mode != "snapshot":
+            # Last: who retries an entry of an older reading holds that entry, and finds its section as it was.
             end_unmissed(tx, work)
         crash.point("process:before-commit")
     crash.point("process:after-commit")

@@ -45,15 +45,17 @@ _MISSED = sql.SQL(
     "  GROUP BY k HAVING NOT bool_or(t.section IS NULL OR (s.epoch, s.seq) >= (%(epoch)s, t.from_seq))"
 )
 _END_UNMISSED: LiteralString = """
-WITH told AS MATERIALIZED ({told}),
-older AS MATERIALIZED (
+WITH told AS MATERIALIZED (
+    {told}
+    AND (SELECT count(*) FROM (SELECT FROM hive.section_read WHERE checkpoint = %(checkpoint)s AND to_seq IS NOT NULL
+                                LIMIT %(most)s + 1) few) <= %(most)s
+), older AS MATERIALIZED (
     SELECT s.ctid AS at, s.partial FROM hive.section_keys s JOIN told USING (section)
      WHERE s.checkpoint = %(checkpoint)s AND (s.epoch, s.seq) < (%(epoch)s, told.from_seq)
 ), plain AS MATERIALIZED (
     SELECT (SELECT sum(keys) FROM told) <= %(little)s AND NOT EXISTS (SELECT FROM older WHERE partial)
-           AND NOT EXISTS (SELECT FROM hive.section_read r
-                            WHERE r.checkpoint = %(checkpoint)s AND r.to_seq IS NOT NULL
-                              AND NOT EXISTS (SELECT FROM told WHERE told.section = r.section))
+           AND (SELECT count(*) FROM told) = (SELECT count(*) FROM hive.section_read
+                                               WHERE checkpoint = %(checkpoint)s AND to_seq IS NOT NULL)
            AND EXISTS (SELECT FROM hive.checkpoint
                         WHERE id = %(checkpoint)s AND epoch = %(epoch)s AND held_deletes = 0) AS so
 ), missed AS MATERIALIZED (
@@ -73,6 +75,8 @@ _LIVING = sql.SQL(
 )
 # Keys are grouped and never joined with keys: the planner cannot know how many an array holds, and a wrong guess would
 # make the work grow with their square.
+_AT_ONCE = 100
+"""Sections that a landing compares: some milliseconds, in which nobody seals more of the stream."""
 _ENDS = ":,/"
 """What may follow a section's name in the place of something within it."""
 
@@ -155,6 +159,8 @@ def hold(tx: Transaction, work: Work, *, lost: bool = False) -> None:
 
 def _parts(spans: Sequence[tuple[str, int, int]], work: Work) -> list[tuple[str, pl.Series]]:
     """The keys of the rows, by the section in whose span each stands. Rows stand in the batch's order."""
+    if len(spans) == 1 and work.ids.height == work.table.num_rows == spans[0][2] - spans[0][1]:
+        return [(spans[0][0], work.ids["key_hash"])]
     import numpy as np
 
     at, keys = work.ids["at"].to_numpy() + work.first, work.ids["key_hash"]
@@ -191,10 +197,10 @@ def end_unmissed(tx: Transaction, work: Work) -> None:
     """Compare as `retire_left` does where nothing comes of it, the usual case, in the landing itself and in one step.
 
     After a landing with which all that was sealed has landed; its lock on the checkpoint lets nobody seal more. Where
-    anything was set aside, is of many keys or may be missed (another section may still hold it), nothing is done: that
-    is for the flight's end.
+    the sections are many or of many keys, where anything was set aside or is missed by its own section, nothing is
+    done: that is for the flight's end, which also asks whether another section holds it.
     """
-    where = {"checkpoint": work.checkpoint, "epoch": work.place.epoch, "little": LITTLE}
+    where = {"checkpoint": work.checkpoint, "epoch": work.place.epoch, "little": LITTLE, "most": _AT_ONCE}
     tx.execute(_END_UNMISSED.replace("{told}", statements()["told_sections"]), where)
 
 

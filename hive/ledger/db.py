@@ -44,6 +44,7 @@ _SESSION = {
     "client_connection_check_interval": "5000",
 }
 
+_KEPT_PLANS = {"plan_cache_mode": "force_generic_plan"}
 
 _NAME = re.compile(r"%\((\w+)\)s")
 
@@ -71,12 +72,17 @@ def is_away(error: psycopg.Error) -> bool:
 
 
 def make_engine(
-    url: str, *, pool_size: int = 2, transaction_pooling: bool = False, answer_limit: float | None = None
+    url: str,
+    *,
+    pool_size: int = 2,
+    transaction_pooling: bool = False,
+    answer_limit: float | None = None,
+    kept_plans: bool = False,
 ) -> sa.Engine:
     """An engine on `url` (`postgresql://...`). Made after a fork, never before.
 
     `transaction_pooling`: pgbouncer in transaction mode stands between, so no prepared statements. A connection is not
-    waited for longer than `answer_limit` seconds, but for 2 at least.
+    waited for longer than `answer_limit` seconds, but for 2 at least. `kept_plans`: see `Database`.
     """
     connect: dict[str, Any] = dict(_CONNECT)
     if answer_limit is not None and answer_limit < _CONNECT["connect_timeout"]:
@@ -86,7 +92,8 @@ def make_engine(
         connect["prepare_threshold"] = None
     else:
         given = [str(address.query["options"])] if "options" in address.query else []
-        connect["options"] = " ".join([*(f"-c {name}={value}" for name, value in _SESSION.items()), *given])
+        session = _SESSION | (_KEPT_PLANS if kept_plans else {})
+        connect["options"] = " ".join([*(f"-c {name}={value}" for name, value in session.items()), *given])
     engine = sa.create_engine(
         address,
         pool_size=pool_size,
@@ -188,12 +195,24 @@ class Database:
     """Our PostgreSQL, as one process sees it."""
 
     def __init__(
-        self, url: str, *, pool_size: int = 2, transaction_pooling: bool = False, answer_limit: float | None = None
+        self,
+        url: str,
+        *,
+        pool_size: int = 2,
+        transaction_pooling: bool = False,
+        answer_limit: float | None = None,
+        kept_plans: bool = False,
     ) -> None:
-        """`answer_limit`: seconds that a use of a connection may last while the server says nothing; None: for ever."""
+        """`answer_limit`: seconds that a use of a connection may last while the server says nothing; None: for ever.
+
+        `kept_plans`: each statement is planned once for a connection, whatever its values: for those that run the
+        protocol's, which go to their rows by index. The server would plan one anew for each of its first five values,
+        on each partition of the jars: a sixth of a small flight (measured).
+        """
         self.engine = make_engine(
-            url, pool_size=pool_size, transaction_pooling=transaction_pooling, answer_limit=answer_limit
-        )
+            url, pool_size=pool_size, transaction_pooling=transaction_pooling, answer_limit=answer_limit,
+            kept_plans=kept_plans,
+        )  # fmt: skip
         self._patience = None if answer_limit is None else Patience(self.engine, answer_limit)
 
     @contextmanager

@@ -504,6 +504,7 @@ quarantine = Table(
     Column("created_at", Instant, nullable=False, server_default=NOW),
     Index("quarantine_of_key", "stream", "key_hash", postgresql_where=text("state = 'open'")),
     Index("quarantine_of_flight", "flight"),
+    Index("quarantine_of_batch", "checkpoint", "epoch", "seq", postgresql_where=text("key_hash IS NULL")),
 )
 
 seen = Table(

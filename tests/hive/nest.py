@@ -44,7 +44,7 @@ class Nest:
 
     def runtime(self, owner: str) -> Runtime:
         """A worker of its own, alive for as long as nobody buries it; it is closed with the nest."""
-        rt = open_runtime(self.settings, owner=owner)
+        rt = open_runtime(self.settings, owner=owner, kept_plans=True)
         self._runtimes.append(rt)
         with rt.db.transaction() as tx:
             tx.run("beat", id=owner, host="nest", pid=1, queues=[], lease=3600, rss=0)

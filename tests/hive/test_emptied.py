@@ -6,9 +6,11 @@ import importlib
 import json
 import sys
 
+import psycopg
 import pytest
 
 import bees
+from hive.flight import process
 from hive.flight.work import work
 from hive.jars.search import search
 from tests.hive.nest import make_nest, nest
@@ -129,3 +131,21 @@ def test_it_waits_for_what_was_sealed_before_it(tell):
     assert result.state == "complete"
     assert told == [4]  # the emptying had not landed yet
     assert sorted(nest.jar()) == ["4"]
+
+
+def test_nobody_seals_or_compares_while_what_is_older_goes(tell, monkeypatch):
+    """Checkpoint first, then what quarantine holds: in the other order two landings would wait for each other."""
+    _, nest = tell([is_(1)])
+    met, real = [], process.empty
+
+    def watched(*given):
+        other = nest.runtime("other:1:1")
+        with pytest.raises(psycopg.errors.LockNotAvailable), other.db.transaction() as tx:
+            tx.psycopg.execute("SELECT FROM hive.checkpoint FOR UPDATE NOWAIT")
+        met.append(True)
+        return real(*given)
+
+    monkeypatch.setattr(process, "empty", watched)
+    result, nest = tell([EMPTIED])
+
+    assert (result.state, met) == ("complete", [True])

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from hive.flight import missed, sections
+from hive.flight.process import hold_landing
 from hive.jars import index, land
 from hive.jars.index import catch_up
 from hive.jars.jar import STREAM, partition
@@ -164,3 +165,24 @@ def test_words_of_changed_records_are_taken_out_one_by_one(grown, monkeypatch, m
     )
     assert len(texts) == MANY
     assert sum("second" in text for (text,) in texts) == FEW
+
+
+def test_a_plan_that_is_kept_from_when_a_jar_was_empty_goes_by_index(nest):
+    """What a worker's connection prepares is planned once; the jar may have grown to millions since."""
+    write(nest.register() / "a.jsonl", rows(1, "first"))
+    nest.fly()
+    nest.drain(kinds=["plan", "collect"])
+    task = nest.claim(nest.due("process")[0])
+    place = land.Place(task.part, task.jar, task.bee, 1, 1, 1, task.flight, 1, "2026-01-01")
+    with nest.rt.db.transaction() as tx:
+        hold_landing(tx, task, 60.0)
+        assert land.raise_pos(tx, place, ["00" * 16], [1], ["00" * 16]) == set()
+        used = "SELECT name, cardinality(parameter_types), generic_plans, custom_plans FROM pg_prepared_statements"
+        asked = f"{used} WHERE statement LIKE %s".encode()
+        ((name, parameters, *plans),) = tx.psycopg.execute(asked, ["%WITH aimed%"]).fetchall()
+        nothing = ", ".join(["NULL"] * parameters)
+        lines = [line for (line,) in tx.psycopg.execute(f"EXPLAIN EXECUTE {name}({nothing})".encode())]
+
+    assert plans == [1, 0]
+    assert any("Tid Scan" in line for line in lines)
+    assert not any("Seq Scan" in line for line in lines)

@@ -20,7 +20,7 @@ RETURNING epoch;
 -- commit waits for the disk; see `claim` for the others.
 WITH held AS (
     SELECT t.id FROM hive.task_{day} t JOIN hive.lease l ON l.checkpoint = t.checkpoint AND l.task = t.id AND l.fence = t.fence
-     WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running'
+     WHERE t.day = %(day)s AND t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running'
        AND t.checkpoint = %(checkpoint)s
        FOR UPDATE OF t, l
 ), moved AS (
@@ -86,7 +86,7 @@ WITH held AS (
            attempt = CASE WHEN %(last)s THEN t.attempt ELSE 1 END,
            crashes = CASE WHEN %(last)s THEN t.crashes ELSE 0 END
       FROM moved
-     WHERE t.id = %(id)s AND (%(last)s OR t.attempt > 1 OR t.crashes > 0)
+     WHERE t.day = %(day)s AND t.id = %(id)s AND (%(last)s OR t.attempt > 1 OR t.crashes > 0)
 )
 SELECT EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved,
        (SELECT enabled FROM hive.bee WHERE id = %(bee)s) AS enabled,
@@ -106,14 +106,15 @@ SELECT coalesce(sum(bytes) FILTER (WHERE flight = %(flight)s), 0)::bigint AS of_
   FROM hive.batch WHERE state = 'sealed';
 
 -- load_batch --
--- Those of few bytes come with their claim, which has the same columns. `uncompared`: a complete read before this batch has not been compared with the jar yet. `of_whole`: one has begun or
--- waits for it, so what the batch holds is to be written down.
+-- Those of few bytes come with their claim, which has the same columns. `uncompared`: a complete read before this batch
+-- has not been compared with the jar yet. `of_whole`: one has begun or waits for it, so what the batch holds is to be
+-- written down.
 SELECT b.seq, b.epoch, b.rows, b.checkpoint, c.stream, c.landed_seq, p.body,
        coalesce(c.whole_to < b.seq, false) AS uncompared,
        coalesce(c.pass_from >= 0, false) OR c.whole_to IS NOT NULL AS of_whole
   FROM hive.batch_{day} b JOIN hive.checkpoint c ON c.id = b.checkpoint
-  LEFT JOIN hive.payload_{day} p ON p.batch = b.id
- WHERE b.id = %(batch)s;
+  LEFT JOIN hive.payload_{day} p ON p.day = b.day AND p.batch = b.id
+ WHERE b.day = %(day)s AND b.id = %(batch)s;
 
 -- complete_part --
 -- The receipt is the evidence that this range landed: its key refuses a second one. The payload goes with the last part
@@ -129,13 +130,13 @@ WITH receipt AS (
     UPDATE hive.batch_{day}
        SET open_parts = open_parts - 1,
            state = CASE WHEN %(dead)s OR state = 'dead' THEN 'dead' WHEN open_parts > 1 THEN state ELSE 'landed' END
-     WHERE id = %(batch)s
+     WHERE day = %(day)s AND id = %(batch)s
     RETURNING open_parts
 ), gone AS (
-    DELETE FROM hive.payload_{day} WHERE batch = %(batch)s AND (SELECT open_parts FROM part) = 0
+    DELETE FROM hive.payload_{day} WHERE day = %(day)s AND batch = %(batch)s AND (SELECT open_parts FROM part) = 0
 ), ended AS (
     UPDATE hive.task_{day} SET state = 'done', finished_at = clock_timestamp(), last_error = NULL
-     WHERE id = %(id)s AND NOT %(dead)s
+     WHERE day = %(day)s AND id = %(id)s AND NOT %(dead)s
 ), raised AS (
     UPDATE hive.checkpoint SET landed_seq = %(seq)s
      WHERE id = %(checkpoint)s AND landed_seq = %(seq)s - 1 AND sealed_seq = %(seq)s AND (SELECT open_parts FROM part) = 0
@@ -237,10 +238,10 @@ SELECT %(day)s, %(checkpoint)s, %(seq)s, p.place, p.place, %(flight)s, 0, 0, 0, 
 SELECT (SELECT count(*) FROM hive.task_{day} WHERE flight = b.flight AND batch = b.id) > %(parts)s
    AND NOT EXISTS (SELECT FROM hive.receipt_{day} r WHERE r.checkpoint = b.checkpoint AND r.seq = b.seq
                       AND r.quarantined < r.row_to - r.row_from) AS hopeless
-  FROM hive.batch_{day} b WHERE b.id = %(batch)s;
+  FROM hive.batch_{day} b WHERE b.day = %(day)s AND b.id = %(batch)s;
 
 -- split_batch --
-UPDATE hive.batch_{day} SET open_parts = open_parts + 1 WHERE id = %(batch)s;
+UPDATE hive.batch_{day} SET open_parts = open_parts + 1 WHERE day = %(day)s AND id = %(batch)s;
 
 -- lock_checkpoint --
 SELECT landed_seq FROM hive.checkpoint WHERE id = %(checkpoint)s FOR UPDATE;
@@ -273,7 +274,7 @@ WITH found AS MATERIALIZED (
 ), mine AS (
     UPDATE hive.task_{day} t SET kind = 'collect', checkpoint = found.checkpoint
       FROM found
-     WHERE t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running'
+     WHERE t.day = %(day)s AND t.id = %(id)s AND t.fence = %(fence)s AND t.owner = %(owner)s AND t.state = 'running'
     RETURNING t.id
 ), leased AS (
     UPDATE hive.lease l SET day = %(day)s, task = mine.id, fence = %(fence)s, taken_at = clock_timestamp()
