@@ -228,9 +228,5 @@ def _copy_text(frame: pl.DataFrame, name: str) -> pl.Expr:
     return column.cast(pl.String).fill_null("\\N")
 
 
-def _where(place: Place) -> dict[str, Any]:
-    return {"part": place.part, "jar": place.jar, "bee": place.bee, "stream": place.stream}
-
-
 def _values(place: Place) -> dict[str, Any]:
     return dict(place.__dict__)
